@@ -1,0 +1,2 @@
+//! Speaker diarization that is provably the original: the command line
+fn main() {}

@@ -1,0 +1,1 @@
+//! Checkpoints read without running anything in them, and the bundle they become

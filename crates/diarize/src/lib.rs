@@ -1,0 +1,1 @@
+//! The diarization pipeline: audio in, speaker turns out

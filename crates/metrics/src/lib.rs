@@ -1,0 +1,1 @@
+//! Annotations, RTTM and UEM files, and the metrics of diarization

@@ -1,0 +1,1 @@
+//! The networks, each once, on candle, with a probe at every stage
