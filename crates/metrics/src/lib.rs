@@ -1,1 +1,24 @@
-//! Annotations, RTTM and UEM files, and the metrics of diarization
+//! Annotations, RTTM and UEM files, and the metrics of diarization.
+//!
+//! Times are seconds in f64 and are never rounded to frames. The numbers are those of pyannote.metrics 4.2
+//! (with pyannote.core 6.1), which `reference/metrics.py` runs beside this crate.
+
+mod annotation;
+mod assignment;
+mod der;
+mod error;
+pub mod rttm;
+mod scope;
+mod segment;
+mod sweep;
+mod text;
+mod timeline;
+mod tracks;
+
+pub use annotation::{Annotation, Speaker, Turn};
+pub use assignment::Mapping;
+pub use der::{Components, DiarizationErrorRate, Score};
+pub use error::{Error, Problem};
+pub use scope::Scope;
+pub use segment::{PRECISION, Segment};
+pub use timeline::{Support, Timeline};

@@ -1,0 +1,212 @@
+//! Who speaks when, in one recording.
+
+use std::collections::BTreeMap;
+
+use crate::{Segment, Timeline};
+
+/// One speaker talking from `start` to `end`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// When, in seconds.
+    pub segment: Segment,
+    /// Who: the label of the speaker, any Unicode text.
+    pub speaker: String,
+}
+
+impl Turn {
+    /// `speaker` talks from `start` to `end` (seconds).
+    pub fn new(start: f64, end: f64, speaker: impl Into<String>) -> Self {
+        Self {
+            segment: Segment::new(start, end),
+            speaker: speaker.into(),
+        }
+    }
+}
+
+/// The turns of one recording. Turns may overlap, also those of one speaker, and may be equal.
+///
+/// As in pyannote.core an annotation holds no empty segment (see [`Segment::is_empty`]): such turns are left
+/// out when they are added, and so are turns whose times are not finite.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Annotation {
+    /// Name of the recording, as in the second column of RTTM.
+    pub uri: String,
+    turns: Vec<Turn>,
+}
+
+impl Annotation {
+    /// An annotation without turns.
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            turns: Vec::new(),
+        }
+    }
+
+    /// All `turns` at once; faster than pushing them one by one out of order.
+    pub fn from_turns(uri: impl Into<String>, turns: impl IntoIterator<Item = Turn>) -> Self {
+        let mut turns: Vec<Turn> = turns.into_iter().filter_map(accepted).collect();
+        turns.sort_by(|a, b| a.segment.order(&b.segment));
+        Self {
+            uri: uri.into(),
+            turns,
+        }
+    }
+
+    /// Adds a turn behind all turns of the same time or earlier. Returns false, and adds nothing, where the
+    /// segment is empty or not finite.
+    pub fn push(&mut self, turn: Turn) -> bool {
+        let Some(turn) = accepted(turn) else {
+            return false;
+        };
+        let at = self
+            .turns
+            .partition_point(|t| t.segment.order(&turn.segment).is_le());
+        self.turns.insert(at, turn);
+        true
+    }
+
+    /// The turns by start, then end, then in the order in which they were added. pyannote.core `itertracks`.
+    pub fn turns(&self) -> &[Turn] {
+        &self.turns
+    }
+
+    /// There is no turn.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// The labels of the speakers, each once, sorted by code point.
+    pub fn labels(&self) -> Vec<&str> {
+        let mut labels: Vec<&str> = self.turns.iter().map(|t| t.speaker.as_str()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
+
+    /// All segments in which somebody talks.
+    pub fn timeline(&self) -> Timeline {
+        self.turns.iter().map(|t| t.segment).collect()
+    }
+
+    /// The segments in which `speaker` talks.
+    pub fn label_timeline(&self, speaker: &str) -> Timeline {
+        self.turns
+            .iter()
+            .filter(|t| t.speaker == speaker)
+            .map(|t| t.segment)
+            .collect()
+    }
+
+    /// Speaking time of each speaker in seconds, longest first, equal ones by label. Overlapping turns of one
+    /// speaker count once. pyannote.core `chart`.
+    pub fn chart(&self) -> Vec<(&str, f64)> {
+        let mut chart: Vec<(&str, f64)> = self
+            .by_speaker()
+            .into_iter()
+            .map(|(label, segments)| (label, Timeline::new(segments).duration()))
+            .collect();
+        chart.sort_by(|a, b| b.1.total_cmp(&a.1));
+        chart
+    }
+
+    /// What each speaker does in numbers, by label.
+    pub fn speakers(&self) -> Vec<Speaker> {
+        let mut speakers = Vec::new();
+        for (label, segments) in self.by_speaker() {
+            let turns = segments.len();
+            speakers.push(Speaker {
+                label: label.to_owned(),
+                turns,
+                speaking_time: Timeline::new(segments).duration(),
+            });
+        }
+        speakers
+    }
+
+    fn by_speaker(&self) -> BTreeMap<&str, Vec<Segment>> {
+        let mut speakers: BTreeMap<&str, Vec<Segment>> = BTreeMap::new();
+        for turn in &self.turns {
+            speakers
+                .entry(&turn.speaker)
+                .or_default()
+                .push(turn.segment);
+        }
+        speakers
+    }
+}
+
+/// How much one speaker talks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Speaker {
+    /// The label.
+    pub label: String,
+    /// Number of turns, as they stand in the annotation (touching ones are not joined).
+    pub turns: usize,
+    /// Seconds, overlapping turns counted once.
+    pub speaking_time: f64,
+}
+
+fn accepted(turn: Turn) -> Option<Turn> {
+    let segment = turn.segment;
+    (segment.is_finite() && !segment.is_empty()).then(|| Turn {
+        segment: segment.normalised(),
+        speaker: turn.speaker,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_in_order_and_equal_times_as_added() {
+        let mut a = Annotation::new("x");
+        assert!(a.push(Turn::new(2.0, 3.0, "late")));
+        assert!(a.push(Turn::new(0.0, 2.0, "long")));
+        assert!(a.push(Turn::new(0.0, 1.0, "first of two")));
+        assert!(a.push(Turn::new(0.0, 1.0, "another")));
+        let order: Vec<&str> = a.turns().iter().map(|t| t.speaker.as_str()).collect();
+        assert_eq!(order, ["first of two", "another", "long", "late"]);
+        assert_eq!(Annotation::from_turns("x", a.turns().to_vec()), a);
+    }
+
+    #[test]
+    fn turns_without_time_are_left_out() {
+        let mut a = Annotation::new("x");
+        for (start, end) in [
+            (1.0, 1.0),
+            (2.0, 1.0),
+            (f64::NAN, 1.0),
+            (0.0, f64::INFINITY),
+            (0.0, 1e-7),
+        ] {
+            assert!(!a.push(Turn::new(start, end, "s")), "{start} to {end}");
+        }
+        assert!(a.is_empty());
+        assert!(a.labels().is_empty());
+    }
+
+    #[test]
+    fn the_chart_counts_overlap_of_one_speaker_once() {
+        let a = Annotation::from_turns(
+            "x",
+            [
+                Turn::new(0.0, 2.0, "b"),
+                Turn::new(1.0, 3.0, "b"),
+                Turn::new(0.0, 5.0, "a"),
+                Turn::new(9.0, 10.0, "trñ00"),
+            ],
+        );
+        assert_eq!(a.chart(), [("a", 5.0), ("b", 3.0), ("trñ00", 1.0)]);
+        assert_eq!(a.labels(), ["a", "b", "trñ00"]);
+        assert_eq!(
+            a.speakers()[1],
+            Speaker {
+                label: "b".into(),
+                turns: 2,
+                speaking_time: 3.0
+            }
+        );
+    }
+}

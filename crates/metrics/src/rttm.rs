@@ -1,0 +1,220 @@
+//! RTTM, the format of diarization: one turn per line.
+//!
+//! ```text
+//! SPEAKER uri channel start duration <NA> <NA> label <NA> <NA>
+//! ```
+//!
+//! Read are the lines of type `SPEAKER`, of every channel; the other types of RTTM (`SPKR-INFO`, `LEXEME`,
+//! `NOSCORE`, ...) are skipped, empty lines and comments (`;` or `#`) too. Columns after the label may be
+//! missing or be more than the format knows. A uri or label `<NA>` is a name like any other. Start and
+//! duration are finite decimal numbers; a duration below zero is an error, a turn of no duration is read and
+//! left out, as in pyannote.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Problem;
+use crate::text::{lines, utf8, writable};
+use crate::{Annotation, Error, Turn};
+
+/// The types of the first column: NIST RT-09 evaluation plan, appendix A.
+const TYPES: [&str; 15] = [
+    "SPEAKER",
+    "SEGMENT",
+    "NOSCORE",
+    "NO_RT_METADATA",
+    "LEXEME",
+    "NON-LEX",
+    "NON-SPEECH",
+    "FILLER",
+    "EDIT",
+    "IP",
+    "SU",
+    "CB",
+    "A/P",
+    "SPKR-INFO",
+    "OVERLAP",
+];
+
+/// Reads a file. One annotation per uri, in order of first appearance.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<Annotation>, Error> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_bytes(&bytes, &path.display().to_string())
+}
+
+/// Reads a text that came from `origin`, the name that errors give it.
+pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
+    let mut files: Vec<(&str, Vec<Turn>)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for line in lines(text, origin) {
+        let kind = line.first().to_uppercase();
+        if !TYPES.contains(&kind.as_str()) {
+            return Err(line.error(0, Problem::UnknownType(line.first().to_owned())));
+        }
+        if kind != "SPEAKER" {
+            continue;
+        }
+        let [_, uri, _, _, length, _, _, speaker] = line.columns()?;
+        let start = line.number(3, "start")?;
+        let duration = line.number(4, "duration")?;
+        if duration < 0.0 {
+            return Err(line.error(4, Problem::NegativeDuration(duration)));
+        }
+        let end = start + duration;
+        if !end.is_finite() {
+            return Err(line.error(
+                4,
+                Problem::NotFinite {
+                    what: "start plus duration",
+                    found: length.to_owned(),
+                },
+            ));
+        }
+        let place = *places.entry(uri).or_insert_with(|| {
+            files.push((uri, Vec::new()));
+            files.len() - 1
+        });
+        files[place].1.push(Turn::new(start, end, speaker));
+    }
+    Ok(files
+        .into_iter()
+        .map(|(uri, turns)| Annotation::from_turns(uri, turns))
+        .collect())
+}
+
+/// Like [`parse`], for bytes that may not even be text.
+pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<Annotation>, Error> {
+    parse(utf8(bytes, origin)?, origin)
+}
+
+/// Writes the turns as pyannote.core's `Annotation.write_rttm` does: start and duration each rounded to three
+/// decimals on their own. An annotation without uri is written as `<NA>`; a uri or label that holds whitespace,
+/// or a label without characters, is refused before anything is written.
+pub fn write(annotation: &Annotation, mut out: impl io::Write) -> Result<(), Error> {
+    let uri = if annotation.uri.is_empty() {
+        "<NA>"
+    } else {
+        writable("uri", &annotation.uri)?
+    };
+    for turn in annotation.turns() {
+        writable("label", &turn.speaker)?;
+    }
+    for Turn { segment, speaker } in annotation.turns() {
+        let (start, duration) = (segment.start, segment.duration());
+        writeln!(
+            out,
+            "SPEAKER {uri} 1 {start:.3} {duration:.3} <NA> <NA> {speaker} <NA> <NA>"
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(text, "a.rttm").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_what_the_field_writes() {
+        let text = "\u{feff};; made by hand\n\
+                    # another comment\n\
+                    SPKR-INFO x 1 <NA> <NA> <NA> unknown A <NA>\n\
+                    \n\
+                    SPEAKER x 1 10.5 0.25 <NA> <NA> trñ00 <NA> <NA>\r\n\
+                    SPEAKER   y\t2 1e1 .5 <NA> <NA> <NA> <NA> <NA> extra columns\n\
+                    speaker x 1 0 1 <NA> <NA> B\n\
+                    SPEAKER x 1 3.000 0.000 <NA> <NA> B <NA> <NA>\n";
+        let read = parse(text, "a.rttm").unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].uri, "x");
+        assert_eq!(
+            read[0].turns(),
+            [Turn::new(0.0, 1.0, "B"), Turn::new(10.5, 10.75, "trñ00")]
+        );
+        assert_eq!(read[1].turns(), [Turn::new(10.0, 10.5, "<NA>")]);
+    }
+
+    #[test]
+    fn errors_name_the_file_the_line_and_the_column() {
+        let cases = [
+            (
+                "SPEAKER x 1 0 -1 <NA> <NA> A",
+                "a.rttm:1:15: duration -1 is negative",
+            ),
+            (
+                "\n# c\nSPEAKER x 1 nan 1 <NA> <NA> A",
+                "a.rttm:3:13: start `nan` is not a finite number",
+            ),
+            (
+                "SPEAKER x 1 0 inf <NA> <NA> A",
+                "a.rttm:1:15: duration `inf` is not a finite number",
+            ),
+            (
+                "SPEAKER ñ 1 zero 1 <NA> <NA> A",
+                "a.rttm:1:13: start `zero` is not a number",
+            ),
+            (
+                "SPEAKER x 1 1e308 1.7e308 <NA> <NA> A",
+                "a.rttm:1:19: start plus duration `1.7e308` is not a finite number",
+            ),
+            (
+                "SPEAKER x 1 0 1 <NA> <NA>  ",
+                "a.rttm:1:26: 7 columns, expected at least 8",
+            ),
+            (
+                "RIFF....WAVEfmt",
+                "a.rttm:1:1: unknown type `RIFF....WAVEfmt`, expected SPEAKER or another type of RTTM",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(message(text), expected, "{text}");
+        }
+        let error = parse_bytes(b"SPEAKER x 1 0 1\nSPEAKER \xff", "b.rttm").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "b.rttm:2:9: not UTF-8 text; is this really a text file?"
+        );
+    }
+
+    #[test]
+    fn writes_as_pyannote_does() {
+        // f"{x:.3f}" in Python: exact ties go to the even digit.
+        let turns = [
+            Turn::new(0.0625, 0.25, "A"),
+            Turn::new(0.3125, 1.5, "trñ00"),
+            Turn::new(0.03096875, 9.970343750000001, "SPEAKER_00"),
+        ];
+        let mut out = Vec::new();
+        write(&Annotation::from_turns("", turns), &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "SPEAKER <NA> 1 0.031 9.939 <NA> <NA> SPEAKER_00 <NA> <NA>\n\
+             SPEAKER <NA> 1 0.062 0.188 <NA> <NA> A <NA> <NA>\n\
+             SPEAKER <NA> 1 0.312 1.188 <NA> <NA> trñ00 <NA> <NA>\n"
+        );
+    }
+
+    #[test]
+    fn refuses_names_that_would_shift_the_columns() {
+        let refused = |uri: &str, label: &str| {
+            let mut out = Vec::new();
+            let error = write(
+                &Annotation::from_turns(uri, [Turn::new(0.0, 1.0, label)]),
+                &mut out,
+            )
+            .unwrap_err();
+            assert!(out.is_empty(), "nothing is written");
+            error.to_string()
+        };
+        assert!(refused("my file", "A").starts_with("uri `my file` cannot be written"));
+        assert!(refused("x", "A\u{a0}B").starts_with("label `A\u{a0}B` cannot be written"));
+        assert!(refused("x", "").starts_with("label `` cannot be written"));
+    }
+}

@@ -1,0 +1,98 @@
+//! A stretch of time, with pyannote's idea of when it is empty.
+
+use std::cmp::Ordering;
+
+/// Seconds. A segment that is not longer than this is empty: it is neither stored nor scored, and two
+/// segments no further apart than this touch. pyannote.core's `SEGMENT_PRECISION` (1 µs).
+pub const PRECISION: f64 = 1e-6;
+
+/// From `start` to `end`, in seconds, as f64 and never rounded to frames.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Segment {
+    /// Where it begins, in seconds from the start of the recording.
+    pub start: f64,
+    /// Where it ends, in seconds from the start of the recording.
+    pub end: f64,
+}
+
+impl Segment {
+    /// From `start` to `end`. Any two numbers make a segment; [`Segment::is_empty`] says whether there is
+    /// something in it.
+    pub fn new(start: f64, end: f64) -> Self {
+        Self { start, end }
+    }
+
+    /// Not longer than [`PRECISION`], reversed, or not a number. pyannote.core `Segment.__bool__`.
+    pub fn is_empty(&self) -> bool {
+        // Not `<=`: a NaN is no duration either.
+        !(self.end - self.start > PRECISION)
+    }
+
+    /// Seconds from start to end; 0 for an empty segment.
+    pub fn duration(&self) -> f64 {
+        if self.is_empty() {
+            0.0
+        } else {
+            self.end - self.start
+        }
+    }
+
+    /// What both have in common; empty where they have nothing in common.
+    pub fn intersection(&self, other: &Segment) -> Segment {
+        Segment::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
+    /// They have more than [`PRECISION`] in common. pyannote.core `Segment.intersects`, comparison by comparison.
+    pub fn intersects(&self, other: &Segment) -> bool {
+        (self.start < other.start && other.start < self.end - PRECISION)
+            || (self.start > other.start && self.start < other.end - PRECISION)
+            || self.start == other.start
+    }
+
+    /// Both bounds are finite numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.start.is_finite() && self.end.is_finite()
+    }
+
+    /// Chronological order: by start, then by end. Segments that are stored hold no NaN.
+    pub(crate) fn order(&self, other: &Segment) -> Ordering {
+        self.start
+            .total_cmp(&other.start)
+            .then(self.end.total_cmp(&other.end))
+    }
+
+    /// The same times with -0 turned into 0, so that equal times are also equal in [`Segment::order`].
+    pub(crate) fn normalised(&self) -> Segment {
+        Segment::new(self.start + 0.0, self.end + 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty() {
+        let cases = [
+            ("one second", 0.0, 1.0, false),
+            ("nothing", 1.0, 1.0, true),
+            ("reversed", 2.0, 1.0, true),
+            ("a microsecond", 0.0, 1e-6, true),
+            ("more than a microsecond", 0.0, 1.1e-6, false),
+            ("no number", f64::NAN, 1.0, true),
+            ("no number at the end", 0.0, f64::NAN, true),
+        ];
+        for (name, start, end, empty) in cases {
+            assert_eq!(Segment::new(start, end).is_empty(), empty, "{name}");
+        }
+    }
+
+    #[test]
+    fn touching_segments_do_not_intersect() {
+        let left = Segment::new(0.0, 1.0);
+        assert!(!left.intersects(&Segment::new(1.0, 2.0)));
+        assert!(!left.intersects(&Segment::new(1.0 - 5e-7, 2.0)));
+        assert!(left.intersects(&Segment::new(1.0 - 5e-6, 2.0)));
+        assert!(left.intersects(&left));
+    }
+}

@@ -1,0 +1,80 @@
+//! The turns of an annotation as the metrics see them: labels are numbers.
+
+use crate::{Annotation, Segment, Support, Timeline};
+
+/// A segment of the speaker with number `label`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Track {
+    pub(crate) segment: Segment,
+    pub(crate) label: usize,
+}
+
+/// Tracks in chronological order, and the labels that occur in them, sorted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tracks<'a> {
+    pub(crate) labels: Vec<&'a str>,
+    pub(crate) tracks: Vec<Track>,
+}
+
+impl<'a> Tracks<'a> {
+    pub(crate) fn of(annotation: &'a Annotation) -> Self {
+        let labels = annotation.labels();
+        let tracks = annotation
+            .turns()
+            .iter()
+            .map(|turn| Track {
+                segment: turn.segment,
+                label: labels.partition_point(|&l| l < turn.speaker.as_str()),
+            })
+            .collect();
+        Self { labels, tracks }
+    }
+
+    /// The tracks in any order, with labels that may not occur in them.
+    pub(crate) fn new(labels: &[&'a str], mut tracks: Vec<Track>) -> Self {
+        tracks.sort_by(|a, b| a.segment.order(&b.segment));
+        let mut number = vec![usize::MAX; labels.len()];
+        for track in &tracks {
+            number[track.label] = 0;
+        }
+        let mut kept = Vec::new();
+        for (label, number) in labels.iter().zip(&mut number) {
+            if *number == 0 {
+                *number = kept.len();
+                kept.push(*label);
+            }
+        }
+        for track in &mut tracks {
+            track.label = number[track.label];
+        }
+        Self {
+            labels: kept,
+            tracks,
+        }
+    }
+
+    /// What lies within `support`; each piece is a track of its own. pyannote.core `Annotation.crop`.
+    pub(crate) fn crop(&self, support: &Support) -> Tracks<'a> {
+        let pieces = self.tracks.iter().flat_map(|track| {
+            support.pieces_of(&track.segment).map(|segment| Track {
+                segment,
+                label: track.label,
+            })
+        });
+        Tracks::new(&self.labels, pieces.collect())
+    }
+
+    /// All segments, whoever speaks.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.tracks.iter().map(|t| t.segment).collect()
+    }
+
+    /// The segments of each label.
+    pub(crate) fn timelines(&self) -> Vec<Timeline> {
+        let mut segments = vec![Vec::new(); self.labels.len()];
+        for track in &self.tracks {
+            segments[track.label].push(track.segment);
+        }
+        segments.into_iter().map(Timeline::new).collect()
+    }
+}
