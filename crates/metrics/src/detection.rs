@@ -1,0 +1,120 @@
+//! Speech or no speech, whoever it is: the metrics of voice activity detection.
+
+use std::ops::AddAssign;
+
+use crate::purity::f_measure;
+use crate::{Annotation, Scope, Timeline};
+
+/// Seconds of right and wrong decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Detection {
+    /// Speech found.
+    pub true_positive: f64,
+    /// Silence found.
+    pub true_negative: f64,
+    /// Silence taken for speech.
+    pub false_positive: f64,
+    /// Speech taken for silence.
+    pub false_negative: f64,
+    /// Speech of the reference.
+    pub total: f64,
+}
+
+impl Detection {
+    /// (False positive + false negative) over the speech of the reference. Where there is none: 0 without error,
+    /// else 1. pyannote.metrics `DetectionErrorRate`.
+    pub fn error_rate(&self) -> f64 {
+        let error = self.false_positive + self.false_negative;
+        match (self.total == 0.0, error == 0.0) {
+            (false, _) => error / self.total,
+            (true, true) => 0.0,
+            (true, false) => 1.0,
+        }
+    }
+
+    /// Right over all; 1 where nothing is scored. pyannote.metrics `DetectionAccuracy`.
+    pub fn accuracy(&self) -> f64 {
+        let right = self.true_negative + self.true_positive;
+        share(right, right + self.false_negative + self.false_positive)
+    }
+
+    /// Of what was called speech, how much is. pyannote.metrics `DetectionPrecision`.
+    pub fn precision(&self) -> f64 {
+        share(self.true_positive, self.true_positive + self.false_positive)
+    }
+
+    /// Of the speech, how much was found. pyannote.metrics `DetectionRecall`.
+    pub fn recall(&self) -> f64 {
+        share(self.true_positive, self.true_positive + self.false_negative)
+    }
+
+    /// The harmonic mean of precision and recall.
+    pub fn f1(&self) -> f64 {
+        f_measure(self.precision(), self.recall())
+    }
+}
+
+impl AddAssign for Detection {
+    fn add_assign(&mut self, other: Self) {
+        self.true_positive += other.true_positive;
+        self.true_negative += other.true_negative;
+        self.false_positive += other.false_positive;
+        self.false_negative += other.false_negative;
+        self.total += other.total;
+    }
+}
+
+/// A part of a whole; 1 of nothing.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 1.0 } else { part / whole }
+}
+
+/// Compares speech and silence of both sides. pyannote.metrics `DetectionErrorRate` and its relatives.
+pub fn detection(
+    scope: Scope,
+    reference: &Annotation,
+    hypothesis: &Annotation,
+    uem: Option<&Timeline>,
+) -> Detection {
+    let scoped = scope.apply(reference, hypothesis, uem);
+    let (speech, found) = (
+        scoped.reference.timeline().support(),
+        scoped.hypothesis.timeline().support(),
+    );
+    let (silence, quiet) = (
+        speech.gaps_in(&scoped.scored),
+        found.gaps_in(&scoped.scored),
+    );
+    Detection {
+        true_positive: speech.overlap(&found),
+        true_negative: silence.overlap(&quiet),
+        false_positive: silence.overlap(&found),
+        false_negative: speech.overlap(&quiet),
+        total: speech.duration(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Turn;
+
+    #[test]
+    fn every_decision_in_seconds() {
+        let reference =
+            Annotation::from_turns("x", [Turn::new(0.0, 4.0, "A"), Turn::new(2.0, 6.0, "B")]);
+        let hypothesis = Annotation::from_turns("x", [Turn::new(1.0, 8.0, "1")]);
+        let uem = Timeline::new([crate::Segment::new(0.0, 10.0)]);
+        let found = detection(Scope::default(), &reference, &hypothesis, Some(&uem));
+        let expected = Detection {
+            true_positive: 5.0,
+            true_negative: 2.0,
+            false_positive: 2.0,
+            false_negative: 1.0,
+            total: 6.0,
+        };
+        assert_eq!(found, expected);
+        assert_eq!((found.error_rate(), found.accuracy()), (0.5, 0.7));
+        assert_eq!((found.precision(), found.recall()), (5.0 / 7.0, 5.0 / 6.0));
+    }
+}

@@ -1,0 +1,82 @@
+//! Jaccard error rate: every speaker of the reference counts the same, however little they say.
+
+use std::ops::AddAssign;
+
+use crate::assignment::{Mapping, Names, map};
+use crate::{Annotation, Scope, Timeline};
+
+/// The sum that a Jaccard error rate is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Jaccard {
+    /// Sum over the speakers of the reference of (false alarm + miss) / union, each between 0 and 1.
+    pub speaker_error: f64,
+    /// Speakers of the reference.
+    pub speaker_count: f64,
+}
+
+impl Jaccard {
+    /// The mean; 1 without speakers. pyannote.metrics `JaccardErrorRate.compute_metric`.
+    pub fn rate(&self) -> f64 {
+        if self.speaker_count > 0.0 {
+            self.speaker_error / self.speaker_count
+        } else {
+            1.0
+        }
+    }
+}
+
+/// Pools: a corpus has the mean over all its speakers.
+impl AddAssign for Jaccard {
+    fn add_assign(&mut self, other: Self) {
+        self.speaker_error += other.speaker_error;
+        self.speaker_count += other.speaker_count;
+    }
+}
+
+/// The Jaccard error rate in pyannote's convention: continuous time, optimal mapping by time in common; a
+/// speaker without a partner is wrong altogether. pyannote.metrics `JaccardErrorRate`.
+pub fn jaccard(
+    scope: Scope,
+    reference: &Annotation,
+    hypothesis: &Annotation,
+    uem: Option<&Timeline>,
+) -> Jaccard {
+    let scoped = scope.apply(reference, hypothesis, uem);
+    let mapping = map(
+        &scoped.reference,
+        Names::Letters,
+        &scoped.hypothesis,
+        Names::Digits,
+        Mapping::Optimal,
+    );
+    let (references, hypotheses) = (scoped.reference.timelines(), scoped.hypothesis.timelines());
+    let mut sum = Jaccard::default();
+    for (reference, partner) in references.iter().zip(mapping) {
+        sum.speaker_count += 1.0;
+        sum.speaker_error += partner.map_or(1.0, |partner| {
+            let hypothesis = &hypotheses[partner];
+            let false_alarm =
+                hypothesis.duration() - hypothesis.crop(&reference.support()).duration();
+            let missed = reference.duration() - reference.crop(&hypothesis.support()).duration();
+            (false_alarm + missed) / reference.union(hypothesis).duration()
+        });
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Turn;
+
+    #[test]
+    fn a_speaker_nobody_speaks_for_is_wrong_altogether() {
+        let reference =
+            Annotation::from_turns("x", [Turn::new(0.0, 9.0, "A"), Turn::new(9.0, 10.0, "B")]);
+        let hypothesis = Annotation::from_turns("x", [Turn::new(0.0, 10.0, "1")]);
+        let jer = jaccard(Scope::default(), &reference, &hypothesis, None);
+        // A: false alarm 1 s of a union of 10 s; B: 1.
+        assert_eq!((jer.speaker_error, jer.speaker_count), (1.1, 2.0));
+        assert_eq!(Jaccard::default().rate(), 1.0);
+    }
+}

@@ -1,0 +1,116 @@
+//! UEM, the format of evaluation maps: one region that is scored per line.
+//!
+//! ```text
+//! uri channel start end
+//! ```
+//!
+//! Empty lines and comments (`;` or `#`) are skipped, further columns ignored. Start and end are finite
+//! decimal numbers; a region that ends before it starts is an error, one of no duration is left out. Regions
+//! may overlap: time counts once.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use crate::error::Problem;
+use crate::text::{lines, utf8, writable};
+use crate::{Error, Segment, Timeline};
+
+/// What is scored of one recording.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EvaluationMap {
+    /// Name of the recording.
+    pub uri: String,
+    /// The regions.
+    pub regions: Timeline,
+}
+
+/// Reads a file. One map per uri, in order of first appearance.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<EvaluationMap>, Error> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_bytes(&bytes, &path.display().to_string())
+}
+
+/// Reads a text that came from `origin`, the name that errors give it.
+pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
+    let mut files: Vec<(&str, Vec<Segment>)> = Vec::new();
+    let mut places = HashMap::new();
+    for line in lines(text, origin) {
+        let [uri, _, _, _] = line.columns()?;
+        let (start, end) = (line.number(2, "start")?, line.number(3, "end")?);
+        if end < start {
+            return Err(line.error(3, Problem::Reversed { start, end }));
+        }
+        let place = *places.entry(uri).or_insert_with(|| {
+            files.push((uri, Vec::new()));
+            files.len() - 1
+        });
+        files[place].1.push(Segment::new(start, end));
+    }
+    Ok(files
+        .into_iter()
+        .map(|(uri, regions)| EvaluationMap {
+            uri: uri.to_owned(),
+            regions: Timeline::new(regions),
+        })
+        .collect())
+}
+
+/// Like [`parse`], for bytes that may not even be text.
+pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<EvaluationMap>, Error> {
+    parse(utf8(bytes, origin)?, origin)
+}
+
+/// Writes the regions as pyannote.core's `Timeline.write_uem` does, with three decimals.
+pub fn write(map: &EvaluationMap, mut out: impl io::Write) -> Result<(), Error> {
+    let uri = if map.uri.is_empty() {
+        "<NA>"
+    } else {
+        writable("uri", &map.uri)?
+    };
+    for Segment { start, end } in map.regions.segments() {
+        writeln!(out, "{uri} 1 {start:.3} {end:.3}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_regions_of_several_recordings() {
+        let text = ";; map\nx 1 10 20\ny 1 0.0 5.5 and more\nx 1 0 3\nx 1 7 7\n";
+        let maps = parse(text, "a.uem").unwrap();
+        assert_eq!(maps.len(), 2);
+        assert_eq!(
+            maps[0].regions.segments(),
+            [Segment::new(0.0, 3.0), Segment::new(10.0, 20.0)]
+        );
+        let mut out = Vec::new();
+        write(&maps[0], &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "x 1 0.000 3.000\nx 1 10.000 20.000\n"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_file_the_line_and_the_column() {
+        let cases = [
+            (
+                "x 1 5 4",
+                "a.uem:1:7: the region ends at 4, before it starts at 5",
+            ),
+            ("x 1 5", "a.uem:1:6: 3 columns, expected at least 4"),
+            ("x 1 5 NaN", "a.uem:1:7: end `NaN` is not a finite number"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text, "a.uem").unwrap_err().to_string(), expected);
+        }
+    }
+}
