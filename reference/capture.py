@@ -27,9 +27,12 @@ os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # the package reports its use unle
 warnings.simplefilter("ignore")
 logging.disable(logging.WARNING)  # torch on the missing triton, lightning on old checkpoints
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+try:
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    sys.exit(f"error: {error}; run scripts/setup_reference.sh, then reference/.venv/bin/python reference/capture.py")
 
 SCHEMA = 1
 BUNDLE_FORMAT = 1
@@ -656,6 +659,8 @@ def main(argv=None):
     options, transform = arguments(argv)
     torch.set_num_threads(1)  # the order of sums, and with it the floors, must not depend on the machine's cores
     try:
+        if options.output and not options.output.parent.is_dir():
+            raise Refused(f"{options.output}: there is no folder {options.output.parent}; make it first")
         loaded = load_model(options.model)
         about = {"name": options.name or options.model.name, "sha256": sha256(options.model)}
         audio = (options.audio, *read_audio(options.audio), sha256(options.audio))

@@ -263,3 +263,5 @@ def test_bad_input_gives_one_line_exit_1_and_no_file(tmp_path, capsys):
         if code != 1 or words not in said or said.count("\n") != 1 or list(tmp_path.glob("*out.npz*")):
             failures.append((case, code, said))
     assert not failures
+    assert c.main([str(tmp_path / "m.safetensors"), str(SAMPLE), "-o", str(tmp_path / "none" / "out.npz")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
