@@ -5,10 +5,13 @@
 
 mod annotation;
 mod assignment;
+mod convention;
 mod der;
 mod detection;
+mod dscore;
 mod error;
 mod jer;
+mod md_eval;
 mod purity;
 pub mod rttm;
 mod scope;
@@ -22,6 +25,7 @@ pub mod uem;
 
 pub use annotation::{Annotation, Speaker, Turn};
 pub use assignment::Mapping;
+pub use convention::{Convention, Options, UnknownConvention, Verdict};
 pub use der::{Components, DiarizationErrorRate, Score};
 pub use detection::{Detection, detection};
 pub use error::{Error, Problem};

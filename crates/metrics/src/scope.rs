@@ -48,6 +48,11 @@ impl Scope {
             Some(uem) => uem.support(),
             None => extent(reference, hypothesis).support(),
         };
+        self.within(reference, &whole)
+    }
+
+    /// `whole` without the collars and the overlap of the reference.
+    pub(crate) fn within(&self, reference: &Annotation, whole: &Support) -> Support {
         let mut removed = Vec::new();
         if self.collar > 0.0 {
             let half = 0.5 * self.collar;
@@ -60,9 +65,9 @@ impl Scope {
             removed.extend(overlaps(reference));
         }
         if removed.is_empty() {
-            whole
+            whole.clone()
         } else {
-            Timeline::new(removed).support().gaps_in(&whole)
+            Timeline::new(removed).support().gaps_in(whole)
         }
     }
 }

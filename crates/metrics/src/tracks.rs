@@ -55,13 +55,42 @@ impl<'a> Tracks<'a> {
 
     /// What lies within `support`; each piece is a track of its own. pyannote.core `Annotation.crop`.
     pub(crate) fn crop(&self, support: &Support) -> Tracks<'a> {
-        let pieces = self.tracks.iter().flat_map(|track| {
-            support.pieces_of(&track.segment).map(|segment| Track {
-                segment,
-                label: track.label,
-            })
-        });
-        Tracks::new(&self.labels, pieces.collect())
+        Tracks::new(&self.labels, self.pieces(support))
+    }
+
+    /// The same without overlap within a speaker: time counts once.
+    pub(crate) fn merged(&self) -> Tracks<'a> {
+        let mut tracks = Vec::new();
+        for (label, timeline) in self.timelines().iter().enumerate() {
+            tracks.extend(
+                timeline
+                    .support()
+                    .segments()
+                    .iter()
+                    .map(|&segment| Track { segment, label }),
+            );
+        }
+        Tracks::new(&self.labels, tracks)
+    }
+
+    /// Like [`Tracks::crop`], but labels that do not occur any more keep their number.
+    pub(crate) fn crop_keeping_labels(&self, support: &Support) -> Tracks<'a> {
+        let mut tracks = self.pieces(support);
+        tracks.sort_by(|a, b| a.segment.order(&b.segment));
+        Tracks {
+            labels: self.labels.clone(),
+            tracks,
+        }
+    }
+
+    fn pieces(&self, support: &Support) -> Vec<Track> {
+        let pieces_of = |track: &Track| {
+            let label = track.label;
+            support
+                .pieces_of(&track.segment)
+                .map(move |segment| Track { segment, label })
+        };
+        self.tracks.iter().flat_map(pieces_of).collect()
     }
 
     /// All segments, whoever speaks.
