@@ -1,0 +1,204 @@
+//! A zip archive in memory: entries that lie stored are lent, not copied; what is inflated is
+//! limited by what the archive itself could honestly hold.
+
+use std::borrow::Cow;
+use std::io::{Cursor, Read};
+
+/// What is wrong with a zip archive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// Its directory cannot be read.
+    #[error("zip archive is damaged or cut off: {source}; copy or download it again")]
+    Directory {
+        /// What the zip library said.
+        source: zip::result::ZipError,
+    },
+    /// Two entries of one name.
+    #[error("zip archive has two entries of one name, which no program writes")]
+    Duplicate,
+    /// Entries that share bytes: a zip bomb.
+    #[error("zip archive has entries that overlap, which no program writes")]
+    Overlap,
+    /// An entry that should be there.
+    #[error("zip archive lacks `{entry}`")]
+    Missing {
+        /// Its name.
+        entry: String,
+    },
+    /// An entry that is encrypted.
+    #[error("zip archive has `{entry}` encrypted; unpack it and save the model again")]
+    Encrypted {
+        /// Its name.
+        entry: String,
+    },
+    /// An entry that cannot be read.
+    #[error("zip archive has `{entry}`, which cannot be read: {source}")]
+    Entry {
+        /// Its name.
+        entry: String,
+        /// What the zip library said.
+        source: zip::result::ZipError,
+    },
+    /// An entry that says to hold more than it can.
+    #[error(
+        "zip archive has `{entry}` with {found} bytes declared, more than the {limit} that can be meant"
+    )]
+    TooLarge {
+        /// Its name.
+        entry: String,
+        /// Bytes it declares to hold.
+        found: u64,
+        /// Bytes that are accepted.
+        limit: u64,
+    },
+    /// An entry with another length than it says.
+    #[error(
+        "zip archive has `{entry}` with {found} bytes, {expected} declared; the file is damaged"
+    )]
+    Length {
+        /// Its name.
+        entry: String,
+        /// Bytes read.
+        found: u64,
+        /// Bytes declared.
+        expected: u64,
+    },
+    /// An entry with another checksum than it says.
+    #[error(
+        "zip archive has `{entry}` with checksum {found:08x}, {expected:08x} declared; the file is damaged"
+    )]
+    Checksum {
+        /// Its name.
+        entry: String,
+        /// CRC-32 of its bytes.
+        found: u32,
+        /// CRC-32 declared.
+        expected: u32,
+    },
+}
+
+/// How much larger than its compressed form an entry may be. Trained weights do not compress below
+/// two thirds; all-zero optimizer states, which are not read, are the only thing that does.
+const MAX_INFLATION: u64 = 64;
+
+/// Compressed size below which [`MAX_INFLATION`] does not matter: a pickle of a few kilobytes may
+/// well shrink to one.
+const SMALL_ENTRY: u64 = 1 << 14;
+
+/// A zip archive in memory.
+pub(crate) struct Archive<'a> {
+    bytes: &'a [u8],
+    zip: zip::ZipArchive<Cursor<&'a [u8]>>,
+}
+
+impl<'a> Archive<'a> {
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
+        let directory = |source| ArchiveError::Directory { source };
+        let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(directory)?;
+        if zip.has_duplicate_names() {
+            return Err(ArchiveError::Duplicate);
+        }
+        if zip.has_overlapping_entries().map_err(directory)? {
+            return Err(ArchiveError::Overlap);
+        }
+        Ok(Self { bytes, zip })
+    }
+
+    /// Names of all entries that are text, in the order of the directory.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.zip
+            .file_names()
+            .filter_map(|name| Some(name.ok()?.into_owned()))
+            .collect()
+    }
+
+    /// Declared length of an entry, in bytes.
+    pub(crate) fn len(&self, entry: &str) -> Result<u64, ArchiveError> {
+        let missing = || ArchiveError::Missing {
+            entry: entry.into(),
+        };
+        let index = self.zip.index_for_name(entry).ok_or_else(missing)?;
+        Ok(self.zip.by_index_data(index).map_err(|_| missing())?.size())
+    }
+
+    /// The bytes of an entry, at most `limit` of them, its checksum verified.
+    pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
+        let broken = |source| ArchiveError::Entry {
+            entry: entry.into(),
+            source,
+        };
+        let index = self
+            .zip
+            .index_for_name(entry)
+            .ok_or_else(|| ArchiveError::Missing {
+                entry: entry.into(),
+            })?;
+        let data = self.zip.by_index_data(index).map_err(broken)?;
+        if data.encrypted() {
+            return Err(ArchiveError::Encrypted {
+                entry: entry.into(),
+            });
+        }
+        let (expected, stored) = (
+            data.size(),
+            data.compression() == zip::CompressionMethod::Stored,
+        );
+        let honest = if stored {
+            data.compressed_size()
+        } else {
+            data.compressed_size()
+                .max(SMALL_ENTRY)
+                .saturating_mul(MAX_INFLATION)
+        };
+        let limit = limit.min(honest);
+        if expected > limit {
+            return Err(ArchiveError::TooLarge {
+                entry: entry.into(),
+                found: expected,
+                limit,
+            });
+        }
+
+        if stored {
+            let checksum = data.crc32();
+            let file = self.zip.by_index_raw(index).map_err(broken)?;
+            let lent = file.data_start().and_then(|start| {
+                let start = usize::try_from(start).ok()?;
+                let end = start.checked_add(usize::try_from(expected).ok()?)?;
+                self.bytes.get(start..end)
+            });
+            let lent = lent.ok_or_else(|| ArchiveError::Length {
+                entry: entry.into(),
+                found: self.bytes.len() as u64,
+                expected,
+            })?;
+            let found = crc32fast::hash(lent);
+            if found != checksum {
+                let entry = entry.into();
+                return Err(ArchiveError::Checksum {
+                    entry,
+                    found,
+                    expected: checksum,
+                });
+            }
+            return Ok(Cow::Borrowed(lent));
+        }
+
+        let file = self.zip.by_index(index).map_err(broken)?;
+        let mut inflated = Vec::new();
+        // One byte more than declared, to notice that there is more.
+        file.take(expected + 1)
+            .read_to_end(&mut inflated)
+            .map_err(|source| broken(source.into()))?;
+        let found = inflated.len() as u64;
+        if found != expected {
+            return Err(ArchiveError::Length {
+                entry: entry.into(),
+                found,
+                expected,
+            });
+        }
+        Ok(Cow::Owned(inflated))
+    }
+}

@@ -1,0 +1,381 @@
+//! The bundle: one network, complete and checked, in one safetensors file with one metadata key.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::View;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, NotFinite};
+use crate::source::sha256;
+use crate::{Architecture, Dtype, Origin, Role, Source, Specifications, files};
+
+/// The one key in the safetensors metadata. One, because several come out in random order.
+pub const METADATA_KEY: &str = "soundalike";
+
+/// Version of the layout of the metadata. A file with another one is refused.
+pub const BUNDLE_FORMAT: u32 = 1;
+
+/// What the metadata key holds, as JSON with the keys in this order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Header {
+    format: u32,
+    #[serde(flatten)]
+    pub(crate) architecture: Architecture,
+    pub(crate) specifications: Option<Specifications>,
+    pub(crate) source: Source,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Header {
+    pub(crate) fn new(
+        architecture: Architecture,
+        specifications: Option<Specifications>,
+        source: Source,
+        notes: Vec<String>,
+    ) -> Self {
+        Self {
+            format: BUNDLE_FORMAT,
+            architecture,
+            specifications,
+            source,
+            notes,
+        }
+    }
+
+    /// Everything that can be checked before a tensor is looked at.
+    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
+        self.architecture.check()?;
+        let Some(specifications) = &self.specifications else {
+            return Ok(());
+        };
+        if let Some((field, found, expected)) = specifications.problem_with_values() {
+            return Err(ErrorKind::Specification {
+                field,
+                found,
+                expected: expected.into(),
+            });
+        }
+        if let Architecture::PyanNet(pyannet) = &self.architecture {
+            let outputs = specifications.num_outputs();
+            if outputs != Some(pyannet.num_outputs) {
+                return Err(ErrorKind::Specification {
+                    field: "classes",
+                    found: format!(
+                        "{} classes, at most {:?} at once",
+                        specifications.classes.len(),
+                        specifications.powerset_max_classes
+                    ),
+                    expected: format!("the {} outputs of the classifier", pyannet.num_outputs),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One tensor of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tensor<'a> {
+    /// PyTorch's name of it in the state dict.
+    pub name: &'a str,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Its dimensions.
+    pub shape: &'a [usize],
+    /// Its elements in row-major order, little-endian. Not necessarily aligned.
+    pub bytes: &'a [u8],
+}
+
+impl Tensor<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.dtype.size()
+    }
+
+    /// Whether one of its dimensions is 0.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The elements of a floating point tensor as `f32`: `f16` and `bf16` exactly, `f64` rounded to
+    /// nearest. `None` for a tensor of integers.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        Some(match self.dtype {
+            Dtype::F32 => chunks(self.bytes).map(f32::from_le_bytes).collect(),
+            Dtype::F64 => chunks(self.bytes)
+                .map(|b| f64::from_le_bytes(b) as f32)
+                .collect(),
+            Dtype::F16 => chunks(self.bytes)
+                .map(|b| half::f16::from_le_bytes(b).into())
+                .collect(),
+            Dtype::BF16 => chunks(self.bytes)
+                .map(|b| half::bf16::from_le_bytes(b).into())
+                .collect(),
+            _ => return None,
+        })
+    }
+
+    /// The elements of a floating point tensor as `f64`, all exactly. `None` for integers.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        if self.dtype == Dtype::F64 {
+            return Some(chunks(self.bytes).map(f64::from_le_bytes).collect());
+        }
+        Some(self.to_f32()?.into_iter().map(f64::from).collect())
+    }
+
+    /// How many elements are infinite or NaN.
+    fn not_finite(&self) -> usize {
+        match self.dtype {
+            Dtype::F32 => chunks(self.bytes)
+                .filter(|&b| !f32::from_le_bytes(b).is_finite())
+                .count(),
+            Dtype::F64 => chunks(self.bytes)
+                .filter(|&b| !f64::from_le_bytes(b).is_finite())
+                .count(),
+            Dtype::F16 => chunks(self.bytes)
+                .filter(|&b| !half::f16::from_le_bytes(b).is_finite())
+                .count(),
+            Dtype::BF16 => chunks(self.bytes)
+                .filter(|&b| !half::bf16::from_le_bytes(b).is_finite())
+                .count(),
+            _ => 0,
+        }
+    }
+}
+
+/// The bytes in groups of one element each.
+pub(crate) fn chunks<const N: usize>(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; N]> + '_ {
+    bytes.as_chunks::<N>().0.iter().copied()
+}
+
+/// A tensor on its way into a bundle. Its elements are made when they are written and dropped
+/// again, so that no second copy of all weights is ever held.
+pub(crate) struct Draft<'a> {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) elements: Elements<'a>,
+}
+
+/// Makes the elements of a tensor: as many as its shape and type say.
+pub(crate) type Elements<'a> = Box<dyn Fn() -> Cow<'a, [u8]> + 'a>;
+
+impl View for &Draft<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        self.dtype.to_safetensors()
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        (self.elements)()
+    }
+
+    fn data_len(&self) -> usize {
+        // Shapes were compared with those of the architecture, which are small.
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+}
+
+/// Where a tensor lies in the file.
+#[derive(Debug, Clone)]
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: usize,
+    end: usize,
+}
+
+/// One network, complete and checked: an existing value has exactly the tensors its architecture
+/// needs, of the right shapes and types, all values finite.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    bytes: Cow<'static, [u8]>,
+    header: Header,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Bundle {
+    /// Opens a bundle that was saved before.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(path)?;
+        Self::parse(Cow::Owned(bytes)).map_err(|kind| kind.at(path))
+    }
+
+    /// Reads a bundle from memory; `&'static` bytes are not copied. `origin` stands where errors
+    /// have a path.
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, origin: &str) -> Result<Self, Error> {
+        Self::parse(bytes.into()).map_err(|kind| kind.at(origin))
+    }
+
+    pub(crate) fn parse(bytes: Cow<'static, [u8]>) -> Result<Self, ErrorKind> {
+        let invalid = |source| ErrorKind::Safetensors { source };
+        let (header_len, metadata) = SafeTensors::read_metadata(&bytes).map_err(invalid)?;
+        let json = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|keys| keys.get(METADATA_KEY))
+            .ok_or(ErrorKind::NotABundle)?;
+        let format: FormatOnly =
+            serde_json::from_str(json).map_err(|source| ErrorKind::Metadata { source })?;
+        if format.format != BUNDLE_FORMAT {
+            return Err(ErrorKind::BundleFormat {
+                found: format.format,
+                expected: BUNDLE_FORMAT,
+            });
+        }
+        let header: Header =
+            serde_json::from_str(json).map_err(|source| ErrorKind::Metadata { source })?;
+        header.check()?;
+
+        // Offsets are relative to the end of the header, which follows eight bytes of length.
+        let data = header_len + size_of::<u64>();
+        let mut entries = BTreeMap::new();
+        for (name, info) in metadata.tensors() {
+            let dtype =
+                Dtype::from_safetensors(info.dtype).ok_or_else(|| ErrorKind::ElementType {
+                    tensor: name.clone(),
+                    dtype: info.dtype.to_string(),
+                })?;
+            let (start, end) = info.data_offsets;
+            let entry = Entry {
+                dtype,
+                shape: info.shape.clone(),
+                start: data + start,
+                end: data + end,
+            };
+            entries.insert(name, entry);
+        }
+        let found = entries
+            .iter()
+            .map(|(name, entry)| (&**name, entry.dtype, &*entry.shape));
+        header.architecture.check_tensors(found)?;
+
+        let bundle = Self {
+            bytes,
+            header,
+            entries,
+        };
+        let tensors: Vec<NotFinite> = bundle
+            .tensors()
+            .map(|tensor| NotFinite {
+                tensor: tensor.name.into(),
+                values: tensor.not_finite(),
+            })
+            .filter(|tensor| tensor.values > 0)
+            .collect();
+        if !tensors.is_empty() {
+            return Err(ErrorKind::NotFinite { tensors });
+        }
+        Ok(bundle)
+    }
+
+    /// Writes the file in memory and reads it again, so that what is checked is what was written.
+    pub(crate) fn assemble(header: &Header, drafts: &[Draft<'_>]) -> Result<Self, ErrorKind> {
+        let invalid = |source| ErrorKind::Safetensors { source };
+        let views = drafts.iter().map(|draft| (&draft.name, draft));
+        let json =
+            serde_json::to_string(header).map_err(|source| ErrorKind::Metadata { source })?;
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(invalid)?;
+        Self::parse(Cow::Owned(bytes))
+    }
+
+    /// What network this is, with its hyperparameters.
+    pub fn architecture(&self) -> &Architecture {
+        &self.header.architecture
+    }
+
+    /// What the network was trained to answer. `None` for the PLDA, and for an export that does
+    /// not say.
+    pub fn specifications(&self) -> Option<&Specifications> {
+        self.header.specifications.as_ref()
+    }
+
+    /// Where the tensors came from.
+    pub fn source(&self) -> &Source {
+        &self.header.source
+    }
+
+    /// What the converter had to infer or to change, in words, for people to read.
+    pub fn notes(&self) -> &[String] {
+        &self.header.notes
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// All tensors, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        self.entries
+            .iter()
+            .map(|(name, entry)| self.view(name, entry))
+    }
+
+    /// Whether training changes a tensor, by name.
+    pub(crate) fn roles(&self) -> BTreeMap<String, Role> {
+        let expected = self.header.architecture.tensors();
+        expected
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.role))
+            .collect()
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+        self.entries
+            .get_key_value(name)
+            .map(|(name, entry)| self.view(name, entry))
+    }
+
+    fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> Tensor<'a> {
+        // The range was checked against the file when the bundle was read.
+        let bytes = &self.bytes[entry.start..entry.end];
+        Tensor {
+            name,
+            dtype: entry.dtype,
+            shape: &entry.shape,
+            bytes,
+        }
+    }
+
+    /// The first byte of each tensor in the file.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = (String, Origin)> {
+        self.entries.iter().map(|(name, entry)| {
+            (
+                name.clone(),
+                Origin::Bundle {
+                    offset: entry.start,
+                },
+            )
+        })
+    }
+
+    /// The safetensors file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the safetensors file, in lower-case hexadecimal.
+    pub fn sha256(&self) -> String {
+        sha256([self.bytes()])
+    }
+
+    /// Writes the bundle to a temporary file beside `path`, reads that back, compares every byte,
+    /// and renames it: `path` never holds half a bundle.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        files::write(path, &self.bytes)
+    }
+}
+
+/// The part of the header that says whether the rest can be understood.
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}

@@ -1,0 +1,307 @@
+//! PyTorch checkpoints: the zip that `torch.save` and Lightning write.
+//!
+//! `PREFIX/data.pkl` is a pickle of everything but the numbers; `PREFIX/data/KEY` are the storages,
+//! plain arrays. A tensor is a view of a storage: offset, shape, strides. PyTorch
+//! `torch/serialization.py`, `torch/_utils.py`.
+
+mod error;
+mod hyperparameters;
+mod storage;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use error::CheckpointError;
+use storage::{View, view};
+
+use crate::archive::Archive;
+use crate::bundle::{Draft, Header};
+use crate::error::ErrorKind;
+use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
+use crate::source::{CONVERTER, Format, sha256};
+use crate::{Architecture, Bundle, Conversion, Origin, Source, Specifications};
+
+/// First bytes of a zip archive that has entries.
+pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+
+/// A long integer in a pickle, 0x1950a86a20f9469cfc6c, with which `torch.save` began files before
+/// PyTorch 1.6. `torch/serialization.py`, `MAGIC_NUMBER`.
+const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+
+/// A checkpoint of any network, read but not converted.
+pub(crate) struct Checkpoint<'a> {
+    bytes: &'a [u8],
+    archive: Archive<'a>,
+    pickle: Pickle,
+    /// Folder of the archive that everything lies in, with the slash.
+    prefix: String,
+    state_dict: Vec<(String, View)>,
+}
+
+/// Whether a file without a zip's first bytes is some older or plainer pickle; says what to do.
+pub(crate) fn refuse_bare_pickle(bytes: &[u8]) -> Result<(), ErrorKind> {
+    let [0x80, protocol @ 0..=5, rest @ ..] = bytes else {
+        return Ok(());
+    };
+    if rest.starts_with(LEGACY_MAGIC) {
+        return Err(CheckpointError::Legacy.into());
+    }
+    match Pickle::read(bytes) {
+        Err(hostile @ PickleError::Hostile { .. }) => Err(hostile.into()),
+        Err(_) if *protocol < 2 => Ok(()),
+        _ => Err(CheckpointError::BarePickle.into()),
+    }
+}
+
+impl<'a> Checkpoint<'a> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, ErrorKind> {
+        let mut archive = Archive::open(bytes)?;
+        let names = archive.names();
+        let pickles: Vec<&String> = names
+            .iter()
+            .filter(|name| name.split('/').next_back() == Some("data.pkl"))
+            .collect();
+        let prefix = match *pickles {
+            [name] => name.strip_suffix("data.pkl").unwrap_or_default().to_owned(),
+            [] => return Err(CheckpointError::NoPickle { entries: names }.into()),
+            [..] => {
+                return Err(CheckpointError::ManyPickles {
+                    count: pickles.len(),
+                }
+                .into());
+            }
+        };
+        let script = |name: &String| {
+            let inside = name.strip_prefix(&prefix).unwrap_or_default();
+            inside == "constants.pkl" || inside.starts_with("code/")
+        };
+        if names.iter().any(script) {
+            return Err(CheckpointError::TorchScript.into());
+        }
+        let byteorder = format!("{prefix}byteorder");
+        if names.contains(&byteorder)
+            && archive.read(&byteorder, MAX_BYTEORDER)?.starts_with(b"big")
+        {
+            return Err(CheckpointError::BigEndian.into());
+        }
+
+        let data = archive.read(&format!("{prefix}data.pkl"), MAX_PICKLE_BYTES as u64)?;
+        let pickle = Pickle::read(&data)?;
+        let state_dict = state_dict(&pickle)?;
+        Ok(Self {
+            bytes,
+            archive,
+            pickle,
+            prefix,
+            state_dict,
+        })
+    }
+
+    /// Classes and functions in the pickle that are not known to be harmless: reported, inert.
+    pub(crate) fn foreign_globals(&self) -> Vec<String> {
+        let foreign = self
+            .pickle
+            .globals()
+            .filter(|global| !globals::is_known(global));
+        foreign.map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn pickle(&self) -> &Pickle {
+        &self.pickle
+    }
+
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &View)> {
+        self.state_dict.iter().map(|(name, view)| (&**name, view))
+    }
+
+    /// Where a tensor lies.
+    pub(crate) fn origin(&self, view: &View) -> Origin {
+        Origin::Storage {
+            entry: self.entry(view),
+            offset: view.offset,
+            contiguous: view.is_contiguous(),
+        }
+    }
+
+    fn entry(&self, view: &View) -> String {
+        format!("{}data/{}", self.prefix, view.storage.key)
+    }
+
+    /// Class and module that pyannote wrote into the checkpoint.
+    pub(crate) fn class(&self) -> (Option<String>, Option<String>) {
+        let text = |key| {
+            let pyannote = self.pickle.get(self.pickle.root(), "pyannote.audio")?;
+            let architecture = self.pickle.get(pyannote, "architecture")?;
+            let value = self.pickle.get(architecture, key)?;
+            self.pickle.str(value).map(str::to_owned)
+        };
+        (text("class"), text("module"))
+    }
+
+    pub(crate) fn hyperparameters(&self) -> Option<Id> {
+        self.pickle.get(self.pickle.root(), "hyper_parameters")
+    }
+
+    /// What network this is and what it was trained to answer.
+    pub(crate) fn architecture(&self) -> Result<(Architecture, Option<Specifications>), ErrorKind> {
+        let specifications = hyperparameters::specifications(&self.pickle)?;
+        let architecture = match self.class() {
+            (Some(class), Some(module)) if module.starts_with("pyannote.") => {
+                let outputs = self.outputs();
+                hyperparameters::architecture(
+                    &self.pickle,
+                    self.hyperparameters(),
+                    &class,
+                    specifications.as_ref(),
+                    outputs,
+                )?
+            }
+            _ => None,
+        };
+        let Some(architecture) = architecture else {
+            let (class, module) = self.class();
+            let prefixes: BTreeSet<String> = self
+                .state_dict
+                .iter()
+                .map(|(name, _)| name.split('.').next().unwrap_or_default().to_owned())
+                .collect();
+            return Err(ErrorKind::UnknownArchitecture {
+                class,
+                module,
+                prefixes: prefixes.into_iter().collect(),
+                tensors: self.state_dict.len(),
+            });
+        };
+        Ok((architecture, specifications))
+    }
+
+    /// Rows of the classifier.
+    fn outputs(&self) -> Option<usize> {
+        let (_, view) = self
+            .state_dict
+            .iter()
+            .find(|(name, _)| name == "classifier.weight")?;
+        view.shape.first().copied()
+    }
+
+    pub(crate) fn convert(mut self, file: String) -> Result<Conversion, ErrorKind> {
+        let (architecture, specifications) = self.architecture()?;
+        let source = Source {
+            file,
+            format: Format::PytorchZip,
+            sha256: sha256([self.bytes]),
+            converter: CONVERTER.into(),
+        };
+        let header = Header::new(architecture, specifications, source, Vec::new());
+        header.check()?;
+        let found = self
+            .state_dict
+            .iter()
+            .map(|(name, view)| (&**name, view.storage.dtype, &*view.shape));
+        header.architecture.check_tensors(found)?;
+        let storages = self.storages()?;
+
+        let mut drafts = Vec::with_capacity(self.state_dict.len());
+        let mut origins = BTreeMap::new();
+        for (name, view) in &self.state_dict {
+            let storage: &[u8] = &storages[&view.storage.key];
+            drafts.push(Draft {
+                name: name.clone(),
+                dtype: view.storage.dtype,
+                shape: view.shape.clone(),
+                elements: Box::new(move || view.elements(storage)),
+            });
+            origins.insert(name.clone(), self.origin(view));
+        }
+        let bundle = Bundle::assemble(&header, &drafts)?;
+        Ok(Conversion {
+            bundle,
+            origins,
+            foreign_globals: self.foreign_globals(),
+        })
+    }
+
+    /// The storages that the state dict needs, each once.
+    fn storages(&mut self) -> Result<BTreeMap<String, Cow<'a, [u8]>>, ErrorKind> {
+        let mut storages = BTreeMap::new();
+        let (mut stored, mut wanted) = (0_usize, 0_usize);
+        for (name, view) in &self.state_dict {
+            wanted = wanted.saturating_add(view.len().saturating_mul(view.storage.dtype.size()));
+            if storages.contains_key(&view.storage.key) {
+                continue;
+            }
+            let entry = self.entry(view);
+            let bytes = view.storage.bytes(name)?;
+            let len = self.archive.len(&entry)?;
+            if len != bytes as u64 {
+                return Err(CheckpointError::StorageLength {
+                    entry,
+                    found: len,
+                    expected: bytes,
+                }
+                .into());
+            }
+            stored = stored.saturating_add(bytes);
+            let read = self.archive.read(&entry, bytes as u64)?;
+            storages.insert(view.storage.key.clone(), read);
+        }
+        if wanted > stored.saturating_mul(MAX_SHARING) {
+            return Err(CheckpointError::Shared { wanted, stored }.into());
+        }
+        Ok(storages)
+    }
+}
+
+/// Length of `little` and `big` with room to spare.
+const MAX_BYTEORDER: u64 = 16;
+
+/// How much larger the tensors may be than the storages they are views of. The networks here share
+/// storages, but no element of them.
+const MAX_SHARING: usize = 2;
+
+/// The tensors of `checkpoint["state_dict"]`, or of the checkpoint itself where it is a state dict.
+fn state_dict(pickle: &Pickle) -> Result<Vec<(String, View)>, ErrorKind> {
+    let root = pickle.root();
+    if pickle.entries(root).is_none() {
+        return Err(CheckpointError::Root {
+            found: pickle.describe(root),
+        }
+        .into());
+    }
+    let (id, nested) = match pickle.get(root, "state_dict") {
+        Some(id) => (id, true),
+        None => (root, false),
+    };
+    let entries = pickle
+        .entries(id)
+        .ok_or_else(|| CheckpointError::StateDict {
+            found: pickle.describe(id),
+        })?;
+    let mut names = BTreeSet::new();
+    let mut tensors = Vec::new();
+    for &(key, value) in entries {
+        let Some(name) = pickle.str(key) else {
+            return Err(CheckpointError::Key {
+                found: pickle.describe(key),
+            }
+            .into());
+        };
+        match view(pickle, value, name)? {
+            Some(view) => {
+                if !names.insert(name) {
+                    return Err(CheckpointError::DuplicateTensor {
+                        tensor: name.into(),
+                    }
+                    .into());
+                }
+                tensors.push((name.to_owned(), view));
+            }
+            None if nested => {
+                let (tensor, found) = (name.into(), pickle.describe(value));
+                return Err(CheckpointError::NotATensor { tensor, found }.into());
+            }
+            None => {}
+        }
+    }
+    Ok(tensors)
+}

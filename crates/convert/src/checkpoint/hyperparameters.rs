@@ -1,0 +1,390 @@
+//! Hyperparameters and specifications as pyannote writes them into a checkpoint.
+
+use super::CheckpointError;
+use crate::architecture::{
+    Activation, Architecture, Linear, Lstm, PyanNet, SincFilters, SincNet, WeSpeakerResNet,
+};
+use crate::error::{ErrorKind, Hyperparameter};
+use crate::pickle::{Id, Pickle, Value};
+use crate::specifications::{Problem, Resolution, Specifications};
+
+/// One dictionary of hyperparameters; what it lacks is pyannote's default.
+struct Dictionary<'p> {
+    pickle: &'p Pickle,
+    id: Option<Id>,
+    /// Put before names in errors: `lstm.`.
+    prefix: &'static str,
+}
+
+impl<'p> Dictionary<'p> {
+    fn get(&self, key: &str) -> Option<Id> {
+        let value = self.pickle.get(self.id?, key)?;
+        Some(plain(self.pickle, value))
+    }
+
+    /// The dictionary under a key; where it is missing or `None`, all its values are defaults.
+    fn dictionary(
+        &self,
+        key: &str,
+        prefix: &'static str,
+    ) -> Result<Dictionary<'p>, Hyperparameter> {
+        let id = self
+            .get(key)
+            .filter(|&id| *self.pickle.value(id) != Value::None);
+        if let Some(id) = id
+            && self.pickle.entries(id).is_none()
+        {
+            return Err(self.wrong(key, id, "a dictionary"));
+        }
+        Ok(Dictionary {
+            pickle: self.pickle,
+            id,
+            prefix,
+        })
+    }
+
+    fn wrong(&self, key: &str, found: Id, expected: &str) -> Hyperparameter {
+        Hyperparameter {
+            name: format!("{}{key}", self.prefix),
+            found: self.pickle.describe(found),
+            expected: expected.into(),
+        }
+    }
+
+    fn read<T>(
+        &self,
+        key: &str,
+        default: T,
+        expected: &str,
+        read: impl FnOnce(Id) -> Option<T>,
+    ) -> Result<T, Hyperparameter> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(id) => read(id).ok_or_else(|| self.wrong(key, id, expected)),
+        }
+    }
+
+    fn count(&self, key: &str, default: usize) -> Result<usize, Hyperparameter> {
+        self.read(key, default, "a whole number", |id| {
+            usize::try_from(self.pickle.int(id)?).ok()
+        })
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool, Hyperparameter> {
+        self.read(key, default, "True or False", |id| self.pickle.bool(id))
+    }
+
+    fn number(&self, key: &str, default: f64) -> Result<f64, Hyperparameter> {
+        self.read(key, default, "a number", |id| self.pickle.float(id))
+    }
+
+    /// Refuses keys that would change the network in a way that is not implemented.
+    fn only(&self, known: &[&str]) -> Result<(), Hyperparameter> {
+        let entries = self
+            .id
+            .and_then(|id| self.pickle.entries(id))
+            .unwrap_or_default();
+        for &(key, value) in entries {
+            let name = self.pickle.str(key).unwrap_or("?");
+            if !known.contains(&name) {
+                let expected = format!("only {}", known.join(", "));
+                return Err(self.wrong(name, plain(self.pickle, value), &expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a value other than the one the network here has.
+    fn fixed(&self, key: &str, expected: bool) -> Result<(), Hyperparameter> {
+        match self.get(key) {
+            Some(id) if self.pickle.bool(id) != Some(expected) => {
+                Err(self.wrong(key, id, if expected { "True" } else { "False" }))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How deep omegaconf wraps a value: a node in a container.
+const MAX_WRAPPING: usize = 4;
+
+/// The value inside omegaconf's wrappers.
+fn plain(pickle: &Pickle, mut id: Id) -> Id {
+    for _ in 0..MAX_WRAPPING {
+        let omegaconf = pickle
+            .object(id)
+            .and_then(|object| pickle.global(object.class))
+            .is_some_and(|class| class.module.starts_with("omegaconf."));
+        let inner = if omegaconf {
+            pickle
+                .attribute(id, "_val")
+                .or_else(|| pickle.attribute(id, "_content"))
+        } else {
+            None
+        };
+        match inner {
+            Some(inner) => id = inner,
+            None => break,
+        }
+    }
+    id
+}
+
+/// The network of this class; `None` for a class that is not known.
+pub(super) fn architecture(
+    pickle: &Pickle,
+    hyperparameters: Option<Id>,
+    class: &str,
+    specifications: Option<&Specifications>,
+    outputs: Option<usize>,
+) -> Result<Option<Architecture>, ErrorKind> {
+    let id = hyperparameters.map(|id| plain(pickle, id));
+    let dictionary = Dictionary {
+        pickle,
+        id,
+        prefix: "",
+    };
+    if class == "PyanNet" {
+        return pyannet(&dictionary, specifications, outputs)
+            .map(Architecture::PyanNet)
+            .map(Some);
+    }
+    // pyannote `wespeaker/__init__.py` has these four.
+    let depth = match class {
+        "WeSpeakerResNet34" => 34,
+        "WeSpeakerResNet152" => 152,
+        "WeSpeakerResNet221" => 221,
+        "WeSpeakerResNet293" => 293,
+        _ => return Ok(None),
+    };
+    Ok(Some(Architecture::WeSpeakerResNet(wespeaker(
+        &dictionary,
+        depth,
+    )?)))
+}
+
+/// pyannote `PyanNet.__init__`; defaults from its `*_DEFAULTS`.
+fn pyannet(
+    dictionary: &Dictionary<'_>,
+    specifications: Option<&Specifications>,
+    outputs: Option<usize>,
+) -> Result<PyanNet, ErrorKind> {
+    let sincnet = dictionary.dictionary("sincnet", "sincnet.")?;
+    sincnet.only(&["stride", "sample_rate"])?;
+    let lstm = dictionary.dictionary("lstm", "lstm.")?;
+    let lstm_keys = [
+        "hidden_size",
+        "num_layers",
+        "bidirectional",
+        "monolithic",
+        "dropout",
+    ];
+    lstm.only(&[&lstm_keys[..], &["batch_first", "bias"]].concat())?;
+    lstm.fixed("batch_first", true)?;
+    lstm.fixed("bias", true)?;
+    let linear = dictionary.dictionary("linear", "linear.")?;
+    linear.only(&["hidden_size", "num_layers"])?;
+
+    let specifications = specifications.ok_or(CheckpointError::Specification {
+        field: "specifications",
+        found: "missing".into(),
+        expected: "what the network was trained for",
+    })?;
+    let activation = match specifications.problem {
+        Problem::MonoLabelClassification => Activation::LogSoftmax,
+        Problem::BinaryClassification | Problem::MultiLabelClassification => Activation::Sigmoid,
+        problem @ (Problem::Representation | Problem::Regression) => {
+            return Err(ErrorKind::Specification {
+                field: "problem",
+                found: format!("{problem:?}"),
+                expected: "a kind of classification".into(),
+            });
+        }
+    };
+    let sample_rate = dictionary.count("sample_rate", 16000)?;
+    Ok(PyanNet {
+        sample_rate: u32::try_from(sample_rate).unwrap_or(u32::MAX),
+        num_channels: dictionary.count("num_channels", 1)?,
+        sincnet: SincNet {
+            stride: sincnet.count("stride", 10)?,
+            filters: SincFilters::Parametrised,
+        },
+        lstm: Lstm {
+            hidden_size: lstm.count("hidden_size", 128)?,
+            num_layers: lstm.count("num_layers", 2)?,
+            bidirectional: lstm.flag("bidirectional", true)?,
+            monolithic: lstm.flag("monolithic", true)?,
+        },
+        linear: Linear {
+            hidden_size: linear.count("hidden_size", 128)?,
+            num_layers: linear.count("num_layers", 2)?,
+        },
+        // The specifications decide; without them the classifier's own rows.
+        num_outputs: specifications.num_outputs().or(outputs).unwrap_or(0),
+        activation,
+    })
+}
+
+/// pyannote `BaseWeSpeakerResNet.__init__` and its subclasses.
+fn wespeaker(dictionary: &Dictionary<'_>, depth: u32) -> Result<WeSpeakerResNet, Hyperparameter> {
+    // The caller's depths are all in the table; an unknown one would be refused by the check.
+    let (block, num_blocks) =
+        WeSpeakerResNet::blocks(depth).unwrap_or((crate::architecture::Block::Basic, [0; 4]));
+    let pickle = dictionary.pickle;
+    let window_type = dictionary.read("window_type", "hamming".to_owned(), "a name", |id| {
+        pickle.str(id).map(str::to_owned)
+    })?;
+    let span = dictionary.read(
+        "fbank_centering_span",
+        None,
+        "seconds or None",
+        |id| match *pickle.value(id) {
+            Value::None => Some(None),
+            _ => pickle.float(id).map(Some),
+        },
+    )?;
+    let sample_rate = dictionary.count("sample_rate", 16000)?;
+    Ok(WeSpeakerResNet {
+        depth,
+        block,
+        num_blocks,
+        m_channels: 32,
+        embed_dim: 256,
+        two_emb_layer: false,
+        sample_rate: u32::try_from(sample_rate).unwrap_or(u32::MAX),
+        num_channels: dictionary.count("num_channels", 1)?,
+        num_mel_bins: dictionary.count("num_mel_bins", 80)?,
+        frame_length: dictionary.number("frame_length", 25.0)?,
+        frame_shift: dictionary.number("frame_shift", 10.0)?,
+        round_to_power_of_two: dictionary.flag("round_to_power_of_two", true)?,
+        snip_edges: dictionary.flag("snip_edges", true)?,
+        dither: dictionary.number("dither", 0.0)?,
+        window_type,
+        use_energy: dictionary.flag("use_energy", false)?,
+        fbank_centering_span: span,
+    })
+}
+
+/// `checkpoint["pyannote.audio"]["specifications"]`: one, or a sequence of one.
+pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, CheckpointError> {
+    let id = pickle
+        .get(pickle.root(), "pyannote.audio")
+        .and_then(|pyannote| pickle.get(pyannote, "specifications"));
+    let Some(id) = id.filter(|&id| *pickle.value(id) != Value::None) else {
+        return Ok(None);
+    };
+    let id = match pickle.sequence(id) {
+        Some(&[one]) => one,
+        Some(several) => {
+            return Err(CheckpointError::Tasks {
+                count: several.len(),
+            });
+        }
+        None => id,
+    };
+
+    let wrong = |field, id, expected| CheckpointError::Specification {
+        field,
+        found: pickle.describe(id),
+        expected,
+    };
+    let missing = |field, expected| CheckpointError::Specification {
+        field,
+        found: "missing".into(),
+        expected,
+    };
+    let is_class = pickle
+        .object(id)
+        .and_then(|object| pickle.global(object.class))
+        .is_some_and(|class| class.is("pyannote.audio.core.task", "Specifications"));
+    if !is_class {
+        return Err(wrong("specifications", id, "a pyannote Specifications"));
+    }
+    // A field that is missing has the default of pyannote's dataclass, so do those that are `None`.
+    let field = |name| {
+        pickle
+            .attribute(id, name)
+            .filter(|&value| *pickle.value(value) != Value::None)
+    };
+
+    let expected = "a member of pyannote's Problem";
+    let problem = field("problem").ok_or_else(|| missing("problem", expected))?;
+    let problem = member(pickle, problem, Problem::from_value, Problem::from_name)
+        .ok_or_else(|| wrong("problem", problem, expected))?;
+    let expected = "a member of pyannote's Resolution";
+    let resolution = field("resolution").ok_or_else(|| missing("resolution", expected))?;
+    let resolution = member(
+        pickle,
+        resolution,
+        Resolution::from_value,
+        Resolution::from_name,
+    )
+    .ok_or_else(|| wrong("resolution", resolution, expected))?;
+    let duration = field("duration").ok_or_else(|| missing("duration", "seconds"))?;
+    let seconds = |name, id| pickle.float(id).ok_or_else(|| wrong(name, id, "seconds"));
+
+    let warm_up = match field("warm_up") {
+        None => (0.0, 0.0),
+        Some(id) => match pickle.sequence(id) {
+            Some(&[left, right]) => (seconds("warm_up", left)?, seconds("warm_up", right)?),
+            Some(_) => return Err(wrong("warm_up", id, "two times")),
+            None => (seconds("warm_up", id)?, seconds("warm_up", id)?),
+        },
+    };
+    let classes = match field("classes") {
+        None => Vec::new(),
+        Some(id) => {
+            let id = plain(pickle, id);
+            let items = pickle
+                .sequence(id)
+                .ok_or_else(|| wrong("classes", id, "a list of names"))?;
+            let names = items.iter().map(|&item| {
+                let name = pickle.str(plain(pickle, item));
+                name.map(str::to_owned)
+                    .ok_or_else(|| wrong("classes", item, "a name"))
+            });
+            names.collect::<Result<_, _>>()?
+        }
+    };
+    let powerset_max_classes = match field("powerset_max_classes") {
+        None => None,
+        Some(id) => Some(
+            pickle
+                .int(id)
+                .and_then(|count| usize::try_from(count).ok())
+                .ok_or_else(|| wrong("powerset_max_classes", id, "a whole number"))?,
+        ),
+    };
+    let permutation_invariant = match field("permutation_invariant") {
+        None => false,
+        Some(id) => pickle
+            .bool(id)
+            .ok_or_else(|| wrong("permutation_invariant", id, "True or False"))?,
+    };
+    Ok(Some(Specifications {
+        problem,
+        resolution,
+        duration: seconds("duration", duration)?,
+        min_duration: field("min_duration")
+            .map(|id| seconds("min_duration", id))
+            .transpose()?,
+        warm_up,
+        classes,
+        powerset_max_classes,
+        permutation_invariant,
+    }))
+}
+
+/// A member of an enumeration: `Problem(1)`, or `getattr(Problem, "NAME")` by Python 3.11.0.
+fn member<T>(
+    pickle: &Pickle,
+    id: Id,
+    from_value: impl FnOnce(i64) -> Option<T>,
+    from_name: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    match *pickle.tuple(pickle.object(id)?.args)? {
+        [value] => from_value(pickle.int(value)?),
+        [_class, name] => from_name(pickle.str(name)?),
+        _ => None,
+    }
+}

@@ -1,0 +1,305 @@
+//! Tensors as views of storages.
+
+use std::borrow::Cow;
+
+use super::CheckpointError;
+use crate::Dtype;
+use crate::pickle::{Global, Id, Pickle, Value};
+
+/// A plain array in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Storage {
+    /// Its name below `data/`.
+    pub(crate) key: String,
+    pub(crate) dtype: Dtype,
+    /// Elements.
+    pub(crate) len: usize,
+}
+
+impl Storage {
+    /// Its length in bytes; `tensor` is for the error.
+    pub(crate) fn bytes(&self, tensor: &str) -> Result<usize, CheckpointError> {
+        self.len
+            .checked_mul(self.dtype.size())
+            .ok_or_else(|| CheckpointError::TensorPart {
+                tensor: tensor.into(),
+                part: "storage",
+                found: format!("{} elements long", self.len),
+            })
+    }
+}
+
+/// A tensor: some elements of a storage, inside its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) storage: Storage,
+    /// First element.
+    pub(crate) offset: usize,
+    pub(crate) shape: Vec<usize>,
+    /// Elements between neighbours, for each dimension.
+    strides: Vec<usize>,
+}
+
+impl View {
+    /// Checks that all elements lie in the storage, and no more of them than it has.
+    fn new(
+        tensor: &str,
+        storage: Storage,
+        offset: usize,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+    ) -> Result<Self, CheckpointError> {
+        let mut len: u128 = 1;
+        // One past the last element.
+        let mut end = offset as u128 + 1;
+        for (&size, &stride) in shape.iter().zip(&strides) {
+            len = len.saturating_mul(size as u128);
+            end =
+                end.saturating_add((size.saturating_sub(1) as u128).saturating_mul(stride as u128));
+        }
+        if len == 0 {
+            end = offset as u128;
+        }
+        if end > storage.len as u128 {
+            return Err(CheckpointError::Bounds {
+                tensor: tensor.into(),
+                end,
+                len: storage.len,
+            });
+        }
+        if len > storage.len as u128 {
+            let (tensor, found, len) = (tensor.into(), len, storage.len);
+            return Err(CheckpointError::Expanded { tensor, found, len });
+        }
+        Ok(Self {
+            storage,
+            offset,
+            shape,
+            strides,
+        })
+    }
+
+    /// Number of elements. The product was checked against the storage, unless a dimension is 0
+    /// and the others may be anything.
+    pub(crate) fn len(&self) -> usize {
+        if self.shape.contains(&0) {
+            0
+        } else {
+            self.shape.iter().product()
+        }
+    }
+
+    /// Whether the elements lie in the order in which they are read.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        if self.len() == 0 {
+            return true;
+        }
+        let mut expected = 1;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            if size != 1 && stride != expected {
+                return false;
+            }
+            expected *= size;
+        }
+        true
+    }
+
+    /// The elements in row-major order: lent where they lie so, else gathered. `storage` has the
+    /// length that the pickle says.
+    pub(crate) fn elements<'a>(&self, storage: &'a [u8]) -> Cow<'a, [u8]> {
+        let size = self.storage.dtype.size();
+        // In bounds: the constructor checked the view against the storage's length.
+        if self.is_contiguous() {
+            return Cow::Borrowed(&storage[self.offset * size..][..self.len() * size]);
+        }
+        let mut gathered = Vec::with_capacity(self.len() * size);
+        let mut index = vec![0; self.shape.len()];
+        for _ in 0..self.len() {
+            let at = index
+                .iter()
+                .zip(&self.strides)
+                .map(|(i, stride)| i * stride)
+                .sum::<usize>();
+            gathered.extend_from_slice(&storage[(self.offset + at) * size..][..size]);
+            // Count up, last dimension first.
+            for (i, &end) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < end {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        Cow::Owned(gathered)
+    }
+}
+
+/// How often a parameter may be wrapped in a parameter. `nn.Parameter` wraps once.
+const MAX_WRAPPING: usize = 4;
+
+/// The tensor that a value describes; `None` for a value that is something else. Functions of
+/// `torch/_utils.py`.
+pub(super) fn view(
+    pickle: &Pickle,
+    mut id: Id,
+    tensor: &str,
+) -> Result<Option<View>, CheckpointError> {
+    for _ in 0..MAX_WRAPPING {
+        let Some(object) = pickle.object(id) else {
+            return Ok(None);
+        };
+        let Some(global) = pickle.global(object.class) else {
+            return Ok(None);
+        };
+        let Some(args) = pickle.tuple(object.args) else {
+            return Ok(None);
+        };
+        if global.module != "torch._utils" {
+            let class = global.to_string();
+            let made = global.module == "torch._tensor";
+            let tensor = tensor.into();
+            return if made {
+                Err(CheckpointError::TensorClass { tensor, class })
+            } else {
+                Ok(None)
+            };
+        }
+        match (&*global.name, args) {
+            // (data, requires_grad, backward_hooks[, state])
+            ("_rebuild_parameter" | "_rebuild_parameter_with_state", &[data, ..]) => id = data,
+            // (storage, storage_offset, size, stride[, requires_grad, backward_hooks[, metadata]])
+            ("_rebuild_tensor" | "_rebuild_tensor_v2", &[storage, offset, shape, strides, ..]) => {
+                return rebuild(pickle, tensor, storage, None, [offset, shape, strides]).map(Some);
+            }
+            // (storage, storage_offset, size, stride, requires_grad, backward_hooks, dtype, ...)
+            ("_rebuild_tensor_v3", &[storage, offset, shape, strides, _, _, dtype, ..]) => {
+                let parts = [offset, shape, strides];
+                return rebuild(pickle, tensor, storage, Some(dtype), parts).map(Some);
+            }
+            _ => {
+                let class = global.to_string();
+                return Err(CheckpointError::TensorClass {
+                    tensor: tensor.into(),
+                    class,
+                });
+            }
+        }
+    }
+    let class = "nested parameters".into();
+    Err(CheckpointError::TensorClass {
+        tensor: tensor.into(),
+        class,
+    })
+}
+
+fn rebuild(
+    pickle: &Pickle,
+    tensor: &str,
+    storage: Id,
+    dtype: Option<Id>,
+    [offset, shape, strides]: [Id; 3],
+) -> Result<View, CheckpointError> {
+    let damaged = |part, id| CheckpointError::TensorPart {
+        tensor: tensor.into(),
+        part,
+        found: pickle.describe(id),
+    };
+    let number = |id| pickle.int(id).and_then(|value| usize::try_from(value).ok());
+    let numbers = |id| -> Option<Vec<usize>> {
+        // `torch.Size` is a tuple by another name.
+        let items = match pickle.object(id) {
+            Some(object) => match *pickle.tuple(object.args)? {
+                [items] => pickle.sequence(items)?,
+                _ => return None,
+            },
+            None => pickle.sequence(id)?,
+        };
+        items.iter().map(|&item| number(item)).collect()
+    };
+
+    let dtype = match dtype {
+        Some(id) => Some(
+            pickle
+                .global(id)
+                .and_then(dtype_of_global)
+                .ok_or_else(|| damaged("element type", id))?,
+        ),
+        None => None,
+    };
+    let storage =
+        self::storage(pickle, storage, dtype).ok_or_else(|| damaged("storage", storage))?;
+    let offset = number(offset).ok_or_else(|| damaged("offset", offset))?;
+    let sizes = numbers(shape).ok_or_else(|| damaged("shape", shape))?;
+    let steps = numbers(strides).ok_or_else(|| damaged("strides", strides))?;
+    if sizes.len() != steps.len() {
+        return Err(damaged("strides", strides));
+    }
+    View::new(tensor, storage, offset, sizes, steps)
+}
+
+/// A persistent id: `("storage", class, key, device, number of elements)`.
+/// `torch/serialization.py`, `persistent_load`.
+fn storage(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
+    let Value::Persistent(id) = *pickle.value(id) else {
+        return None;
+    };
+    let &[kind, class, key, _device, len] = pickle.tuple(id)? else {
+        return None;
+    };
+    if pickle.str(kind)? != "storage" {
+        return None;
+    }
+    let key = pickle.str(key)?.to_owned();
+    let len = usize::try_from(pickle.int(len)?).ok()?;
+    let class = pickle.global(class)?;
+    match (dtype, dtype_of_storage(class)) {
+        (None, Some(dtype)) => Some(Storage { key, dtype, len }),
+        // An untyped storage counts bytes.
+        (Some(dtype), None) if class.name == "UntypedStorage" && len % dtype.size() == 0 => {
+            Some(Storage {
+                key,
+                dtype,
+                len: len / dtype.size(),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn dtype_of_storage(class: &Global) -> Option<Dtype> {
+    if class.module != "torch" {
+        return None;
+    }
+    Some(match &*class.name {
+        "BoolStorage" => Dtype::Bool,
+        "ByteStorage" => Dtype::U8,
+        "CharStorage" => Dtype::I8,
+        "ShortStorage" => Dtype::I16,
+        "IntStorage" => Dtype::I32,
+        "LongStorage" => Dtype::I64,
+        "HalfStorage" => Dtype::F16,
+        "BFloat16Storage" => Dtype::BF16,
+        "FloatStorage" => Dtype::F32,
+        "DoubleStorage" => Dtype::F64,
+        _ => return None,
+    })
+}
+
+fn dtype_of_global(global: &Global) -> Option<Dtype> {
+    if global.module != "torch" {
+        return None;
+    }
+    Some(match &*global.name {
+        "bool" => Dtype::Bool,
+        "uint8" => Dtype::U8,
+        "int8" => Dtype::I8,
+        "int16" => Dtype::I16,
+        "int32" => Dtype::I32,
+        "int64" => Dtype::I64,
+        "float16" => Dtype::F16,
+        "bfloat16" => Dtype::BF16,
+        "float32" => Dtype::F32,
+        "float64" => Dtype::F64,
+        _ => return None,
+    })
+}

@@ -1,0 +1,310 @@
+//! What can be wrong with a file, as data. `Display` is one lower-case line: the path first, then
+//! what was found, what was expected, and the next step where there is one.
+
+use std::path::{Path, PathBuf};
+
+use crate::Dtype;
+use crate::architecture::Expected;
+use crate::archive::ArchiveError;
+use crate::checkpoint::CheckpointError;
+use crate::npz::NpzError;
+use crate::onnx::OnnxError;
+use crate::pickle::PickleError;
+use crate::pipeline::PipelineError;
+
+/// What is wrong with a file: which file, and what.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", path.display())]
+pub struct Error {
+    path: PathBuf,
+    #[source]
+    kind: Box<ErrorKind>,
+}
+
+impl Error {
+    /// The file or directory, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with it.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system said no.
+    #[error("{action} failed: {source}")]
+    Io {
+        /// What was tried: `opening`, `reading`, `writing`, ...
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A directory without the files of a pipeline or a PLDA.
+    #[error(
+        "is a directory with neither config.yaml, pipeline.json nor plda.npz and xvec_transform.npz; give a model file or a pipeline directory"
+    )]
+    Directory,
+    /// A pipeline directory where one model was asked for.
+    #[error(
+        "is a pipeline directory, and one model was asked for; give its segmentation, embedding or plda"
+    )]
+    PipelineForModel,
+    /// A file with nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// A file of no known format.
+    #[error(
+        "is not a model: starts with {start}, expected a PyTorch checkpoint (zip), an ONNX export or a bundle (safetensors)"
+    )]
+    Format {
+        /// The first bytes, readable.
+        start: String,
+    },
+    /// A numpy archive given where a model was expected.
+    #[error(
+        "is a numpy archive, not a model; the PLDA is given as the directory that holds plda.npz and xvec_transform.npz"
+    )]
+    NumpyArchive,
+    /// A safetensors file that is not one of our bundles.
+    #[error(
+        "is a safetensors file without the metadata key `soundalike`; convert the original checkpoint instead"
+    )]
+    NotABundle,
+    /// A safetensors file that lies about itself.
+    #[error("is not a valid safetensors file: {source}")]
+    Safetensors {
+        /// What the safetensors library said.
+        source: safetensors::SafeTensorError,
+    },
+    /// Metadata of a bundle that cannot be read.
+    #[error("metadata of the bundle cannot be read: {source}; convert the original again")]
+    Metadata {
+        /// What the JSON library said.
+        source: serde_json::Error,
+    },
+    /// A bundle of another format version.
+    #[error("bundle has format {found}, this program reads {expected}; convert the original again")]
+    BundleFormat {
+        /// The version in the file.
+        found: u32,
+        /// The version this crate writes.
+        expected: u32,
+    },
+    /// A tensor of an element type that no network here uses.
+    #[error("tensor `{tensor}` has element type {dtype}, which is not supported")]
+    ElementType {
+        /// Its name.
+        tensor: String,
+        /// safetensors' or PyTorch's name of the type.
+        dtype: String,
+    },
+    /// Tensors with infinities or NaN in them.
+    #[error("{} not finite: {}; the weights are broken", plural(.tensors.len(), "tensor is", "tensors are"), listed(.tensors))]
+    NotFinite {
+        /// Their names, each with the number of values that are not finite.
+        tensors: Vec<NotFinite>,
+    },
+    /// Tensors that do not fit the architecture: all of them.
+    #[error("tensors do not fit {architecture}{}", Differences { missing, unexpected, differing })]
+    Tensors {
+        /// The architecture with its depth.
+        architecture: String,
+        /// Tensors the network needs and the file lacks.
+        missing: Vec<Expected>,
+        /// Tensors the file has and the network does not know.
+        unexpected: Vec<Found>,
+        /// Tensors of another shape or type than the network needs.
+        differing: Vec<(Expected, Found)>,
+    },
+    /// A hyperparameter that is missing, of another type or out of range.
+    #[error("{0}")]
+    Hyperparameter(#[from] Hyperparameter),
+    /// A specification that makes no sense, or does not fit the network.
+    #[error("specification `{field}` is {found}, expected {expected}")]
+    Specification {
+        /// pyannote's name of it.
+        field: &'static str,
+        /// The value in the file.
+        found: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// A network this project does not know.
+    #[error(
+        "holds {} ({}), which is not one of PyanNet, WeSpeakerResNet34, WeSpeakerResNet152, WeSpeakerResNet221, WeSpeakerResNet293; {tensors} tensors under {}",
+        class.as_deref().unwrap_or("a network without a class name"),
+        module.as_deref().unwrap_or("no module named"),
+        quoted(prefixes),
+    )]
+    UnknownArchitecture {
+        /// Name of the class in the checkpoint.
+        class: Option<String>,
+        /// Module of the class in the checkpoint.
+        module: Option<String>,
+        /// First parts of the names of its tensors.
+        prefixes: Vec<String>,
+        /// How many tensors there are.
+        tensors: usize,
+    },
+    /// Values that the wished type cannot hold.
+    #[error("{dtype} cannot hold {}: {}; use bf16 or f32", plural(.tensors.len(), "tensor", "tensors"), listed(.tensors))]
+    Overflow {
+        /// The wished type.
+        dtype: Dtype,
+        /// Names of the tensors, each with the number of values that became infinite.
+        tensors: Vec<NotFinite>,
+    },
+    /// A type that weights cannot be converted to.
+    #[error("weights cannot be converted to {dtype}; use f32, f16 or bf16")]
+    CastTarget {
+        /// The wished type.
+        dtype: Dtype,
+    },
+    /// The file on disk is not what was written to it.
+    #[error("differs from what was written at byte {offset}; the disk is not to be trusted")]
+    ReadBack {
+        /// First byte that differs.
+        offset: usize,
+    },
+    /// A zip archive that is damaged, hostile or of another kind.
+    #[error("{0}")]
+    Zip(#[from] ArchiveError),
+    /// A pickle that is damaged or hostile.
+    #[error("{0}")]
+    Pickle(#[from] PickleError),
+    /// A checkpoint that is not one of pyannote's.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// An ONNX export that is damaged or of another network.
+    #[error("{0}")]
+    Onnx(#[from] OnnxError),
+    /// A numpy array that is damaged or of another kind.
+    #[error("{0}")]
+    Npz(#[from] NpzError),
+    /// A pipeline directory that is incomplete or not understood.
+    #[error("{0}")]
+    Pipeline(#[from] PipelineError),
+}
+
+/// A hyperparameter that is missing, of another type or out of range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("hyperparameter `{name}` is {found}, expected {expected}")]
+pub struct Hyperparameter {
+    /// Its name, with the dictionary it is in: `lstm.hidden_size`.
+    pub name: String,
+    /// The value in the file.
+    pub found: String,
+    /// What it has to be.
+    pub expected: String,
+}
+
+/// A tensor with values that are not finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFinite {
+    /// Its name.
+    pub tensor: String,
+    /// How many of its values are infinite or NaN.
+    pub values: usize,
+}
+
+impl std::fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "`{}` ({})",
+            self.tensor,
+            plural(self.values, "value", "values")
+        )
+    }
+}
+
+/// A tensor as a file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+}
+
+struct Differences<'a> {
+    missing: &'a [Expected],
+    unexpected: &'a [Found],
+    differing: &'a [(Expected, Found)],
+}
+
+impl std::fmt::Display for Differences<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut separator = ": ";
+        if !self.missing.is_empty() {
+            write!(f, "{separator}missing ")?;
+            for (i, tensor) in self.missing.iter().enumerate() {
+                let comma = if i == 0 { "" } else { ", " };
+                write!(f, "{comma}`{}` {:?}", tensor.name, tensor.shape)?;
+            }
+            separator = "; ";
+        }
+        if !self.unexpected.is_empty() {
+            write!(f, "{separator}unexpected ")?;
+            for (i, tensor) in self.unexpected.iter().enumerate() {
+                let comma = if i == 0 { "" } else { ", " };
+                write!(f, "{comma}`{}` {:?}", tensor.name, tensor.shape)?;
+            }
+            separator = "; ";
+        }
+        for (expected, found) in self.differing {
+            write!(f, "{separator}`{}` has shape {:?}", found.name, found.shape)?;
+            if expected.shape == found.shape {
+                write!(f, " of {}, expected {}", found.dtype, expected.kind)?;
+            } else {
+                write!(f, ", expected {:?}", expected.shape)?;
+            }
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn listed<T: std::fmt::Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Names in backquotes, separated by commas.
+pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl ErrorKind {
+    /// Puts the path before what is wrong.
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
+        Error {
+            path: path.into(),
+            kind: Box::new(self),
+        }
+    }
+
+    /// For `map_err` after a call to the operating system.
+    pub(crate) fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading and writing whole files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind};
+
+/// The whole file. A directory or an empty file is an error.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_kind(path).map_err(|kind| kind.at(path))
+}
+
+fn read_kind(path: &Path) -> Result<Vec<u8>, ErrorKind> {
+    let mut file = File::open(path).map_err(ErrorKind::io("opening"))?;
+    let metadata = file.metadata().map_err(ErrorKind::io("opening"))?;
+    if metadata.is_dir() {
+        return Err(ErrorKind::Directory);
+    }
+    let len = usize::try_from(metadata.len()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(len);
+    file.read_to_end(&mut bytes)
+        .map_err(ErrorKind::io("reading"))?;
+    if bytes.is_empty() {
+        return Err(ErrorKind::Empty);
+    }
+    Ok(bytes)
+}
+
+/// The name of the file without directories.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Writes to a temporary file beside `path`, reads that back and compares, then renames.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = write_and_verify(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path).map_err(ErrorKind::io("renaming")));
+    if written.is_err() {
+        // Nothing more can be done about a file that cannot be removed.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(|kind| kind.at(path))
+}
+
+fn write_and_verify(path: &Path, bytes: &[u8]) -> Result<(), ErrorKind> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(ErrorKind::io("writing"))?;
+    file.write_all(bytes).map_err(ErrorKind::io("writing"))?;
+    file.sync_all().map_err(ErrorKind::io("writing"))?;
+    drop(file);
+
+    let mut file = File::open(path).map_err(ErrorKind::io("reading back"))?;
+    let mut buffer = vec![0; VERIFY_BYTES];
+    let mut rest = bytes;
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(ErrorKind::io("reading back"))?;
+        let offset = bytes.len() - rest.len();
+        let same = buffer[..read]
+            .iter()
+            .zip(rest)
+            .take_while(|(a, b)| a == b)
+            .count();
+        if same < read || (read == 0 && !rest.is_empty()) {
+            return Err(ErrorKind::ReadBack {
+                offset: offset + same,
+            });
+        }
+        if read == 0 {
+            return Ok(());
+        }
+        rest = &rest[read..];
+    }
+}
+
+/// Bytes read back at a time.
+const VERIFY_BYTES: usize = 1 << 20;

@@ -1,0 +1,107 @@
+//! What can be wrong with an ONNX export.
+
+/// What is wrong with an ONNX export.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OnnxError {
+    /// The protobuf encoding is broken.
+    #[error("ONNX export is damaged or cut off in its {part}; copy or download it again")]
+    Damaged {
+        /// The message that cannot be read.
+        part: &'static str,
+    },
+    /// More of something than any export of these networks has.
+    #[error("ONNX export has more than {limit} {what}; no network here needs as many")]
+    TooMany {
+        /// `nodes`, `initializers`, ...
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// No graph, no output, or an output that nothing computes.
+    #[error("ONNX export has no node that computes `{name}`")]
+    NotComputed {
+        /// The name of the value.
+        name: String,
+    },
+    /// The graph runs in a circle.
+    #[error("ONNX export computes `{name}` from itself")]
+    Circle {
+        /// The name of the value.
+        name: String,
+    },
+    /// A node whose input is not a stored weight.
+    #[error(
+        "ONNX export computes input {input} of `{node}` instead of storing it; export with constant folding"
+    )]
+    NotStored {
+        /// The node.
+        node: String,
+        /// Which of its inputs.
+        input: usize,
+    },
+    /// Weights in other files.
+    #[error("ONNX export keeps `{name}` in another file; save it as one file")]
+    External {
+        /// The initializer.
+        name: String,
+    },
+    /// A weight of an element type that no network here has.
+    #[error("ONNX export has `{name}` of element type {found}, expected a float type or int64")]
+    ElementType {
+        /// The initializer.
+        name: String,
+        /// `TensorProto.DataType`.
+        found: i64,
+    },
+    /// A weight with more or fewer elements than its shape says.
+    #[error(
+        "ONNX export has `{name}` with {found} bytes, {expected} expected; the file is damaged"
+    )]
+    Length {
+        /// The initializer.
+        name: String,
+        /// Bytes in the file.
+        found: usize,
+        /// Bytes of its shape.
+        expected: usize,
+    },
+    /// A weight of a shape that does not go with its node.
+    #[error("ONNX export has `{name}` of shape {found:?}, expected {expected}")]
+    Shape {
+        /// The initializer.
+        name: String,
+        /// Its dimensions.
+        found: Vec<usize>,
+        /// What they have to be.
+        expected: &'static str,
+    },
+    /// A node that PyanNet does not have in this place.
+    #[error("ONNX export is not of PyanNet: {found} where {expected} should be")]
+    Unexpected {
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// A node with another constant than PyanNet has.
+    #[error(
+        "ONNX export is not of PyanNet: `{attribute}` of `{node}` is {found}, expected {expected}"
+    )]
+    Constant {
+        /// The node.
+        node: String,
+        /// ONNX's name of the constant.
+        attribute: &'static str,
+        /// Its value.
+        found: String,
+        /// PyanNet's value.
+        expected: String,
+    },
+    /// Two branches that do not do the same.
+    #[error("ONNX export has `{node}` with branches that differ")]
+    Branches {
+        /// The node.
+        node: String,
+    },
+}

@@ -1,0 +1,79 @@
+//! What can be wrong with a pickle.
+
+/// What is wrong with a pickle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickleError {
+    /// It asks for a function that no checkpoint needs and an attacker does.
+    #[error(
+        "pickle asks to call `{global}` (byte {offset}); nothing was run, and the file is refused: do not load it with Python"
+    )]
+    Hostile {
+        /// The function, with its module.
+        global: String,
+        /// Where the call is, in bytes from the start of the pickle.
+        offset: usize,
+    },
+    /// It ends in the middle.
+    #[error("pickle ends in the middle of an instruction (byte {offset}); the file is truncated")]
+    Truncated {
+        /// Where the instruction begins.
+        offset: usize,
+    },
+    /// An instruction that is not part of protocols 0 to 5, or that torch never writes.
+    #[error("pickle has instruction 0x{opcode:02x} (byte {offset}), which no checkpoint uses")]
+    Opcode {
+        /// The byte.
+        opcode: u8,
+        /// Where it is.
+        offset: usize,
+    },
+    /// An instruction that takes something from the stack that is not there.
+    #[error("pickle is damaged: instruction 0x{opcode:02x} (byte {offset}) wants {wants}")]
+    Stack {
+        /// The byte.
+        opcode: u8,
+        /// Where it is.
+        offset: usize,
+        /// What had to be on the stack.
+        wants: &'static str,
+    },
+    /// Text that is not text, or a number that is not a number.
+    #[error("pickle is damaged: byte {offset} should hold {expected}")]
+    Text {
+        /// Where it is.
+        offset: usize,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A newer protocol.
+    #[error("pickle has protocol {found}, the newest known is 5")]
+    Protocol {
+        /// The protocol in the file.
+        found: u8,
+    },
+    /// A value fetched before it was stored.
+    #[error("pickle is damaged: byte {offset} fetches value {index}, which was never stored")]
+    Memo {
+        /// Where the instruction is.
+        offset: usize,
+        /// The number of the value.
+        index: u64,
+    },
+    /// Larger than any checkpoint's.
+    #[error(
+        "pickle has {found} bytes, more than the {limit} that are read; the weights belong beside it"
+    )]
+    TooLarge {
+        /// Its length.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More values than any checkpoint's.
+    #[error("pickle builds more than {limit} values; no checkpoint does")]
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
+}

@@ -1,0 +1,250 @@
+//! A reader of Python pickles that builds inert values and runs nothing.
+//!
+//! A pickle is a program for a stack machine, and Python's own reader calls whatever function the
+//! program names. This one has no functions to call: a name stays a name ([`Value::Global`]), a call
+//! becomes a record of what was to be called with what ([`Object`]). Programs that ask for a
+//! function which no checkpoint needs and an attacker does (`os.system`, `eval`, ...) are refused by
+//! name ([`globals`]).
+//!
+//! Values live in one arena and refer to each other by index, so a shared value is stored once
+//! however often the program mentions it, a value may contain itself, and dropping deep nesting
+//! does not recurse. Opcodes: Python's `Lib/pickletools.py`, protocols 0 to 5.
+
+mod error;
+pub(crate) mod globals;
+mod machine;
+
+use std::collections::BTreeSet;
+
+pub use error::PickleError;
+
+/// Largest pickle that is read, in bytes. A pickle holds names and numbers, the weights lie beside
+/// it: 22 kB for the largest real one known (a Lightning checkpoint with its optimizer).
+pub const MAX_PICKLE_BYTES: usize = 16 << 20;
+
+/// Most values a pickle may build. One value takes some 40 bytes here and as little as one byte in
+/// the file; the limit keeps that growth below 50 MB. Real ones have some 5,000.
+pub const MAX_VALUES: usize = 1 << 20;
+
+/// A value in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Id(u32);
+
+/// A Python value, inert.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer that does not fit: its bytes, little-endian two's complement.
+    Long(Box<[u8]>),
+    Float(f64),
+    Str(Box<str>),
+    Bytes(Box<[u8]>),
+    Tuple(Box<[Id]>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Set(Vec<Id>),
+    /// A class or function, by name.
+    Global(Box<Global>),
+    /// What a class or function was to be called with.
+    Object(Box<Object>),
+    /// A value that lies outside the pickle: a tensor's storage.
+    Persistent(Id),
+}
+
+/// The name of a class or function.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Global {
+    pub(crate) module: String,
+    pub(crate) name: String,
+}
+
+impl Global {
+    pub(crate) fn is(&self, module: &str, name: &str) -> bool {
+        self.module == module && self.name == name
+    }
+}
+
+impl std::fmt::Display for Global {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.module, self.name)
+    }
+}
+
+/// An object that was not made: what was to be called, and what was to be put into the result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Object {
+    /// The class or function.
+    pub(crate) class: Id,
+    /// Its arguments: a tuple.
+    pub(crate) args: Id,
+    /// What `__setstate__` was to get; the attributes for most classes.
+    pub(crate) state: Option<Id>,
+    /// What was to be set by `object[key] = value`: entries of an `OrderedDict`.
+    pub(crate) entries: Vec<(Id, Id)>,
+    /// What was to be appended.
+    pub(crate) items: Vec<Id>,
+}
+
+/// Everything one pickle says.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    values: Vec<Value>,
+    root: Id,
+    globals: BTreeSet<Global>,
+}
+
+impl Pickle {
+    /// Runs the stack machine to its end.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
+        machine::run(bytes)
+    }
+
+    pub(crate) fn root(&self) -> Id {
+        self.root
+    }
+
+    pub(crate) fn value(&self, id: Id) -> &Value {
+        // Every `Id` was made by pushing onto `values`, which never shrinks.
+        &self.values[id.0 as usize]
+    }
+
+    /// Every class or function the pickle names.
+    pub(crate) fn globals(&self) -> impl Iterator<Item = &Global> {
+        self.globals.iter()
+    }
+
+    pub(crate) fn global(&self, id: Id) -> Option<&Global> {
+        match self.value(id) {
+            Value::Global(global) => Some(global),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn str(&self, id: Id) -> Option<&str> {
+        match self.value(id) {
+            Value::Str(text) => Some(text),
+            // A `str` subclass (torch's `TorchVersion`): the text is its argument.
+            Value::Object(object) if self.global(object.class)?.name == "TorchVersion" => {
+                match self.value(*self.tuple(object.args)?.first()?) {
+                    Value::Str(text) => Some(text),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn int(&self, id: Id) -> Option<i64> {
+        match *self.value(id) {
+            Value::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn float(&self, id: Id) -> Option<f64> {
+        match *self.value(id) {
+            Value::Float(value) => Some(value),
+            Value::Int(value) => Some(value as f64),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn bool(&self, id: Id) -> Option<bool> {
+        match *self.value(id) {
+            Value::Bool(value) => Some(value),
+            Value::Int(value @ 0..=1) => Some(value == 1),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The items of a list or tuple.
+    pub(crate) fn sequence(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) => Some(items),
+            Value::List(items) => Some(items),
+            Value::Object(object) if !object.items.is_empty() => Some(&object.items),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn object(&self, id: Id) -> Option<&Object> {
+        match self.value(id) {
+            Value::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The entries of a dictionary, or of an object that is one (`OrderedDict`, `defaultdict`,
+    /// omegaconf's `DictConfig`).
+    pub(crate) fn entries(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.value(id) {
+            Value::Dict(entries) => Some(entries),
+            Value::Object(object) if !object.entries.is_empty() => Some(&object.entries),
+            Value::Object(object) => {
+                let global = self.global(object.class)?;
+                (global.module == "collections" || global.name == "dict").then_some(&[])
+            }
+            _ => None,
+        }
+    }
+
+    /// The value of a key in a dictionary; the last one, as in Python.
+    pub(crate) fn get(&self, dictionary: Id, key: &str) -> Option<Id> {
+        let entries = self.entries(dictionary)?;
+        entries
+            .iter()
+            .rev()
+            .find(|&&(k, _)| self.is_str(k, key))
+            .map(|&(_, value)| value)
+    }
+
+    /// An attribute of an object.
+    pub(crate) fn attribute(&self, object: Id, name: &str) -> Option<Id> {
+        let state = self.object(object)?.state?;
+        // With `__slots__` the state is a pair (dictionary, slots).
+        match self.tuple(state) {
+            Some(parts) => parts.iter().find_map(|&part| self.get(part, name)),
+            None => self.get(state, name),
+        }
+    }
+
+    fn is_str(&self, id: Id, text: &str) -> bool {
+        matches!(self.value(id), Value::Str(found) if **found == *text)
+    }
+
+    /// The value in a few words, for an error.
+    pub(crate) fn describe(&self, id: Id) -> String {
+        match self.value(id) {
+            Value::None => "None".into(),
+            Value::Bool(true) => "True".into(),
+            Value::Bool(false) => "False".into(),
+            Value::Int(value) => value.to_string(),
+            Value::Long(_) => "a very large integer".into(),
+            Value::Float(value) => value.to_string(),
+            Value::Str(text) => {
+                let start: String = text.chars().take(40).collect();
+                format!("{start:?}")
+            }
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
+            Value::Set(items) => format!("a set of {}", items.len()),
+            Value::Global(global) => global.to_string(),
+            Value::Object(object) => match self.global(object.class) {
+                Some(global) => format!("a {global}"),
+                None => "an object".into(),
+            },
+            Value::Persistent(_) => "a storage".into(),
+        }
+    }
+}

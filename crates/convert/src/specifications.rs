@@ -1,0 +1,178 @@
+//! What a network was trained to answer: `pyannote.audio.core.task.Specifications`.
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of task. Values as in `pyannote.audio.core.task.Problem`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Problem {
+    /// Yes or no per frame (0).
+    BinaryClassification,
+    /// One class out of several per frame (1): powerset segmentation.
+    MonoLabelClassification,
+    /// Any number of classes per frame (2): the older segmentation.
+    MultiLabelClassification,
+    /// A vector (3): speaker embedding.
+    Representation,
+    /// A number (4).
+    Regression,
+}
+
+impl Problem {
+    /// The member of pyannote's enum with this value.
+    pub fn from_value(value: i64) -> Option<Self> {
+        Some(match value {
+            0 => Self::BinaryClassification,
+            1 => Self::MonoLabelClassification,
+            2 => Self::MultiLabelClassification,
+            3 => Self::Representation,
+            4 => Self::Regression,
+            _ => return None,
+        })
+    }
+
+    /// The member of pyannote's enum with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "BINARY_CLASSIFICATION" => Self::BinaryClassification,
+            "MONO_LABEL_CLASSIFICATION" => Self::MonoLabelClassification,
+            "MULTI_LABEL_CLASSIFICATION" => Self::MultiLabelClassification,
+            "REPRESENTATION" => Self::Representation,
+            "REGRESSION" => Self::Regression,
+            _ => return None,
+        })
+    }
+}
+
+/// How often the network answers. Values as in `pyannote.audio.core.task.Resolution`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolution {
+    /// Once per frame (1).
+    Frame,
+    /// Once per chunk (2).
+    Chunk,
+}
+
+impl Resolution {
+    /// The member of pyannote's enum with this value.
+    pub fn from_value(value: i64) -> Option<Self> {
+        match value {
+            1 => Some(Self::Frame),
+            2 => Some(Self::Chunk),
+            _ => None,
+        }
+    }
+
+    /// The member of pyannote's enum with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "FRAME" => Some(Self::Frame),
+            "CHUNK" => Some(Self::Chunk),
+            _ => None,
+        }
+    }
+}
+
+/// What a network was trained to answer. `pyannote.audio.core.task.Specifications`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Specifications {
+    /// The kind of task.
+    pub problem: Problem,
+    /// Once per frame or once per chunk.
+    pub resolution: Resolution,
+    /// Length of a chunk, in seconds.
+    pub duration: f64,
+    /// Shortest chunk of a variable-duration task, in seconds.
+    pub min_duration: Option<f64>,
+    /// Parts of a chunk that only warm the network up: left and right, in seconds.
+    pub warm_up: (f64, f64),
+    /// Names of the classes, `speaker#1` ... for segmentation; empty for an embedding.
+    pub classes: Vec<String>,
+    /// Most classes active at once in a powerset model; `None`: not a powerset.
+    pub powerset_max_classes: Option<usize>,
+    /// Whether the classes may be exchanged (diarization: speakers have no fixed order).
+    pub permutation_invariant: bool,
+}
+
+impl Specifications {
+    /// Number of subsets of the classes with at most `powerset_max_classes` members: 7 for 3
+    /// classes and at most 2. `None` where the model is not a powerset or the number overflows.
+    /// pyannote `Specifications.num_powerset_classes`.
+    pub fn num_powerset_classes(&self) -> Option<usize> {
+        let most = self.powerset_max_classes?;
+        let classes = self.classes.len();
+        let mut binomial: usize = 1;
+        let mut total: usize = 1;
+        for i in 1..=most.min(classes) {
+            binomial = binomial.checked_mul(classes - i + 1)? / i;
+            total = total.checked_add(binomial)?;
+        }
+        Some(total)
+    }
+
+    /// Number of outputs of the classifier: subsets for a powerset, else classes.
+    /// pyannote `PyanNet.dimension`.
+    pub fn num_outputs(&self) -> Option<usize> {
+        match self.powerset_max_classes {
+            Some(_) => self.num_powerset_classes(),
+            None => Some(self.classes.len()),
+        }
+    }
+
+    /// The first thing wrong with the values: (field, found, expected).
+    pub(crate) fn problem_with_values(&self) -> Option<(&'static str, String, &'static str)> {
+        let seconds = |x: f64| x.is_finite() && (0.0..=MAX_SECONDS).contains(&x);
+        if !(seconds(self.duration) && self.duration > 0.0) {
+            return Some(("duration", self.duration.to_string(), "seconds above 0"));
+        }
+        if let Some(min) = self.min_duration.filter(|&x| !seconds(x)) {
+            return Some(("min_duration", min.to_string(), "seconds"));
+        }
+        if !(seconds(self.warm_up.0) && seconds(self.warm_up.1)) {
+            let found = format!("({}, {})", self.warm_up.0, self.warm_up.1);
+            return Some(("warm_up", found, "two times in seconds"));
+        }
+        if self.powerset_max_classes.is_some() {
+            if self.problem != Problem::MonoLabelClassification {
+                let found = format!("set, with problem {:?}", self.problem);
+                return Some(("powerset_max_classes", found, "mono-label classification"));
+            }
+            if self.num_powerset_classes().is_none() {
+                let found = format!("{} classes", self.classes.len());
+                return Some(("classes", found, "a countable powerset"));
+            }
+        }
+        None
+    }
+}
+
+/// Longest chunk that is believed, in seconds: one day. Nothing is trained on more.
+const MAX_SECONDS: f64 = 86_400.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powersets_are_counted_as_pyannote_counts_them() {
+        // scipy.special.binom(n, 0..=k).sum()
+        for (classes, most, expected) in [(3, 2, 7), (3, 3, 8), (4, 2, 11), (7, 1, 8), (2, 5, 4)] {
+            let specifications = Specifications {
+                problem: Problem::MonoLabelClassification,
+                resolution: Resolution::Frame,
+                duration: 10.0,
+                min_duration: None,
+                warm_up: (0.0, 0.0),
+                classes: (0..classes).map(|i| format!("speaker#{i}")).collect(),
+                powerset_max_classes: Some(most),
+                permutation_invariant: true,
+            };
+            assert_eq!(
+                specifications.num_outputs(),
+                Some(expected),
+                "{classes} over {most}"
+            );
+        }
+    }
+}
