@@ -1,7 +1,7 @@
 """What official pyannote.metrics says about pairs of annotations.
 
     python reference/metrics.py CASES.json -o ANSWERS.json [--first N]     answers a list of cases
-    python reference/metrics.py --rttm REF.rttm HYP.rttm [...]             answers pairs of RTTM files, on stdout
+    python reference/metrics.py --assets FOLDER -o ANSWERS.json            answers pairs of the RTTM files in there
     python reference/metrics.py --time N SPEAKERS                          seconds for N turns against N turns
 
 Runs in an environment with reference/requirements.txt installed. A case is an object with `reference` and
@@ -17,8 +17,10 @@ import sys
 import time
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 from pyannote.core import Annotation, Segment, Timeline
+from pyannote.database.util import load_rttm
 from pyannote.metrics.base import f_measure
 from pyannote.metrics.detection import (
     DetectionAccuracy,
@@ -91,15 +93,25 @@ def answered(case):
     return {**case, "answers": numbers}
 
 
-def read_rttm(path):
-    """The turns of all recordings in a file, by uri."""
-    rows = {}
-    for line in open(path, encoding="utf-8"):
-        columns = line.split()
-        if columns and columns[0] == "SPEAKER":
-            start, duration = float(columns[3]), float(columns[4])
-            rows.setdefault(columns[1], []).append((start, start + duration, columns[7]))
-    return rows
+def assets(folder):
+    """Every annotation in every RTTM file, against those of the same recording and against the next one."""
+    found = []
+    for path in sorted(Path(folder).rglob("*.rttm")):
+        for uri, annotation in load_rttm(path).items():
+            found.append((str(path.relative_to(folder)), uri, annotation))
+    pairs = []
+    for i, (_, uri, _) in enumerate(found):
+        same = [j for j, other in enumerate(found) if j != i and other[1] == uri]
+        pairs.extend((i, j) for j in sorted({*same, (i + 1) % len(found)}))
+    for i, j in pairs:
+        for collar, skip_overlap in [(0.0, False), (0.25, False), (0.5, True)]:
+            yield {
+                "reference": found[i][:2],
+                "hypothesis": found[j][:2],
+                "collar": collar,
+                "skip_overlap": skip_overlap,
+                "answers": answers(found[i][2], found[j][2], None, collar, skip_overlap),
+            }
 
 
 def seconds(turns, speakers):
@@ -124,31 +136,23 @@ def main():
     parser.add_argument("cases", nargs="?")
     parser.add_argument("-o", "--output")
     parser.add_argument("--first", type=int, help="only the first N cases")
-    parser.add_argument("--rttm", nargs="+", help="reference and hypothesis, in turn")
+    parser.add_argument("--assets", help="a folder")
     parser.add_argument("--time", nargs=2, type=int, metavar=("TURNS", "SPEAKERS"))
     arguments = parser.parse_args()
     versions = {name: version(name) for name in ["pyannote.core", "pyannote.metrics"]}
     if arguments.time:
         print(json.dumps({**versions, "seconds": seconds(*arguments.time)}))
         return
-    if arguments.rttm:
-        cases = []
-        for reference, hypothesis in zip(arguments.rttm[::2], arguments.rttm[1::2]):
-            references, hypotheses = read_rttm(reference), read_rttm(hypothesis)
-            for uri, rows in references.items():
-                other = hypotheses.get(uri) or (next(iter(hypotheses.values())) if len(hypotheses) == 1 else [])
-                for collar, skip in [(0.0, False), (0.25, False), (0.5, True)]:
-                    cases.append(
-                        {"reference": rows, "hypothesis": other, "uem": None, "collar": collar, "skip_overlap": skip}
-                    )
+    if arguments.assets:
+        result = list(assets(arguments.assets))
     else:
         cases = json.load(open(arguments.cases, encoding="utf-8"))
-    result = {**versions, "cases": [answered(case) for case in cases[: arguments.first]]}
+        result = [answered(case) for case in cases[: arguments.first]]
     out = open(arguments.output, "w", encoding="utf-8") if arguments.output else sys.stdout
     # One case per line: a difference between two versions of the file is readable.
     head = json.dumps(versions)[:-1]
     out.write(head + ', "cases": [\n')
-    out.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in result["cases"]))
+    out.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in result))
     out.write("\n]}\n")
 
 

@@ -64,7 +64,8 @@ fn annotation(rows: &[Row]) -> Annotation {
     )
 }
 
-fn check(path: &Path) -> usize {
+/// How many cases md-eval and dscore have printed numbers for; all of them agree.
+fn check(path: &Path) -> (usize, usize) {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file: File = serde_json::from_str(&text).unwrap();
     let mut wrong = Vec::new();
@@ -135,14 +136,15 @@ fn check(path: &Path) -> usize {
     let all = wrong.len();
     wrong.truncate(40);
     assert!(wrong.is_empty(), "{all} numbers:\n{}", wrong.join("\n"));
-    file.cases.len()
+    (md_evals, dscores)
 }
 
 #[test]
 fn frozen_cases_are_equal_to_what_the_originals_printed() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/metrics_conventions.json");
-    assert_eq!(check(&path), 200);
+    let (md_evals, dscores) = check(&path);
+    assert!(md_evals >= 200 && dscores >= 200, "{md_evals}, {dscores}");
 }
 
 #[test]

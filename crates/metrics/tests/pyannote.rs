@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use cases::Case;
 use serde::Deserialize;
 use soundalike_metrics as metrics;
-use soundalike_metrics::{DiarizationErrorRate, Mapping, Scope};
+use soundalike_metrics::{Annotation, DiarizationErrorRate, Mapping, Scope, Timeline};
 
 /// Seconds and rates may differ by this. The sums have at most some hundred terms below 100 s, so their
 /// rounding error stays below 100 * 100 * 2^-53 = 1.2e-12; a boundary on the wrong side costs 1e-6 or more.
@@ -26,12 +26,15 @@ const MAX_DIFFERENCE: f64 = 1e-9;
 /// Cases in a fresh file.
 const FRESH: usize = 2500;
 
+/// Name and value.
+type Numbers = BTreeMap<String, f64>;
+
 #[derive(Deserialize)]
 struct Answered {
     #[serde(flatten)]
     case: Case,
-    /// Name of the number, and its official value.
-    answers: BTreeMap<String, f64>,
+    /// The official numbers.
+    answers: Numbers,
 }
 
 #[derive(Deserialize)]
@@ -39,20 +42,24 @@ struct File {
     cases: Vec<Answered>,
 }
 
-fn ours(case: &Case) -> BTreeMap<String, f64> {
-    let (reference, hypothesis, uem) = (case.reference(), case.hypothesis(), case.uem());
-    let uem = uem.as_ref();
-    let mut numbers = BTreeMap::new();
+/// All our numbers, by the names of `reference/metrics.py`.
+fn ours(
+    reference: &Annotation,
+    hypothesis: &Annotation,
+    uem: Option<&Timeline>,
+    scope: Scope,
+) -> Numbers {
+    let mut numbers = Numbers::new();
     let mut put = |name: &str, value: f64| {
         numbers.insert(name.to_owned(), value);
     };
     for (name, mapping) in [("der", Mapping::Optimal), ("greedy", Mapping::Greedy)] {
         let der = DiarizationErrorRate {
-            collar: case.collar,
-            skip_overlap: case.skip_overlap,
+            collar: scope.collar,
+            skip_overlap: scope.skip_overlap,
             mapping,
         };
-        let components = der.components(&reference, &hypothesis, uem);
+        let components = der.components(reference, hypothesis, uem);
         put(&format!("{name}.rate"), components.rate());
         put(&format!("{name}.total"), components.total);
         put(&format!("{name}.correct"), components.correct);
@@ -63,17 +70,13 @@ fn ours(case: &Case) -> BTreeMap<String, f64> {
         );
         put(&format!("{name}.false alarm"), components.false_alarm);
     }
-    let scope = Scope {
-        collar: case.collar,
-        skip_overlap: case.skip_overlap,
-    };
-    let jer = metrics::jaccard(scope, &reference, &hypothesis, uem);
+    let jer = metrics::jaccard(scope, reference, hypothesis, uem);
     put("jer.rate", jer.rate());
     put("jer.speaker error", jer.speaker_error);
     put("jer.speaker count", jer.speaker_count);
     let (purity, coverage) = (
-        metrics::purity(&reference, &hypothesis),
-        metrics::coverage(&reference, &hypothesis),
+        metrics::purity(reference, hypothesis),
+        metrics::coverage(reference, hypothesis),
     );
     put("purity.rate", purity.rate());
     put("purity.correct", purity.correct);
@@ -85,7 +88,7 @@ fn ours(case: &Case) -> BTreeMap<String, f64> {
         "purity-coverage.f",
         metrics::f_measure(purity.rate(), coverage.rate()),
     );
-    let detection = metrics::detection(scope, &reference, &hypothesis, uem);
+    let detection = metrics::detection(scope, reference, hypothesis, uem);
     put("detection.error rate", detection.error_rate());
     put("detection.total", detection.total);
     put("detection.true positive", detection.true_positive);
@@ -98,45 +101,169 @@ fn ours(case: &Case) -> BTreeMap<String, f64> {
     put("detection.f", detection.f1());
     put(
         "speaker count.error",
-        metrics::speaker_count(&reference, &hypothesis, uem).error() as f64,
+        metrics::speaker_count(reference, hypothesis, uem).error() as f64,
     );
     numbers
 }
 
-/// Compares all numbers of all cases, says how far they are apart, and fails with all that disagree.
-fn check(path: &Path) -> usize {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let file: File = serde_json::from_str(&text).unwrap();
-    let mut worst: BTreeMap<String, f64> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for (index, Answered { case, answers }) in file.cases.iter().enumerate() {
-        let ours = ours(case);
+/// How far ours and the official numbers are apart, over many cases.
+#[derive(Default)]
+struct Comparison {
+    cases: usize,
+    worst: Numbers,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
+    fn see(&mut self, name: &str, ours: &Numbers, official: &Numbers) {
         let names: Vec<_> = ours.keys().collect();
         assert_eq!(
             names,
-            answers.keys().collect::<Vec<_>>(),
+            official.keys().collect::<Vec<_>>(),
             "the same numbers on both sides"
         );
-        for (name, value) in &ours {
-            let difference = (value - answers[name]).abs();
-            let entry = worst.entry(name.clone()).or_default();
-            *entry = entry.max(difference);
-            // Not `>`: NaN is wrong too.
-            if !(difference <= MAX_DIFFERENCE) {
-                wrong.push(format!(
-                    "case {index}: {name} is {value}, official {}",
-                    answers[name]
+        self.cases += 1;
+        for (number, value) in ours {
+            let difference = (value - official[number]).abs();
+            let worst = self.worst.entry(number.clone()).or_default();
+            *worst = worst.max(difference);
+            let close = difference <= MAX_DIFFERENCE;
+            // NaN is not close.
+            if !close {
+                self.wrong.push(format!(
+                    "{name}: {number} is {value}, official {}",
+                    official[number]
                 ));
             }
         }
     }
-    println!("{} cases; largest difference by number:", file.cases.len());
-    for (name, difference) in &worst {
-        println!("  {difference:9.2e} {name}");
+
+    /// Prints the largest differences; fails with the first numbers that disagree.
+    fn close(mut self) -> usize {
+        println!("{} cases; largest difference by number:", self.cases);
+        for (name, difference) in &self.worst {
+            println!("  {difference:9.2e} {name}");
+        }
+        let all = self.wrong.len();
+        self.wrong.truncate(20);
+        assert!(
+            self.wrong.is_empty(),
+            "{all} numbers:\n{}",
+            self.wrong.join("\n")
+        );
+        self.cases
     }
-    wrong.truncate(20);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    file.cases.len()
+}
+
+fn load<T: for<'a> Deserialize<'a>>(path: &Path) -> T {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn check(path: &Path) -> usize {
+    let mut comparison = Comparison::default();
+    for (index, Answered { case, answers }) in load::<File>(path).cases.iter().enumerate() {
+        let scope = Scope {
+            collar: case.collar,
+            skip_overlap: case.skip_overlap,
+        };
+        let numbers = ours(
+            &case.reference(),
+            &case.hypothesis(),
+            case.uem().as_ref(),
+            scope,
+        );
+        comparison.see(&format!("case {index}"), &numbers, answers);
+    }
+    comparison.close()
+}
+
+/// File and uri.
+type Place = (String, String);
+
+#[derive(Deserialize)]
+struct Pair {
+    reference: Place,
+    hypothesis: Place,
+    collar: f64,
+    skip_overlap: bool,
+    answers: Numbers,
+}
+
+#[derive(Deserialize)]
+struct Pairs {
+    cases: Vec<Pair>,
+}
+
+/// The folder with the test data, if there is one.
+fn assets() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
+    let folder = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(
+        std::env::var_os("SOUNDALIKE_REQUIRE_ASSETS").is_none_or(|v| v != "1"),
+        "{} is missing",
+        folder.display()
+    );
+    println!("skipped: no assets");
+    None
+}
+
+#[test]
+fn every_rttm_of_the_assets_is_scored_like_the_official_scorer_does() {
+    let Some(folder) = assets() else { return };
+    let pairs: Pairs =
+        load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/metrics_assets.json"));
+    let mut read: BTreeMap<String, Vec<Annotation>> = BTreeMap::new();
+    let mut comparison = Comparison::default();
+    for pair in &pairs.cases {
+        for (file, _) in [&pair.reference, &pair.hypothesis] {
+            read.entry(file.clone())
+                .or_insert_with(|| metrics::rttm::read(folder.join(file)).unwrap());
+        }
+        let find = |(file, uri): &Place| read[file].iter().find(|a| a.uri == *uri).unwrap();
+        let scope = Scope {
+            collar: pair.collar,
+            skip_overlap: pair.skip_overlap,
+        };
+        let numbers = ours(find(&pair.reference), find(&pair.hypothesis), None, scope);
+        comparison.see(
+            &format!("{:?} {:?}", pair.reference, pair.hypothesis),
+            &numbers,
+            &pair.answers,
+        );
+    }
+    comparison.close();
+    assert_eq!(
+        read.keys().cloned().collect::<Vec<_>>(),
+        rttm_files(&folder),
+        "every file was scored"
+    );
+}
+
+/// All RTTM files in a folder, by their path within it, sorted.
+fn rttm_files(folder: &Path) -> Vec<String> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rttm") {
+                files.push(
+                    path.strip_prefix(folder)
+                        .unwrap()
+                        .to_str()
+                        .unwrap()
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    files.sort();
+    files
 }
 
 #[test]
