@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::bundle::{Bundle, Draft, Tensor};
 use crate::error::{Error, ErrorKind, NotFinite};
-use crate::{Dtype, Role};
+use crate::{Architecture, Dtype, Role};
 
 /// What a conversion to another type did to the values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,7 +16,8 @@ pub struct CastReport {
     /// Tensors converted: the trained ones, and baked sinc filters.
     pub converted: usize,
     /// Tensors left as they were: buffers. They are constants and statistics of a few hundred
-    /// values, and `running_var` or `n_` in 8 bits of mantissa would cost accuracy for nothing.
+    /// values, and `running_var` or `n_` in 8 bits of mantissa would cost accuracy for nothing. The
+    /// PLDA is kept whole.
     pub kept: Vec<String>,
     /// Values in the converted tensors.
     pub values: usize,
@@ -55,12 +56,16 @@ impl Bundle {
         };
         let mut overflowed = Vec::new();
         let roles = self.roles();
+        let plda = matches!(self.architecture(), Architecture::Plda(_));
+        let mut changed = false;
         let mut drafts = Vec::new();
         for tensor in self.tensors() {
             let (name, shape) = (tensor.name.to_owned(), tensor.shape.to_vec());
-            // Baked filters are a buffer by role and weights by nature.
-            let weight = roles.get(tensor.name) == Some(&Role::Parameter)
-                || tensor.name == "sincnet.conv1d.0.filters";
+            // Baked filters are a buffer by role and weights by nature. The PLDA is arithmetic in
+            // f64, not a network.
+            let weight = !plda
+                && (roles.get(tensor.name) == Some(&Role::Parameter)
+                    || tensor.name == "sincnet.conv1d.0.filters");
             if !weight || !tensor.dtype.is_float() {
                 report.kept.push(name.clone());
                 let elements = Box::new(move || Cow::Borrowed(tensor.bytes));
@@ -80,6 +85,7 @@ impl Bundle {
                 });
             }
             report.converted += 1;
+            changed |= tensor.dtype != dtype;
             let elements = Box::new(move || Cow::Owned(convert(&tensor, dtype)));
             drafts.push(Draft {
                 name,
@@ -95,29 +101,26 @@ impl Bundle {
             });
         }
         let mut header = self.header().clone();
-        header.notes.push(format!(
-            "weights were rounded to {dtype}; buffers were kept"
-        ));
+        if changed {
+            header.notes.push(format!(
+                "weights were converted to {dtype}; buffers were kept"
+            ));
+        }
         Ok((Self::assemble(&header, &drafts)?, report))
     }
-}
-
-/// Elements as `f64`, which holds all other floating point types exactly.
-fn values(tensor: &Tensor<'_>) -> Vec<f64> {
-    tensor.to_f64().unwrap_or_default()
 }
 
 /// Counts what the conversion will do; returns how many values become infinite.
 fn count(tensor: &Tensor<'_>, dtype: Dtype, report: &mut CastReport) -> usize {
     let mut infinite = 0;
-    for before in values(tensor) {
+    for before in tensor.to_f64().unwrap_or_default() {
         let (after, normal) = match dtype {
             Dtype::F16 => {
-                let value = half::f16::from_f64(before);
+                let value = half::f16::from_f32(round_to_odd(before));
                 (value.to_f64(), value.is_normal())
             }
             Dtype::BF16 => {
-                let value = half::bf16::from_f64(before);
+                let value = half::bf16::from_f32(round_to_odd(before));
                 (value.to_f64(), value.is_normal())
             }
             _ => (f64::from(before as f32), (before as f32).is_normal()),
@@ -132,16 +135,34 @@ fn count(tensor: &Tensor<'_>, dtype: Dtype, report: &mut CastReport) -> usize {
 }
 
 fn convert(tensor: &Tensor<'_>, dtype: Dtype) -> Vec<u8> {
-    let values = values(tensor).into_iter();
+    let values = tensor.to_f64().unwrap_or_default().into_iter();
     match dtype {
         Dtype::F16 => values
-            .flat_map(|value| half::f16::from_f64(value).to_le_bytes())
+            .flat_map(|value| half::f16::from_f32(round_to_odd(value)).to_le_bytes())
             .collect(),
         Dtype::BF16 => values
-            .flat_map(|value| half::bf16::from_f64(value).to_le_bytes())
+            .flat_map(|value| half::bf16::from_f32(round_to_odd(value)).to_le_bytes())
             .collect(),
         _ => values
             .flat_map(|value| (value as f32).to_le_bytes())
             .collect(),
     }
+}
+
+/// An `f64` as `f32` such that rounding that to fewer bits gives what rounding the `f64` would:
+/// where digits are lost, the last digit kept is made odd, so no false tie can arise. Rounding to
+/// nearest twice would round some values the wrong way. Boldo and Melquiond, "Emulation of FMA and
+/// correctly rounded sums: proved algorithms using rounding to odd", 2008.
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    if f64::from(nearest) == value || value.is_nan() {
+        return nearest;
+    }
+    let bits = nearest.to_bits();
+    let toward_zero = if f64::from(nearest).abs() > value.abs() {
+        bits.wrapping_sub(1)
+    } else {
+        bits
+    };
+    f32::from_bits(toward_zero | 1)
 }

@@ -12,7 +12,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use error::CheckpointError;
-use storage::{View, view};
+pub(crate) use storage::View;
+use storage::view;
 
 use crate::archive::Archive;
 use crate::bundle::{Draft, Header};

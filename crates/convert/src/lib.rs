@@ -19,6 +19,7 @@ mod conversion;
 mod dtype;
 mod error;
 mod files;
+mod inspect;
 mod npz;
 mod onnx;
 mod pickle;
@@ -40,6 +41,14 @@ pub use specifications::{Problem, Resolution, Specifications};
 
 // From a file to the network.
 pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load};
+
+// A whole pipeline.
+pub use pipeline::{
+    Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline,
+};
+
+// What is in a file.
+pub use inspect::{Counts, Inspection, TensorInfo};
 
 // What can go wrong.
 pub use archive::ArchiveError;

@@ -131,7 +131,7 @@ impl WeSpeakerResNet {
         within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
         within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
         within("num_mel_bins", self.num_mel_bins, 8..=MAX_UNITS)?;
-        if self.num_mel_bins % 8 != 0 {
+        if !self.num_mel_bins.is_multiple_of(8) {
             // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
             return refuse(
                 "num_mel_bins",

@@ -44,7 +44,7 @@ impl<'a> Initializer<'a> {
     }
 
     /// The elements in row-major order, as many as the shape says.
-    pub(super) fn elements(&self) -> Result<Cow<'_, [u8]>, OnnxError> {
+    pub(crate) fn elements(&self) -> Result<Cow<'_, [u8]>, OnnxError> {
         let found = match &self.data {
             Data::Raw(bytes) => bytes.len(),
             Data::Typed(bytes) => bytes.len(),

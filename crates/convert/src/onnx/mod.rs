@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use error::OnnxError;
-use graph::{Graph, Initializer, Node};
+pub(crate) use graph::Initializer;
+use graph::{Graph, Node};
 
 use crate::architecture::{Activation, Architecture, Linear, Lstm, PyanNet, SincFilters, SincNet};
 use crate::bundle::{Draft, Header};

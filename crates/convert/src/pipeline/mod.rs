@@ -1,0 +1,363 @@
+//! A pyannote pipeline directory: models and the parameters that go with them.
+//!
+//! Two forms are read. pyannote's: `config.yaml` beside `segmentation/`, `embedding/` and `plda/`.
+//! Ours: `pipeline.json` beside `segmentation.safetensors`, `embedding.safetensors` and
+//! `plda.safetensors`; it is complete, checked by SHA-256 and needs no YAML.
+
+mod config;
+mod error;
+mod yaml;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use config::{Clustering, Linkage, PipelineConfig};
+pub use error::PipelineError;
+
+use crate::error::{Error, ErrorKind};
+use crate::source::{CONVERTER, Format, sha256};
+use crate::{Architecture, Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
+
+/// pyannote's file in the directory.
+const CONFIG_YAML: &str = "config.yaml";
+/// Our file in the directory.
+const PIPELINE_JSON: &str = "pipeline.json";
+/// Name of a model's file in its directory. pyannote `AssetFileName.Model`.
+const MODEL_FILE: &str = "pytorch_model.bin";
+
+/// Version of the layout of `pipeline.json`. A file with another one is refused.
+const PIPELINE_FORMAT: u32 = 1;
+
+/// One of the models of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Who speaks when within a window: a PyanNet.
+    Segmentation,
+    /// What a voice sounds like: a WeSpeaker ResNet.
+    Embedding,
+    /// How embeddings are compared.
+    Plda,
+}
+
+impl Part {
+    /// All of them, in the order in which they are used.
+    pub const ALL: [Self; 3] = [Self::Segmentation, Self::Embedding, Self::Plda];
+
+    /// `segmentation`, `embedding` or `plda`: the key in pyannote's configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Segmentation => "segmentation",
+            Self::Embedding => "embedding",
+            Self::Plda => "plda",
+        }
+    }
+
+    /// Its file in a converted directory.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Segmentation => "segmentation.safetensors",
+            Self::Embedding => "embedding.safetensors",
+            Self::Plda => "plda.safetensors",
+        }
+    }
+
+    /// Refuses a network that cannot do the part's work.
+    fn check(self, architecture: &Architecture) -> Result<(), PipelineError> {
+        let fits = matches!(
+            (self, architecture),
+            (Self::Segmentation, Architecture::PyanNet(_))
+                | (Self::Embedding, Architecture::WeSpeakerResNet(_))
+                | (Self::Plda, Architecture::Plda(_))
+        );
+        if fits {
+            return Ok(());
+        }
+        Err(PipelineError::WrongModel {
+            part: self.name(),
+            found: architecture.name(),
+        })
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A pipeline: its parameters and its models, complete and checked.
+#[derive(Debug, Clone)]
+pub struct PipelineDirectory {
+    config: PipelineConfig,
+    source: Source,
+    ignored: Vec<String>,
+    models: Vec<(Part, Conversion)>,
+}
+
+/// `pipeline.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    pipeline: PipelineConfig,
+    models: Vec<ManifestModel>,
+    source: Source,
+    ignored: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestModel {
+    part: Part,
+    sha256: String,
+    source: Source,
+}
+
+/// Whether a directory holds a pipeline in either form.
+pub(crate) fn is_pipeline(path: &Path) -> bool {
+    path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
+}
+
+/// Reads a pyannote pipeline directory and writes the converted form to `destination`, which is
+/// made if it does not exist. The manifest is written last: a directory with one is complete.
+pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDirectory, Error> {
+    let pipeline = PipelineDirectory::read(source)?;
+    pipeline.save(destination)?;
+    Ok(pipeline)
+}
+
+impl PipelineDirectory {
+    /// Reads a directory in either form and converts its models in memory.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        if path.join(PIPELINE_JSON).is_file() {
+            return Self::read_converted(path);
+        }
+        let config = path.join(CONFIG_YAML);
+        if !config.is_file() {
+            return Err(ErrorKind::Directory.at(path));
+        }
+        Self::read_original(path, &config)
+    }
+
+    fn read_original(path: &Path, config_path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(config_path)?;
+        let here = |error: PipelineError| ErrorKind::from(error).at(config_path);
+        let yaml::Document {
+            config,
+            references,
+            ignored,
+        } = yaml::read(&bytes).map_err(here)?;
+        let mut models = Vec::new();
+        for (part, reference) in references {
+            let file = locate(path, part, &reference).map_err(here)?;
+            let model = conversion::convert(&file)?;
+            part.check(model.bundle.architecture())
+                .map_err(|e| ErrorKind::from(e).at(&file))?;
+            models.push((part, model));
+        }
+        let source = Source {
+            file: CONFIG_YAML.into(),
+            format: Format::PipelineDirectory,
+            sha256: sha256([&*bytes]),
+            converter: CONVERTER.into(),
+        };
+        Self::new(config, source, ignored, models).map_err(here)
+    }
+
+    fn read_converted(path: &Path) -> Result<Self, Error> {
+        let manifest_path = path.join(PIPELINE_JSON);
+        let bytes = files::read(&manifest_path)?;
+        let here = |error: PipelineError| ErrorKind::from(error).at(&manifest_path);
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|source| here(PipelineError::Json { source }))?;
+        if manifest.format != PIPELINE_FORMAT {
+            let (found, expected) = (manifest.format, PIPELINE_FORMAT);
+            return Err(here(PipelineError::Format { found, expected }));
+        }
+        let mut models: Vec<(Part, Conversion)> = Vec::new();
+        for model in manifest.models {
+            let part = model.part;
+            if models.iter().any(|(other, _)| *other == part) {
+                return Err(here(PipelineError::Twice { part: part.name() }));
+            }
+            let file = path.join(part.file());
+            let conversion = conversion::convert(&file)?;
+            let found = conversion.bundle.sha256();
+            if found != model.sha256 {
+                let error = PipelineError::Changed {
+                    found,
+                    expected: model.sha256,
+                };
+                return Err(ErrorKind::from(error).at(&file));
+            }
+            part.check(conversion.bundle.architecture())
+                .map_err(|e| ErrorKind::from(e).at(&file))?;
+            models.push((part, conversion));
+        }
+        Self::new(manifest.pipeline, manifest.source, manifest.ignored, models).map_err(here)
+    }
+
+    /// Checks that the parameters make sense and that the models they need are there.
+    fn new(
+        config: PipelineConfig,
+        source: Source,
+        ignored: Vec<String>,
+        models: Vec<(Part, Conversion)>,
+    ) -> Result<Self, PipelineError> {
+        config.check()?;
+        let pipeline = Self {
+            config,
+            source,
+            ignored,
+            models,
+        };
+        for part in pipeline.config.needs() {
+            if pipeline.model(part).is_none() {
+                return Err(PipelineError::MissingModel { part: part.name() });
+            }
+        }
+        if let (Some(Architecture::WeSpeakerResNet(resnet)), Some(Architecture::Plda(plda))) = (
+            pipeline.model(Part::Embedding).map(Bundle::architecture),
+            pipeline.model(Part::Plda).map(Bundle::architecture),
+        ) && resnet.embed_dim != plda.embedding_dim
+        {
+            let (embedding, plda) = (resnet.embed_dim, plda.embedding_dim);
+            return Err(PipelineError::Dimensions { embedding, plda });
+        }
+        Ok(pipeline)
+    }
+
+    /// The parameters.
+    pub fn config(&self) -> &PipelineConfig {
+        &self.config
+    }
+
+    /// The configuration file that the parameters came from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Keys of pyannote's configuration that mean nothing here (`device`, `preprocessors`, ...).
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// One of the models. The segmentation is always there; the others where the configuration
+    /// names them, and always where the clustering needs them.
+    pub fn model(&self, part: Part) -> Option<&Bundle> {
+        self.conversion(part).map(|conversion| &conversion.bundle)
+    }
+
+    /// One of the models, and where its tensors came from.
+    pub fn conversion(&self, part: Part) -> Option<&Conversion> {
+        self.models
+            .iter()
+            .find(|(found, _)| *found == part)
+            .map(|(_, conversion)| conversion)
+    }
+
+    /// The same pipeline with the weights of its networks in another type; see [`Bundle::cast`].
+    pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(Part, CastReport)>), Error> {
+        let mut cast = self.clone();
+        let mut reports = Vec::new();
+        for (part, conversion) in &mut cast.models {
+            let (bundle, report) = conversion.bundle.cast(dtype)?;
+            conversion.bundle = bundle;
+            reports.push((*part, report));
+        }
+        Ok((cast, reports))
+    }
+
+    /// Writes the converted form, the manifest last.
+    pub fn save(&self, directory: &Path) -> Result<(), Error> {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| ErrorKind::Io { action, source }.at(path)
+        };
+        fs::create_dir_all(directory).map_err(io("making the directory", directory))?;
+        let manifest_path = directory.join(PIPELINE_JSON);
+        if manifest_path.exists() {
+            fs::remove_file(&manifest_path).map_err(io("replacing", &manifest_path))?;
+        }
+        for (part, conversion) in &self.models {
+            conversion.bundle.save(&directory.join(part.file()))?;
+        }
+        files::write(&manifest_path, self.manifest().as_bytes())
+    }
+
+    /// The text of `pipeline.json`: same pipeline, same bytes.
+    pub fn manifest(&self) -> String {
+        let model = |(part, conversion): &(Part, Conversion)| ManifestModel {
+            part: *part,
+            sha256: conversion.bundle.sha256(),
+            source: conversion.bundle.source().clone(),
+        };
+        let manifest = Manifest {
+            format: PIPELINE_FORMAT,
+            pipeline: self.config.clone(),
+            models: self.models.iter().map(model).collect(),
+            source: self.source.clone(),
+            ignored: self.ignored.clone(),
+        };
+        // Strings, numbers that were checked to be finite, and enums: this cannot fail.
+        let mut text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+/// What a configuration says about where a model is.
+struct Reference {
+    /// A path or the name of a model on a hub.
+    checkpoint: String,
+    /// Whether the path begins at the pipeline's directory by `$model`.
+    inside: bool,
+    subfolder: Option<String>,
+}
+
+/// The file of a model, or the directory of a PLDA.
+fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf, PipelineError> {
+    let mut path = directory.join(&reference.checkpoint);
+    if let Some(subfolder) = &reference.subfolder {
+        path.push(subfolder);
+    }
+    if path.is_file() {
+        return Ok(path);
+    }
+    if !path.is_dir() {
+        let name = reference.checkpoint.clone();
+        return Err(if reference.inside {
+            PipelineError::NoFile {
+                part: part.name(),
+                file: name,
+            }
+        } else {
+            PipelineError::NotLocal {
+                part: part.name(),
+                name,
+            }
+        });
+    }
+    if part == Part::Plda {
+        if plda::is_plda(&path) {
+            return Ok(path);
+        }
+        let file = format!("{}/{}", reference.checkpoint, plda::PLDA_FILE);
+        return Err(PipelineError::NoFile {
+            part: part.name(),
+            file,
+        });
+    }
+    let file = path.join(MODEL_FILE);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let file = format!("{}/{MODEL_FILE}", reference.checkpoint);
+    Err(PipelineError::NoFile {
+        part: part.name(),
+        file,
+    })
+}
