@@ -2,7 +2,7 @@
 
     python reference/metrics.py CASES.json -o ANSWERS.json [--first N]     answers a list of cases
     python reference/metrics.py --assets FOLDER -o ANSWERS.json            answers pairs of the RTTM files in there
-    python reference/metrics.py --time N SPEAKERS                          seconds for N turns against N turns
+    python reference/metrics.py --time REF.rttm HYP.rttm                   how long it takes, on stdout
 
 Runs in an environment with reference/requirements.txt installed. A case is an object with `reference` and
 `hypothesis` (lists of [start, end, label]), `uem` (null or a list of [start, end]), `collar` and
@@ -12,7 +12,6 @@ and checks the answers: crates/metrics/tests/pyannote.rs.
 
 import argparse
 import json
-import random
 import sys
 import time
 import warnings
@@ -114,21 +113,13 @@ def assets(folder):
             }
 
 
-def seconds(turns, speakers):
-    """Seconds that the diarization error rate takes for `turns` against `turns` turns of `speakers` speakers."""
-    draw = random.Random(0)
-
-    def side():
-        rows, start = [], 0.0
-        for _ in range(turns):
-            start += draw.uniform(0.0, 2.0)
-            rows.append((start, start + draw.uniform(0.2, 5.0), f"speaker{draw.randrange(speakers)}"))
-        return annotation(rows)
-
-    reference, hypothesis = side(), side()
+def seconds(reference, hypothesis):
+    """Seconds that the diarization error rate takes for two RTTM files of one recording each, and the rate."""
+    (reference,) = load_rttm(reference).values()
+    (hypothesis,) = load_rttm(hypothesis).values()
     begin = time.perf_counter()
-    DiarizationErrorRate()(reference, hypothesis)
-    return time.perf_counter() - begin
+    rate = DiarizationErrorRate()(reference, hypothesis)
+    return {"seconds": time.perf_counter() - begin, "rate": rate}
 
 
 def main():
@@ -137,11 +128,11 @@ def main():
     parser.add_argument("-o", "--output")
     parser.add_argument("--first", type=int, help="only the first N cases")
     parser.add_argument("--assets", help="a folder")
-    parser.add_argument("--time", nargs=2, type=int, metavar=("TURNS", "SPEAKERS"))
+    parser.add_argument("--time", nargs=2, metavar=("REF", "HYP"))
     arguments = parser.parse_args()
     versions = {name: version(name) for name in ["pyannote.core", "pyannote.metrics"]}
     if arguments.time:
-        print(json.dumps({**versions, "seconds": seconds(*arguments.time)}))
+        print(json.dumps({**versions, **seconds(*arguments.time)}))
         return
     if arguments.assets:
         result = list(assets(arguments.assets))

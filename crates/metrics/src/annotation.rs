@@ -1,5 +1,6 @@
 //! Who speaks when, in one recording.
 
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::{Segment, Timeline};
@@ -137,7 +138,7 @@ impl Annotation {
 }
 
 /// How much one speaker talks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speaker {
     /// The label.
     pub label: String,

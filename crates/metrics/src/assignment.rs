@@ -8,9 +8,11 @@
 
 use crate::tracks::Tracks;
 use crate::{PRECISION, Segment};
+use serde::Serialize;
 
 /// How hypothesis speakers are mapped to reference speakers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mapping {
     /// One-to-one, with as much speaking time in common as possible (Hungarian).
     #[default]
@@ -152,6 +154,9 @@ impl Names {
     }
 }
 
+/// Times that one pair of equal turns is added one by one; a file that repeats a turn more often is not worth the time.
+const MAX_REPEATS: f64 = 1000.0;
+
 /// One label's distinct segments with how often each stands there, and the largest end up to each.
 struct Lane {
     segments: Vec<(Segment, f64)>,
@@ -175,9 +180,15 @@ pub(crate) fn cooccurrence(a: &Tracks, b: &Tracks) -> Matrix {
                     let shared = segment.intersection(candidate);
                     if shared.end - shared.start > PRECISION && segment.intersects(candidate) {
                         let entry = matrix.at_mut(row, column);
-                        // One by one, as pyannote adds them.
-                        for _ in 0..(times * other_times) as u64 {
-                            *entry += shared.end - shared.start;
+                        let duration = shared.end - shared.start;
+                        let repeats = times * other_times;
+                        if repeats <= MAX_REPEATS {
+                            // One by one, as pyannote adds them: the same rounding.
+                            for _ in 0..repeats as u32 {
+                                *entry += duration;
+                            }
+                        } else {
+                            *entry += duration * repeats;
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! The three scorers people trust, and what each would say.
 
+use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,8 @@ use crate::{
 };
 
 /// Whose definition of the diarization error rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Convention {
     /// pyannote.metrics 4: a collar is the whole width; speakers are mapped on what is scored; the UEM
     /// defaults to the extent of both sides; overlapping turns of one speaker count several times.
@@ -132,7 +134,7 @@ impl FromStr for Convention {
 pub struct UnknownConvention(pub String);
 
 /// What a scorer is told besides the files.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Options {
     /// Seconds, in the unit of the convention: see [`Convention::collar_per_side`].
     pub collar: f64,
@@ -143,7 +145,7 @@ pub struct Options {
 }
 
 /// What one scorer says about one recording.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// Who says it.
     pub convention: Convention,

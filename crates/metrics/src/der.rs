@@ -5,13 +5,14 @@
 //! R d adds to the total. pyannote.metrics `DiarizationErrorRate`, to which this is equal to the last bit but
 //! for the order of summation.
 
+use serde::Serialize;
 use std::ops::AddAssign;
 
 use crate::assignment::{Mapping, Names, map};
 use crate::scope::Scope;
 use crate::sweep::sweep;
 use crate::tracks::Tracks;
-use crate::{Annotation, Segment, Timeline};
+use crate::{Annotation, Segment, Support, Timeline};
 
 /// The diarization error rate in pyannote's convention, with its options.
 ///
@@ -34,7 +35,7 @@ pub struct DiarizationErrorRate {
 }
 
 /// The seconds that an error rate is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Components {
     /// Reference speech of which the hypothesis has too few speakers.
     pub missed_detection: f64,
@@ -85,7 +86,7 @@ impl std::iter::Sum for Components {
 }
 
 /// Components, and who was taken for whom.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Score {
     /// The seconds.
     pub components: Components,
@@ -124,24 +125,77 @@ impl DiarizationErrorRate {
             Names::Letters,
             self.mapping,
         );
-        let components = count(reference, hypothesis, &mapping, |region| !region.is_empty());
+        let components = count(reference, hypothesis, &mapping);
         Score {
             components,
             mapping: named(reference, hypothesis, &mapping),
         }
     }
+
+    /// What is scored, and the regions of it in which somebody speaks, in order.
+    pub fn regions(
+        &self,
+        reference: &Annotation,
+        hypothesis: &Annotation,
+        uem: Option<&Timeline>,
+    ) -> (Support, Vec<Region>) {
+        let scope = Scope {
+            collar: self.collar,
+            skip_overlap: self.skip_overlap,
+        };
+        let scoped = scope.apply(reference, hypothesis, uem);
+        let mapping = map(
+            &scoped.hypothesis,
+            Names::Digits,
+            &scoped.reference,
+            Names::Letters,
+            self.mapping,
+        );
+        let mut regions = Vec::new();
+        sweep(
+            &scoped.reference,
+            &scoped.hypothesis,
+            &mapping,
+            |segment, active| {
+                if !segment.is_empty() {
+                    regions.push(Region {
+                        segment,
+                        missed_detection: active.missed(),
+                        false_alarm: active.false_alarm(),
+                        confusion: active.confused(),
+                        correct: active.correct,
+                    });
+                }
+            },
+        );
+        (scoped.scored, regions)
+    }
 }
 
-/// Adds up the regions that `counts` accepts.
+/// A stretch of time in which nothing changes, and what is wrong in it. All are numbers of speakers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Region {
+    /// When.
+    pub segment: Segment,
+    /// Reference speakers that are missed.
+    pub missed_detection: usize,
+    /// Hypothesis speakers too many.
+    pub false_alarm: usize,
+    /// Speakers taken for somebody else.
+    pub confusion: usize,
+    /// Speakers recognised.
+    pub correct: usize,
+}
+
+/// Adds up the regions.
 pub(crate) fn count(
     reference: &Tracks,
     hypothesis: &Tracks,
     mapping: &[Option<usize>],
-    counts: impl Fn(&Segment) -> bool,
 ) -> Components {
     let mut sum = Components::default();
     sweep(reference, hypothesis, mapping, |region, active| {
-        if counts(&region) {
+        if !region.is_empty() {
             let duration = region.end - region.start;
             sum.total += duration * active.reference as f64;
             sum.correct += duration * active.correct as f64;

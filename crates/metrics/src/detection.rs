@@ -1,12 +1,13 @@
 //! Speech or no speech, whoever it is: the metrics of voice activity detection.
 
+use serde::Serialize;
 use std::ops::AddAssign;
 
 use crate::purity::f_measure;
 use crate::{Annotation, Scope, Timeline};
 
 /// Seconds of right and wrong decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Detection {
     /// Speech found.
     pub true_positive: f64,

@@ -81,6 +81,8 @@ pub enum Problem {
     },
     /// A duration below zero.
     NegativeDuration(f64),
+    /// More speakers in one recording than anybody can map.
+    TooManySpeakers(usize),
     /// A region of a UEM that ends before it starts.
     Reversed {
         /// Where it starts.
@@ -104,6 +106,9 @@ impl fmt::Display for Problem {
             Self::NotANumber { what, found } => write!(f, "{what} `{found}` is not a number"),
             Self::NotFinite { what, found } => write!(f, "{what} `{found}` is not a finite number"),
             Self::NegativeDuration(d) => write!(f, "duration {d} is negative"),
+            Self::TooManySpeakers(limit) => {
+                write!(f, "more than {limit} speakers in one recording")
+            }
             Self::Reversed { start, end } => {
                 write!(f, "the region ends at {end}, before it starts at {start}")
             }

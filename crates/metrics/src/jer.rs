@@ -1,12 +1,13 @@
 //! Jaccard error rate: every speaker of the reference counts the same, however little they say.
 
+use serde::Serialize;
 use std::ops::AddAssign;
 
 use crate::assignment::{Mapping, Names, map};
 use crate::{Annotation, Scope, Timeline};
 
 /// The sum that a Jaccard error rate is the mean of.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Jaccard {
     /// Sum over the speakers of the reference of (false alarm + miss) / union, each between 0 and 1.
     pub speaker_error: f64,

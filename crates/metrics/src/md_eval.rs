@@ -48,9 +48,7 @@ pub(crate) fn score(
         references.crop_keeping_labels(&scored),
         hypotheses.crop_keeping_labels(&scored),
     );
-    let components = count(&cut_reference, &cut_hypothesis, &mapping, |region| {
-        !region.is_empty()
-    });
+    let components = count(&cut_reference, &cut_hypothesis, &mapping);
     Score {
         components,
         mapping: named(&references, &hypotheses, &mapping),

@@ -1,11 +1,12 @@
 //! Purity and coverage: how clean the clusters are, and how whole the speakers.
 
+use serde::Serialize;
 use std::ops::AddAssign;
 
 use crate::{Annotation, tracks::Tracks};
 
 /// Seconds that belong to the dominant label, and all seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Share {
     /// Sum over the labels of the longest time in common with one label of the other side.
     pub correct: f64,

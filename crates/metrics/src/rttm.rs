@@ -10,6 +10,7 @@
 //! duration are finite decimal numbers; a duration below zero is an error, a turn of no duration is read and
 //! left out, as in pyannote.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -36,6 +37,9 @@ const TYPES: [&str; 15] = [
     "OVERLAP",
 ];
 
+/// Speakers in one recording: every pair of speakers takes 8 bytes and mapping them the cube of their number.
+const MAX_SPEAKERS: usize = 4096;
+
 /// Reads a file. One annotation per uri, in order of first appearance.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Annotation>, Error> {
     let path = path.as_ref();
@@ -48,8 +52,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Annotation>, Error> {
 
 /// Reads a text that came from `origin`, the name that errors give it.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
-    let mut files: Vec<(&str, Vec<Turn>)> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut files: Vec<(&str, Vec<Turn>, HashSet<&str>)> = Vec::new();
+    let mut places = HashMap::new();
     for line in lines(text, origin) {
         let kind = line.first().to_uppercase();
         if !TYPES.contains(&kind.as_str()) {
@@ -75,14 +79,19 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
             ));
         }
         let place = *places.entry(uri).or_insert_with(|| {
-            files.push((uri, Vec::new()));
+            files.push((uri, Vec::new(), HashSet::new()));
             files.len() - 1
         });
-        files[place].1.push(Turn::new(start, end, speaker));
+        let (_, turns, speakers) = &mut files[place];
+        speakers.insert(speaker);
+        if speakers.len() > MAX_SPEAKERS {
+            return Err(line.error(7, Problem::TooManySpeakers(MAX_SPEAKERS)));
+        }
+        turns.push(Turn::new(start, end, speaker));
     }
     Ok(files
         .into_iter()
-        .map(|(uri, turns)| Annotation::from_turns(uri, turns))
+        .map(|(uri, turns, _)| Annotation::from_turns(uri, turns))
         .collect())
 }
 

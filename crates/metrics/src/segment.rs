@@ -1,5 +1,6 @@
 //! A stretch of time, with pyannote's idea of when it is empty.
 
+use serde::Serialize;
 use std::cmp::Ordering;
 
 /// Seconds. A segment that is not longer than this is empty: it is neither stored nor scored, and two
@@ -7,7 +8,7 @@ use std::cmp::Ordering;
 pub const PRECISION: f64 = 1e-6;
 
 /// From `start` to `end`, in seconds, as f64 and never rounded to frames.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Segment {
     /// Where it begins, in seconds from the start of the recording.
     pub start: f64,

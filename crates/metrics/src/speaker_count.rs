@@ -1,9 +1,10 @@
 //! How many speakers there are, and how many were found.
 
 use crate::{Annotation, Scope, Timeline};
+use serde::Serialize;
 
 /// Speakers on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SpeakerCount {
     /// Speakers of the reference.
     pub reference: usize,

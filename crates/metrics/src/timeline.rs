@@ -4,9 +4,10 @@
 //! that a boundary falls on the same side here and there.
 
 use crate::Segment;
+use serde::Serialize;
 
 /// Distinct, non-empty segments in chronological order. They may overlap.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Timeline {
     segments: Vec<Segment>,
 }
@@ -87,7 +88,7 @@ impl FromIterator<Segment> for Timeline {
 }
 
 /// Non-empty segments in chronological order, each more than [`crate::PRECISION`] after the one before.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Support {
     segments: Vec<Segment>,
 }

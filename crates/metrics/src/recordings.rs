@@ -1,0 +1,190 @@
+//! Which hypothesis belongs to which reference.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Annotation, Error, EvaluationMap, Timeline};
+
+/// One recording with both sides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// The reference; its uri names the recording.
+    pub reference: Annotation,
+    /// The hypothesis; without turns where there is none.
+    pub hypothesis: Annotation,
+    /// What is scored; None for the default of the convention.
+    pub uem: Option<Timeline>,
+}
+
+/// Something about the files that the reader of the scores should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+#[non_exhaustive]
+pub enum Note {
+    /// There is no hypothesis for this reference: all its speech is missed.
+    NoHypothesis {
+        /// The recording.
+        uri: String,
+    },
+    /// There is no reference for this hypothesis: it is not scored.
+    NoReference {
+        /// The recording.
+        uri: String,
+    },
+    /// One reference and one hypothesis of different names: they were taken for the same recording.
+    OtherName {
+        /// Name of the reference.
+        reference: String,
+        /// Name of the hypothesis.
+        hypothesis: String,
+    },
+    /// The UEM does not have this recording: the default of the convention holds.
+    NotInUem {
+        /// The recording.
+        uri: String,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHypothesis { uri } => write!(
+                f,
+                "`{uri}` has no hypothesis: all its speech counts as missed"
+            ),
+            Self::NoReference { uri } => write!(f, "`{uri}` has no reference: it is not scored"),
+            Self::OtherName {
+                reference,
+                hypothesis,
+            } => {
+                write!(
+                    f,
+                    "the hypothesis calls itself `{hypothesis}`, the reference `{reference}`; scored as one recording"
+                )
+            }
+            Self::NotInUem { uri } => {
+                write!(f, "`{uri}` is not in the UEM: scored as if there were none")
+            }
+        }
+    }
+}
+
+/// Pairs both sides by uri, in the order of the references.
+///
+/// A reference without hypothesis is scored against nothing, a hypothesis without reference is not scored; a
+/// single reference and a single hypothesis belong together whatever they are called. Each of these is noted.
+/// A uri that stands twice on one side is an error.
+pub fn pair(
+    references: Vec<Annotation>,
+    hypotheses: Vec<Annotation>,
+    uem: Option<&[EvaluationMap]>,
+) -> Result<(Vec<Recording>, Vec<Note>), Error> {
+    distinct("reference", &references)?;
+    distinct("hypothesis", &hypotheses)?;
+    let mut notes = Vec::new();
+    let single = references.len() == 1 && hypotheses.len() == 1;
+    let order: Vec<String> = hypotheses.iter().map(|h| h.uri.clone()).collect();
+    let mut by_uri: HashMap<String, Annotation> =
+        hypotheses.into_iter().map(|h| (h.uri.clone(), h)).collect();
+    let mut recordings = Vec::new();
+    for reference in references {
+        let uri = reference.uri.clone();
+        let hypothesis = match by_uri.remove(&uri) {
+            Some(hypothesis) => hypothesis,
+            None => match order
+                .first()
+                .filter(|_| single)
+                .and_then(|only| by_uri.remove_entry(only))
+            {
+                Some((other, hypothesis)) => {
+                    notes.push(Note::OtherName {
+                        reference: uri.clone(),
+                        hypothesis: other,
+                    });
+                    hypothesis
+                }
+                None => {
+                    notes.push(Note::NoHypothesis { uri: uri.clone() });
+                    Annotation::new(uri.as_str())
+                }
+            },
+        };
+        let map = uem.and_then(|maps| maps.iter().find(|map| map.uri == uri));
+        if uem.is_some() && map.is_none() {
+            notes.push(Note::NotInUem { uri });
+        }
+        recordings.push(Recording {
+            reference,
+            hypothesis,
+            uem: map.map(|map| map.regions.clone()),
+        });
+    }
+    notes.extend(
+        order
+            .into_iter()
+            .filter(|uri| by_uri.contains_key(uri))
+            .map(|uri| Note::NoReference { uri }),
+    );
+    Ok((recordings, notes))
+}
+
+fn distinct(side: &'static str, annotations: &[Annotation]) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    match annotations.iter().find(|a| !seen.insert(a.uri.as_str())) {
+        Some(twice) => Err(Error::DuplicateUri {
+            side,
+            uri: twice.uri.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(uris: &[&str]) -> Vec<Annotation> {
+        uris.iter().map(|&uri| Annotation::new(uri)).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_noted() {
+        let (recordings, notes) = pair(named(&["a", "b"]), named(&["c", "b", "d"]), None).unwrap();
+        let pairs: Vec<_> = recordings
+            .iter()
+            .map(|r| (r.reference.uri.as_str(), r.hypothesis.uri.as_str()))
+            .collect();
+        assert_eq!(pairs, [("a", "a"), ("b", "b")]);
+        let expected = [
+            Note::NoHypothesis { uri: "a".into() },
+            Note::NoReference { uri: "c".into() },
+            Note::NoReference { uri: "d".into() },
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn one_against_one_belongs_together() {
+        let (recordings, notes) = pair(named(&["a"]), named(&["b"]), Some(&[])).unwrap();
+        assert_eq!(recordings[0].hypothesis.uri, "b");
+        let expected = [
+            Note::OtherName {
+                reference: "a".into(),
+                hypothesis: "b".into(),
+            },
+            Note::NotInUem { uri: "a".into() },
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn a_uri_that_stands_twice_is_refused() {
+        let error = pair(named(&["a"]), named(&["b", "b"]), None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the hypothesis has `b` twice: which one is meant? remove or rename one"
+        );
+    }
+}
