@@ -10,6 +10,9 @@ use crate::{Annotation, Jaccard, Score, Segment, Timeline, Turn, md_eval};
 /// Seconds from one frame to the next. dscore's `--step`.
 const STEP: f64 = 0.010;
 
+/// Frames that are told apart, some millions of years: below this every number is exact in f64.
+const MAX_FRAMES: u64 = 1 << 53;
+
 /// What dscore prints for one recording.
 pub(crate) struct Dscore {
     pub(crate) score: Score,
@@ -127,7 +130,7 @@ type Frames = Vec<(u64, u64)>;
 /// The frames of each speaker that lie in scored regions.
 fn frames(annotation: &Annotation, whole: &Timeline) -> Vec<Frames> {
     let end = whole.extent().map_or(0.0, |extent| extent.end);
-    let all = (end / STEP).max(0.0) as u64;
+    let all = ((end / STEP).max(0.0) as u64).min(MAX_FRAMES);
     let range = |segment: &Segment| (frame(segment.start, all), frame(segment.end, all));
     let scored: Frames = joined(whole.support().segments().iter().map(range));
     annotation
@@ -150,7 +153,7 @@ fn frames(annotation: &Annotation, whole: &Timeline) -> Vec<Frames> {
 
 /// The first of `all` frames whose time, `STEP` times its number, is not before `seconds`. numpy `searchsorted`.
 fn frame(seconds: f64, all: u64) -> u64 {
-    let mut frame = (seconds / STEP).ceil().max(0.0) as u64;
+    let mut frame = ((seconds / STEP).ceil().max(0.0) as u64).min(all);
     while frame > 0 && STEP * (frame - 1) as f64 >= seconds {
         frame -= 1;
     }
@@ -253,7 +256,7 @@ mod tests {
         ] {
             assert_eq!(frame(seconds, 1000), expected, "{seconds}");
         }
-        assert_eq!(frame(1e300, u64::MAX), u64::MAX);
+        assert_eq!(frame(1e300, MAX_FRAMES), MAX_FRAMES);
     }
 
     #[test]

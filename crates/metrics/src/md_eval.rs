@@ -105,9 +105,10 @@ fn overlaps(reference: &Annotation) -> Vec<Segment> {
 
 /// `regions` without `removed`, as `exclude_overlapping_speech_from_uem` walks along the boundaries.
 ///
-/// The walk has a defect that is kept, because the numbers people compare with have it: where a removed piece
+/// The walk has a defect that is kept, because the numbers people compare with have it. Where a removed piece
 /// begins in the very moment in which another ends, scoring is not switched off, and if the region ends within
-/// that piece its time is scored.
+/// that piece its time is scored. Where a removed piece and the region end in the same moment, scoring is
+/// switched on there, and goes on to the next removed piece.
 fn without(regions: &Support, removed: &[Segment]) -> Support {
     let events_of = |segment: &Segment, of_region| {
         let event = |time, begins| Event {

@@ -57,7 +57,7 @@ pub enum Reason {
     },
     /// The reference has no speech within the UEM.
     NoReference,
-    /// Overlap that md-eval scores although it was told not to.
+    /// Speech that md-eval scores although it was told not to, in overlap or outside the UEM.
     OverlapScored {
         /// Seconds.
         seconds: f64,
@@ -128,8 +128,8 @@ impl fmt::Display for Reason {
             ),
             Self::OverlapScored { seconds } => write!(
                 f,
-                "md-eval scores {seconds:.3} s of reference speech in overlap although it was told not to: an old \
-                 mistake of its own, where one overlap begins as another ends and the scored region ends within it"
+                "md-eval scores {seconds:.3} s of reference speech that it was told not to, in overlap or outside the \
+                 UEM: an old mistake of its own, where an overlap ends just as another begins or as the region ends"
             ),
         }
     }

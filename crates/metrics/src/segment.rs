@@ -25,8 +25,8 @@ impl Segment {
 
     /// Not longer than [`PRECISION`], reversed, or not a number. pyannote.core `Segment.__bool__`.
     pub fn is_empty(&self) -> bool {
-        // Not `<=`: a NaN is no duration either.
-        !(self.end - self.start > PRECISION)
+        let duration = self.end - self.start;
+        duration.is_nan() || duration <= PRECISION
     }
 
     /// Seconds from start to end; 0 for an empty segment.

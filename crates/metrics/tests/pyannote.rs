@@ -9,6 +9,13 @@
 //! SOUNDALIKE_ANSWERS=/tmp/answers.json cargo test -p soundalike-metrics --test pyannote -- --ignored fresh --nocapture
 //! ```
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests may panic and print like the tests themselves"
+)]
+
 mod cases;
 
 use std::collections::BTreeMap;
@@ -241,6 +248,25 @@ fn every_rttm_of_the_assets_is_scored_like_the_official_scorer_does() {
         rttm_files(&folder),
         "every file was scored"
     );
+}
+
+#[test]
+fn what_the_official_pipeline_wrote_is_written_byte_for_byte_again() {
+    let Some(folder) = assets() else { return };
+    let written = rttm_files(&folder)
+        .into_iter()
+        .filter(|f| f.starts_with("pipelines") || f.starts_with("pyannote"));
+    let mut files = 0;
+    for file in written {
+        let official = std::fs::read_to_string(folder.join(&file)).unwrap();
+        let mut ours = Vec::new();
+        for annotation in metrics::rttm::parse(&official, &file).unwrap() {
+            metrics::rttm::write(&annotation, &mut ours).unwrap();
+        }
+        assert_eq!(String::from_utf8(ours).unwrap(), official, "{file}");
+        files += 1;
+    }
+    assert!(files > 30, "only {files} files");
 }
 
 /// All RTTM files in a folder, by their path within it, sorted.

@@ -1,6 +1,6 @@
 //! Random pairs of annotations, and the file in which they travel to the official scorers and back.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses its part of it")]
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
