@@ -90,6 +90,9 @@ const SMALL_ENTRY: u64 = 1 << 14;
 pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     zip: zip::ZipArchive<Cursor<&'a [u8]>>,
+    /// Whether the file has checksums at all: `torch.serialization.set_crc32_options(False)` makes
+    /// torch write 0 for all of them.
+    checksums: bool,
 }
 
 impl<'a> Archive<'a> {
@@ -102,7 +105,14 @@ impl<'a> Archive<'a> {
         if zip.has_overlapping_entries().map_err(directory)? {
             return Err(ArchiveError::Overlap);
         }
-        Ok(Self { bytes, zip })
+        let checksums = (0..zip.len())
+            .filter_map(|index| zip.by_index_data(index).ok())
+            .any(|entry| entry.crc32() != 0);
+        Ok(Self {
+            bytes,
+            zip,
+            checksums,
+        })
     }
 
     /// Names of all entries that are text, in the order of the directory.
@@ -174,7 +184,7 @@ impl<'a> Archive<'a> {
                 expected,
             })?;
             let found = crc32fast::hash(lent);
-            if found != checksum {
+            if self.checksums && found != checksum {
                 let entry = entry.into();
                 return Err(ArchiveError::Checksum {
                     entry,

@@ -44,7 +44,7 @@ pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load};
 
 // A whole pipeline.
 pub use pipeline::{
-    Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline,
+    Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline, is_pipeline,
 };
 
 // What is in a file.

@@ -117,7 +117,7 @@ struct ManifestModel {
 }
 
 /// Whether a directory holds a pipeline in either form.
-pub(crate) fn is_pipeline(path: &Path) -> bool {
+pub fn is_pipeline(path: &Path) -> bool {
     path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
 }
 
