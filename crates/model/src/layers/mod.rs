@@ -1,0 +1,22 @@
+//! The layers that candle lacks, or computes less exactly than PyTorch.
+
+mod conv1d;
+mod instance_norm;
+mod linear;
+mod lstm;
+mod precision;
+mod sinc;
+
+pub(crate) use conv1d::{Conv1d, convolve, max_pool1d};
+pub(crate) use instance_norm::InstanceNorm1d;
+pub(crate) use linear::Linear;
+pub(crate) use lstm::BiLstm;
+pub(crate) use sinc::sinc_filters;
+
+/// Slope of `torch.nn.functional.leaky_relu` for negative input, its default, which pyannote leaves alone.
+const LEAKY_SLOPE: f64 = 0.01;
+
+/// `torch.nn.functional.leaky_relu(x)`, any shape.
+pub(crate) fn leaky_relu(x: &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor> {
+    candle_nn::ops::leaky_relu(x, LEAKY_SLOPE)
+}

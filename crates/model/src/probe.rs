@@ -1,0 +1,28 @@
+//! The one place where a stage of a network can be seen, or replaced.
+
+use candle_core::Tensor;
+
+/// What a forward pass returns: a tensor, or what candle could not do.
+pub type Result<T> = candle_core::Result<T>;
+
+/// Receives every stage of a forward pass, in order of execution.
+///
+/// What it returns is what the network goes on with: returning the value observes, returning another
+/// tensor of the same shape replaces the stage's output for everything downstream.
+pub trait Probe {
+    /// `name` is the canonical name of the stage (`sincnet.conv1d.0`, `lstm.2`, ...), `value` its output.
+    ///
+    /// # Errors
+    /// Whatever keeps the probe from giving back a tensor; the forward pass ends with it.
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
+}
+
+/// Looks at nothing: inference.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Probe for Silent {
+    fn see(&mut self, _name: &str, value: Tensor) -> Result<Tensor> {
+        Ok(value)
+    }
+}
