@@ -1,0 +1,304 @@
+//! Audio files to mono samples at the network's rate.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use rubato::{Fft, FixedSync, Resampler, audioadapter_buffers::direct::InterleavedSlice};
+use symphonia::core::{
+    codecs::audio::AudioDecoderOptions,
+    errors::Error as DecodeError,
+    formats::{FormatOptions, TrackType, probe::Hint},
+    io::MediaSourceStream,
+    meta::MetadataOptions,
+};
+
+/// Most samples that are decoded, all channels averaged: 12 hours at 48 kHz. A file of a few bytes may claim
+/// any length, and a compressed one may hold it.
+const MAX_SAMPLES: usize = 12 * 3600 * 48_000;
+/// Samples resampled at a time.
+const RESAMPLING_CHUNK: usize = 1024;
+
+/// A mono recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audio {
+    /// Amplitudes, full scale 1.
+    pub samples: Vec<f32>,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Packets that could not be decoded and were left out.
+    pub skipped_packets: usize,
+}
+
+/// Why a file gives no audio.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory.
+    #[error("{}: is a directory, expected an audio file", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error("{}: is empty, expected audio", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No container or codec of audio was recognised.
+    #[error(
+        "{}: is not audio this build can read (WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF, MKV): {source}",
+        path.display()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: DecodeError,
+    },
+    /// The container has no audio track.
+    #[error("{}: has no audio track", path.display())]
+    NoTrack {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The track has a sample rate of 0, or none.
+    #[error("{}: does not say its sample rate", path.display())]
+    NoSampleRate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Decoding failed half-way.
+    #[error("{}: cannot be decoded after {decoded} samples: {source}; is the file damaged?", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// Samples that were decoded until then.
+        decoded: usize,
+        /// What the decoder said.
+        source: DecodeError,
+    },
+    /// The file ends before the audio its header announces.
+    #[error("{}: is truncated: it has {found} of the {expected} samples it announces", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Samples announced.
+        expected: u64,
+        /// Samples found.
+        found: usize,
+    },
+    /// There is no sample in it.
+    #[error("{}: has no samples", path.display())]
+    NoSamples {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A sample is NaN or infinite.
+    #[error("{}: sample {index} is {value}, expected a finite number", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// Index of the sample.
+        index: usize,
+        /// The sample.
+        value: f32,
+    },
+    /// The recording is longer than this program holds in memory.
+    #[error("{}: has more than {MAX_SAMPLES} samples; split it", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its sample rate cannot be converted.
+    #[error("{}: cannot be resampled from {from} Hz to {to} Hz: {reason}", path.display())]
+    Resample {
+        /// The file.
+        path: PathBuf,
+        /// Its rate.
+        from: u32,
+        /// The rate wanted.
+        to: u32,
+        /// What the resampler said.
+        reason: String,
+    },
+}
+
+impl Audio {
+    /// Decodes `path`, averages its channels and resamples it to `sample_rate`. No change of level.
+    /// pyannote.audio `core/io.py`, `Audio.downmix_and_resample`.
+    ///
+    /// # Errors
+    /// [`AudioError`], which names the file.
+    pub fn read(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
+        let audio = decode(path)?;
+        if let Some((index, value)) = audio
+            .samples
+            .iter()
+            .enumerate()
+            .find(|(_, x)| !x.is_finite())
+        {
+            return Err(AudioError::NotFinite {
+                path: path.to_owned(),
+                index,
+                value: *value,
+            });
+        }
+        let from = audio.sample_rate;
+        audio
+            .resampled(sample_rate)
+            .map_err(|reason| AudioError::Resample {
+                path: path.to_owned(),
+                from,
+                to: sample_rate,
+                reason,
+            })
+    }
+
+    /// Seconds.
+    #[must_use]
+    pub fn duration(&self) -> f64 {
+        self.samples.len() as f64 / f64::from(self.sample_rate)
+    }
+
+    fn resampled(self, sample_rate: u32) -> Result<Self, String> {
+        if self.sample_rate == sample_rate {
+            return Ok(self);
+        }
+        let (from, to) = (self.sample_rate as usize, sample_rate as usize);
+        let frames = self.samples.len();
+        let mut resampler = Fft::<f32>::new(from, to, RESAMPLING_CHUNK, 1, FixedSync::Input)
+            .map_err(|e| e.to_string())?;
+        let input = InterleavedSlice::new(&self.samples, 1, frames).map_err(|e| e.to_string())?;
+        let output = resampler
+            .process_all(&input, frames, None)
+            .map_err(|e| e.to_string())?;
+        Ok(Self {
+            samples: output.take_data(),
+            sample_rate,
+            ..self
+        })
+    }
+}
+
+/// Decodes the first audio track of `path` and averages its channels.
+fn decode(path: &Path) -> Result<Audio, AudioError> {
+    let here = || path.to_owned();
+    let read = |source| AudioError::Read {
+        path: here(),
+        source,
+    };
+    let metadata = path.metadata().map_err(read)?;
+    if metadata.is_dir() {
+        return Err(AudioError::Directory { path: here() });
+    }
+    if metadata.is_file() && metadata.len() == 0 {
+        return Err(AudioError::EmptyFile { path: here() });
+    }
+    let unknown = |source| AudioError::Unknown {
+        path: here(),
+        source,
+    };
+    let mut hint = Hint::new();
+    if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+        hint.with_extension(extension);
+    }
+    let stream = MediaSourceStream::new(
+        Box::new(File::open(path).map_err(read)?),
+        Default::default(),
+    );
+    let mut format = symphonia::default::get_probe()
+        .probe(
+            &hint,
+            stream,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
+        .map_err(unknown)?;
+    let track = format
+        .default_track(TrackType::Audio)
+        .ok_or_else(|| AudioError::NoTrack { path: here() })?;
+    let parameters = track
+        .codec_params
+        .as_ref()
+        .and_then(|parameters| parameters.audio());
+    let parameters = parameters.ok_or_else(|| AudioError::NoTrack { path: here() })?;
+    let sample_rate = parameters
+        .sample_rate
+        .filter(|rate| *rate > 0)
+        .ok_or_else(|| AudioError::NoSampleRate { path: here() })?;
+    let mut decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+        .map_err(unknown)?;
+    let (track, announced) = (track.id, track.num_frames);
+
+    let mut samples = Vec::new();
+    let mut skipped_packets = 0;
+    let mut interleaved: Vec<f32> = Vec::new();
+    loop {
+        let packet = match format.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            // A container that ends in the middle of a packet; what is missing is counted below.
+            Err(DecodeError::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                break;
+            }
+            Err(source) => {
+                return Err(AudioError::Decode {
+                    path: here(),
+                    decoded: samples.len(),
+                    source,
+                });
+            }
+        };
+        if packet.track_id != track {
+            continue;
+        }
+        match decoder.decode(&packet) {
+            Ok(decoded) => {
+                let channels = decoded.num_planes().max(1);
+                if samples.len() + decoded.frames() > MAX_SAMPLES {
+                    return Err(AudioError::TooLong { path: here() });
+                }
+                decoded.copy_to_vec_interleaved(&mut interleaved);
+                let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
+                samples.extend(interleaved.chunks_exact(channels).map(mean));
+            }
+            // One bad packet of a lossy stream; players go on, and so do we, and say so.
+            Err(DecodeError::DecodeError(_)) => skipped_packets += 1,
+            Err(source) => {
+                return Err(AudioError::Decode {
+                    path: here(),
+                    decoded: samples.len(),
+                    source,
+                });
+            }
+        }
+    }
+    match announced {
+        Some(expected) if skipped_packets == 0 && (samples.len() as u64) < expected => {
+            Err(AudioError::Truncated {
+                path: here(),
+                expected,
+                found: samples.len(),
+            })
+        }
+        _ if samples.is_empty() => Err(AudioError::NoSamples { path: here() }),
+        _ => Ok(Audio {
+            samples,
+            sample_rate,
+            skipped_packets,
+        }),
+    }
+}

@@ -1,0 +1,118 @@
+//! The built-in embeddings: what the segmentation network itself knows of a voice.
+//!
+//! They stand in where there is no speaker embedding network. Each local speaker is described by the
+//! segmentation network's middle BiLSTM layers while they talk alone. This tells apart voices of one
+//! recording, under one set of conditions, and no more.
+
+use ndarray::{Array1, Array3, ArrayView2, ArrayViewMut1, Axis};
+use soundalike_model::{Probe, Result, Tensor};
+
+/// The layers whose outputs describe a voice: of segmentation-3.0's four, the second and third gave the lowest
+/// DER over clips of two to twelve speakers; the first is closer to the sound than to the voice, and the
+/// last knows only places within the window.
+const LAYERS: [&str; 2] = ["lstm.1", "lstm.2"];
+/// LSTM layers that a network must have for that.
+pub(crate) const MIN_LSTM_LAYERS: usize = 3;
+
+/// What is known of the local speakers of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// `[window, local speaker, feature]`; zeros for a silent one.
+    pub vectors: Array3<f32>,
+    /// Frames in which each talks alone, `[window][local speaker]`.
+    pub alone: Vec<Vec<usize>>,
+}
+
+impl Embeddings {
+    /// Room for `windows` windows of `speakers` local speakers, for a network whose LSTM layers have `width`
+    /// outputs.
+    pub(crate) fn new(windows: usize, speakers: usize, width: usize) -> Self {
+        let vectors = Array3::zeros((windows, speakers, LAYERS.len() * width));
+        Self {
+            vectors,
+            alone: Vec::with_capacity(windows),
+        }
+    }
+
+    /// Describes the local speakers of the next window by the mean of `features` `[frame, feature]` over
+    /// the frames in which each talks alone, or at all where never alone. `activity` `[frame, speaker]`.
+    pub(crate) fn push(&mut self, activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) {
+        let speaking = activity.sum_axis(Axis(1));
+        let window = self.alone.len();
+        let alone = activity
+            .columns()
+            .into_iter()
+            .enumerate()
+            .map(|(speaker, active)| {
+                let alone =
+                    &active * &speaking.mapv(|speaking| if speaking == 1.0 { 1.0 } else { 0.0 });
+                let frames = alone.sum();
+                let mask = if frames > 0.0 {
+                    alone
+                } else {
+                    active.to_owned()
+                };
+                let vector = self.vectors.slice_mut(ndarray::s![window, speaker, ..]);
+                masked_mean(features, &mask, vector);
+                frames as usize
+            })
+            .collect();
+        self.alone.push(alone);
+    }
+}
+
+/// Mean of the rows of `features` that `mask` (0 or 1) keeps; left alone where it keeps none.
+fn masked_mean(
+    features: ArrayView2<'_, f32>,
+    mask: &Array1<f32>,
+    mut mean: ArrayViewMut1<'_, f32>,
+) {
+    let kept = mask.sum();
+    if kept > 0.0 {
+        mean.assign(&(mask.dot(&features) / kept));
+    }
+}
+
+/// Keeps the outputs of [`LAYERS`] as they pass.
+#[derive(Debug, Default)]
+pub(crate) struct VoiceProbe {
+    kept: Vec<Tensor>,
+}
+
+impl VoiceProbe {
+    /// The outputs side by side, `[batch, frame, feature]`.
+    pub(crate) fn features(&self) -> Result<Tensor> {
+        Tensor::cat(&self.kept, 2)
+    }
+}
+
+impl Probe for VoiceProbe {
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        if LAYERS.contains(&name) {
+            self.kept.push(value.clone());
+        }
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn frames_of_overlap_count_only_where_there_is_nothing_else() {
+        let mut embeddings = Embeddings::new(1, 3, 1);
+        let activity = array![[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]];
+        embeddings.push(
+            activity.view(),
+            array![[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]].view(),
+        );
+        assert_eq!(embeddings.alone, [[1, 0, 0]]);
+        assert_eq!(
+            embeddings.vectors,
+            array![[[1.0, 0.0], [5.0, 0.0], [0.0, 0.0]]]
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! The stages in order.
+
+use ndarray::{Array3, Axis, s};
+use soundalike_convert::Bundle;
+use soundalike_metrics::Annotation;
+use soundalike_model::{DType, Device};
+
+use crate::{
+    audio::Audio,
+    clustering::{DEFAULT_THRESHOLD, SpeakerBounds, cluster},
+    count::speaker_count,
+    embedding::{Embeddings, VoiceProbe},
+    reconstruction::reconstruct,
+    segmentation::{Segmenter, SetupError, to_array},
+    turns::to_annotation,
+};
+
+/// Windows that go through the network together. More of them cost memory and gain little.
+const BATCH: usize = 8;
+
+/// What a caller may choose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// How many speakers there may be.
+    pub speakers: SpeakerBounds,
+    /// Average cosine distance up to which clusters of local speakers are joined, 0 to 2.
+    pub threshold: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            speakers: SpeakerBounds::default(),
+            threshold: DEFAULT_THRESHOLD,
+        }
+    }
+}
+
+/// Who spoke when.
+#[derive(Debug, Clone)]
+pub struct Diarization {
+    /// The turns.
+    pub annotation: Annotation,
+    /// What the caller should know of them.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that went differently than asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Other than the number of speakers asked for.
+    SpeakersOutOfBounds {
+        /// Speakers found.
+        found: usize,
+        /// Speakers asked for.
+        bounds: SpeakerBounds,
+    },
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SpeakersOutOfBounds { found, bounds } => write!(
+                f,
+                "found {found} speaker(s), fewer than the {} asked for: there is too little speech",
+                bounds.min()
+            ),
+        }
+    }
+}
+
+/// Why a recording could not be diarized.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The recording has another sample rate than the network.
+    #[error("the recording has {found} samples per second, expected {expected}")]
+    SampleRate {
+        /// Of the network.
+        expected: u32,
+        /// Of the recording.
+        found: u32,
+    },
+    /// The network failed.
+    #[error("the segmentation network failed: {0}")]
+    Network(#[from] soundalike_model::TensorError),
+}
+
+/// The whole pipeline.
+#[derive(Debug, Clone)]
+pub struct Diarizer {
+    segmenter: Segmenter,
+}
+
+impl Diarizer {
+    /// The pipeline around the segmentation network of `bundle`.
+    ///
+    /// # Errors
+    /// [`SetupError`] where the bundle holds something else.
+    pub fn new(bundle: &Bundle, dtype: DType, device: &Device) -> Result<Self, SetupError> {
+        Ok(Self {
+            segmenter: Segmenter::new(bundle, dtype, device)?,
+        })
+    }
+
+    /// Samples per second that it expects.
+    #[must_use]
+    pub fn sample_rate(&self) -> u32 {
+        self.segmenter.sample_rate()
+    }
+
+    /// Who spoke when in the recording `uri`. `progress` is told how many windows are done, of how many.
+    ///
+    /// # Errors
+    /// [`Error`] where the recording has another sample rate or the device fails.
+    pub fn diarize(
+        &self,
+        uri: &str,
+        audio: &Audio,
+        options: &Options,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Diarization, Error> {
+        if audio.sample_rate != self.sample_rate() {
+            return Err(Error::SampleRate {
+                expected: self.sample_rate(),
+                found: audio.sample_rate,
+            });
+        }
+        let grid = self.segmenter.grid();
+        let (activity, embeddings) = self.listen(&audio.samples, progress)?;
+        let count = speaker_count(activity.view(), &grid);
+        let mut warnings = Vec::new();
+        let (assignment, speakers) = cluster(
+            activity.view(),
+            &embeddings,
+            &grid,
+            options.threshold,
+            options.speakers,
+        );
+        if (1..options.speakers.min()).contains(&speakers) {
+            warnings.push(Warning::SpeakersOutOfBounds {
+                found: speakers,
+                bounds: options.speakers,
+            });
+        }
+        let active = reconstruct(activity.view(), &assignment, speakers, count.view(), &grid);
+        Ok(Diarization {
+            annotation: to_annotation(active.view(), &grid, uri),
+            warnings,
+        })
+    }
+
+    /// Runs the network over the recording: who speaks in each window, and what they sound like.
+    fn listen(
+        &self,
+        samples: &[f32],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Array3<f32>, Embeddings), Error> {
+        let (segmenter, powerset) = (&self.segmenter, self.segmenter.powerset());
+        let windows = segmenter.windows().count(samples.len());
+        let mut activity = Array3::zeros((windows, segmenter.frames(), powerset.num_speakers()));
+        let mut embeddings =
+            Embeddings::new(windows, powerset.num_speakers(), segmenter.lstm_width());
+        progress(0, windows);
+        for start in (0..windows).step_by(BATCH) {
+            let range = start..windows.min(start + BATCH);
+            let mut voices = VoiceProbe::default();
+            let scores = segmenter.scores(samples, range.clone(), &mut voices)?;
+            let features = to_array(&voices.features()?)?;
+            for (index, window) in range.clone().enumerate() {
+                let speaking = powerset.decode(scores.index_axis(Axis(0), index));
+                embeddings.push(speaking.view(), features.index_axis(Axis(0), index));
+                activity.slice_mut(s![window, .., ..]).assign(&speaking);
+            }
+            progress(range.end, windows);
+        }
+        Ok((activity, embeddings))
+    }
+}

@@ -1,0 +1,161 @@
+//! Who speaks when within each window, by the segmentation network.
+
+use std::ops::Range;
+
+use ndarray::Array3;
+use soundalike_convert::Bundle;
+use soundalike_model::{DType, Device, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
+
+use crate::{embedding::MIN_LSTM_LAYERS, frames::FrameGrid, powerset::Powerset, windows::Windows};
+
+/// Step between windows, as a part of their length. pyannote.audio `SpeakerDiarization(segmentation_step=0.1)`.
+const STEP_RATIO: f64 = 0.1;
+
+/// Why a bundle cannot segment speech.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// It is not a PyanNet, or does not fit on the device.
+    #[error(transparent)]
+    Network(#[from] LoadError),
+    /// It does not say what its outputs mean.
+    #[error(
+        "the bundle has no specifications, so it is unknown what its outputs mean; convert the checkpoint again"
+    )]
+    NoSpecifications,
+    /// Its outputs are one score for each speaker, not one for each set of speakers.
+    #[error("the network is not a powerset one (its classes are {}); diarize needs one, such as segmentation-3.0", classes.join(", "))]
+    NotPowerset {
+        /// What its outputs are.
+        classes: Vec<String>,
+    },
+    /// It has too few LSTM layers for the built-in embeddings.
+    #[error(
+        "the network has {found} LSTM layer(s), but the built-in embeddings need {MIN_LSTM_LAYERS}"
+    )]
+    TooShallow {
+        /// LSTM layers that it has.
+        found: usize,
+    },
+}
+
+/// The segmentation network and how it slides over a recording.
+#[derive(Debug, Clone)]
+pub struct Segmenter {
+    network: PyanNet,
+    powerset: Powerset,
+    windows: Windows,
+}
+
+impl Segmenter {
+    /// Builds the powerset network of `bundle`.
+    ///
+    /// # Errors
+    /// [`SetupError`] where the bundle holds something else.
+    pub fn new(
+        bundle: &Bundle,
+        dtype: DType,
+        device: &Device,
+    ) -> std::result::Result<Self, SetupError> {
+        let network = PyanNet::load(bundle, dtype, device)?;
+        let found = network.config().lstm.num_layers;
+        if found < MIN_LSTM_LAYERS {
+            return Err(SetupError::TooShallow { found });
+        }
+        let specifications = bundle
+            .specifications()
+            .ok_or(SetupError::NoSpecifications)?;
+        let classes = &specifications.classes;
+        let powerset = specifications
+            .powerset_max_classes
+            .map(|max_together| Powerset::new(classes.len(), max_together))
+            .ok_or_else(|| SetupError::NotPowerset {
+                classes: classes.clone(),
+            })?;
+        let samples =
+            |seconds: f64| (seconds * f64::from(network.config().sample_rate)).round() as usize;
+        let windows = Windows {
+            length: samples(specifications.duration),
+            step: samples(STEP_RATIO * specifications.duration),
+        };
+        Ok(Self {
+            network,
+            powerset,
+            windows,
+        })
+    }
+
+    /// Samples per second that the network expects.
+    #[must_use]
+    pub fn sample_rate(&self) -> u32 {
+        self.network.config().sample_rate
+    }
+
+    /// How it slides over a recording.
+    #[must_use]
+    pub fn windows(&self) -> Windows {
+        self.windows
+    }
+
+    /// What its outputs mean.
+    #[must_use]
+    pub fn powerset(&self) -> &Powerset {
+        &self.powerset
+    }
+
+    /// Frames in a window.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.network.geometry().frames(self.windows.length)
+    }
+
+    /// Outputs of one LSTM layer.
+    pub(crate) fn lstm_width(&self) -> usize {
+        self.network.config().lstm.num_features()
+    }
+
+    /// The frames of a whole recording.
+    #[must_use]
+    pub fn grid(&self) -> FrameGrid {
+        let seconds = |samples: usize| samples as f64 / f64::from(self.sample_rate());
+        let geometry = self.network.geometry();
+        FrameGrid {
+            duration: seconds(geometry.receptive_field),
+            step: seconds(geometry.step),
+            window_duration: seconds(self.windows.length),
+            window_step: seconds(self.windows.step),
+        }
+    }
+
+    /// Log-probability of each set of speakers in the windows `range` of `samples`, `[window, frame, set]`.
+    ///
+    /// # Errors
+    /// Where the device or the probe fails.
+    pub fn scores(
+        &self,
+        samples: &[f32],
+        range: Range<usize>,
+        probe: &mut dyn Probe,
+    ) -> Result<Array3<f32>> {
+        let mut batch = vec![0.0; range.len() * self.windows.length];
+        for (index, window) in range
+            .clone()
+            .zip(batch.chunks_exact_mut(self.windows.length))
+        {
+            self.windows.copy(samples, index, window);
+        }
+        let waveforms = Tensor::from_vec(
+            batch,
+            (range.len(), 1, self.windows.length),
+            self.network.device(),
+        )?;
+        to_array(&self.network.forward(&waveforms, probe)?)
+    }
+}
+
+/// `[batch, frame, feature]` from the device.
+pub(crate) fn to_array(tensor: &Tensor) -> Result<Array3<f32>> {
+    let shape = tensor.dims3()?;
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    Array3::from_shape_vec(shape, values).map_err(TensorError::wrap)
+}
