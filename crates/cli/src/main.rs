@@ -1,2 +1,49 @@
-//! Speaker diarization that is provably the original: the command line
-fn main() {}
+//! Speaker diarization that is provably the original: the command line.
+//!
+//! One file per subcommand under `commands`; each turns words into a request to the library and renders
+//! what comes back. Data goes to stdout or `-o`, words and progress to stderr.
+
+mod commands;
+mod output;
+mod tensor_table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Speaker diarization without Python, and the proof that it is the original.
+#[derive(Parser)]
+#[command(name = "soundalike", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    verbosity: terminal::Verbosity,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Diarize(commands::diarize::Args),
+    Convert(commands::convert::Args),
+    Inspect(commands::inspect::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = terminal::Terminal::new(cli.verbosity);
+    let result = match cli.command {
+        Command::Diarize(args) => commands::diarize::run(&args, &terminal),
+        Command::Convert(args) => commands::convert::run(&args, &terminal),
+        Command::Inspect(args) => commands::inspect::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // `soundalike ... | head`: whoever read our output has had enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

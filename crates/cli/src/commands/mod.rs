@@ -1,0 +1,15 @@
+//! One file per subcommand.
+
+pub(crate) mod convert;
+pub(crate) mod diarize;
+pub(crate) mod inspect;
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}

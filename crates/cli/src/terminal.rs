@@ -1,0 +1,70 @@
+//! What a person sees on stderr.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Verbosity {
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on stderr: model, device, timing
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// stderr.
+pub(crate) struct Terminal {
+    verbosity: Verbosity,
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that talks to stderr")]
+impl Terminal {
+    pub(crate) fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity }
+    }
+
+    /// One line that says what went wrong, where, and what to do.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        eprintln!("error: {error:#}");
+    }
+
+    /// Something that the user should know, and may ignore.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.verbosity.quiet {
+            eprintln!("warning: {text}");
+        }
+    }
+
+    /// What was done, or is being done.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.verbosity.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// What only the curious want to know.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.verbosity.verbose {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A bar that fills, where stderr is a terminal and somebody wants to see it.
+    pub(crate) fn progress(&self, what: &str) -> ProgressBar {
+        let target = if self.verbosity.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            // Draws nothing where stderr is not a terminal.
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(None, target).with_message(what.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
