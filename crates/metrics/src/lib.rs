@@ -1,7 +1,32 @@
 //! Annotations, RTTM and UEM files, and the metrics of diarization.
 //!
 //! Times are seconds in f64 and are never rounded to frames. The numbers are those of pyannote.metrics 4.2
-//! (with pyannote.core 6.1), which `reference/metrics.py` runs beside this crate.
+//! (with pyannote.core 6.1), which `reference/metrics.py` runs beside this crate; [`Convention`] has what
+//! md-eval 22 and dscore 1.1 would print, and [`compare`] says why they differ.
+//!
+//! ```
+//! use soundalike_metrics::{Convention, Options, Report, pair, rttm};
+//! let reference = rttm::parse("SPEAKER x 1 0.0 8.0 <NA> <NA> A <NA> <NA>", "reference")?;
+//! let hypothesis = rttm::parse("SPEAKER x 1 0.0 10.0 <NA> <NA> 1 <NA> <NA>", "hypothesis")?;
+//! let (recordings, notes) = pair(reference, hypothesis, None)?;
+//! let report = Report::new(Convention::Pyannote, Options::default(), &recordings, notes);
+//! assert_eq!(report.pooled.der, Some(0.25));
+//! # Ok::<(), soundalike_metrics::Error>(())
+//! ```
+//!
+//! # What bad input gets
+//!
+//! | input | answer |
+//! |---|---|
+//! | a negative duration, NaN, an infinity, missing columns, an unknown type, bytes that are not UTF-8 | [`Error::Syntax`] with file, line and column |
+//! | more than 4096 speakers in one recording | [`Error::Syntax`] |
+//! | a turn of no duration (up to a microsecond) | left out, as in pyannote |
+//! | a turn with such times made in memory | left out; [`Annotation::push`] says false |
+//! | a uri that stands twice in one file | one annotation |
+//! | a uri that stands twice on one side | [`Error::DuplicateUri`] |
+//! | uris that do not match | [`Note`]s: without hypothesis all is missed, without reference nothing is scored; one against one is scored |
+//! | a reference without speech | [`Components::rate`] is 0 without false alarm and 1 with any; see [`Verdict::rate`] for md-eval and dscore |
+//! | a collar that is negative or NaN | no collar |
 
 mod annotation;
 mod assignment;

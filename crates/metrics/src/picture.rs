@@ -101,15 +101,23 @@ impl Picture {
         }
     }
 
-    /// A complete HTML page.
+    /// A complete HTML page with all `pictures`, one below the other.
+    pub fn page(title: &str, pictures: &[Picture]) -> String {
+        let mut page = format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title>\n\
+             <style>body{{margin:1em;font-family:sans-serif}} svg{{width:100%;height:auto}}</style></head>\n<body>\n",
+            Xml(title)
+        );
+        for picture in pictures {
+            page.push_str(&picture.svg());
+        }
+        page.push_str("</body></html>\n");
+        page
+    }
+
+    /// A complete HTML page with this picture.
     pub fn html(&self) -> String {
-        let title = Xml(&self.uri);
-        let svg = self.svg();
-        format!(
-            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
-             <style>body{{margin:1em;font-family:sans-serif}} svg{{width:100%;height:auto}}</style></head>\n\
-             <body>\n{svg}</body></html>\n"
-        )
+        Self::page(&self.uri, std::slice::from_ref(self))
     }
 
     /// A complete SVG file.
@@ -143,7 +151,7 @@ impl Picture {
         writeln!(out, "<text x=\"8\" y=\"38\">{}</text>", Xml(&self.words()))?;
         writeln!(
             out,
-            "<svg id=\"time\" x=\"{LEFT}\" y=\"0\" width=\"{}\" height=\"{height}\" viewBox=\"0 0 {PLOT} {height}\" preserveAspectRatio=\"none\">",
+            "<svg class=\"time\" x=\"{LEFT}\" y=\"0\" width=\"{}\" height=\"{height}\" viewBox=\"0 0 {PLOT} {height}\" preserveAspectRatio=\"none\">",
             WIDTH - LEFT
         )?;
 
@@ -199,16 +207,22 @@ impl Picture {
         }
         writeln!(out, "</svg>")?;
         for (y, label) in labels {
+            let short = if label.chars().count() > LABEL {
+                label.chars().take(LABEL - 1).chain(['…']).collect()
+            } else {
+                label.to_owned()
+            };
             writeln!(
                 out,
-                "<text x=\"8\" y=\"{:.0}\">{}</text>",
+                "<text x=\"8\" y=\"{:.0}\">{}<title>{}</title></text>",
                 y + LANE - 6.0,
+                Xml(&short),
                 Xml(label)
             )?;
         }
         writeln!(
             out,
-            "<g id=\"ticks\" data-y=\"{:.0}\" data-start=\"{}\" data-end=\"{}\"></g>",
+            "<g class=\"ticks\" data-y=\"{:.0}\" data-start=\"{}\" data-end=\"{}\"></g>",
             y + 16.0,
             self.extent.start,
             self.extent.end
@@ -270,6 +284,8 @@ impl Picture {
 const WIDTH: f64 = 1200.0;
 /// The labels of the lanes.
 const LEFT: f64 = 160.0;
+/// Characters that fit beside a lane.
+const LABEL: usize = 20;
 /// The width of the recording within the part that zooms.
 const PLOT: f64 = 10_000.0;
 /// Title and words.
@@ -298,7 +314,8 @@ const ERRORS: [Kind; 3] = [
 /// Zooming and moving: changes the view box of the inner picture and draws the seconds.
 const SCRIPT: &str = r#"
 (function () {
-  var plot = document.getElementById('time'), ticks = document.getElementById('ticks');
+  var root = document.currentScript.parentNode;
+  var plot = root.querySelector('.time'), ticks = root.querySelector('.ticks');
   var box = plot.viewBox.baseVal, all = box.width, height = box.height;
   var start = +ticks.dataset.start, end = +ticks.dataset.end, y = ticks.dataset.y;
   var left = +plot.getAttribute('x'), width = +plot.getAttribute('width');
@@ -321,8 +338,11 @@ const SCRIPT: &str = r#"
     }
   }
   function at(event) {
-    var r = plot.getBoundingClientRect(), w = r.width || 1;
-    return Math.min(1, Math.max(0, (event.clientX - r.left) / w));
+    var point = root.createSVGPoint();
+    point.x = event.clientX;
+    point.y = event.clientY;
+    point = point.matrixTransform(root.getScreenCTM().inverse());
+    return Math.min(1, Math.max(0, (point.x - left) / width));
   }
   plot.addEventListener('wheel', function (event) {
     event.preventDefault();
