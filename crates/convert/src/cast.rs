@@ -166,3 +166,91 @@ fn round_to_odd(value: f64) -> f32 {
     };
     f32::from_bits(toward_zero | 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The neighbours of a value among those of a type, found without the conversion under test:
+    /// the nearest of all finite ones, the even one of two as near.
+    fn nearest(value: f64, all: &[(f64, u16)]) -> u16 {
+        let after = all
+            .partition_point(|&(other, _)| other < value)
+            .min(all.len() - 1);
+        let (below, above) = (all[after.saturating_sub(1)], all[after]);
+        let (down, up) = ((value - below.0).abs(), (above.0 - value).abs());
+        if down < up || (down == up && below.1 & 1 == 0) {
+            below.1
+        } else {
+            above.1
+        }
+    }
+
+    /// All values of a type from 0 up, sorted.
+    fn positive(to_f64: impl Fn(u16) -> f64) -> Vec<(f64, u16)> {
+        (0..0x8000)
+            .map(|bits| (to_f64(bits), bits))
+            .filter(|(value, _)| value.is_finite())
+            .collect()
+    }
+
+    #[test]
+    fn f64_is_rounded_once_to_the_nearest_even() {
+        let f16 = positive(|bits| half::f16::from_bits(bits).to_f64());
+        let bf16 = positive(|bits| half::bf16::from_bits(bits).to_f64());
+        // Every point halfway between two neighbours, and the `f64` on either side of it: rounding
+        // to `f32` first would make ties of those.
+        for pair in f16.windows(2) {
+            let middle = (pair[0].0 + pair[1].0) / 2.0;
+            for value in [middle.next_down(), middle, middle.next_up()] {
+                let found = half::f16::from_f32(round_to_odd(value)).to_bits();
+                assert_eq!(found, nearest(value, &f16), "{value:e}");
+            }
+        }
+        for pair in bf16.windows(2) {
+            let middle = (pair[0].0 + pair[1].0) / 2.0;
+            for value in [middle.next_down(), middle, middle.next_up()] {
+                let found = half::bf16::from_f32(round_to_odd(value)).to_bits();
+                assert_eq!(found, nearest(value, &bf16), "{value:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_becomes_infinite_and_is_counted() {
+        // 65504 is the largest f16; from 65520 on, the nearest is infinity.
+        let values = [
+            65504.0_f32,
+            65519.9,
+            65520.0,
+            -70000.0,
+            1e-9,
+            6e-8,
+            0.1,
+            0.0,
+        ];
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let tensor = Tensor {
+            name: "x",
+            dtype: Dtype::F32,
+            shape: &[8],
+            bytes: &bytes,
+        };
+        let mut report = CastReport {
+            dtype: Dtype::F16,
+            converted: 0,
+            kept: Vec::new(),
+            values: 0,
+            rounded: 0,
+            underflowed: 0,
+            subnormal: 0,
+        };
+        assert_eq!(count(&tensor, Dtype::F16, &mut report), 2);
+        assert_eq!(
+            (report.values, report.underflowed, report.subnormal),
+            (8, 1, 1)
+        );
+        // All but 65504 and 0.
+        assert_eq!(report.rounded, 6);
+    }
+}

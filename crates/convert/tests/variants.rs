@@ -68,13 +68,17 @@ fn every_variant_needs_the_tensors_that_the_official_package_has() {
     for (name, variant) in variants {
         let mut tensors = architecture(&name, &variant.hyperparameters).tensors();
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let lines: String =
-            tensors.iter().map(|tensor| format!("{} {:?}\n", tensor.name, tensor.shape)).collect();
+        let lines: String = tensors
+            .iter()
+            .map(|tensor| format!("{} {:?}\n", tensor.name, tensor.shape))
+            .collect();
         let digest = sha2::Sha256::digest(lines.as_bytes());
         let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let count = |role| -> usize {
             let of_role = tensors.iter().filter(|tensor| tensor.role == role);
-            of_role.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+            of_role
+                .map(|tensor| tensor.shape.iter().product::<usize>())
+                .sum()
         };
         assert_eq!(tensors.len(), variant.tensors, "{name}");
         assert_eq!(count(Role::Parameter), variant.parameters, "{name}");

@@ -20,17 +20,26 @@ pub(crate) fn onnx_export() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
     let registries = std::fs::read_dir(home.join("registry/src")).ok();
-    let file = registries.into_iter().flatten().flatten().find_map(|registry| {
-        let file = registry.path().join("diarization-0.1.0/models/segmentation-3.0.onnx");
-        file.is_file().then_some(file)
-    });
+    let file = registries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find_map(|registry| {
+            let file = registry
+                .path()
+                .join("diarization-0.1.0/models/segmentation-3.0.onnx");
+            file.is_file().then_some(file)
+        });
     required(file)
 }
 
 fn required(path: Option<PathBuf>) -> Option<PathBuf> {
     if path.is_none() {
         let required = std::env::var("SOUNDALIKE_REQUIRE_ASSETS").is_ok_and(|value| value == "1");
-        assert!(!required, "SOUNDALIKE_REQUIRE_ASSETS is 1 and the assets are not there");
+        assert!(
+            !required,
+            "SOUNDALIKE_REQUIRE_ASSETS is 1 and the assets are not there"
+        );
         println!("skipped: no assets");
     }
     path
@@ -62,7 +71,12 @@ pub(crate) fn str(text: impl Into<String>) -> Py {
 }
 
 pub(crate) fn dict<const N: usize>(entries: [(&str, Py); N]) -> Py {
-    Py::Dict(entries.into_iter().map(|(key, value)| (str(key), value)).collect())
+    Py::Dict(
+        entries
+            .into_iter()
+            .map(|(key, value)| (str(key), value))
+            .collect(),
+    )
 }
 
 /// A pickle of protocol 2.
@@ -148,7 +162,14 @@ pub(crate) fn tensor(
     let hooks = Py::Call(Box::new(Py::Global("collections", "OrderedDict")), vec![]);
     Py::Call(
         Box::new(Py::Global("torch._utils", "_rebuild_tensor_v2")),
-        vec![storage, Py::Int(offset), ints(shape), ints(strides), Py::Bool(false), hooks],
+        vec![
+            storage,
+            Py::Int(offset),
+            ints(shape),
+            ints(strides),
+            Py::Bool(false),
+            hooks,
+        ],
     )
 }
 
@@ -174,7 +195,10 @@ pub(crate) const HIDDEN: i64 = 4;
 /// `Specifications(...)` of a powerset of three speakers, at most two at once.
 pub(crate) fn powerset() -> Py {
     let member = |class, value| {
-        Py::Call(Box::new(Py::Global("pyannote.audio.core.task", class)), vec![Py::Int(value)])
+        Py::Call(
+            Box::new(Py::Global("pyannote.audio.core.task", class)),
+            vec![Py::Int(value)],
+        )
     };
     let Py::Dict(attributes) = dict([
         ("problem", member("Problem", 1)),
@@ -194,7 +218,9 @@ pub(crate) fn powerset() -> Py {
 
 /// Values of the tensor that comes `index`th: small, all different.
 pub(crate) fn values(index: usize, len: usize) -> Vec<f32> {
-    (0..len).map(|i| (index as f32 + 1.0) / 64.0 + i as f32 / 65536.0).collect()
+    (0..len)
+        .map(|i| (index as f32 + 1.0) / 64.0 + i as f32 / 65536.0)
+        .collect()
 }
 
 /// The architecture of [`Checkpoint::small`].
@@ -232,7 +258,10 @@ impl Checkpoint {
             let key = index.to_string();
             let value = tensor("FloatStorage", &key, len as i64, 0, &shape, &strides);
             state_dict.push((expected.name, value));
-            let bytes = values(index, len).into_iter().flat_map(f32::to_le_bytes).collect();
+            let bytes = values(index, len)
+                .into_iter()
+                .flat_map(f32::to_le_bytes)
+                .collect();
             storages.push((key, bytes));
         }
         Self {
@@ -241,7 +270,10 @@ impl Checkpoint {
             hyperparameters: dict([
                 ("sample_rate", Py::Int(16000)),
                 ("num_channels", Py::Int(1)),
-                ("sincnet", dict([("stride", Py::Int(10)), ("sample_rate", Py::Int(16000))])),
+                (
+                    "sincnet",
+                    dict([("stride", Py::Int(10)), ("sample_rate", Py::Int(16000))]),
+                ),
                 (
                     "lstm",
                     dict([
@@ -253,7 +285,10 @@ impl Checkpoint {
                         ("batch_first", Py::Bool(true)),
                     ]),
                 ),
-                ("linear", dict([("hidden_size", Py::Int(128)), ("num_layers", Py::Int(0))])),
+                (
+                    "linear",
+                    dict([("hidden_size", Py::Int(128)), ("num_layers", Py::Int(0))]),
+                ),
             ]),
             specifications: powerset(),
             state_dict,
@@ -266,18 +301,29 @@ impl Checkpoint {
 
     /// The tensor of this name in the state dict.
     pub(crate) fn entry(&mut self, name: &str) -> &mut Py {
-        &mut self.state_dict.iter_mut().find(|(found, _)| found == name).unwrap().1
+        &mut self
+            .state_dict
+            .iter_mut()
+            .find(|(found, _)| found == name)
+            .unwrap()
+            .1
     }
 
     /// The storage of this tensor.
     pub(crate) fn storage(&mut self, name: &str) -> &mut Vec<u8> {
-        let index = self.state_dict.iter().position(|(found, _)| found == name).unwrap();
+        let index = self
+            .state_dict
+            .iter()
+            .position(|(found, _)| found == name)
+            .unwrap();
         &mut self.storages[index].1
     }
 
     pub(crate) fn pickle(&self) -> Vec<u8> {
-        let state_dict =
-            self.state_dict.iter().map(|(name, value)| (str(name.as_str()), value.clone()));
+        let state_dict = self
+            .state_dict
+            .iter()
+            .map(|(name, value)| (str(name.as_str()), value.clone()));
         let Py::Dict(mut entries) = dict([
             ("epoch", Py::Int(0)),
             ("state_dict", Py::Dict(state_dict.collect())),
@@ -298,7 +344,11 @@ impl Checkpoint {
         ]) else {
             unreachable!()
         };
-        entries.extend(self.extra.iter().map(|(key, value)| (str(key.as_str()), value.clone())));
+        entries.extend(
+            self.extra
+                .iter()
+                .map(|(key, value)| (str(key.as_str()), value.clone())),
+        );
         pickle(&Py::Dict(entries))
     }
 
@@ -314,7 +364,10 @@ impl Checkpoint {
 }
 
 /// A zip archive of these entries.
-pub(crate) fn zip_of(entries: &[(String, Vec<u8>)], compression: zip::CompressionMethod) -> Vec<u8> {
+pub(crate) fn zip_of(
+    entries: &[(String, Vec<u8>)],
+    compression: zip::CompressionMethod,
+) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_method(compression);
     for (name, bytes) in entries {
@@ -327,7 +380,8 @@ pub(crate) fn zip_of(entries: &[(String, Vec<u8>)], compression: zip::Compressio
 /// A numpy array: `descr` is numpy's name of the type.
 pub(crate) fn npy(descr: &str, shape: &str, fortran_order: bool, data: &[u8]) -> Vec<u8> {
     let order = if fortran_order { "True" } else { "False" };
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
     while (header.len() + 11) % 64 != 0 {
         header.push(' ');
     }
