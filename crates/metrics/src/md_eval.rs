@@ -3,6 +3,10 @@
 //! Speakers are mapped first, on all of the UEM, and collars and overlap are taken out only afterwards; the
 //! collar stands on each side of a boundary; the UEM defaults to the extent of the reference; a speaker who
 //! overlaps themselves speaks once. Zones of the types `NOSCORE` and `NON-LEX` are not read.
+//!
+//! Where several mappings share equally much time, md-eval may take another of them than this crate does. With
+//! collars or without overlap the error then differs, for these are taken out after mapping: seen in 15 of 2,501
+//! random cases in whole half seconds, in none of 844 that were mostly in milliseconds.
 
 use crate::assignment::cooccurrence;
 use crate::der::{count, named};

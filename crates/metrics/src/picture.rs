@@ -319,9 +319,10 @@ const SCRIPT: &str = r#"
   var box = plot.viewBox.baseVal, all = box.width, height = box.height;
   var start = +ticks.dataset.start, end = +ticks.dataset.end, y = ticks.dataset.y;
   var left = +plot.getAttribute('x'), width = +plot.getAttribute('width');
-  var from = 0, shown = all, drag = null;
+  // No closer than 50 ms: the seconds have three decimals.
+  var least = Math.min(all, 0.05 * all / (end - start || 1)), from = 0, shown = all, drag = null;
   function show() {
-    shown = Math.min(all, Math.max(all / 100000, shown));
+    shown = Math.min(all, Math.max(least, shown));
     from = Math.min(all - shown, Math.max(0, from));
     plot.setAttribute('viewBox', from + ' 0 ' + shown + ' ' + height);
     while (ticks.firstChild) ticks.removeChild(ticks.firstChild);
@@ -348,7 +349,7 @@ const SCRIPT: &str = r#"
     event.preventDefault();
     var x = at(event), was = shown;
     shown *= event.deltaY < 0 ? 0.8 : 1.25;
-    shown = Math.min(all, Math.max(all / 100000, shown));
+    shown = Math.min(all, Math.max(least, shown));
     from += x * (was - shown);
     show();
   }, { passive: false });

@@ -185,10 +185,29 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(message(text), expected, "{text}");
         }
-        let error = parse_bytes(b"SPEAKER x 1 0 1\nSPEAKER \xff", "b.rttm").unwrap_err();
+        let error = parse_bytes(b"SPEAKER x 1 0 1\nSPEAKER \xc3\xb1 \xff", "b.rttm").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "b.rttm:2:9: not UTF-8 text; is this really a text file?"
+            "b.rttm:2:11: not UTF-8 text; is this really a text file?"
+        );
+    }
+
+    #[test]
+    fn more_speakers_than_can_be_mapped_are_refused() {
+        let text = |n| {
+            (0..n)
+                .map(|i| format!("SPEAKER x 1 {i} 1 <NA> <NA> s{i}\n"))
+                .collect::<String>()
+        };
+        assert_eq!(
+            parse(&text(MAX_SPEAKERS), "a.rttm").unwrap()[0]
+                .turns()
+                .len(),
+            MAX_SPEAKERS
+        );
+        assert_eq!(
+            message(&text(MAX_SPEAKERS + 1)),
+            "a.rttm:4097:32: more than 4096 speakers in one recording"
         );
     }
 
