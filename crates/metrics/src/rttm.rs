@@ -207,7 +207,7 @@ mod tests {
         );
         assert_eq!(
             message(&text(MAX_SPEAKERS + 1)),
-            "a.rttm:4097:32: more than 4096 speakers in one recording"
+            "a.rttm:4097:30: more than 4096 speakers in one recording"
         );
     }
 
