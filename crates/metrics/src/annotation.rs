@@ -1,7 +1,8 @@
 //! Who speaks when, in one recording.
 
-use serde::Serialize;
 use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use crate::{Segment, Timeline};
 

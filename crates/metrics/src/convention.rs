@@ -1,8 +1,9 @@
 //! The three scorers people trust, and what each would say.
 
-use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
+
+use serde::Serialize;
 
 use crate::{
     Annotation, DiarizationErrorRate, Jaccard, Mapping, Scope, Score, Timeline, dscore, jaccard,

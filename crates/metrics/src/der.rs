@@ -2,11 +2,11 @@
 //!
 //! In every region of duration d in which R reference and H hypothesis turns are active and nothing changes:
 //! missed detection is max(0, R - H) d, false alarm max(0, H - R) d, confusion (min(R, H) - correct) d, and
-//! R d adds to the total. pyannote.metrics `DiarizationErrorRate`, to which this is equal to the last bit but
-//! for the order of summation.
+//! R d adds to the total. pyannote.metrics `DiarizationErrorRate`, with the same sums in the same order.
+
+use std::ops::AddAssign;
 
 use serde::Serialize;
-use std::ops::AddAssign;
 
 use crate::assignment::{Mapping, Names, map};
 use crate::scope::Scope;

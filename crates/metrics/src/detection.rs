@@ -1,7 +1,8 @@
 //! Speech or no speech, whoever it is: the metrics of voice activity detection.
 
-use serde::Serialize;
 use std::ops::AddAssign;
+
+use serde::Serialize;
 
 use crate::purity::f_measure;
 use crate::{Annotation, Scope, Timeline};

@@ -1,7 +1,8 @@
 //! Jaccard error rate: every speaker of the reference counts the same, however little they say.
 
-use serde::Serialize;
 use std::ops::AddAssign;
+
+use serde::Serialize;
 
 use crate::assignment::{Mapping, Names, map};
 use crate::{Annotation, Scope, Timeline};

@@ -1,7 +1,8 @@
 //! Purity and coverage: how clean the clusters are, and how whole the speakers.
 
-use serde::Serialize;
 use std::ops::AddAssign;
+
+use serde::Serialize;
 
 use crate::{Annotation, tracks::Tracks};
 

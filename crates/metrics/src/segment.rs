@@ -1,7 +1,8 @@
 //! A stretch of time, with pyannote's idea of when it is empty.
 
-use serde::Serialize;
 use std::cmp::Ordering;
+
+use serde::Serialize;
 
 /// Seconds. A segment that is not longer than this is empty: it is neither stored nor scored, and two
 /// segments no further apart than this touch. pyannote.core's `SEGMENT_PRECISION` (1 µs).

@@ -40,7 +40,7 @@ pub(crate) fn lines<'a>(text: &'a str, origin: &'a str) -> impl Iterator<Item = 
         .filter_map(move |(index, text)| {
             let columns: Vec<(usize, &str)> = text
                 .split_ascii_whitespace()
-                // Safe: `word` is a part of `text`.
+                // `word` is a part of `text`: the difference is its place.
                 .map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
                 .collect();
             let first = columns.first()?.1;
