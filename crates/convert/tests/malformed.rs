@@ -1,5 +1,12 @@
 //! Damaged, hostile and unsuitable files: each gives one clear line, and nothing in it is run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,12 @@
 //! No input makes the reader panic, and views come out as numpy would give them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use std::path::Path;

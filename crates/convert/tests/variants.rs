@@ -3,6 +3,13 @@
 //! `golden/variants.json` was made by `reference/make_variants.py --list` with pyannote.audio
 //! 4.0.7; it holds a SHA-256 over all names and shapes of each network.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that panics has failed"
+)]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
