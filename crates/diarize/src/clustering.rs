@@ -3,7 +3,7 @@
 //! Two things are known of two local speakers: how alike they sound, and, where their windows overlap,
 //! whether they speak at the same times. The second is the surer, so it overrides the first.
 
-use kodama::{Method, linkage};
+use kodama::{Dendrogram, Method, Step, linkage};
 use ndarray::{ArrayView1, ArrayView3, s};
 
 use crate::{embedding::Embeddings, frames::FrameGrid, reconstruction::Assignment};
@@ -68,6 +68,12 @@ impl SpeakerBounds {
         }
     }
 
+    /// Whether `speakers` is allowed.
+    #[must_use]
+    pub fn contains(&self, speakers: usize) -> bool {
+        (self.min..=self.max).contains(&speakers)
+    }
+
     /// The fewest speakers.
     #[must_use]
     pub fn min(&self) -> usize {
@@ -90,51 +96,123 @@ struct Local {
     alone: usize,
 }
 
-/// Which person each local speaker is, and how many people there are. `activity` is
-/// `[window, frame, local speaker]` of 0 and 1; `threshold` the average distance (0 to 2) up to which
-/// clusters are joined, within `bounds`.
+/// The local speakers of a recording, ready to be cut into any number of people.
 ///
-/// Local speakers who talk alone long enough are clustered (average linkage); each of the others then joins
-/// the nearest cluster that nobody else of their window is in, or is dropped where there is none.
-#[must_use]
-pub fn cluster(
-    activity: ArrayView3<'_, f32>,
-    embeddings: &Embeddings,
-    grid: &FrameGrid,
-    threshold: f64,
-    bounds: SpeakerBounds,
-) -> (Assignment, usize) {
-    let (windows, frames, speakers) = activity.dim();
-    let mut assignment = Assignment::from_elem((windows, speakers), None);
-    let (founders, others) = split(activity, embeddings, bounds);
-    let evidence = Evidence {
-        activity,
-        vectors: unit_vectors(embeddings),
-        grid,
-        frames,
-    };
-    let labels = evidence.average_linkage(&founders, threshold, bounds);
-    let clusters = labels.iter().max().map_or(0, |last| last + 1);
-    for (local, cluster) in founders.iter().zip(&labels) {
-        assignment[[local.window, local.speaker]] = Some(*cluster);
+/// Local speakers who talk alone long enough found clusters (average linkage); each of the others joins the
+/// nearest cluster that nobody else of their window is in, or is dropped where there is none.
+#[derive(Debug)]
+pub struct Clustering<'a> {
+    evidence: Evidence<'a>,
+    founders: Vec<Local>,
+    others: Vec<Local>,
+    tree: Dendrogram<f32>,
+}
+
+impl<'a> Clustering<'a> {
+    /// Compares all local speakers. `activity` is `[window, frame, local speaker]` of 0 and 1.
+    #[must_use]
+    pub fn new(
+        activity: ArrayView3<'a, f32>,
+        embeddings: &Embeddings,
+        grid: &'a FrameGrid,
+        bounds: SpeakerBounds,
+    ) -> Self {
+        let (founders, others) = split(activity, embeddings, bounds);
+        let evidence = Evidence {
+            activity,
+            vectors: unit_vectors(embeddings),
+            grid,
+        };
+        let mut distances =
+            Vec::with_capacity(founders.len() * founders.len().saturating_sub(1) / 2);
+        for (index, a) in founders.iter().enumerate() {
+            distances.extend(
+                founders[index + 1..]
+                    .iter()
+                    .map(|b| evidence.distance(*a, *b)),
+            );
+        }
+        let tree = linkage(&mut distances, founders.len(), Method::Average);
+        Self {
+            evidence,
+            founders,
+            others,
+            tree,
+        }
     }
-    for local in others {
-        let taken = assignment.row(local.window).to_owned();
+
+    /// The most clusters there can be.
+    #[must_use]
+    pub fn max_clusters(&self) -> usize {
+        self.founders.len()
+    }
+
+    /// Clusters that are left when all those at most `threshold` (0 to 2) apart on average are joined.
+    #[must_use]
+    pub fn clusters_at(&self, threshold: f64) -> usize {
+        let joined = |step: &&Step<f32>| f64::from(step.dissimilarity) <= threshold;
+        self.founders.len() - self.tree.steps().iter().filter(joined).count()
+    }
+
+    /// Which of `clusters` people each local speaker is.
+    #[must_use]
+    pub fn cut(&self, clusters: usize) -> Assignment {
+        let (windows, _, speakers) = self.evidence.activity.dim();
+        let mut assignment = Assignment::from_elem((windows, speakers), None);
+        let labels = self.labels(clusters);
+        for (local, cluster) in self.founders.iter().zip(&labels) {
+            assignment[[local.window, local.speaker]] = Some(*cluster);
+        }
+        for local in &self.others {
+            let nearest = self.nearest(*local, &labels, assignment.row(local.window));
+            assignment[[local.window, local.speaker]] = nearest;
+        }
+        assignment
+    }
+
+    /// A cluster for each founder, numbered by first member.
+    fn labels(&self, clusters: usize) -> Vec<usize> {
+        let founders = self.founders.len();
+        // A step joins two earlier clusters: a founder each, or what step `cluster - founders` made.
+        let mut members: Vec<Vec<usize>> = (0..founders).map(|founder| vec![founder]).collect();
+        for step in &self.tree.steps()[..founders.saturating_sub(clusters.max(1))] {
+            let mut joined = std::mem::take(&mut members[step.cluster1]);
+            joined.append(&mut members[step.cluster2]);
+            members.push(joined);
+        }
+        members.retain(|members| !members.is_empty());
+        members.sort_by_key(|members| members.iter().min().copied());
+        let mut labels = vec![0; founders];
+        for (label, members) in members.iter().enumerate() {
+            for founder in members {
+                labels[*founder] = label;
+            }
+        }
+        labels
+    }
+
+    /// The cluster whose founders are nearest to `local` on average, of those not `taken` by somebody else
+    /// of their window.
+    fn nearest(
+        &self,
+        local: Local,
+        labels: &[usize],
+        taken: ArrayView1<'_, Option<usize>>,
+    ) -> Option<usize> {
+        let clusters = labels.iter().max().map_or(0, |last| last + 1);
         let mut sums = vec![(0.0_f64, 0_u32); clusters];
-        for (founder, cluster) in founders.iter().zip(&labels) {
+        for (founder, cluster) in self.founders.iter().zip(labels) {
             let (sum, members) = &mut sums[*cluster];
-            *sum += f64::from(evidence.distance(local, *founder));
+            *sum += f64::from(self.evidence.distance(local, *founder));
             *members += 1;
         }
-        assignment[[local.window, local.speaker]] = sums
-            .iter()
+        sums.iter()
             .map(|(sum, members)| sum / f64::from(*members))
             .enumerate()
             .filter(|(cluster, _)| !taken.iter().any(|taken| *taken == Some(*cluster)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
-            .map(|(cluster, _)| cluster);
+            .map(|(cluster, _)| cluster)
     }
-    (assignment, clusters)
 }
 
 /// Those who talk alone long enough, and the others, longest alone first. All are founders where those
@@ -177,11 +255,11 @@ fn unit_vectors(embeddings: &Embeddings) -> ndarray::Array3<f32> {
 }
 
 /// What is known of the local speakers of a recording.
+#[derive(Debug)]
 struct Evidence<'a> {
     activity: ArrayView3<'a, f32>,
     vectors: ndarray::Array3<f32>,
     grid: &'a FrameGrid,
-    frames: usize,
 }
 
 impl Evidence<'_> {
@@ -202,7 +280,8 @@ impl Evidence<'_> {
     fn speak_together(&self, a: Local, b: Local) -> bool {
         let (early, late) = if a.window < b.window { (a, b) } else { (b, a) };
         let offset = self.grid.first_frame(late.window) - self.grid.first_frame(early.window);
-        if offset >= self.frames {
+        let frames = self.activity.dim().1;
+        if offset >= frames {
             return false;
         }
         let early = self
@@ -210,52 +289,9 @@ impl Evidence<'_> {
             .slice(s![early.window, offset.., early.speaker]);
         let late = self
             .activity
-            .slice(s![late.window, ..self.frames - offset, late.speaker]);
+            .slice(s![late.window, ..frames - offset, late.speaker]);
         let (both, either) = overlap(early, late);
         either >= MIN_SHARED_FRAMES && both as f64 > SAME_ACTIVITY * either as f64
-    }
-
-    /// A cluster number for each of `locals`, numbered by first member.
-    fn average_linkage(
-        &self,
-        locals: &[Local],
-        threshold: f64,
-        bounds: SpeakerBounds,
-    ) -> Vec<usize> {
-        let mut distances: Vec<f32> =
-            Vec::with_capacity(locals.len() * locals.len().saturating_sub(1) / 2);
-        for (index, a) in locals.iter().enumerate() {
-            distances.extend(locals[index + 1..].iter().map(|b| self.distance(*a, *b)));
-        }
-        let tree = linkage(&mut distances, locals.len(), Method::Average);
-        let wanted = tree
-            .steps()
-            .iter()
-            .filter(|step| f64::from(step.dissimilarity) <= threshold)
-            .count();
-        let clusters =
-            (locals.len() - wanted).clamp(bounds.min.min(locals.len()), bounds.max.max(1));
-        let steps = locals.len().saturating_sub(clusters);
-
-        // A step joins two earlier clusters: a local speaker each, or what step `cluster - locals` made.
-        let mut members: Vec<Vec<usize>> = (0..locals.len()).map(|local| vec![local]).collect();
-        for step in &tree.steps()[..steps] {
-            let mut joined = std::mem::take(&mut members[step.cluster1]);
-            joined.append(&mut members[step.cluster2]);
-            members.push(joined);
-        }
-        let mut groups: Vec<_> = members
-            .into_iter()
-            .filter(|group| !group.is_empty())
-            .collect();
-        groups.sort_by_key(|group| group.iter().min().copied());
-        let mut labels = vec![0; locals.len()];
-        for (label, group) in groups.iter().enumerate() {
-            for local in group {
-                labels[*local] = label;
-            }
-        }
-        labels
     }
 }
 
@@ -265,4 +301,129 @@ fn overlap(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> (usize, usize) {
         let (a, b) = (*a > 0.0, *b > 0.0);
         (both + usize::from(a && b), either + usize::from(a || b))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, array};
+
+    use super::*;
+
+    /// Windows of 100 frames every 10, so that neighbours share 90.
+    const GRID: FrameGrid = FrameGrid {
+        duration: 1.0,
+        step: 1.0,
+        window_duration: 100.0,
+        window_step: 10.0,
+    };
+
+    /// Windows in which each local speaker talks alone in the frames given, with the voice given.
+    fn recording(windows: &[&[(std::ops::Range<usize>, [f32; 2])]]) -> (Array3<f32>, Embeddings) {
+        let speakers = 2;
+        let mut activity = Array3::zeros((windows.len(), 100, speakers));
+        let mut vectors = Array3::zeros((windows.len(), speakers, 2));
+        let mut alone = vec![vec![0; speakers]; windows.len()];
+        for (window, locals) in windows.iter().enumerate() {
+            for (speaker, (frames, voice)) in locals.iter().enumerate() {
+                activity
+                    .slice_mut(s![window, frames.clone(), speaker])
+                    .fill(1.0);
+                vectors
+                    .slice_mut(s![window, speaker, ..])
+                    .assign(&array![voice[0], voice[1]]);
+                alone[window][speaker] = frames.len();
+            }
+        }
+        (activity, Embeddings { vectors, alone })
+    }
+
+    #[test]
+    fn like_voices_are_joined_and_unlike_ones_kept_apart() {
+        // Far apart in time, so that only the voices speak.
+        let silence: &[(std::ops::Range<usize>, [f32; 2])] = &[];
+        let mut windows = vec![silence; 30];
+        windows[0] = &[(0..40, [1.0, 0.0]), (40..80, [0.0, 1.0])];
+        windows[20] = &[(0..40, [0.1, 1.0])];
+        let (activity, embeddings) = recording(&windows);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        assert_eq!(clustering.clusters_at(0.4), 2);
+        let people = clustering.cut(2);
+        assert_eq!(
+            (people[[0, 0]], people[[0, 1]], people[[20, 0]]),
+            (Some(0), Some(1), Some(1))
+        );
+    }
+
+    #[test]
+    fn speaking_at_the_same_times_overrides_the_voice() {
+        let (activity, embeddings) = recording(&[
+            &[(20..60, [1.0, 0.0])],
+            &[(10..50, [-1.0, 0.0])],
+            &[(60..90, [1.0, 0.0])],
+        ]);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        let people = clustering.cut(2);
+        assert_eq!(people[[0, 0]], people[[1, 0]]);
+    }
+
+    #[test]
+    fn two_of_one_window_are_joined_only_by_force() {
+        let (activity, embeddings) = recording(&[&[(0..40, [1.0, 0.0]), (40..80, [1.0, 0.0])]]);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        assert_eq!(clustering.clusters_at(2.0), 2);
+        assert_eq!(clustering.cut(1), array![[Some(0), Some(0)]]);
+    }
+
+    #[test]
+    fn a_short_speaker_joins_the_nearest_cluster_that_is_free() {
+        // The second of the window sounds like the first, who founded the cluster: nobody is left.
+        let (activity, embeddings) = recording(&[&[(0..40, [1.0, 0.0]), (40..45, [1.0, 0.0])]]);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        assert_eq!(clustering.cut(1), array![[Some(0), None]]);
+    }
+
+    #[test]
+    fn silence_has_nobody() {
+        let (activity, embeddings) = recording(&[&[], &[]]);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        assert_eq!(clustering.max_clusters(), 0);
+        assert_eq!(clustering.cut(1), Assignment::from_elem((2, 2), None));
+    }
+
+    #[test]
+    fn bounds_must_leave_a_number() {
+        assert_eq!(SpeakerBounds::new(0, 3), Err(BoundsError::Zero));
+        assert_eq!(
+            SpeakerBounds::new(3, 2),
+            Err(BoundsError::Contradiction { min: 3, max: 2 })
+        );
+        assert!(
+            SpeakerBounds::new(2, 2).is_ok_and(|bounds| bounds.contains(2) && !bounds.contains(3))
+        );
+    }
 }

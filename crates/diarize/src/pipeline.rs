@@ -7,7 +7,7 @@ use soundalike_model::{DType, Device};
 
 use crate::{
     audio::Audio,
-    clustering::{DEFAULT_THRESHOLD, SpeakerBounds, cluster},
+    clustering::{Clustering, DEFAULT_THRESHOLD, SpeakerBounds},
     count::speaker_count,
     embedding::{Embeddings, VoiceProbe},
     reconstruction::reconstruct,
@@ -17,6 +17,9 @@ use crate::{
 
 /// Windows that go through the network together. More of them cost memory and gain little.
 const BATCH: usize = 8;
+
+/// Clusters that are tried beyond the fewest speakers asked for, where some of them get no turn.
+const MAX_EXTRA_CLUSTERS: usize = 16;
 
 /// What a caller may choose.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +66,7 @@ impl std::fmt::Display for Warning {
         match self {
             Self::SpeakersOutOfBounds { found, bounds } => write!(
                 f,
-                "found {found} speaker(s), fewer than the {} asked for: there is too little speech",
+                "found {found} speaker(s), not the {} or more asked for: there is too little speech",
                 bounds.min()
             ),
         }
@@ -130,23 +133,35 @@ impl Diarizer {
         let grid = self.segmenter.grid();
         let (activity, embeddings) = self.listen(&audio.samples, progress)?;
         let count = speaker_count(activity.view(), &grid);
-        let mut warnings = Vec::new();
-        let (assignment, speakers) = cluster(
-            activity.view(),
-            &embeddings,
-            &grid,
-            options.threshold,
-            options.speakers,
-        );
-        if (1..options.speakers.min()).contains(&speakers) {
-            warnings.push(Warning::SpeakersOutOfBounds {
-                found: speakers,
-                bounds: options.speakers,
-            });
+        let bounds = options.speakers;
+        let clustering = Clustering::new(activity.view(), &embeddings, &grid, bounds);
+        let turns = |clusters: usize| {
+            let assignment = clustering.cut(clusters);
+            let active = reconstruct(activity.view(), &assignment, clusters, count.view(), &grid);
+            to_annotation(active.view(), &grid, uri)
+        };
+        let clusters = clustering.clusters_at(options.threshold);
+        let clusters = clusters
+            .clamp(bounds.min(), bounds.max())
+            .min(clustering.max_clusters());
+        let mut annotation = turns(clusters);
+        // A cluster that nobody hears, because others are more active wherever it is, is no speaker.
+        for clusters in (clusters + 1..=clustering.max_clusters()).take(MAX_EXTRA_CLUSTERS) {
+            if annotation.labels().len() >= bounds.min() {
+                break;
+            }
+            let more = turns(clusters);
+            if more.labels().len() <= bounds.max() {
+                annotation = more;
+            }
         }
-        let active = reconstruct(activity.view(), &assignment, speakers, count.view(), &grid);
+        let found = annotation.labels().len();
+        let mut warnings = Vec::new();
+        if found > 0 && !bounds.contains(found) {
+            warnings.push(Warning::SpeakersOutOfBounds { found, bounds });
+        }
         Ok(Diarization {
-            annotation: to_annotation(active.view(), &grid, uri),
+            annotation,
             warnings,
         })
     }
