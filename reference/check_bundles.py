@@ -3,8 +3,8 @@
     python check_bundles.py CONVERTER CHECKPOINT...
     python check_bundles.py --golden CHECKPOINT...      tensors' SHA-256 as JSON, for the Rust tests
 
-CONVERTER is a program called as `CONVERTER CHECKPOINT -o BUNDLE`, or `CONVERTER CHECKPOINT BUNDLE`
-for one named `to_bundle`. A CHECKPOINT may also be a directory with the two PLDA archives. Each is
+CONVERTER is the program `soundalike`, called as `soundalike convert CHECKPOINT -o BUNDLE`, or the
+example `to_bundle` of the crate `convert`, called as `to_bundle CHECKPOINT BUNDLE`. A CHECKPOINT may also be a directory with the two PLDA archives. Each is
 converted twice, and the two bundles have to be the same file. Exit status 1 if anything differs.
 """
 

@@ -104,8 +104,11 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export or a directory with the two
-/// PLDA files in memory. Runs nothing that is in the file.
+/// Name of a model's file in a directory of its own. pyannote `AssetFileName.Model`.
+pub(crate) const MODEL_FILE: &str = "pytorch_model.bin";
+
+/// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with
+/// `pytorch_model.bin` or the two PLDA files in memory. Runs nothing that is in the file.
 pub fn load(path: &Path) -> Result<Bundle, Error> {
     Ok(convert(path)?.bundle)
 }
@@ -115,6 +118,9 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
     if path.is_dir() {
         if plda::is_plda(path) {
             return plda::convert(path);
+        }
+        if path.join(MODEL_FILE).is_file() {
+            return convert(&path.join(MODEL_FILE));
         }
         let kind = if pipeline::is_pipeline(path) {
             ErrorKind::PipelineForModel

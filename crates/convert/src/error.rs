@@ -13,12 +13,23 @@ use crate::pickle::PickleError;
 use crate::pipeline::PipelineError;
 
 /// What is wrong with a file: which file, and what.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {kind}", path.display())]
+#[derive(Debug)]
 pub struct Error {
     path: PathBuf,
-    #[source]
     kind: Box<ErrorKind>,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The kind is part of this error's own sentence; what caused it is below.
+        self.kind.source()
+    }
 }
 
 impl Error {
@@ -45,9 +56,9 @@ pub enum ErrorKind {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A directory without the files of a pipeline or a PLDA.
+    /// A directory without the files of a pipeline, a model or a PLDA.
     #[error(
-        "is a directory with neither config.yaml, pipeline.json nor plda.npz and xvec_transform.npz; give a model file or a pipeline directory"
+        "is a directory without config.yaml, pipeline.json, pytorch_model.bin or plda.npz with xvec_transform.npz; give a model file or a pipeline directory"
     )]
     Directory,
     /// A pipeline directory where one model was asked for.
@@ -55,6 +66,9 @@ pub enum ErrorKind {
         "is a pipeline directory, and one model was asked for; give its segmentation, embedding or plda"
     )]
     PipelineForModel,
+    /// A device, a pipe: something without an end.
+    #[error("is not a regular file; copy its contents into one")]
+    NotAFile,
     /// A file with nothing in it.
     #[error("is empty")]
     Empty,
@@ -123,7 +137,7 @@ pub enum ErrorKind {
         differing: Vec<(Expected, Found)>,
     },
     /// A hyperparameter that is missing, of another type or out of range.
-    #[error("{0}")]
+    #[error(transparent)]
     Hyperparameter(#[from] Hyperparameter),
     /// A specification that makes no sense, or does not fit the network.
     #[error("specification `{field}` is {found}, expected {expected}")]
@@ -173,22 +187,22 @@ pub enum ErrorKind {
         offset: usize,
     },
     /// A zip archive that is damaged, hostile or of another kind.
-    #[error("{0}")]
+    #[error(transparent)]
     Zip(#[from] ArchiveError),
     /// A pickle that is damaged or hostile.
-    #[error("{0}")]
+    #[error(transparent)]
     Pickle(#[from] PickleError),
     /// A checkpoint that is not one of pyannote's.
-    #[error("{0}")]
+    #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// An ONNX export that is damaged or of another network.
-    #[error("{0}")]
+    #[error(transparent)]
     Onnx(#[from] OnnxError),
     /// A numpy array that is damaged or of another kind.
-    #[error("{0}")]
+    #[error(transparent)]
     Npz(#[from] NpzError),
     /// A pipeline directory that is incomplete or not understood.
-    #[error("{0}")]
+    #[error(transparent)]
     Pipeline(#[from] PipelineError),
 }
 

@@ -17,6 +17,9 @@ fn read_kind(path: &Path) -> Result<Vec<u8>, ErrorKind> {
     if metadata.is_dir() {
         return Err(ErrorKind::Directory);
     }
+    if !metadata.is_file() {
+        return Err(ErrorKind::NotAFile);
+    }
     let len = usize::try_from(metadata.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(len);
     file.read_to_end(&mut bytes)

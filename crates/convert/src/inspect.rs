@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::checkpoint::{Checkpoint, View};
-use crate::conversion::sniff;
+use crate::conversion::{MODEL_FILE, sniff};
 use crate::error::{Error, ErrorKind};
 use crate::pickle::{Id, Pickle, Value};
 use crate::source::{Format, sha256};
@@ -147,6 +147,9 @@ impl Inspection {
                 let sha256 = conversion.bundle.source().sha256.clone();
                 let (file, format) = (files::name(path), Format::PldaNpz);
                 return Ok(Self::of_conversion(&conversion, file, format, sha256));
+            }
+            if path.join(MODEL_FILE).is_file() {
+                return Self::of(&path.join(MODEL_FILE));
             }
             return Err(ErrorKind::Directory.at(path));
         }

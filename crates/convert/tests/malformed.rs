@@ -152,6 +152,22 @@ fn paths_come_first_in_messages() {
         format!("{}: is empty", empty.display())
     );
     assert!(std::error::Error::source(&load(&missing).unwrap_err()).is_some());
+    // A device has no end.
+    if cfg!(unix) {
+        let error = load(Path::new("/dev/zero")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotAFile), "{error}");
+    }
+    // pyannote keeps each model in a directory of its own.
+    fs::write(
+        folder.path().join("pytorch_model.bin"),
+        Checkpoint::small().zip(),
+    )
+    .unwrap();
+    assert!(load(folder.path()).is_ok());
+    assert_eq!(
+        Inspection::of(folder.path()).unwrap().file,
+        "pytorch_model.bin"
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use config::{Clustering, Linkage, PipelineConfig};
 pub use error::PipelineError;
 
+use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
 use crate::source::{CONVERTER, Format, sha256};
 use crate::{Architecture, Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
@@ -24,9 +25,6 @@ use crate::{Architecture, Bundle, CastReport, Conversion, Dtype, Source, convers
 const CONFIG_YAML: &str = "config.yaml";
 /// Our file in the directory.
 const PIPELINE_JSON: &str = "pipeline.json";
-/// Name of a model's file in its directory. pyannote `AssetFileName.Model`.
-const MODEL_FILE: &str = "pytorch_model.bin";
-
 /// Version of the layout of `pipeline.json`. A file with another one is refused.
 const PIPELINE_FORMAT: u32 = 1;
 
