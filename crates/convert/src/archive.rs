@@ -132,6 +132,20 @@ impl<'a> Archive<'a> {
         Ok(self.zip.by_index_data(index).map_err(|_| missing())?.size())
     }
 
+    /// The first bytes of an entry, fewer where it has fewer; its checksum is not looked at.
+    pub(crate) fn start(&mut self, entry: &str, len: u64) -> Result<Vec<u8>, ArchiveError> {
+        let broken = |source| ArchiveError::Entry {
+            entry: entry.into(),
+            source,
+        };
+        let file = self.zip.by_name(entry).map_err(broken)?;
+        let mut start = Vec::new();
+        file.take(len)
+            .read_to_end(&mut start)
+            .map_err(|source| broken(source.into()))?;
+        Ok(start)
+    }
+
     /// The bytes of an entry, at most `limit` of them, its checksum verified.
     pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
         let broken = |source| ArchiveError::Entry {

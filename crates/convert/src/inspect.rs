@@ -282,19 +282,31 @@ impl Inspection {
     }
 
     fn of_npz(bytes: &[u8], file: String, sha256: String) -> Result<Self, ErrorKind> {
-        let arrays = npz::read(bytes)?;
-        let row = |array: &npz::Array<'_>| TensorInfo {
-            name: array.name.clone(),
-            shape: array.shape.clone(),
-            dtype: array.dtype,
-            role: None,
-            origin: Origin::Array {
+        let mut tensors = Vec::new();
+        // Text (a trace's manifest) and whatever else is not numbers: numpy's name of the type.
+        let mut other = serde_json::Map::new();
+        for array in npz::headers(bytes)? {
+            let Some(dtype) = array.dtype else {
+                other.insert(array.name, Json::String(array.descr));
+                continue;
+            };
+            let entry = format!("{}.npy", array.name);
+            let origin = Origin::Array {
                 file: file.clone(),
-                entry: format!("{}.npy", array.name),
-            },
-        };
-        let tensors = arrays.iter().map(row).collect();
-        Ok(Self::new(file, Format::Npz, sha256, tensors))
+                entry,
+            };
+            tensors.push(TensorInfo {
+                name: array.name,
+                shape: array.shape,
+                dtype,
+                role: None,
+                origin,
+            });
+        }
+        Ok(Self {
+            details: serde_json::json!({ "other": other }),
+            ..Self::new(file, Format::Npz, sha256, tensors)
+        })
     }
 
     fn of_pipeline(path: &Path) -> Result<Self, Error> {

@@ -100,13 +100,49 @@ pub(crate) fn is_npz(names: &[String]) -> bool {
     !names.is_empty() && names.iter().all(|name| name.ends_with(".npy"))
 }
 
-impl<'a> Array<'a> {
-    fn read(name: &str, file: Cow<'a, [u8]>) -> Result<Self, NpzError> {
+/// What an array says about itself before its data.
+pub(crate) struct Header {
+    pub(crate) name: String,
+    /// numpy's name of the element type.
+    pub(crate) descr: String,
+    /// `None` for elements that are not little-endian numbers.
+    pub(crate) dtype: Option<Dtype>,
+    pub(crate) shape: Vec<usize>,
+    fortran_order: bool,
+    /// First byte of the data.
+    start: usize,
+}
+
+/// Longest header, with what is before it. numpy itself refuses more than 10,000 bytes.
+const MAX_HEADER_BYTES: u64 = 1 << 16;
+
+/// What the arrays say about themselves, without reading their data: a trace may be large, and one
+/// of silence shrinks to almost nothing.
+pub(crate) fn headers(bytes: &[u8]) -> Result<Vec<Header>, ErrorKind> {
+    let mut archive = Archive::open(bytes)?;
+    let mut headers = Vec::new();
+    for entry in archive.names() {
+        let Some(name) = entry.strip_suffix(".npy") else {
+            continue;
+        };
+        let header = Header::read(name, &archive.start(&entry, MAX_HEADER_BYTES)?)?;
+        let len = usize::try_from(archive.len(&entry)?).unwrap_or(usize::MAX);
+        if header.dtype.is_some() {
+            header.check_len(len)?;
+        }
+        headers.push(header);
+    }
+    Ok(headers)
+}
+
+impl Header {
+    /// Reads the start of a `.npy` file.
+    fn read(name: &str, file: &[u8]) -> Result<Self, NpzError> {
         let array = || name.to_owned();
         let not = || NpzError::NotAnArray { array: array() };
         let rest = file.strip_prefix(MAGIC).ok_or_else(not)?;
         // Version 1 has two bytes of length, 2 and 3 have four.
-        let (header, data) = match *rest {
+        let (header, rest) = match *rest {
             [1, _, a, b, ref rest @ ..] => rest
                 .split_at_checked(u16::from_le_bytes([a, b]).into())
                 .ok_or_else(not)?,
@@ -116,6 +152,7 @@ impl<'a> Array<'a> {
             }
             _ => return Err(not()),
         };
+        let start = file.len() - rest.len();
         let header = std::str::from_utf8(header).map_err(|_| not())?;
         let broken = |part| NpzError::Header {
             array: array(),
@@ -127,27 +164,19 @@ impl<'a> Array<'a> {
         let descr = descr
             .trim_start()
             .strip_prefix(['\'', '"'])
-            .and_then(|rest| rest.split(['\'', '"']).next());
-        let descr = descr.ok_or_else(|| NpzError::ElementType {
-            array: array(),
-            found: "a structure".into(),
-        })?;
+            .and_then(|rest| rest.split(['\'', '"']).next())
+            .unwrap_or("a structure");
         let dtype = match descr {
-            "|b1" => Dtype::Bool,
-            "|u1" => Dtype::U8,
-            "|i1" => Dtype::I8,
-            "<i2" => Dtype::I16,
-            "<i4" => Dtype::I32,
-            "<i8" => Dtype::I64,
-            "<f2" => Dtype::F16,
-            "<f4" => Dtype::F32,
-            "<f8" => Dtype::F64,
-            found => {
-                return Err(NpzError::ElementType {
-                    array: array(),
-                    found: found.into(),
-                });
-            }
+            "|b1" => Some(Dtype::Bool),
+            "|u1" => Some(Dtype::U8),
+            "|i1" => Some(Dtype::I8),
+            "<i2" => Some(Dtype::I16),
+            "<i4" => Some(Dtype::I32),
+            "<i8" => Some(Dtype::I64),
+            "<f2" => Some(Dtype::F16),
+            "<f4" => Some(Dtype::F32),
+            "<f8" => Some(Dtype::F64),
+            _ => None,
         };
         let order = value(header, "fortran_order").ok_or_else(|| broken("fortran_order"))?;
         let fortran_order = order.trim_start().starts_with("True");
@@ -163,31 +192,57 @@ impl<'a> Array<'a> {
             .map(str::parse)
             .collect::<Result<Vec<usize>, _>>()
             .map_err(|_| broken("shape"))?;
-        let expected = shape
+        let (name, descr) = (name.into(), descr.into());
+        Ok(Self {
+            name,
+            descr,
+            dtype,
+            shape,
+            fortran_order,
+            start,
+        })
+    }
+
+    /// Compares the length of the file with the shape; gives the element type.
+    fn check_len(&self, file: usize) -> Result<Dtype, NpzError> {
+        let dtype = self.dtype.ok_or_else(|| NpzError::ElementType {
+            array: self.name.clone(),
+            found: self.descr.clone(),
+        })?;
+        let expected = self
+            .shape
             .iter()
             .try_fold(dtype.size(), |len, &size| len.checked_mul(size))
             .unwrap_or(usize::MAX);
-        if data.len() != expected {
+        let found = file.saturating_sub(self.start);
+        if found != expected {
+            let array = self.name.clone();
             return Err(NpzError::Length {
-                array: array(),
-                found: data.len(),
+                array,
+                found,
                 expected,
             });
         }
+        Ok(dtype)
+    }
+}
 
-        let start = file.len() - expected;
+impl<'a> Array<'a> {
+    fn read(name: &str, file: Cow<'a, [u8]>) -> Result<Self, NpzError> {
+        let header = Header::read(name, &file)?;
+        let dtype = header.check_len(file.len())?;
         let data = match file {
-            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..]),
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[header.start..]),
             Cow::Owned(mut bytes) => {
-                bytes.drain(..start);
+                bytes.drain(..header.start);
                 Cow::Owned(bytes)
             }
         };
         Ok(Self {
-            name: name.into(),
+            name: header.name,
             dtype,
-            shape,
-            fortran_order,
+            shape: header.shape,
+            fortran_order: header.fortran_order,
             data,
         })
     }

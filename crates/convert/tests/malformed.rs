@@ -942,6 +942,21 @@ fn pipeline_directories_that_lack_something_are_refused() {
 }
 
 #[test]
+fn traces_are_listed_with_their_text_and_however_small_they_were_packed() {
+    let silence = npy("<f4", "(1, 589, 128)", false, &vec![0; 589 * 128 * 4]);
+    let manifest = npy("<U2", "()", false, b"{\0\0\0}\0\0\0");
+    let entries = [("linear.0.npy", silence), ("manifest.npy", manifest)];
+    let entries = entries.map(|(name, bytes)| (name.to_owned(), bytes));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.npz");
+    fs::write(&path, zip_of(&entries, Deflated)).unwrap();
+    let inspection = Inspection::of(&path).unwrap();
+    assert_eq!(inspection.tensors.len(), 1);
+    assert_eq!(inspection.tensors[0].shape, [1, 589, 128]);
+    assert_eq!(inspection.details["other"]["manifest"], "<U2");
+}
+
+#[test]
 fn errors_can_be_matched_on() {
     let error = convert_bytes(changed(|c| c.byteorder = "big"), "x").unwrap_err();
     assert!(matches!(
