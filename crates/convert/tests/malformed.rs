@@ -312,12 +312,15 @@ fn damaged_pickles_are_refused() {
     );
 }
 
-/// A list of a list of a list, each twice the one before: 2^60 values if they were written out.
+/// A list of a list of a list, each with the one before thirty times: 30^60 values if they were
+/// written out, and too many already where the depth shown ends.
 #[test]
 fn values_that_are_shared_are_not_multiplied() {
     let mut opcodes = b"]q\x00".to_vec();
     for i in 0..60 {
-        opcodes.extend([b'(', b'h', i, b'h', i, b'l', b'q', i + 1]);
+        opcodes.push(b'(');
+        opcodes.extend([b'h', i].repeat(30));
+        opcodes.extend([b'l', b'q', i + 1]);
     }
     let opcodes: &'static [u8] = opcodes.leak();
     let bytes = changed(|c| {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use soundalike_convert::{Inspection, convert_bytes};
+use soundalike_convert::{Clustering, Inspection, convert_bytes};
 use support::{Checkpoint, tensor, zip_of};
 use zip::CompressionMethod::Stored;
 
@@ -127,6 +127,13 @@ proptest! {
     fn mutated_arrays_are_survived(edits in edits()) {
         let array = support::npy("<f4", "(2, 3)", true, &[1; 24]);
         survive(zip_of(&[("x.npy".into(), mutated(&array, &edits))], Stored));
+    }
+
+    #[test]
+    fn thresholds_are_read_back_to_the_last_bit(threshold in 0.0_f64..2.0, fa in 0.0_f64..1.0) {
+        let clustering = Clustering::VBx { threshold, fa, fb: threshold * fa };
+        let text = serde_json::to_string(&clustering).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Clustering>(&text).unwrap(), clustering);
     }
 
     #[test]
