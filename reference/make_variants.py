@@ -1,6 +1,7 @@
 """Writes random-weight checkpoints of many hyperparameters, made by the official package.
 
     python make_variants.py OUT           the checkpoints (400 MB with the deep WeSpeaker networks)
+    python make_variants.py OUT --pyannet only PyanNets, whose stages are compared
     python make_variants.py --list        their tensors' names and shapes as JSON, for the Rust tests
 
 The checkpoints have what Lightning writes and what pyannote's `on_save_checkpoint` adds.
@@ -163,14 +164,16 @@ def main():
         json.dump(listing(), sys.stdout, indent=1, sort_keys=True)
         print()
         return
-    out = Path(sys.argv[1])
+    out, only_pyannet = Path(sys.argv[1]), sys.argv[2:] == ["--pyannet"]
     out.mkdir(parents=True, exist_ok=True)
     for name, make in variants():
-        save(make(), out / f"{name}.ckpt")
-        print(name)
-    for way in STORED:
+        if name in PYANNET or not only_pyannet:
+            save(make(), out / f"{name}.ckpt")
+            print(name)
+    for way in () if only_pyannet else STORED:
         stored(way, out / f"stored-{way}.ckpt")
         print(f"stored-{way}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
-//! Every stage of the network against the official pyannote.audio, on the embedded weights.
+//! Every stage of the network against the official pyannote.audio.
 //!
-//! The window in `reference/segmentation-3.0/` is always compared; more windows (silence, padding, offset,
-//! clipping, a low level), captured by `reference/capture.py --suite`, where `SOUNDALIKE_CAPTURES` names
-//! their directory.
+//! The window in `reference/segmentation-3.0/` is always compared, on the embedded weights; more windows
+//! (silence, padding, offset, clipping, a low level) and networks of other hyperparameters where
+//! `SOUNDALIKE_CAPTURES` names the directory that `scripts/capture_suite.sh` filled.
 
 #![expect(
     clippy::panic,
@@ -15,6 +15,7 @@ use std::{
 };
 
 use ndarray::ArrayD;
+use soundalike_convert::Bundle;
 use soundalike_harness::{OutputAgreement, Recorder, ReferenceTrace, Running, StageError, Teacher};
 use soundalike_model::{DType, Device, PyanNet, Tensor};
 
@@ -27,11 +28,13 @@ fn trace(path: &Path) -> ReferenceTrace<File> {
     ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The outputs of all stages of the embedded network on the window of `reference`.
-fn stages(reference: &mut ReferenceTrace<File>, running: Running) -> Vec<(String, ArrayD<f64>)> {
-    let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let network =
-        PyanNet::load(&bundle, DType::F32, &Device::Cpu).expect("the embedded network loads");
+/// The outputs of all stages of the network of `bundle` on the window of `reference`.
+fn stages(
+    bundle: &Bundle,
+    reference: &mut ReferenceTrace<File>,
+    running: Running,
+) -> Vec<(String, ArrayD<f64>)> {
+    let network = PyanNet::load(bundle, DType::F32, &Device::Cpu).expect("a network");
     let waveform = reference.waveform().expect("a trace has its waveform");
     let shape = waveform.shape().to_vec();
     let waveform = Tensor::from_vec(waveform.into_raw_vec_and_offset().0, shape, &Device::Cpu);
@@ -56,7 +59,7 @@ fn stages(reference: &mut ReferenceTrace<File>, running: Running) -> Vec<(String
 }
 
 /// Compares all stages of one window both ways, and the output.
-fn assert_exact(path: &Path) {
+fn assert_exact(bundle: &Bundle, path: &Path) {
     let case = path
         .file_stem()
         .unwrap_or_default()
@@ -66,7 +69,7 @@ fn assert_exact(path: &Path) {
     let expected = reference.manifest().stages.clone();
     let mut inexact = Vec::new();
     for running in [Running::Free, Running::Forced] {
-        let ours = stages(&mut reference, running);
+        let ours = stages(bundle, &mut reference, running);
         let names: Vec<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
         let wanted: Vec<_> = expected.iter().map(|stage| stage.name.as_str()).collect();
         assert_eq!(
@@ -103,21 +106,51 @@ fn assert_exact(path: &Path) {
     assert!(inexact.is_empty(), "not exact:\n{}", inexact.join("\n"));
 }
 
+fn embedded() -> Bundle {
+    soundalike_weights::segmentation().expect("the embedded bundle opens")
+}
+
+/// Where `scripts/capture_suite.sh` left its captures.
+fn captures() -> Option<PathBuf> {
+    let directory = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from);
+    if directory.is_none() {
+        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
+    }
+    directory
+}
+
 #[test]
 fn one_second_of_the_sample_is_exact_at_every_stage() {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
     assert_exact(
-        &Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../reference/segmentation-3.0/sample_1s.npz"),
+        &embedded(),
+        &reference.join("segmentation-3.0/sample_1s.npz"),
     );
 }
 
 #[test]
 fn hard_input_is_exact_at_every_stage() {
-    let Some(directory) = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from) else {
-        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
-        return;
-    };
+    let Some(directory) = captures() else { return };
     for case in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
-        assert_exact(&directory.join(case).with_extension("npz"));
+        assert_exact(&embedded(), &directory.join(case).with_extension("npz"));
     }
+}
+
+#[test]
+fn networks_of_all_hyperparameters_are_exact_at_every_stage() {
+    let Some(directory) = captures() else { return };
+    let mut compared = 0;
+    for entry in directory.join("variants").read_dir().expect("variants") {
+        let checkpoint = entry.expect("an entry").path();
+        if checkpoint
+            .extension()
+            .is_some_and(|extension| extension == "ckpt")
+        {
+            let bundle =
+                soundalike_convert::load(&checkpoint).unwrap_or_else(|error| panic!("{error}"));
+            assert_exact(&bundle, &checkpoint.with_extension("npz"));
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "{} holds no variants", directory.display());
 }
