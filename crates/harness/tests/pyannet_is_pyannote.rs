@@ -92,10 +92,18 @@ fn assert_exact(bundle: &Bundle, path: &Path) {
         if running == Running::Free {
             let (_, ours) = ours.last().expect("there are stages");
             let golden = reference.golden("activation").expect("a golden output");
-            let agreement =
-                OutputAgreement::new(ours, &golden, &reference.output().expect("an f32 output"));
+            let rounded = reference.output().expect("an f32 output");
+            let agreement = OutputAgreement::new(ours, &golden, &rounded);
             println!("{case}: {agreement:?}");
-            assert!(agreement.correlation > 1.0 - 1e-9, "{case}: {agreement:?}");
+            // 1 - correlation goes with the square of the error, so this much is allowed by R where
+            // PyTorch's own f32 is already further from the golden than 1e-9.
+            let theirs =
+                OutputAgreement::new(&rounded.mapv(f64::from), &golden, &rounded).correlation;
+            let allowed = (EXACT_R.powi(2) * (1.0 - theirs)).max(1e-9);
+            assert!(
+                agreement.correlation > 1.0 - allowed,
+                "{case}: {agreement:?}, PyTorch's f32 {theirs}"
+            );
             assert_eq!(
                 (agreement.frame_agreement, agreement.near_ties),
                 (1.0, 0),
