@@ -26,9 +26,16 @@ impl Terminal {
         Self { verbosity }
     }
 
-    /// One line that says what went wrong, where, and what to do.
+    /// One line that says what went wrong, where, and what to do: the error and its causes, as far as it
+    /// has not named them itself.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        eprintln!("error: {error:#}");
+        let mut line = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            if !line.contains(&cause) {
+                line = format!("{line}: {cause}");
+            }
+        }
+        eprintln!("error: {line}");
     }
 
     /// Something that the user should know, and may ignore.

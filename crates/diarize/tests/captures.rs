@@ -1,6 +1,6 @@
 //! The embedded network and the pipeline around it against what pyannote.audio computed on real speech.
 
-#![expect(clippy::panic, reason = "a test that panics has failed, which is what it is for")]
+#![expect(clippy::print_stdout, reason = "the figures are shown with --show-output")]
 
 use std::path::PathBuf;
 
