@@ -8,6 +8,10 @@
     clippy::panic,
     reason = "a test that panics has failed, which is what it is for"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures are shown with --show-output"
+)]
 
 use std::{
     fs::File,
