@@ -1,6 +1,8 @@
-//! How far one stage is from the reference, in units of the reference's own rounding.
+//! How far one stage is from the reference.
 
-use ndarray::{Array1, ArrayD, Axis};
+use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
+use serde::Serialize;
+use statrs::statistics::Statistics;
 
 use crate::{Floors, Stage};
 
@@ -8,21 +10,37 @@ use crate::{Floors, Stage};
 /// reference happens to hit the golden exactly, one rounding is still no error.
 const LEAST_FLOOR: f64 = 1.0 / (1u64 << 25) as f64;
 
-/// The error of one stage of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// One stage of a candidate against the golden.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageError {
     /// Error over floor, both root mean square over the whole output. 1: as exact as the reference's f32.
     pub r: f64,
     /// The largest such ratio in one channel or one frame, whose floor is at least that of the whole.
     pub r_local: f64,
+    /// Largest absolute error.
+    pub max_abs: f64,
+    /// Mean absolute error.
+    pub mean_abs: f64,
+    /// Length of the error over the length of the golden.
+    pub rel_l2: f64,
+    /// Golden over error, in decibels of power.
+    pub snr_db: f64,
+    /// Pearson correlation of all values: blind to gain and offset.
+    pub correlation: f64,
+    /// rms of the candidate over rms of the golden: a gain.
+    pub rms_ratio: f64,
+    /// Mean of the candidate less mean of the golden: an offset.
+    pub mean_offset: f64,
+    /// Frame with the largest error, where there are frames.
+    pub worst_frame: Option<usize>,
+    /// Channel with the largest error.
+    pub worst_channel: usize,
     /// Values that are not finite where the golden is.
     pub non_finite: usize,
 }
 
 impl StageError {
-    /// Compares `candidate` with `golden`, both of the shape of `stage`.
-    ///
-    /// Candidate and golden of another shape than the stage's are infinitely far apart.
+    /// Compares `candidate` with `golden`. A candidate of another shape is infinitely wrong.
     #[must_use]
     pub fn new(
         candidate: &ArrayD<f64>,
@@ -31,41 +49,68 @@ impl StageError {
         stage: &Stage,
     ) -> Self {
         if candidate.shape() != golden.shape() || golden.shape() != stage.shape {
-            return Self {
-                r: f64::INFINITY,
-                r_local: f64::INFINITY,
-                non_finite: 0,
-            };
+            return Self::of_another_shape();
         }
         let error = candidate - golden;
-        let floor = floors.whole.max(LEAST_FLOOR * rms(golden));
-        let local = |axis: usize, floors: &Array1<f64>| {
-            error
-                .axis_iter(Axis(axis))
-                .zip(floors)
-                .map(|(error, slice)| ratio(rms(&error.to_owned()), slice.max(floor)))
-                .fold(0.0, worse)
+        let floor = floors.whole.max(LEAST_FLOOR * rms(golden.view()));
+        let slices = |axis: usize, floors: &Array1<f64>| -> Vec<(f64, f64)> {
+            let rms = error.axis_iter(Axis(axis)).map(rms);
+            rms.zip(floors)
+                .map(|(rms, slice)| (rms, ratio(rms, slice.max(floor))))
+                .collect()
         };
-        let channels = local(stage.channel_axis, &floors.channel);
+        let channels = slices(stage.channel_axis, &floors.channel);
         let frames = match (stage.frame_axis, &floors.frame) {
-            (Some(axis), Some(floors)) => local(axis, floors),
-            _ => 0.0,
+            (Some(axis), Some(floors)) => slices(axis, floors),
+            _ => Vec::new(),
         };
-        let odd = |(candidate, golden): (&f64, &f64)| golden.is_finite() && !candidate.is_finite();
+        let odd = |(candidate, golden): &(&f64, &f64)| golden.is_finite() && !candidate.is_finite();
+        let rel_l2 = ratio(rms(error.view()), rms(golden.view()));
         Self {
-            r: ratio(rms(&error), floor),
-            r_local: worse(channels, frames),
-            non_finite: candidate
+            r: ratio(rms(error.view()), floor),
+            r_local: channels
                 .iter()
-                .zip(golden)
-                .filter(|pair| odd(*pair))
-                .count(),
+                .chain(&frames)
+                .map(|(_, r)| *r)
+                .fold(0.0, worse),
+            max_abs: error.iter().map(|x| x.abs()).fold(0.0, worse),
+            mean_abs: error.iter().map(|x| x.abs()).sum::<f64>() / error.len().max(1) as f64,
+            rel_l2,
+            snr_db: -20.0 * rel_l2.log10(),
+            correlation: correlation(candidate, golden),
+            rms_ratio: ratio(rms(candidate.view()), rms(golden.view())),
+            mean_offset: candidate.iter().mean() - golden.iter().mean(),
+            worst_frame: worst(&frames),
+            worst_channel: worst(&channels).unwrap_or_default(),
+            non_finite: candidate.iter().zip(golden).filter(odd).count(),
+        }
+    }
+
+    fn of_another_shape() -> Self {
+        Self {
+            r: f64::INFINITY,
+            r_local: f64::INFINITY,
+            max_abs: f64::NAN,
+            mean_abs: f64::NAN,
+            rel_l2: f64::NAN,
+            snr_db: f64::NAN,
+            correlation: f64::NAN,
+            rms_ratio: f64::NAN,
+            mean_offset: f64::NAN,
+            worst_frame: None,
+            worst_channel: 0,
+            non_finite: 0,
         }
     }
 }
 
+/// Pearson correlation; NaN where one side is constant.
+pub(crate) fn correlation(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
+    a.iter().covariance(b.iter()) / (a.iter().std_dev() * b.iter().std_dev())
+}
+
 /// Root mean square; 0 of nothing.
-fn rms(values: &ArrayD<f64>) -> f64 {
+fn rms(values: ArrayViewD<'_, f64>) -> f64 {
     (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
@@ -83,40 +128,55 @@ fn worse(a: f64, b: f64) -> f64 {
     }
 }
 
+/// Index of the slice with the largest error, NaN before anything; the first of equals.
+fn worst(slices: &[(f64, f64)]) -> Option<usize> {
+    let key = |rms: f64| if rms.is_nan() { f64::INFINITY } else { rms };
+    (0..slices.len()).max_by(|a, b| {
+        key(slices[*a].0)
+            .total_cmp(&key(slices[*b].0))
+            .then(b.cmp(a))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{ArrayD, array};
 
     use super::*;
 
-    fn stage() -> Stage {
-        Stage {
+    fn compare(candidate: &ArrayD<f64>, whole: f64) -> StageError {
+        let stage = Stage {
             name: "x".into(),
             shape: vec![1, 2, 3],
             channel_axis: 1,
             frame_axis: Some(2),
             parts: Vec::new(),
             degenerate: false,
-        }
-    }
-
-    fn compare(candidate: &ArrayD<f64>, whole: f64) -> StageError {
+        };
         let golden = array![[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]].into_dyn();
         let floors = Floors {
             whole,
             channel: array![whole, whole],
             frame: Some(array![whole, whole, whole]),
         };
-        StageError::new(candidate, &golden, &floors, &stage())
+        StageError::new(candidate, &golden, &floors, &stage)
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
     }
 
     #[test]
     fn one_wrong_value_is_diluted_in_the_whole_and_seen_in_its_slice() {
-        let found = compare(&array![[[1.0, 1.0, 1.6], [1.0, 1.0, 1.0]]].into_dyn(), 0.1);
-        let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        let found = compare(&array![[[1.0, 1.0, 1.0], [1.0, 1.0, 1.6]]].into_dyn(), 0.1);
         assert!(close(found.r, 6.0 / 6.0_f64.sqrt()), "{found:?}");
         // Two values in a frame, three in a channel: the frame is the worse.
         assert!(close(found.r_local, 6.0 / 2.0_f64.sqrt()), "{found:?}");
+        assert_eq!((found.worst_channel, found.worst_frame), (1, Some(2)));
+        assert!(
+            close(found.max_abs, 0.6) && close(found.mean_abs, 0.1),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -132,14 +192,27 @@ mod tests {
     }
 
     #[test]
+    fn a_gain_and_an_offset_are_seen() {
+        let gain = compare(&array![[[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]].into_dyn(), 0.1);
+        assert!(
+            close(gain.rms_ratio, 2.0) && close(gain.mean_offset, 1.0),
+            "{gain:?}"
+        );
+    }
+
+    #[test]
     fn not_a_number_is_an_error_and_is_counted() {
         let found = compare(
-            &array![[[f64::NAN, 1.0, 1.0], [1.0, 1.0, 1.0]]].into_dyn(),
+            &array![[[1.0, 1.0, 1.0], [f64::NAN, 1.0, 1.0]]].into_dyn(),
             0.1,
         );
         assert!(
-            found.r.is_nan() && found.r_local.is_nan() && found.non_finite == 1,
+            found.r.is_nan() && found.r_local.is_nan() && found.max_abs.is_nan(),
             "{found:?}"
+        );
+        assert_eq!(
+            (found.non_finite, found.worst_channel, found.worst_frame),
+            (1, 1, Some(0))
         );
     }
 
@@ -150,5 +223,15 @@ mod tests {
                 .r
                 .is_infinite()
         );
+    }
+
+    #[test]
+    fn correlation_is_that_of_pearson() {
+        // numpy.corrcoef([1, 2, 3, 5], [2, 1, 4, 6])[0, 1]
+        let (a, b) = (
+            array![1.0, 2.0, 3.0, 5.0].into_dyn(),
+            array![2.0, 1.0, 4.0, 6.0].into_dyn(),
+        );
+        assert!(close(correlation(&a, &b), 0.902_243_638_678_106_1));
     }
 }

@@ -4,12 +4,24 @@
 //! (`reference/capture.py`). [`Recorder`] keeps what a network computes when it feeds itself, [`Teacher`]
 //! what each of its stages makes of the reference's own input. [`StageError`] compares either with the reference.
 
+mod compare;
 mod error;
+mod fault;
+mod gate;
 mod output;
 mod probes;
 mod trace;
+mod verdict;
 
+pub use compare::{
+    CompareError, Decoding, Input, Report, StageReport, Task, compare_activations, compare_network,
+};
 pub use error::StageError;
-pub use output::OutputAgreement;
+pub use fault::Fault;
+pub use gate::{Gate, GateError, GateFailure, GateResult};
+pub use output::{OutputAgreement, Sides};
 pub use probes::{Recorder, Teacher};
-pub use trace::{Floors, Manifest, ReferenceTrace, Running, Stage, TraceError};
+pub use trace::{
+    Audio, Floors, Manifest, Model, ReferenceTrace, Running, Stage, TraceError, activations,
+};
+pub use verdict::{EXACT_R, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};

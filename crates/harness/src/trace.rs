@@ -1,17 +1,21 @@
 //! What the reference computed on one window, from an `.npz` of `reference/capture.py`.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::{Read, Seek},
+    io::{Cursor, Read, Seek},
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array, Array1, ArrayD, Dimension};
+use ndarray::{Array, Array1, ArrayD, Dimension, IxDyn};
 use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
 use serde::Deserialize;
 
 /// The version of the layout that is understood.
 const SCHEMA: u32 = 1;
+
+/// See [`ReferenceTrace::embedded`].
+static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sample_1s.npz");
 
 /// Why a trace cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,51 @@ pub enum TraceError {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Manifest {
     schema: u32,
+    /// What was run.
+    pub model: Model,
+    /// On what.
+    pub audio: Audio,
     /// Stages in order of execution.
     pub stages: Vec<Stage>,
+}
+
+/// The model that was captured.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the file that was captured.
+    pub sha256: String,
+    /// What that file was made from, where it is a bundle.
+    pub source: Option<ModelSource>,
+}
+
+/// What a bundle was made from.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelSource {
+    /// SHA-256 of the checkpoint or export.
+    pub sha256: String,
+}
+
+impl Model {
+    /// SHA-256 of the checkpoint or export that the weights are from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.source
+            .as_ref()
+            .map_or(&self.sha256, |source| &source.sha256)
+    }
+}
+
+/// The window that was captured.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Audio {
+    /// File name.
+    pub file: String,
+    /// Seconds from the start of the file.
+    pub start: f64,
+    /// Seconds.
+    pub duration: f64,
 }
 
 /// One stage of the reference.
@@ -127,6 +174,20 @@ impl ReferenceTrace<File> {
     }
 }
 
+impl ReferenceTrace<Cursor<&'static [u8]>> {
+    /// The trace that is built in: one second of the project's sample through the embedded segmentation-3.0,
+    /// by the official package.
+    ///
+    /// # Errors
+    /// None, unless the build was tampered with.
+    pub fn embedded() -> Result<Self, TraceError> {
+        Self::new(
+            Cursor::new(EMBEDDED),
+            "the built-in trace of pyannote.audio",
+        )
+    }
+}
+
 impl<R: Read + Seek> ReferenceTrace<R> {
     /// Reads a trace; `origin` names it in errors.
     ///
@@ -154,6 +215,12 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             npz,
             manifest,
         })
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// What was captured.
@@ -208,6 +275,40 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             frame: stage.frame_axis.map(|_| floor(".frame")).transpose()?,
         })
     }
+}
+
+/// The activations in the `.npz` of any engine: arrays of f32 or f64 under the names of stages. Other
+/// entries are left out.
+///
+/// # Errors
+/// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
+pub fn activations(path: &Path) -> Result<BTreeMap<String, ArrayD<f64>>, TraceError> {
+    let origin = path.display().to_string();
+    let file = File::open(path).map_err(|source| TraceError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut npz = NpzReader::new(file).map_err(|source| TraceError::NotNpz {
+        origin: origin.clone(),
+        source,
+    })?;
+    let names = npz.names().map_err(|source| TraceError::NotNpz {
+        origin: origin.clone(),
+        source,
+    })?;
+    let stages = names
+        .into_iter()
+        .filter(|name| !name.contains('/') && name != "manifest" && name != "waveform");
+    stages
+        .map(|name| {
+            // An array is in one of two types; what is wrong with the second try is what is wrong.
+            let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, &name) {
+                Ok(values) => values.mapv(f64::from),
+                Err(_) => entry(&mut npz, &origin, &name)?,
+            };
+            Ok((name, values))
+        })
+        .collect()
 }
 
 fn entry<R: Read + Seek, T: ReadableElement, D: Dimension>(
