@@ -17,7 +17,15 @@ use symphonia::core::{
 
 /// Most samples that are decoded, all channels averaged: 12 hours at 48 kHz. A file of a few bytes may claim
 /// any length, and a compressed one may hold it.
-const MAX_SAMPLES: usize = 12 * 3600 * 48_000;
+const MAX_SAMPLES: usize = MAX_HOURS * 3600 * 48_000;
+/// Longest recording, so that a low sample rate makes no longer one of as many samples.
+const MAX_HOURS: usize = 12;
+/// Sample rates that recordings of speech have, and some. Resampling takes memory in proportion to the
+/// quotient of the rates.
+const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+/// Largest amplitude, that of 32-bit integers which somebody wrote as floats without scaling. The squares of
+/// larger ones leave the range of f32.
+const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
 /// Samples resampled at a time.
 const RESAMPLING_CHUNK: usize = 1024;
 
@@ -28,7 +36,7 @@ pub struct Audio {
     pub samples: Vec<f32>,
     /// Samples per second.
     pub sample_rate: u32,
-    /// Packets that could not be decoded and were left out.
+    /// Packets that could not be decoded and became silence.
     pub skipped_packets: usize,
 }
 
@@ -58,7 +66,7 @@ pub enum AudioError {
     },
     /// No container or codec of audio was recognised.
     #[error(
-        "{}: is not audio this build can read (WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF, MKV): {source}",
+        "{}: is not audio this build can read: {source}; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV",
         path.display()
     )]
     Unknown {
@@ -73,8 +81,13 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
-    /// The track has a sample rate of 0, or none.
-    #[error("{}: does not say its sample rate", path.display())]
+    /// The track has no sample rate, or one that no recording of speech has.
+    #[error(
+        "{}: says no sample rate from {} to {} Hz",
+        path.display(),
+        SAMPLE_RATES.start(),
+        SAMPLE_RATES.end()
+    )]
     NoSampleRate {
         /// The file.
         path: PathBuf,
@@ -105,8 +118,8 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
-    /// A sample is NaN or infinite.
-    #[error("{}: sample {index} is {value}, expected a finite number", path.display())]
+    /// A sample is NaN, infinite or absurdly loud.
+    #[error("{}: sample {index} is {value}, expected a finite amplitude, 1 for full scale", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -116,7 +129,7 @@ pub enum AudioError {
         value: f32,
     },
     /// The recording is longer than this program holds in memory.
-    #[error("{}: has more than {MAX_SAMPLES} samples; split it", path.display())]
+    #[error("{}: is longer than {MAX_HOURS} hours, or has more than {MAX_SAMPLES} samples; split it", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -147,7 +160,7 @@ impl Audio {
             .samples
             .iter()
             .enumerate()
-            .find(|(_, x)| !x.is_finite())
+            .find(|(_, x)| !(x.abs() <= MAX_AMPLITUDE))
         {
             return Err(AudioError::NotFinite {
                 path: path.to_owned(),
@@ -236,13 +249,16 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
     let parameters = parameters.ok_or_else(|| AudioError::NoTrack { path: here() })?;
     let sample_rate = parameters
         .sample_rate
-        .filter(|rate| *rate > 0)
+        .filter(|rate| SAMPLE_RATES.contains(rate))
         .ok_or_else(|| AudioError::NoSampleRate { path: here() })?;
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(unknown)?;
-    let (track, announced) = (track.id, track.num_frames);
+    let (track, announced, time_base) = (track.id, track.num_frames, track.time_base);
+    // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
+    let block = parameters.frames_per_block.unwrap_or(1).max(1);
 
+    let most = MAX_SAMPLES.min(MAX_HOURS * 3600 * sample_rate as usize);
     let mut samples = Vec::new();
     let mut skipped_packets = 0;
     let mut interleaved: Vec<f32> = Vec::new();
@@ -268,15 +284,21 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
         match decoder.decode(&packet) {
             Ok(decoded) => {
                 let channels = decoded.num_planes().max(1);
-                if samples.len() + decoded.frames() > MAX_SAMPLES {
-                    return Err(AudioError::TooLong { path: here() });
-                }
                 decoded.copy_to_vec_interleaved(&mut interleaved);
                 let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
                 samples.extend(interleaved.chunks_exact(channels).map(mean));
             }
-            // One bad packet of a lossy stream; players go on, and so do we, and say so.
-            Err(DecodeError::DecodeError(_)) => skipped_packets += 1,
+            // One bad packet of a lossy stream; players go on, and so do we, and say so. Silence in its
+            // place, or all that follows would come early.
+            Err(DecodeError::DecodeError(_)) => {
+                skipped_packets += 1;
+                let seconds = time_base.map_or(0.0, |base| {
+                    packet.dur.get() as f64 * f64::from(base.numer.get())
+                        / f64::from(base.denom.get())
+                });
+                let silent = (seconds * f64::from(sample_rate)).round() as usize;
+                samples.resize(samples.len() + silent.min(most), 0.0);
+            }
             Err(source) => {
                 return Err(AudioError::Decode {
                     path: here(),
@@ -285,9 +307,12 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
                 });
             }
         }
+        if samples.len() > most {
+            return Err(AudioError::TooLong { path: here() });
+        }
     }
     match announced {
-        Some(expected) if skipped_packets == 0 && (samples.len() as u64) < expected => {
+        Some(expected) if (samples.len() as u64).saturating_add(block) <= expected => {
             Err(AudioError::Truncated {
                 path: here(),
                 expected,

@@ -18,9 +18,10 @@ const MIN_ALONE_RATIO: f64 = 0.2;
 const SAME_ACTIVITY: f64 = 0.7;
 /// Frames of activity, half a second, below which agreement is chance.
 const MIN_SHARED_FRAMES: usize = 30;
-/// Distance of two local speakers of one window, who are two people by definition: large enough to keep
-/// clusters apart, finite so that a forced number of speakers joins those with the fewest such pairs first.
-const SAME_WINDOW: f32 = 1e6;
+/// Distance of two local speakers of one window, who are two people by definition: so large that a single
+/// such pair keeps apart clusters of any size, whose average dilutes it; finite, also times their size, so
+/// that a forced number of speakers joins those with the fewest such pairs first.
+const SAME_WINDOW: f32 = 1e30;
 
 /// How many speakers there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,6 +388,27 @@ mod tests {
         );
         assert_eq!(clustering.clusters_at(2.0), 2);
         assert_eq!(clustering.cut(1), array![[Some(0), Some(0)]]);
+    }
+
+    #[test]
+    fn one_conflict_keeps_large_clusters_apart() {
+        // Two crowds of one voice, alone in every window but one, which they share.
+        let alone: &[(std::ops::Range<usize>, [f32; 2])] = &[(0..40, [1.0, 0.0])];
+        let together: &[(std::ops::Range<usize>, [f32; 2])] =
+            &[(0..40, [1.0, 0.0]), (40..80, [0.6, 0.8])];
+        let other: &[(std::ops::Range<usize>, [f32; 2])] = &[(40..80, [0.6, 0.8])];
+        let mut windows = vec![alone; 1700];
+        windows.push(together);
+        windows.extend(vec![other; 1700]);
+        let (activity, embeddings) = recording(&windows);
+        let clustering = Clustering::new(
+            activity.view(),
+            &embeddings,
+            &GRID,
+            SpeakerBounds::default(),
+        );
+        // The voices are 0.4 apart: close enough to be one, were it not for the shared window.
+        assert_eq!(clustering.clusters_at(0.5), 2);
     }
 
     #[test]

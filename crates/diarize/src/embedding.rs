@@ -4,15 +4,17 @@
 //! segmentation network's middle BiLSTM layers while they talk alone. This tells apart voices of one
 //! recording, under one set of conditions, and no more.
 
+use std::ops::Range;
+
 use ndarray::{Array1, Array3, ArrayView2, ArrayViewMut1, Axis};
 use soundalike_model::{Probe, Result, Tensor};
 
-/// The layers whose outputs describe a voice: of segmentation-3.0's four, the second and third gave the lowest
-/// DER over clips of two to twelve speakers; the first is closer to the sound than to the voice, and the
-/// last knows only places within the window.
-const LAYERS: [&str; 2] = ["lstm.1", "lstm.2"];
-/// LSTM layers that a network must have for that.
-pub(crate) const MIN_LSTM_LAYERS: usize = 3;
+/// The LSTM layers, of `layers`, whose outputs describe a voice: those in the middle. Of segmentation-3.0's
+/// four, the second and third gave the lowest DER over clips of two to twelve speakers; the first is closer
+/// to the sound than to the voice, and the last knows only places within the window.
+pub(crate) fn voice_layers(layers: usize) -> Range<usize> {
+    (layers / 2).saturating_sub(1)..layers / 2 + 1
+}
 
 /// What is known of the local speakers of a recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,10 +26,9 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Room for `windows` windows of `speakers` local speakers, for a network whose LSTM layers have `width`
-    /// outputs.
-    pub(crate) fn new(windows: usize, speakers: usize, width: usize) -> Self {
-        let vectors = Array3::zeros((windows, speakers, LAYERS.len() * width));
+    /// Room for `windows` windows of `speakers` local speakers, described by `features` numbers each.
+    pub(crate) fn new(windows: usize, speakers: usize, features: usize) -> Self {
+        let vectors = Array3::zeros((windows, speakers, features));
         Self {
             vectors,
             alone: Vec::with_capacity(windows),
@@ -73,13 +74,25 @@ fn masked_mean(
     }
 }
 
-/// Keeps the outputs of [`LAYERS`] as they pass.
-#[derive(Debug, Default)]
+/// Keeps the outputs of [`voice_layers`] as they pass.
+#[derive(Debug)]
 pub(crate) struct VoiceProbe {
+    layers: Vec<String>,
     kept: Vec<Tensor>,
 }
 
 impl VoiceProbe {
+    /// For a network of `layers` LSTM layers.
+    pub(crate) fn new(layers: usize) -> Self {
+        let layers = voice_layers(layers)
+            .map(|layer| format!("lstm.{layer}"))
+            .collect();
+        Self {
+            layers,
+            kept: Vec::new(),
+        }
+    }
+
     /// The outputs side by side, `[batch, frame, feature]`.
     pub(crate) fn features(&self) -> Result<Tensor> {
         Tensor::cat(&self.kept, 2)
@@ -88,7 +101,7 @@ impl VoiceProbe {
 
 impl Probe for VoiceProbe {
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        if LAYERS.contains(&name) {
+        if self.layers.iter().any(|layer| layer == name) {
             self.kept.push(value.clone());
         }
         Ok(value)
@@ -102,8 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn voices_are_described_by_the_layers_in_the_middle() {
+        let layers = [1, 2, 3, 4, 6].map(voice_layers);
+        assert_eq!(layers, [0..1, 0..2, 0..2, 1..3, 2..4]);
+    }
+
+    #[test]
     fn frames_of_overlap_count_only_where_there_is_nothing_else() {
-        let mut embeddings = Embeddings::new(1, 3, 1);
+        let mut embeddings = Embeddings::new(1, 3, 2);
         let activity = array![[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]];
         embeddings.push(
             activity.view(),

@@ -9,7 +9,7 @@ use crate::{
     audio::Audio,
     clustering::{Clustering, DEFAULT_THRESHOLD, SpeakerBounds},
     count::speaker_count,
-    embedding::{Embeddings, VoiceProbe},
+    embedding::Embeddings,
     reconstruction::reconstruct,
     segmentation::{Segmenter, SetupError, to_array},
     turns::to_annotation,
@@ -52,6 +52,13 @@ pub struct Diarization {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
+    /// In some frames more people speak at once than there are speakers; the others have no name.
+    MoreVoicesThanSpeakers {
+        /// Frames.
+        frames: usize,
+        /// Speakers found.
+        speakers: usize,
+    },
     /// Other than the number of speakers asked for.
     SpeakersOutOfBounds {
         /// Speakers found.
@@ -64,6 +71,10 @@ pub enum Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::MoreVoicesThanSpeakers { frames, speakers } => write!(
+                f,
+                "in {frames} frame(s) more people speak at once than the {speakers} found: the others are left out"
+            ),
             Self::SpeakersOutOfBounds { found, bounds } => write!(
                 f,
                 "found {found} speaker(s), not the {} or more asked for: there is too little speech",
@@ -84,6 +95,18 @@ pub enum Error {
         expected: u32,
         /// Of the recording.
         found: u32,
+    },
+    /// The recording is shorter than what one frame of the network sees.
+    #[error(
+        "the recording has {samples} samples at {sample_rate} Hz, expected at least {needed}, what one frame of the network sees"
+    )]
+    TooShort {
+        /// Samples of the recording.
+        samples: usize,
+        /// Samples per second.
+        sample_rate: u32,
+        /// Samples that one frame sees.
+        needed: usize,
     },
     /// The network failed.
     #[error("the segmentation network failed: {0}")]
@@ -116,7 +139,7 @@ impl Diarizer {
     /// Who spoke when in the recording `uri`. `progress` is told how many windows are done, of how many.
     ///
     /// # Errors
-    /// [`Error`] where the recording has another sample rate or the device fails.
+    /// [`Error`] where the recording has another sample rate, is too short for a frame or the device fails.
     pub fn diarize(
         &self,
         uri: &str,
@@ -128,6 +151,14 @@ impl Diarizer {
             return Err(Error::SampleRate {
                 expected: self.sample_rate(),
                 found: audio.sample_rate,
+            });
+        }
+        let (samples, needed) = (audio.samples.len(), self.segmenter.receptive_field());
+        if samples < needed {
+            return Err(Error::TooShort {
+                samples,
+                sample_rate: audio.sample_rate,
+                needed,
             });
         }
         let grid = self.segmenter.grid();
@@ -160,6 +191,13 @@ impl Diarizer {
         if found > 0 && !bounds.contains(found) {
             warnings.push(Warning::SpeakersOutOfBounds { found, bounds });
         }
+        let nameless = count.iter().filter(|count| **count > found).count();
+        if found > 0 && nameless > 0 {
+            warnings.push(Warning::MoreVoicesThanSpeakers {
+                frames: nameless,
+                speakers: found,
+            });
+        }
         Ok(Diarization {
             annotation,
             warnings,
@@ -176,11 +214,11 @@ impl Diarizer {
         let windows = segmenter.windows().count(samples.len());
         let mut activity = Array3::zeros((windows, segmenter.frames(), powerset.num_speakers()));
         let mut embeddings =
-            Embeddings::new(windows, powerset.num_speakers(), segmenter.lstm_width());
+            Embeddings::new(windows, powerset.num_speakers(), segmenter.voice_features());
         progress(0, windows);
         for start in (0..windows).step_by(BATCH) {
             let range = start..windows.min(start + BATCH);
-            let mut voices = VoiceProbe::default();
+            let mut voices = segmenter.voice_probe();
             let scores = segmenter.scores(samples, range.clone(), &mut voices)?;
             let features = to_array(&voices.features()?)?;
             for (index, window) in range.clone().enumerate() {

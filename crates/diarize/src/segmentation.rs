@@ -6,10 +6,20 @@ use ndarray::Array3;
 use soundalike_convert::Bundle;
 use soundalike_model::{DType, Device, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
 
-use crate::{embedding::MIN_LSTM_LAYERS, frames::FrameGrid, powerset::Powerset, windows::Windows};
+use crate::{
+    embedding::{VoiceProbe, voice_layers},
+    frames::FrameGrid,
+    powerset::Powerset,
+    windows::Windows,
+};
 
 /// Step between windows, as a part of their length. pyannote.audio `SpeakerDiarization(segmentation_step=0.1)`.
 const STEP_RATIO: f64 = 0.1;
+
+/// Fewest frames of a window.
+const MIN_FRAMES: usize = 10;
+/// Longest window, seconds. Real networks have 5 to 30.
+const MAX_DURATION: f64 = 120.0;
 
 /// Why a bundle cannot segment speech.
 #[derive(Debug, thiserror::Error)]
@@ -29,13 +39,13 @@ pub enum SetupError {
         /// What its outputs are.
         classes: Vec<String>,
     },
-    /// It has too few LSTM layers for the built-in embeddings.
+    /// Its windows are too short or too long to be real.
     #[error(
-        "the network has {found} LSTM layer(s), but the built-in embeddings need {MIN_LSTM_LAYERS}"
+        "the bundle's windows last {duration} s, expected from {MIN_FRAMES} frames of the network to {MAX_DURATION} s"
     )]
-    TooShallow {
-        /// LSTM layers that it has.
-        found: usize,
+    Duration {
+        /// Seconds.
+        duration: f64,
     },
 }
 
@@ -58,10 +68,6 @@ impl Segmenter {
         device: &Device,
     ) -> std::result::Result<Self, SetupError> {
         let network = PyanNet::load(bundle, dtype, device)?;
-        let found = network.config().lstm.num_layers;
-        if found < MIN_LSTM_LAYERS {
-            return Err(SetupError::TooShallow { found });
-        }
         let specifications = bundle
             .specifications()
             .ok_or(SetupError::NoSpecifications)?;
@@ -78,6 +84,13 @@ impl Segmenter {
             length: samples(specifications.duration),
             step: samples(STEP_RATIO * specifications.duration),
         };
+        // Fewer frames would leave windows without a step, more memory than there is goes with long ones.
+        let frames = network.geometry().frames(windows.length);
+        if frames < MIN_FRAMES || specifications.duration > MAX_DURATION {
+            return Err(SetupError::Duration {
+                duration: specifications.duration,
+            });
+        }
         Ok(Self {
             network,
             powerset,
@@ -109,9 +122,20 @@ impl Segmenter {
         self.network.geometry().frames(self.windows.length)
     }
 
-    /// Outputs of one LSTM layer.
-    pub(crate) fn lstm_width(&self) -> usize {
-        self.network.config().lstm.num_features()
+    /// Samples that one frame sees.
+    pub(crate) fn receptive_field(&self) -> usize {
+        self.network.geometry().receptive_field
+    }
+
+    /// Sees what describes the voices of a batch.
+    pub(crate) fn voice_probe(&self) -> VoiceProbe {
+        VoiceProbe::new(self.network.config().lstm.num_layers)
+    }
+
+    /// Numbers that describe a voice.
+    pub(crate) fn voice_features(&self) -> usize {
+        let lstm = &self.network.config().lstm;
+        voice_layers(lstm.num_layers).len() * lstm.num_features()
     }
 
     /// The frames of a whole recording.
@@ -149,7 +173,14 @@ impl Segmenter {
             (range.len(), 1, self.windows.length),
             self.network.device(),
         )?;
-        to_array(&self.network.forward(&waveforms, probe)?)
+        let scores = to_array(&self.network.forward(&waveforms, probe)?)?;
+        match scores.iter().find(|score| score.is_nan()) {
+            None => Ok(scores),
+            Some(score) => Err(TensorError::msg(format!(
+                "a score in the windows {range:?} is {score} in {:?}; try a wider dtype",
+                self.network.dtype()
+            ))),
+        }
     }
 }
 

@@ -197,7 +197,7 @@ impl PyanNet {
                 self.geometry().receptive_field
             );
         }
-        let mut x = self.encode(&waveforms.to_dtype(self.dtype)?, probe)?;
+        let mut x = self.encode(waveforms, probe)?;
         for layer in &self.lstm {
             x = layer.forward(&x, probe)?;
         }
@@ -213,7 +213,8 @@ impl PyanNet {
         probe.see("activation", scores)
     }
 
-    /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`.
+    /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The norm takes
+    /// the waveform as it is and gives the network's dtype: before it, amplitudes may be beyond an f16.
     fn encode(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let x = probe.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
         let filters = probe.see("sincnet.conv1d.0.filters", self.filters.clone())?;

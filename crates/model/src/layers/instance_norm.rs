@@ -27,7 +27,7 @@ impl InstanceNorm1d {
         })
     }
 
-    /// `[batch, channel, time]`, same shape out. Two passes: the mean first, then the variance about it.
+    /// `[batch, channel, time]`, same shape out, in the dtype of the weights. Two passes: the mean first, then the variance about it.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let statistics = of_statistics(x.dtype(), x.device());
         let wide = x.to_dtype(statistics)?;
@@ -40,6 +40,6 @@ impl InstanceNorm1d {
         centred
             .broadcast_mul(&scale)?
             .broadcast_add(&self.bias.to_dtype(statistics)?)?
-            .to_dtype(x.dtype())
+            .to_dtype(self.weight.dtype())
     }
 }

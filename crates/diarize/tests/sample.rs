@@ -1,0 +1,30 @@
+//! The project's own sample is worth testing with.
+
+use std::{collections::BTreeSet, path::Path};
+
+use soundalike_diarize::{audio::Audio, segmentation::Segmenter};
+use soundalike_model::{DType, Device, Silent};
+
+#[test]
+fn the_network_shows_at_least_five_of_its_seven_classes() {
+    let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
+    let segmenter = Segmenter::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
+    let audio = Audio::read(&sample, segmenter.sample_rate()).expect("the sample");
+    // The first window has them all, so that a short comparison sees them too.
+    let scores = segmenter
+        .scores(&audio.samples, 0..1, &mut Silent)
+        .expect("the forward pass");
+    let classes: BTreeSet<Vec<bool>> = scores
+        .outer_iter()
+        .flat_map(|window| {
+            segmenter
+                .powerset()
+                .decode(window)
+                .outer_iter()
+                .map(|frame| frame.mapv(|x| x > 0.0).to_vec())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(classes.len() >= 5, "{classes:?}");
+}
