@@ -68,6 +68,12 @@ def pyannet(hyperparameters, task):
     model = PyanNet(**hyperparameters)
     model.specifications = specifications(**task)
     model.setup()
+    with torch.no_grad():
+        # PyTorch begins with weight 1 and bias 0, which would hide a norm without its affine part.
+        for module in model.modules():
+            if isinstance(module, torch.nn.InstanceNorm1d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
     return model
 
 
