@@ -52,12 +52,14 @@ struct TaskLimit {
 #[non_exhaustive]
 pub enum GateError {
     /// Not a gate.
-    #[error("{origin}: is not a gate: {source}")]
+    #[error("{origin}: line {line}: is not a gate: {message}")]
     Syntax {
         /// The file.
         origin: String,
+        /// Where, from 1.
+        line: usize,
         /// What the parser said.
-        source: Box<toml::de::Error>,
+        message: String,
     },
     /// A pattern that fits nothing.
     #[error("{origin}: the pattern `{pattern}` fits no stage of the reference")]
@@ -107,9 +109,12 @@ impl Gate {
     /// # Errors
     /// [`GateError`] where it is no gate.
     pub fn parse(text: &str, origin: &str) -> Result<Self, GateError> {
-        let gate: Self = toml::from_str(text).map_err(|source| GateError::Syntax {
+        let gate: Self = toml::from_str(text).map_err(|error| GateError::Syntax {
             origin: origin.to_owned(),
-            source: Box::new(source),
+            line: 1 + text[..error.span().map_or(0, |span| span.start)]
+                .matches('\n')
+                .count(),
+            message: error.message().to_owned(),
         })?;
         let reasons = gate.stage.iter().map(|limit| &limit.because);
         let reasons = reasons.chain(gate.output.iter().map(|limit| &limit.because));
