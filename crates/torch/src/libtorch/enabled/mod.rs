@@ -1,0 +1,21 @@
+//! A build with libtorch. One file per network; a change of a signature here is one in `disabled.rs`.
+
+mod layers;
+mod pyannet;
+mod stages;
+mod tensor;
+mod weights;
+
+pub use pyannet::PyanNet;
+pub use tensor::Tensor;
+
+use crate::Error;
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        Self::Libtorch {
+            message: text.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}

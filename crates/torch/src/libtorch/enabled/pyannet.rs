@@ -1,0 +1,157 @@
+//! PyanNet: who speaks when within one window.
+
+use soundalike_convert::{
+    Activation, Architecture, Bundle, PyanNet as Config, SincFilters, SincNet,
+};
+
+use super::{
+    Tensor,
+    layers::{Conv1d, InstanceNorm1d, Linear, LstmLayer, convolve, max_pool1d, sinc_filters},
+    stages::Stages,
+    tensor::kind,
+    weights::Weights,
+};
+use crate::{Error, Precision, Probe, Result};
+
+/// Fewest frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
+const MIN_FRAMES: usize = 2;
+
+/// The segmentation network of pyannote.audio: SincNet, (bi)LSTM, linear layers, classifier.
+/// `pyannote/audio/models/segmentation/PyanNet.py`.
+#[derive(Debug)]
+pub struct PyanNet {
+    config: Config,
+    precision: Precision,
+    wav_norm: InstanceNorm1d,
+    /// `[80, 1, 251]`.
+    filters: tch::Tensor,
+    /// The two convolutions after the sinc filters.
+    convs: [Conv1d; 2],
+    norms: [InstanceNorm1d; 3],
+    lstm: Vec<LstmLayer>,
+    linear: Vec<Linear>,
+    classifier: Linear,
+}
+
+impl PyanNet {
+    /// Builds the network of `bundle`.
+    ///
+    /// # Errors
+    /// [`Error::OtherArchitecture`] where the bundle holds another network.
+    pub fn load(bundle: &Bundle, precision: Precision) -> Result<Self> {
+        let Architecture::PyanNet(config) = bundle.architecture() else {
+            return Err(Error::OtherArchitecture {
+                expected: "PyanNet",
+                found: bundle.architecture().name(),
+            });
+        };
+        let weights = Weights::new(bundle, precision);
+        let norm = |name: &str| InstanceNorm1d::load(&format!("sincnet.{name}"), &weights);
+        Ok(Self {
+            wav_norm: norm("wav_norm1d")?,
+            filters: match config.sincnet.filters {
+                SincFilters::Baked => weights.get("sincnet.conv1d.0.filters")?,
+                SincFilters::Parametrised => {
+                    sinc_filters("sincnet.conv1d.0.filterbank", config.sample_rate, &weights)?
+                }
+            },
+            convs: [
+                Conv1d::load("sincnet.conv1d.1", &weights)?,
+                Conv1d::load("sincnet.conv1d.2", &weights)?,
+            ],
+            norms: [norm("norm1d.0")?, norm("norm1d.1")?, norm("norm1d.2")?],
+            lstm: (0..config.lstm.num_layers)
+                .map(|index| LstmLayer::load(index, &config.lstm, &weights))
+                .collect::<Result<_>>()?,
+            linear: (0..config.linear.num_layers)
+                .map(|index| Linear::load(&format!("linear.{index}"), &weights))
+                .collect::<Result<_>>()?,
+            classifier: Linear::load("classifier", &weights)?,
+            config: config.clone(),
+            precision,
+        })
+    }
+
+    /// The hyperparameters.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// In which arithmetic it runs.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
+    /// `[batch, frame, output]`, from `waveforms` `[batch, 1, samples]` at the network's sample rate.
+    /// pyannote.audio `PyanNet.forward`; the stages that `probe` sees are listed in its order.
+    ///
+    /// It runs on one thread, as `reference/capture.py` does, because the order of sums follows the number
+    /// of threads. libtorch has one such setting for the whole process.
+    ///
+    /// # Errors
+    /// [`Error::Waveforms`] where the waveforms have another shape or give fewer than two frames,
+    /// [`Error::Replaced`] where the probe returns another shape, and what the probe fails with.
+    pub fn forward(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let least = self.least_samples();
+        match waveforms.shape()[..] {
+            [batch, 1, samples] if batch > 0 && samples >= least => {}
+            _ => {
+                let found = waveforms.shape();
+                return Err(Error::Waveforms { found, least });
+            }
+        }
+        let _no_grad = tch::no_grad_guard();
+        tch::set_num_threads(1);
+        let stages = &mut Stages::new(probe);
+        let mut x = self.encode(&waveforms.0.f_to_kind(kind(self.precision))?, stages)?;
+        for layer in &self.lstm {
+            x = layer.forward(&x, stages)?;
+        }
+        for (index, linear) in self.linear.iter().enumerate() {
+            x = stages.see(&format!("linear.{index}"), linear.forward(&x)?)?;
+            x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
+        }
+        x = stages.see("classifier", self.classifier.forward(&x)?)?;
+        let scores = match self.config.activation {
+            Activation::LogSoftmax => x.f_log_softmax(-1, None)?,
+            Activation::Sigmoid => x.f_sigmoid()?,
+        };
+        Ok(Tensor(stages.see("activation", scores)?))
+    }
+
+    /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`.
+    fn encode(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_>) -> Result<tch::Tensor> {
+        let x = stages.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
+        let filters = stages.see("sincnet.conv1d.0.filters", self.filters.shallow_clone())?;
+        let filtered = convolve(&x, &filters, None, self.config.sincnet.stride)?;
+        let x = stages.see("sincnet.conv1d.0", filtered)?;
+        let mut x = stages.see("sincnet.conv1d.0.abs", x.f_abs()?)?;
+        for (index, norm) in self.norms.iter().enumerate() {
+            if let Some(conv) = index.checked_sub(1).map(|conv| &self.convs[conv]) {
+                x = stages.see(&format!("sincnet.conv1d.{index}"), conv.forward(&x)?)?;
+            }
+            let pooled = max_pool1d(&x, SincNet::POOL_SIZE)?;
+            x = stages.see(&format!("sincnet.pool1d.{index}"), pooled)?;
+            let name = format!("sincnet.norm1d.{index}");
+            x = stages.see(&name, norm.forward(&x)?)?;
+            x = stages.see(&format!("{name}.leaky_relu"), x.f_leaky_relu()?)?;
+        }
+        // [batch, feature, frame] to [batch, frame, feature]; belongs to lstm.0.
+        Ok(x.f_transpose(1, 2)?)
+    }
+
+    /// Samples that give [`MIN_FRAMES`].
+    fn least_samples(&self) -> usize {
+        let pool = (SincNet::POOL_SIZE, SincNet::POOL_SIZE);
+        let conv = (SincNet::CONV_KERNEL_SIZE, 1);
+        let sinc = (SincNet::KERNEL_SIZE, self.config.sincnet.stride);
+        [sinc, pool, conv, pool, conv, pool]
+            .iter()
+            .rfold(MIN_FRAMES, |frames, (kernel, stride)| {
+                kernel + (frames - 1) * stride
+            })
+    }
+}
