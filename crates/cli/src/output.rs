@@ -1,34 +1,65 @@
 //! Writing results: whole, or not at all.
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 /// Writes `bytes` to stdout.
 pub(crate) fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    Ok(stdout.flush()?)
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .context("stdout cannot be written")
 }
 
 /// Writes `bytes` to a temporary file beside `path` and renames it, so that a crash leaves no half of it.
+/// A device or a pipe is written to, not replaced.
 pub(crate) fn to_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".soundalike-")
-            .tempfile_in(directory)?;
+        if is_special(path) {
+            return fs::write(path, bytes);
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".soundalike-");
+        // As any other new file: readable by those whom the umask lets, not by its owner only.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(directory(path))?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
     };
     write().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Checks, before there is anything to write, that `path` has a directory to be in.
+pub(crate) fn check_directory_of(path: &Path) -> anyhow::Result<()> {
+    let directory = directory(path);
+    ensure!(
+        directory.is_dir(),
+        "{}: cannot be written: {} is not a directory",
+        path.display(),
+        directory.display()
+    );
+    Ok(())
+}
+
+/// Whether `path` is a device, a pipe or a socket.
+pub(crate) fn is_special(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Whether `error` only says that the reader of our stdout went away.

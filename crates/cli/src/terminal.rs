@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Place in the list of options: after those of the subcommand.
+const LAST: usize = 900;
+
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Verbosity {
     /// Say nothing on stderr but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = LAST, conflicts_with = "verbose")]
     quiet: bool,
     /// Say more on stderr: model, device, timing
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }
 

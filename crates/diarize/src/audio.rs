@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rubato::{Fft, FixedSync, Resampler, audioadapter_buffers::direct::InterleavedSlice};
+use rubato::{
+    Fft, FixedSync, Resampler, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
+};
 use symphonia::core::{
     codecs::audio::AudioDecoderOptions,
     errors::Error as DecodeError,
@@ -26,7 +28,7 @@ const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// Largest amplitude, that of 32-bit integers which somebody wrote as floats without scaling. The squares of
 /// larger ones leave the range of f32.
 const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
-/// Samples resampled at a time.
+/// Fewest samples resampled at a time. The filter is as long.
 const RESAMPLING_CHUNK: usize = 1024;
 
 /// A mono recording.
@@ -191,8 +193,19 @@ impl Audio {
         }
         let (from, to) = (self.sample_rate as usize, sample_rate as usize);
         let frames = self.samples.len();
-        let mut resampler = Fft::<f32>::new(from, to, RESAMPLING_CHUNK, 1, FixedSync::Input)
-            .map_err(|e| e.to_string())?;
+        // The filter delays by half a chunk, of which the resampler takes back whole samples only: so an even
+        // number of samples goes in and an even number comes out.
+        let unit = 2 * (from / greatest_common_divisor(from, to));
+        let mut resampler = Fft::<f32>::new_custom(
+            from,
+            to,
+            RESAMPLING_CHUNK.next_multiple_of(unit),
+            1,
+            1,
+            WindowFunction::BlackmanHarris2,
+            FixedSync::Input,
+        )
+        .map_err(|e| e.to_string())?;
         let input = InterleavedSlice::new(&self.samples, 1, frames).map_err(|e| e.to_string())?;
         let output = resampler
             .process_all(&input, frames, None)
@@ -203,6 +216,14 @@ impl Audio {
             ..self
         })
     }
+}
+
+/// Euclid's. Neither is 0.
+fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// Decodes the first audio track of `path` and averages its channels.

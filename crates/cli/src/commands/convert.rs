@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 use soundalike_convert::{
     Architecture, Bundle, CastReport, Conversion, Counts, Dtype, Format, Part, PipelineDirectory,
@@ -23,8 +23,8 @@ use crate::{output, tensor_table, terminal::Terminal};
 pub(crate) struct Args {
     /// Checkpoint file, or directory of a PLDA or a pipeline
     checkpoint: PathBuf,
-    /// Bundle file, or directory for a pipeline [default: the name of CHECKPOINT with .safetensors (.bundle
-    /// for a pipeline), in the current directory]
+    /// Bundle file, or directory for a pipeline [default: the name of CHECKPOINT with .safetensors
+    /// (.bundle for a pipeline), in the current directory]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Store weights in another precision, rounded to nearest even [default: as they are]
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     } else {
         let conversion = soundalike_convert::convert(path)?;
         let destination = destination(args, "safetensors")?;
+        check_destination(path, &destination)?;
         let (conversion, cast) = match dtype {
             None => (conversion, None),
             Some(dtype) => {
@@ -126,7 +127,32 @@ fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
     let name = path
         .file_name()
         .with_context(|| format!("{}: has no name, give -o", path.display()))?;
-    Ok(Path::new(name).with_extension(extension))
+    // A directory has no extension: what follows a dot in its name is a version.
+    let mut name = match path.file_stem() {
+        Some(stem) if !path.is_dir() => stem.to_owned(),
+        _ => name.to_owned(),
+    };
+    name.push(".");
+    name.push(extension);
+    Ok(name.into())
+}
+
+/// Checks, before anything is written, that nothing is lost by it.
+fn check_destination(checkpoint: &Path, destination: &Path) -> anyhow::Result<()> {
+    let is_source = destination
+        .canonicalize()
+        .is_ok_and(|found| checkpoint.canonicalize().is_ok_and(|it| it == found));
+    ensure!(
+        !is_source,
+        "{}: is the checkpoint itself; give another file with -o",
+        destination.display()
+    );
+    ensure!(
+        !output::is_special(destination),
+        "{}: is a device or a pipe, and a bundle is read back after writing; give a file with -o",
+        destination.display()
+    );
+    output::check_directory_of(destination)
 }
 
 /// Converts a pipeline directory.

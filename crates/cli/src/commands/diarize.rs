@@ -16,10 +16,14 @@ use soundalike_model::{DType, DeviceChoice};
 
 use crate::{output, terminal::Terminal};
 
+/// More threads than cores gain nothing, and a system runs out of them.
+const MAX_THREADS: i64 = 1024;
+
 /// Say who spoke when in audio files, as RTTM
 ///
-/// Without --model, the embedded segmentation-3.0 listens, and its own features tell the voices apart.
-/// That is a fallback: it knows a voice within one recording only.
+/// Without --model, the embedded segmentation-3.0 listens. Its own features tell the voices apart, a
+/// fallback that knows a voice within one recording only. A file that cannot be read is reported, and the
+/// others are done all the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
@@ -31,27 +35,28 @@ pub(crate) struct Args {
     /// Where to run the network: auto, cpu, metal or cuda
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Precision of the network
+    /// Precision the network computes in
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
-    /// Exact number of speakers
+    /// Number of speakers, where it is known
     #[arg(long, value_name = "N", conflicts_with_all = ["min_speakers", "max_speakers"])]
     num_speakers: Option<usize>,
-    /// Fewest speakers
+    /// Fewest speakers there can be
     #[arg(long, value_name = "N")]
     min_speakers: Option<usize>,
-    /// Most speakers
+    /// Most speakers there can be
     #[arg(long, value_name = "N")]
     max_speakers: Option<usize>,
-    /// Cosine distance up to which voices are taken for one person's, 0 to 2
+    /// Cosine distance up to which two voices are one person's, 0 to 2: lower finds more speakers
     #[arg(long, value_name = "X", default_value_t = DEFAULT_THRESHOLD)]
     threshold: f64,
-    /// RTTM file, or a directory for one file per recording [default: stdout]
+    /// RTTM file, or a directory (with a / at the end if it is new) for one file per recording
+    /// [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Threads of the CPU [default: one per core]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
+    threads: Option<u16>,
 }
 
 /// Precision of weights and activations.
@@ -95,6 +100,7 @@ impl<'a> Destination<'a> {
                 .with_context(|| format!("{}: cannot be made", path.display()))?;
             return Ok(Self::Directory(path));
         }
+        output::check_directory_of(path)?;
         Ok(Self::File(path))
     }
 }
@@ -114,7 +120,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let destination = Destination::new(args.output.as_deref())?;
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(threads.into())
             .build_global()?;
     }
     let diarizer = diarizer(args, terminal)?;
@@ -138,6 +144,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
                 output::to_file(&directory.join(format!("{uri}.rttm")), &rttm)?;
             }
         }
+    }
+    if failed < recordings.len() {
+        terminal.note(
+            "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only",
+        );
     }
     match destination {
         Destination::File(path) if failed == 0 => output::to_file(path, &together)?,
@@ -208,9 +219,6 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
         device.location(),
         started.elapsed()
     ));
-    terminal.note(
-        "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only",
-    );
     Ok(diarizer)
 }
 
