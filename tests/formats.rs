@@ -62,7 +62,13 @@ fn every_way_of_storing_samples_gives_the_same_turns() {
     // One window, in which both voices speak, one over the other.
     let samples = sample(0.0, 10.0);
     // Loud, and gone where the channels are averaged. Exact in f32, as the samples are.
-    let hum = |index: usize| if index / 20 % 2 == 0 { 0.25 } else { -0.25 };
+    let hum = |index: usize| {
+        if (index / 20).is_multiple_of(2) {
+            0.25
+        } else {
+            -0.25
+        }
+    };
     let cd = resampled(&samples, 44_100);
     let telephone = resampled(&samples, 8_000);
     let original = wav(I16, RATE, 1, &samples);

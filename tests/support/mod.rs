@@ -88,6 +88,13 @@ pub(crate) fn soundalike_in(directory: &Path, words: &str) -> Run {
         .into()
 }
 
+/// A named pipe.
+#[cfg(unix)]
+pub(crate) fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
 /// Names of what is in a directory, in order.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(directory)

@@ -162,7 +162,7 @@ impl Audio {
             .samples
             .iter()
             .enumerate()
-            .find(|(_, x)| !(x.abs() <= MAX_AMPLITUDE))
+            .find(|(_, x)| x.is_nan() || x.abs() > MAX_AMPLITUDE)
         {
             return Err(AudioError::NotFinite {
                 path: path.to_owned(),
