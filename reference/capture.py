@@ -3,6 +3,7 @@
 
     capture.py MODEL AUDIO -o OUT.npz          one window
     capture.py MODEL AUDIO --suite DIR         speech, silence, padded, offset, clipped, scaled
+    capture.py MODEL AUDIO --masks MASKS.npz -o OUT.npz    embeddings of the speakers of one window
 
 README.md beside this file describes what is in the file and why.
 """
@@ -81,27 +82,36 @@ class Stage:
 
     @property
     def channel_axis(self):
-        return next(i for i, a in enumerate(self.axes) if a in ("channel", "feature"))
+        return self.axis("channel", "feature") if self.axis("channel", "feature") is not None else self.axis("mask")
 
     @property
     def frame_axis(self):
+        """Time; where none is left, the masks that were pooled by."""
         if "batch" not in self.axes:
             return None
-        return next(i for i, a in enumerate(self.axes) if a in ("time", "frame"))
+        return self.axis("time", "frame") if self.axis("time", "frame") is not None else self.axis("mask")
+
+    def axis(self, *names):
+        return next((i for i, a in enumerate(self.axes) if a in names), None)
+
+
+class Stages(list):
+    """Stages under construction: each reads the one before unless it says otherwise."""
+
+    def then(self, name, run, axes, reads=None, **more):
+        reads = [self[-1].name if self else "waveform"] if reads is None else reads
+        self.append(Stage(name, reads, axes, run, **more))
 
 
 CHANNELS_FIRST = ["batch", "channel", "time"]
 FEATURES_LAST = ["batch", "frame", "feature"]
+IMAGE = ["batch", "channel", "band", "time"]
 
 
-def pyannet(model):
+def pyannet(model, masked=False):
     """The stages of a PyanNet in the order of `PyanNet.forward` and `SincNet.forward`."""
-    stages = []
-
-    def then(name, run, axes, reads=None, **more):
-        reads = [stages[-1].name if stages else "waveform"] if reads is None else reads
-        stages.append(Stage(name, reads, axes, run, **more))
-
+    stages = Stages()
+    then = stages.then
     net = model.sincnet
     norm = net.wav_norm1d
     then("sincnet.wav_norm1d", norm, CHANNELS_FIRST, elementary=partial(elementary_norm, norm), eps=norm.eps)
@@ -144,8 +154,54 @@ def pyannet(model):
     return stages
 
 
-# A second network is a second function here.
-NETWORKS = {"PyanNet": pyannet}
+def wespeaker(model, masked):
+    """The stages of a WeSpeakerResNet in the order of `BaseWeSpeakerResNet.forward` and `ResNet.forward`."""
+    stages = Stages()
+    then = stages.then
+
+    then("fbank", lambda x: torch.vmap(model._fbank)(x * (1 << 15)), FEATURES_LAST)
+    then("fbank.centred", partial(centre, model), FEATURES_LAST)
+    net = model.resnet
+    # the transpose before belongs to conv1
+    then("resnet.conv1", lambda x: net.conv1(x.permute(0, 2, 1).unsqueeze(1)), IMAGE)
+    then("resnet.bn1", net.bn1, IMAGE)
+    then("resnet.bn1.relu", F.relu, IMAGE)
+    for layer in ("layer1", "layer2", "layer3", "layer4"):
+        for b, block in enumerate(getattr(net, layer)):
+            name, enter = f"resnet.{layer}.{b}", stages[-1].name
+            convolutions = 3 if hasattr(block, "conv3") else 2
+            for n in range(1, convolutions + 1):
+                then(f"{name}.conv{n}", getattr(block, f"conv{n}"), IMAGE)
+                then(f"{name}.bn{n}", getattr(block, f"bn{n}"), IMAGE)
+                if n < convolutions:
+                    then(f"{name}.bn{n}.relu", F.relu, IMAGE)
+            branch, shortcut = stages[-1].name, enter
+            if len(block.shortcut) > 0:
+                then(f"{name}.shortcut.0", block.shortcut[0], IMAGE, [enter])
+                then(f"{name}.shortcut.1", block.shortcut[1], IMAGE)
+                shortcut = stages[-1].name
+            then(f"{name}.add", torch.add, IMAGE, [branch, shortcut])
+            then(name, F.relu, IMAGE)
+
+    trunk, pooled = stages[-1].name, ["batch", "feature"]
+    if masked:
+        pooled = ["batch", "mask", "feature"]
+        then("weights", lambda x, masks: F.interpolate(masks, size=x.shape[-1], mode="nearest"),
+             ["batch", "mask", "frame"], [trunk, "masks"])
+        then("resnet.pool", net.pool, pooled, [trunk, "weights"])
+    else:
+        then("resnet.pool", net.pool, pooled)
+    then("resnet.seg_1", net.seg_1, pooled)
+    return stages
+
+
+def centre(model, features):
+    """`compute_fbank` with these features in place of the ones it would compute."""
+    own, model._fbank = model._fbank, lambda _: features[0]
+    try:
+        return model.compute_fbank(features.new_zeros(1, 1, 1))
+    finally:
+        model._fbank = own
 
 
 def encode(encoder, x, filters):
@@ -239,9 +295,9 @@ def elementary_activation(activation, x):
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-def free_run(stages, waveform):
+def free_run(stages, waveform, masks=None):
     """Every stage fed with what this run made itself."""
-    values = {"waveform": waveform}
+    values = {"waveform": waveform, "masks": masks}
     for stage in stages:
         values[stage.name] = stage.run(*(values[i] for i in stage.inputs))
     return values
@@ -292,15 +348,19 @@ class Capture:
 
 
 @torch.no_grad()
-def capture(network, model32, model64, waveform):
-    """Golden outputs and floors of every stage on `waveform` (f32, [1, 1, samples])."""
-    stages32, stages64 = NETWORKS[network](model32), NETWORKS[network](model64)
-    x = torch.from_numpy(waveform)
+def capture(network, model32, model64, waveform, masks=None):
+    """Golden outputs and floors of every stage on `waveform` (f32, [1, 1, samples]), and where the network pools by
+    speaker, on `masks` (f32, [1, masks, frames]) of it."""
+    stages32, stages64 = (NETWORKS[network].stages(m, masks is not None) for m in (model32, model64))
+    inputs = {"waveform": torch.from_numpy(waveform)}
+    if masks is not None:
+        inputs["masks"] = torch.from_numpy(masks)
     notes = []
-    f32, golden = free_run(stages32, x), free_run(stages64, x.double())
+    f32 = free_run(stages32, **inputs)
+    golden = free_run(stages64, **{name: value.double() for name, value in inputs.items()})
     last = stages32[-1].name
     for dtype, run, model in (("f32", f32, model32), ("f64", golden, model64)):
-        final = model(run["waveform"])
+        final = model(run["waveform"]) if masks is None else model(run["waveform"], weights=run["masks"])
         if torch.equal(run[last], final):
             continue
         apart = (run[last] - final).abs().max().item()
@@ -313,13 +373,17 @@ def capture(network, model32, model64, waveform):
         if not torch.isfinite(golden[stage.name]).all():
             raise Refused(f"{stage.name}: the reference itself gives values that are not finite on this input")
 
+    if masks is not None and not torch.equal(golden["weights"], f32["weights"].double()):
+        raise Refused(f"of the {masks.shape[-1]} frames of a mask torch takes others in f64 than in f32 for "
+                      f"{f32['weights'].shape[-1]}: this window has no golden; take another duration")
+
     degenerate = find_degenerate(stages64, golden)
     second = dict(f32)
-    arrays, described = {"waveform": waveform}, []
+    arrays, described = {name: value.numpy() for name, value in inputs.items()}, []
     for stage in stages32:
         name = stage.name
         g = golden[name].numpy()
-        forced_inputs = [x if i == "waveform" else golden[i].float() for i in stage.inputs]
+        forced_inputs = [inputs[i] if i in inputs else golden[i].float() for i in stage.inputs]
         forced = [stage.run(*forced_inputs)]
         free = [f32[name]]
         if name in degenerate:
@@ -356,9 +420,10 @@ def load_model(path):
     # safetensors: eight bytes of length, then a JSON object
     load = load_bundle if start[8:] == b"{" else load_checkpoint
     models = load(path), load(path).double()
-    network = type(models[0]).__name__
-    if network not in NETWORKS:
-        raise Refused(f"{path}: the network is a {network}; this script knows {', '.join(NETWORKS)}")
+    classes = [c.__name__ for c in type(models[0]).__mro__]
+    network = next((name for name, n in NETWORKS.items() if n.of_class in classes), None)
+    if network is None:
+        raise Refused(f"{path}: the network is a {classes[0]}; this script knows {', '.join(NETWORKS)}")
     return (network, *(m.eval().requires_grad_(False) for m in models))
 
 
@@ -374,7 +439,6 @@ def load_checkpoint(path):
 def load_bundle(path):
     """pyannote's own network from the hyperparameters and specifications of a bundle, with the bundle's tensors."""
     from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.segmentation import PyanNet
     from safetensors import safe_open
 
     try:
@@ -390,8 +454,36 @@ def load_bundle(path):
         raise Refused(f"{path}: cannot read this bundle: {first_line(error)}") from error
     if version != BUNDLE_FORMAT:
         raise Refused(f"{path}: bundle format {version}, this script reads {BUNDLE_FORMAT}")
-    if architecture != "PyanNet":
+    if architecture not in NETWORKS:
         raise Refused(f"{path}: the network is a {architecture}; this script knows {', '.join(NETWORKS)}")
+    if specs is not None:
+        specs = Specifications(**{**specs, "problem": Problem[member(specs["problem"])],
+                                  "resolution": Resolution[member(specs["resolution"])],
+                                  "warm_up": tuple(specs["warm_up"])})
+    try:
+        model, baked = NETWORKS[architecture].build(hparams, specs, tensors)
+    except Refused as error:
+        raise Refused(f"{path}: {error}") from error
+
+    # no evaluation reads the counters, and a file may lack them
+    expected = {k: v for k, v in model.state_dict().items()
+                if not (k.startswith(baked) or k.endswith("num_batches_tracked"))}
+    tensors = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+    wrong = [f"{k} is missing" for k in expected if k not in tensors]
+    wrong += [f"{k} is not of this network" for k in tensors if k not in expected]
+    wrong += [f"{k} has shape {list(tensors[k].shape)}, expected {list(v.shape)}"
+              for k, v in expected.items() if k in tensors and tensors[k].shape != v.shape]
+    if wrong:
+        raise Refused(f"{path}: {'; '.join(wrong)}")
+    model.load_state_dict(tensors, strict=False)
+    model.source = about["source"]
+    return model
+
+
+def build_pyannet(hparams, specs, tensors):
+    """(network, prefixes of what it has and a bundle with built filters has not); takes the filters from `tensors`."""
+    from pyannote.audio.core.task import Problem, Resolution, Specifications
+    from pyannote.audio.models.segmentation import PyanNet
 
     model = PyanNet(
         sincnet={"stride": hparams["sincnet"]["stride"]},
@@ -405,27 +497,31 @@ def load_bundle(path):
             classes=[f"output#{i}" for i in range(hparams["num_outputs"])])
         model.unspecified = True
     else:
-        values = {**specs, "problem": Problem[member(specs["problem"])],
-                  "resolution": Resolution[member(specs["resolution"])], "warm_up": tuple(specs["warm_up"])}
-        model.specifications = Specifications(**values)
+        model.specifications = specs
     model.build()
 
     baked = tensors.pop("sincnet.conv1d.0.filters", None)
-    expected = {k: v for k, v in model.state_dict().items()
-                if baked is None or not k.startswith("sincnet.conv1d.0.filterbank.")}
-    wrong = [f"{k} is missing" for k in expected if k not in tensors]
-    wrong += [f"{k} is not of this network" for k in tensors if k not in expected]
-    wrong += [f"{k} has shape {list(tensors[k].shape)}, expected {list(v.shape)}"
-              for k, v in expected.items() if k in tensors and tensors[k].shape != v.shape]
-    if wrong:
-        raise Refused(f"{path}: {'; '.join(wrong)}")
-    model.load_state_dict(tensors, strict=baked is None)
-    if baked is not None:
-        filterbank = model.sincnet.conv1d[0].filterbank
-        filterbank.register_buffer("baked", baked)  # a buffer, so that .double() widens it
-        filterbank.filters = lambda: filterbank.baked
-    model.source = about["source"]
-    return model
+    if baked is None:
+        return model, ()
+    filterbank = model.sincnet.conv1d[0].filterbank
+    filterbank.register_buffer("baked", baked)  # a buffer, so that .double() widens it
+    filterbank.filters = lambda: filterbank.baked
+    return model, ("sincnet.conv1d.0.filterbank.",)
+
+
+def build_wespeaker(hparams, specs, tensors):
+    from pyannote.audio.models.embedding import wespeaker as package
+
+    if hparams["m_channels"] != 32:
+        raise Refused(f"m_channels is {hparams['m_channels']}, and pyannote.audio makes networks of 32")
+    model = package.BaseWeSpeakerResNet(**{k: hparams[k] for k in FBANK})
+    make = getattr(package.resnet, f"ResNet{hparams['depth']}")
+    model.resnet = make(hparams["num_mel_bins"], hparams["embed_dim"], two_emb_layer=hparams["two_emb_layer"])
+    if specs is None:
+        model.unspecified = True
+    else:
+        model.specifications = specs
+    return model, ()
 
 
 def member(word):
@@ -488,8 +584,23 @@ def window(samples, rate, path, start=0.0, duration=None, silence=False, scale=N
     return x[None, None]
 
 
+def read_masks(path, network):
+    """[1, masks, frames] in f32: where each speaker of the window is."""
+    if not NETWORKS[network].pools:
+        raise Refused(f"--masks {path}: a {network} takes no masks")
+    try:
+        masks = np.load(path)["weights"]
+    except Exception as error:
+        raise Refused(f"{path}: no .npz with an entry `weights`: {first_line(error)}") from error
+    if masks.dtype != np.float32 or masks.ndim != 3 or masks.shape[0] != 1 or 0 in masks.shape:
+        raise Refused(f"{path}: `weights` is {masks.dtype} {list(masks.shape)}, expected float32 [1, masks, frames]")
+    if not (masks.min() >= 0 and masks.max() <= 1):
+        raise Refused(f"{path}: `weights` has values outside 0 to 1")
+    return np.ascontiguousarray(masks)
+
+
 def smallest_input(model):
-    """Samples for two output frames: the last norm has no variance over one."""
+    """Samples for two output frames: the last norm, or the deviation that is pooled, has no variance over one."""
     samples = 1
     while model.num_frames(samples) < 2:
         samples += 1
@@ -529,27 +640,69 @@ def cpu_name():
 def versions():
     from importlib.metadata import version
 
-    packages = ("torch", "pyannote.audio", "asteroid-filterbanks", "numpy")
+    packages = ("torch", "torchaudio", "pyannote.audio", "asteroid-filterbanks", "numpy")
     # as the schema spells it, with an underscore
     return {"python": platform.python_version(), **{p.replace("-", "_"): version(p) for p in packages}}
 
 
 def network_of(network, model):
     """Architecture and hyperparameters, with the keys of a bundle."""
+    return {"architecture": network, "hyperparameters": NETWORKS[network].hyperparameters(model)}
+
+
+def hyperparameters_of_pyannet(model):
     hparams = model.hparams
     return {
-        "architecture": network,
-        "hyperparameters": {
-            "sample_rate": hparams.sample_rate,
-            "num_channels": hparams.num_channels,
-            "sincnet": {"stride": hparams.sincnet["stride"],
-                        "filters": "baked" if hasattr(model.sincnet.conv1d[0].filterbank, "baked") else "parametrised"},
-            "lstm": {k: hparams.lstm[k] for k in ("hidden_size", "num_layers", "bidirectional", "monolithic")},
-            "linear": {k: hparams.linear[k] for k in ("hidden_size", "num_layers")},
-            "num_outputs": model.classifier.out_features,
-            "activation": {torch.nn.LogSoftmax: "log-softmax", torch.nn.Sigmoid: "sigmoid"}[type(model.activation)],
-        },
+        "sample_rate": hparams.sample_rate,
+        "num_channels": hparams.num_channels,
+        "sincnet": {"stride": hparams.sincnet["stride"],
+                    "filters": "baked" if hasattr(model.sincnet.conv1d[0].filterbank, "baked") else "parametrised"},
+        "lstm": {k: hparams.lstm[k] for k in ("hidden_size", "num_layers", "bidirectional", "monolithic")},
+        "linear": {k: hparams.linear[k] for k in ("hidden_size", "num_layers")},
+        "num_outputs": model.classifier.out_features,
+        "activation": {torch.nn.LogSoftmax: "log-softmax", torch.nn.Sigmoid: "sigmoid"}[type(model.activation)],
     }
+
+
+# the filter bank of a WeSpeakerResNet
+FBANK = ("sample_rate", "num_channels", "num_mel_bins", "frame_length", "frame_shift", "round_to_power_of_two",
+         "snip_edges", "dither", "window_type", "use_energy", "fbank_centering_span")
+# pyannote.audio wespeaker/resnet.py, functions ResNet*
+DEPTHS = {("basic", 2, 2, 2, 2): 18, ("basic", 3, 4, 6, 3): 34, ("bottleneck", 3, 4, 6, 3): 50,
+          ("bottleneck", 3, 4, 23, 3): 101, ("bottleneck", 3, 8, 36, 3): 152, ("bottleneck", 6, 16, 48, 3): 221,
+          ("bottleneck", 10, 20, 64, 3): 293}
+
+
+def hyperparameters_of_wespeaker(model):
+    net, hparams = model.resnet, model.hparams
+    block = {"BasicBlock": "basic", "Bottleneck": "bottleneck"}[type(net.layer1[0]).__name__]
+    blocks = [len(layer) for layer in (net.layer1, net.layer2, net.layer3, net.layer4)]
+    return {
+        "depth": DEPTHS[block, *blocks], "block": block, "num_blocks": blocks, "m_channels": net.conv1.out_channels,
+        "embed_dim": net.embed_dim, "two_emb_layer": net.two_emb_layer,
+        # older checkpoints lack the newer ones, which then have their defaults
+        **{k: getattr(hparams, k, default) for k, default in zip(
+            FBANK, (16000, 1, 80, 25.0, 10.0, True, True, 0.0, "hamming", False, None))},
+    }
+
+
+@dataclass
+class Network:
+    """What there is to know of a kind of network, by the name it has in a bundle."""
+
+    of_class: str  # pyannote's class, or the one its classes are derived from
+    stages: Callable  # (model, whether there are masks) -> stages
+    hyperparameters: Callable  # model -> those of a bundle
+    build: Callable  # (hyperparameters, specifications or None, tensors) -> model, prefixes of tensors it can lack
+    pools: bool  # whether it takes masks
+
+
+# A third network is a third line here.
+NETWORKS = {
+    "PyanNet": Network("PyanNet", pyannet, hyperparameters_of_pyannet, build_pyannet, False),
+    "WeSpeakerResNet": Network(
+        "BaseWeSpeakerResNet", wespeaker, hyperparameters_of_wespeaker, build_wespeaker, True),
+}
 
 
 def specifications_of(model):
@@ -563,7 +716,7 @@ def specifications_of(model):
             "permutation_invariant": specs.permutation_invariant}
 
 
-def write_capture(out, loaded, model_about, audio, transform, compress):
+def write_capture(out, loaded, model_about, audio, transform, masks, compress):
     network, model32, model64 = loaded
     path, samples, rate, digest = audio
     if rate != model32.hparams.sample_rate:
@@ -572,7 +725,7 @@ def write_capture(out, loaded, model_about, audio, transform, compress):
     least = smallest_input(model32)
     if waveform.shape[-1] < least:
         raise Refused(f"{path}: {waveform.shape[-1]} samples are too few, this model needs {least} at least")
-    result = capture(network, model32, model64, waveform)
+    result = capture(network, model32, model64, waveform, None if masks is None else masks[0])
     start, duration = transform.get("start", 0.0), transform.get("duration")
     crop = ("start", "duration")
     manifest = {
@@ -582,6 +735,7 @@ def write_capture(out, loaded, model_about, audio, transform, compress):
         "audio": {"file": path.name, "sha256": digest, "sample_rate": rate, "start": start,
                   "duration": len(samples) / rate - start if duration is None else duration,
                   "transform": {k: v for k, v in transform.items() if k not in crop and v not in (None, False)}},
+        "masks": None if masks is None else {"file": masks[1].name, "sha256": sha256(masks[1])},
         "network": network_of(network, model32),
         "specifications": specifications_of(model32),
         "versions": versions(),
@@ -637,9 +791,12 @@ def arguments(argv):
     parser.add_argument("--clip", type=float, metavar="X", help="multiply by X, then clamp to [-1, 1]")
     parser.add_argument("--offset", type=float, metavar="X", help="add X")
     parser.add_argument("--pad-to", type=float, metavar="S", help="zeros after the window until it lasts S seconds")
+    parser.add_argument("--masks", type=Path, metavar="FILE.npz",
+                        help="pool by these: `weights`, float32 [1, masks, frames] (default: over the whole window)")
+    parser.add_argument("--stored", action="store_true", help="do not compress")
     parser.add_argument("--name", help="name of the model in the manifest (default: its file name)")
     parser.add_argument("--floors", action="store_true", help="print the floors of every stage")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT.npz", help="one window, compressed")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT.npz", help="one window, compressed unless --stored")
     parser.add_argument("--suite", type=Path, metavar="DIR",
                         help="six 10 s windows from --start on, one file each, not compressed")
     options = parser.parse_args(argv)
@@ -663,6 +820,7 @@ def main(argv=None):
             raise Refused(f"{options.output}: there is no folder {options.output.parent}; make it first")
         loaded = load_model(options.model)
         about = {"name": options.name or options.model.name, "sha256": sha256(options.model)}
+        masks = None if options.masks is None else (read_masks(options.masks, loaded[0]), options.masks)
         audio = (options.audio, *read_audio(options.audio), sha256(options.audio))
         if options.suite:
             options.suite.mkdir(parents=True, exist_ok=True)
@@ -670,7 +828,8 @@ def main(argv=None):
         else:
             jobs = {options.output: transform}
         for out, its_transform in jobs.items():
-            result = write_capture(out, loaded, about, audio, its_transform, compress=options.suite is None)
+            result = write_capture(out, loaded, about, audio, its_transform, masks,
+                                   compress=options.suite is None and not options.stored)
             if options.floors:
                 print_floors(result)
     except (Refused, OSError) as error:

@@ -1,7 +1,8 @@
 """Writes random-weight checkpoints of many hyperparameters, made by the official package.
 
     python make_variants.py OUT           the checkpoints (400 MB with the deep WeSpeaker networks)
-    python make_variants.py OUT --pyannet only PyanNets, whose stages are compared
+    python make_variants.py OUT --pyannet only PyanNets
+    python make_variants.py OUT NAME...   only these, or those of TRACED
     python make_variants.py --list        their tensors' names and shapes as JSON, for the Rust tests
 
 The checkpoints have what Lightning writes and what pyannote's `on_save_checkpoint` adds.
@@ -11,6 +12,7 @@ The checkpoints have what Lightning writes and what pyannote's `on_save_checkpoi
 import hashlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,6 +52,12 @@ WESPEAKER = {
     "wespeaker-152": (152, {}),
     "wespeaker-221": (221, {}),
     "wespeaker-293": (293, {}),
+}
+# Made by name only, to compare their stages: with few bands, so that the traces are small.
+TRACED = {
+    "traced-34": (34, {}),
+    "traced-34-16-mels": (34, dict(num_mel_bins=16, frame_length=20, frame_shift=8)),
+    "traced-152-8-mels": (152, dict(num_mel_bins=8)),
 }
 
 
@@ -93,6 +101,21 @@ def resnet(depth, hyperparameters):
     return model
 
 
+def settled(model):
+    """Norms with the statistics of some input, or next to nothing would pass the first ReLU."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        # ones and zeros would hide a missing affine
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.normal_(norm.bias, std=0.2)
+    with torch.no_grad():
+        model.train()(0.1 * torch.randn(1, 1, 32000))
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
 def save(model, path, state_dict=None):
     checkpoint = {
         "epoch": 0,
@@ -108,9 +131,9 @@ def save(model, path, state_dict=None):
 
 def variants():
     for name, (hyperparameters, task) in PYANNET.items():
-        yield name, lambda: pyannet(hyperparameters, task)
+        yield name, partial(pyannet, hyperparameters, task)
     for name, (depth, hyperparameters) in WESPEAKER.items():
-        yield name, lambda: resnet(depth, hyperparameters)
+        yield name, partial(resnet, depth, hyperparameters)
 
 
 def listing():
@@ -170,13 +193,18 @@ def main():
         json.dump(listing(), sys.stdout, indent=1, sort_keys=True)
         print()
         return
-    out, only_pyannet = Path(sys.argv[1]), sys.argv[2:] == ["--pyannet"]
+    out, chosen = Path(sys.argv[1]), sys.argv[2:]
+    chosen = list(PYANNET) if chosen == ["--pyannet"] else chosen
+    makers = dict(variants())
+    traced = {name: lambda row=row: settled(resnet(*row)) for name, row in TRACED.items()}
+    unknown = [name for name in chosen if name not in makers | traced]
+    if unknown:
+        sys.exit(f"error: no variant {', '.join(unknown)}; there are {', '.join(makers | traced)}")
     out.mkdir(parents=True, exist_ok=True)
-    for name, make in variants():
-        if name in PYANNET or not only_pyannet:
-            save(make(), out / f"{name}.ckpt")
-            print(name)
-    for way in () if only_pyannet else STORED:
+    for name in chosen or makers:
+        save((makers | traced)[name](), out / f"{name}.ckpt")
+        print(name)
+    for way in () if chosen else STORED:
         stored(way, out / f"stored-{way}.ckpt")
         print(f"stored-{way}")
 

@@ -45,6 +45,34 @@ def network(name="as segmentation-3.0"):
     return model.eval().requires_grad_(False)
 
 
+# pyannote's smallest filter bank that its networks take
+BANDS = 8
+
+
+def embedding(depth=34, bands=BANDS):
+    """A WeSpeakerResNet with random weights and the norms' statistics of noise."""
+    from pyannote.audio.models.embedding import wespeaker as package
+
+    torch.manual_seed(1)
+    model = package.BaseWeSpeakerResNet(num_mel_bins=bands)
+    model.resnet = getattr(package.resnet, f"ResNet{depth}")(bands, 256, two_emb_layer=False)
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.momentum = 1.0
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.normal_(norm.bias, std=0.2)
+    with torch.no_grad():
+        model.train()(0.1 * torch.randn(1, 1, 16000))
+    model.unspecified = True
+    return model.eval().requires_grad_(False)
+
+
+def some_masks(frames=35):
+    """Two speakers who overlap, a silent one, one of a single frame."""
+    masks = np.zeros((1, 4, frames), np.float32)
+    masks[0, 0, 3:20] = masks[0, 1, 15:31] = masks[0, 3, 13] = 1
+    return masks
+
+
 def pair(name="as segmentation-3.0"):
     return network(name), network(name).double()
 
@@ -76,6 +104,22 @@ def test_stages_end_where_the_package_ends(name, dtype):
         assert (ours - theirs).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("depth", [18, 34, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("masked", [False, True])
+def test_stages_of_embeddings_end_where_the_package_ends(depth, dtype, masked):
+    model, x = embedding(depth).to(dtype), torch.from_numpy(speech(0.5)).to(dtype)
+    masks = torch.from_numpy(some_masks()).to(dtype) if masked else None
+    with torch.no_grad():
+        ours = c.free_run(c.wespeaker(model, masked), x, masks)["resnet.seg_1"]
+        theirs = model(x, weights=masks)
+    assert ours.shape == theirs.shape == ((1, 4, 256) if masked else (1, 256))
+    if dtype == torch.float32:
+        assert torch.equal(ours, theirs)
+    else:
+        assert (ours - theirs).abs().max() < c.FOLLOWS
+
+
 def test_a_chain_of_single_layers_is_the_monolithic_lstm_bit_for_bit():
     lstm, x = network().lstm, torch.randn(1, 100, 60)
     with torch.no_grad():
@@ -104,6 +148,39 @@ def test_stage_names_are_the_designs(captured):
     lstm = [f"lstm.{n}{part}" for n in range(4) for part in (".forward", ".reverse", "")]
     rest = "linear.0 linear.0.leaky_relu linear.1 linear.1.leaky_relu classifier activation".split()
     assert [s["name"] for s in captured.stages] == sincnet + lstm + rest
+
+
+def test_stage_names_of_embeddings_are_the_designs():
+    basic = "conv1 bn1 bn1.relu conv2 bn2".split()
+    bottleneck = "conv1 bn1 bn1.relu conv2 bn2 bn2.relu conv3 bn3".split()
+    for depth, inner, projected in ((34, basic, (2, 3, 4)), (50, bottleneck, (1, 2, 3, 4))):
+        names = "fbank fbank.centred resnet.conv1 resnet.bn1 resnet.bn1.relu".split()
+        for layer, blocks in zip((1, 2, 3, 4), (3, 4, 6, 3)):
+            for b in range(blocks):
+                block = f"resnet.layer{layer}.{b}"
+                shortcut = ["shortcut.0", "shortcut.1"] if b == 0 and layer in projected else []
+                names += [f"{block}.{part}" for part in inner + shortcut + ["add"]] + [block]
+        model = embedding(depth)
+        assert [s.name for s in c.wespeaker(model, False)] == names + ["resnet.pool", "resnet.seg_1"]
+        assert [s.name for s in c.wespeaker(model, True)] == names + ["weights", "resnet.pool", "resnet.seg_1"]
+
+
+def test_a_silent_speaker_has_the_bias_and_masks_are_rows_once_time_is_pooled():
+    model = embedding()
+    result = c.capture("WeSpeakerResNet", model, embedding().double(), speech(0.5), some_masks())
+    described = {s["name"]: s for s in result.stages}
+    assert (described["weights"]["channel_axis"], described["weights"]["frame_axis"]) == (1, 2)
+    assert (described["resnet.seg_1"]["channel_axis"], described["resnet.seg_1"]["frame_axis"]) == (2, 1)
+    assert described["resnet.pool"]["inputs"] == ["resnet.layer4.2", "weights"]
+    assert np.array_equal(result.arrays["masks"], some_masks())
+    assert np.array_equal(result.arrays["resnet.seg_1"][0, 2], model.resnet.seg_1.bias.double().numpy())
+    assert result.arrays["floor.free.frame/resnet.seg_1"].shape == (4,)
+    assert not any(s["degenerate"] for s in result.stages)
+
+    whole = c.capture("WeSpeakerResNet", model, embedding().double(), speech(0.5))
+    last = whole.stages[-1]
+    assert (last["shape"], last["channel_axis"], last["frame_axis"]) == ([1, 256], 1, None)
+    assert "masks" not in whole.arrays
 
 
 def test_golden_filters_are_computed_in_f64_from_f32_constants():
@@ -213,6 +290,29 @@ def test_the_command_writes_the_same_bytes_twice_in_order_of_execution(tmp_path)
         assert {i.date_time for i in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
+def test_an_embedding_bundle_gives_the_network_and_its_trace_holds_the_masks(tmp_path):
+    from safetensors.torch import save_file
+
+    model, path = embedding(), tmp_path / "m.safetensors"
+    tensors = {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    about = {"format": 1, **c.network_of("WeSpeakerResNet", model), "specifications": None,
+             "source": {"file": "x.bin"}, "notes": []}
+    save_file(tensors, path, {"soundalike": json.dumps(about)})
+    network, model32, _ = c.load_model(path)
+    with torch.no_grad():
+        assert torch.equal(model32(torch.from_numpy(speech())), model(torch.from_numpy(speech())))
+    assert c.network_of(network, model32) == c.network_of("WeSpeakerResNet", model)
+
+    np.savez(tmp_path / "masks.npz", weights=some_masks())
+    assert c.main([str(path), str(SAMPLE), "--start", "5", "--duration", "0.5", "--masks", str(tmp_path / "masks.npz"),
+                   "--stored", "-o", str(tmp_path / "out.npz")]) == 0
+    trace = np.load(tmp_path / "out.npz")
+    assert trace.files[:3] == ["manifest", "waveform", "masks"] and trace.files[-1] == "f32/resnet.seg_1"
+    manifest = json.loads(bytes(trace["manifest"]))
+    assert manifest["masks"] == {"file": "masks.npz", "sha256": c.sha256(tmp_path / "masks.npz")}
+    assert manifest["network"]["hyperparameters"]["depth"] == 34 and manifest["specifications"] is None
+
+
 def write_wav(path, samples, rate=16000):
     wavfile.write(path, rate, samples)
     return path
@@ -239,6 +339,7 @@ def bad_inputs(folder):
     (folder / "text.wav").write_text("hello")
     (folder / "text.bin").write_text("hello")
     tone = np.zeros(16000, np.float32)
+    np.savez(folder / "masks.npz", weights=some_masks())
     write_wav(folder / "8k.wav", tone, 8000)
     write_wav(folder / "nan.wav", np.where(np.arange(16000) == 5, np.float32("nan"), tone))
     return {
@@ -252,6 +353,7 @@ def bad_inputs(folder):
         "not finite": (model, folder / "nan.wav", [], "not finite"),
         "past the end": (model, SAMPLE, ["--start", "29.5", "--duration", "1"], "no window from 29.5 s to 30.5 s"),
         "too short": (model, SAMPLE, ["--duration", "0.05"], "too few"),
+        "masks of a segmentation": (model, SAMPLE, ["--masks", str(folder / "masks.npz")], "takes no masks"),
         "padded to less": (model, SAMPLE, ["--duration", "1", "--pad-to", "0.5"], "longer already"),
     }
 

@@ -12,6 +12,16 @@ pub enum LoadError {
         /// The network that the bundle holds.
         found: String,
     },
+    /// The bundle is of a network that pyannote.audio's own code cannot run, or not twice alike.
+    #[error("{hyperparameter} is {found}, expected {expected}")]
+    Unsupported {
+        /// The hyperparameter, as the bundle spells it.
+        hyperparameter: &'static str,
+        /// Its value.
+        found: String,
+        /// What this crate can compute, and why no more.
+        expected: &'static str,
+    },
     /// A tensor could not be placed on the device.
     #[error("the weights could not be loaded: {0}")]
     Tensor(#[from] candle_core::Error),

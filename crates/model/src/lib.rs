@@ -19,9 +19,11 @@ mod error;
 mod layers;
 mod probe;
 mod pyannet;
+mod wespeaker;
 
 pub use candle_core::{DType, Device, Error as TensorError, Tensor};
 pub use device::{DeviceChoice, DeviceError};
 pub use error::LoadError;
 pub use probe::{Probe, Result, Silent};
 pub use pyannet::{FrameGeometry, PyanNet};
+pub use wespeaker::WeSpeakerResNet;

@@ -1,17 +1,25 @@
 //! The layers that candle lacks, or computes less exactly than PyTorch.
 
+mod batch_norm;
 mod conv1d;
+mod conv2d;
+mod fbank;
 mod instance_norm;
 mod linear;
 mod lstm;
 mod precision;
 mod sinc;
+mod stats_pool;
 
+pub(crate) use batch_norm::BatchNorm2d;
 pub(crate) use conv1d::{Conv1d, convolve, max_pool1d};
+pub(crate) use conv2d::Conv2d;
+pub(crate) use fbank::Fbank;
 pub(crate) use instance_norm::InstanceNorm1d;
 pub(crate) use linear::Linear;
 pub(crate) use lstm::BiLstm;
 pub(crate) use sinc::sinc_filters;
+pub(crate) use stats_pool::{interpolate_nearest, stats_pool};
 
 /// Slope of `torch.nn.functional.leaky_relu` for negative input, its default, which pyannote leaves alone.
 const LEAKY_SLOPE: f64 = 0.01;

@@ -1,0 +1,300 @@
+//! WeSpeaker's residual network: who speaks, as a vector.
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
+
+use crate::{
+    LoadError, Probe,
+    layers::{BatchNorm2d, Conv2d, Fbank, Linear, interpolate_nearest, stats_pool},
+};
+
+/// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
+/// network (the *trunk*), statistics over time, one linear layer.
+/// `pyannote/audio/models/embedding/wespeaker/`.
+///
+/// The trunk sees no mask: [`forward_frames`](Self::forward_frames) once per window serves all its speakers,
+/// which [`forward_embedding`](Self::forward_embedding) then pools one by one.
+#[derive(Debug, Clone)]
+pub struct WeSpeakerResNet {
+    config: Config,
+    dtype: DType,
+    device: Device,
+    fbank: Fbank,
+    conv1: Conv2d,
+    bn1: BatchNorm2d,
+    blocks: Vec<Block>,
+    seg_1: Linear,
+}
+
+impl WeSpeakerResNet {
+    /// Builds the network of `bundle` in `dtype` on `device`.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the bundle holds another network, one that pyannote.audio itself cannot run, or
+    /// one that does not fit on the device.
+    pub fn load(
+        bundle: &Bundle,
+        dtype: DType,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        let Architecture::WeSpeakerResNet(config) = bundle.architecture() else {
+            return Err(LoadError::OtherArchitecture {
+                expected: "WeSpeakerResNet",
+                found: bundle.architecture().name(),
+            });
+        };
+        if config.two_emb_layer {
+            return Err(LoadError::Unsupported {
+                hyperparameter: "two_emb_layer",
+                found: "true".into(),
+                expected: "false: pyannote.audio has no network with two embedding layers",
+            });
+        }
+        let fbank = Fbank::new(config)?;
+        let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
+        let resnet = vb.pp("resnet");
+        let mut channels = config.m_channels;
+        let mut blocks = Vec::new();
+        for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
+            for index in 0..*count {
+                let block = Block::load(
+                    format!("resnet.layer{}.{index}", layer + 1),
+                    config.block,
+                    channels,
+                    config.m_channels << layer,
+                    if index == 0 { stride } else { 1 },
+                    &vb,
+                )?;
+                channels = (config.m_channels << layer) * config.block.expansion();
+                blocks.push(block);
+            }
+        }
+        Ok(Self {
+            fbank,
+            conv1: Conv2d::load(1, config.m_channels, 3, 1, resnet.pp("conv1"))?,
+            bn1: BatchNorm2d::load(config.m_channels, resnet.pp("bn1"))?,
+            blocks,
+            seg_1: Linear::load(config.pool_out_dim(), config.embed_dim, resnet.pp("seg_1"))?,
+            config: config.clone(),
+            dtype,
+            device: device.clone(),
+        })
+    }
+
+    /// The hyperparameters.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The dtype of weights and activations.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The device the weights are on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Values of one embedding: 256.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.config.embed_dim
+    }
+
+    /// Fewest samples that give an embedding: one frame of the filter bank, 400 (25 ms).
+    /// pyannote.audio `PyannoteAudioPretrainedSpeakerEmbedding.min_num_samples`.
+    #[must_use]
+    pub fn min_num_samples(&self) -> usize {
+        self.fbank.window_size()
+    }
+
+    /// Frames of the trunk, over which an embedding is pooled, for `samples` samples: 125 for 10 s.
+    /// pyannote.audio `BaseWeSpeakerResNet.num_frames`.
+    #[must_use]
+    pub fn num_frames(&self, samples: usize) -> usize {
+        let frames = self.fbank.num_frames(samples);
+        Config::STRIDES
+            .iter()
+            .fold(frames, |frames, stride| frames.div_ceil(*stride))
+    }
+
+    /// Embeddings, not normalised, of `waveforms` `[batch, 1, samples]` at the network's sample rate: of each
+    /// whole window, `[batch, 256]`, or where each of `weights` `[batch, speaker, frame]` is,
+    /// `[batch, speaker, 256]`. pyannote.audio `BaseWeSpeakerResNet.forward`; the stages that `probe` sees are
+    /// listed in its order.
+    ///
+    /// # Errors
+    /// Where the shapes are others, the window is shorter than [`Self::min_num_samples`], or the probe fails.
+    pub fn forward(
+        &self,
+        waveforms: &Tensor,
+        weights: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let frames = self.forward_frames(waveforms, probe)?;
+        self.forward_embedding(&frames, weights, probe)
+    }
+
+    /// Logarithmic mel energies less their average over the window, `[batch, frame, band]`, of `waveforms`
+    /// `[batch, 1, samples]`: 998 frames of 80 bands for 10 s. pyannote.audio
+    /// `BaseWeSpeakerResNet.compute_fbank`.
+    ///
+    /// In f32, or in f64 for a network in f64: energies of audio do not fit in 16 bits.
+    ///
+    /// # Errors
+    /// Where the waveforms have another shape, are shorter than [`Self::min_num_samples`], or the probe fails.
+    pub fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let (_, channels, samples) = waveforms.dims3()?;
+        if channels != 1 || samples < self.min_num_samples() {
+            candle_core::bail!(
+                "waveforms have shape {:?}, expected [batch, 1, at least {} samples]",
+                waveforms.dims(),
+                self.min_num_samples()
+            );
+        }
+        let wide = match self.dtype {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
+        };
+        let waveforms = waveforms.to_dtype(wide)?;
+        let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
+        probe.see("fbank.centred", self.fbank.centre(&features)?)
+    }
+
+    /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
+    /// `waveforms` `[batch, 1, samples]`. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
+    ///
+    /// # Errors
+    /// As [`Self::compute_fbank`].
+    pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let features = self.compute_fbank(waveforms, probe)?;
+        // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
+        let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
+        let image = image.unsqueeze(1)?.contiguous()?;
+        let mut x = probe.see("resnet.conv1", self.conv1.forward(&image)?)?;
+        x = probe.see("resnet.bn1", self.bn1.forward(&x)?)?;
+        x = probe.see("resnet.bn1.relu", x.relu()?)?;
+        for block in &self.blocks {
+            x = block.forward(&x, probe)?;
+        }
+        Ok(x)
+    }
+
+    /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
+    /// `weights` `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (those of
+    /// a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest. Weights that are 0
+    /// everywhere give the bias of the last layer. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    ///
+    /// # Errors
+    /// Where the shapes are others, or the probe fails.
+    pub fn forward_embedding(
+        &self,
+        frames: &Tensor,
+        weights: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let (batch, _, _, length) = frames.dims4()?;
+        let weights = match weights {
+            None => None,
+            Some(weights) => {
+                let (rows, speakers, values) = weights.dims3()?;
+                if rows != batch || speakers == 0 || values == 0 {
+                    candle_core::bail!(
+                        "weights have shape {:?}, expected [{batch}, speakers, frames]",
+                        weights.dims()
+                    );
+                }
+                let weights = interpolate_nearest(&weights.to_dtype(self.dtype)?, length)?;
+                Some(probe.see("weights", weights)?)
+            }
+        };
+        let sequences = frames.flatten(1, 2)?;
+        let stats = probe.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
+        probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+    }
+}
+
+/// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
+#[derive(Debug, Clone)]
+struct Block {
+    /// Canonical name and prefix of the weights: `resnet.layerL.B`.
+    name: String,
+    /// `conv1` and `bn1`, `conv2` and `bn2`, ...
+    branch: Vec<(Conv2d, BatchNorm2d)>,
+    /// Where the block changes size: `shortcut.0` and `shortcut.1`.
+    shortcut: Option<(Conv2d, BatchNorm2d)>,
+}
+
+impl Block {
+    /// Reads the block `name` of `vb`: from `inputs` channels over `planes` to `planes` times the expansion.
+    fn load(
+        name: String,
+        kind: Kind,
+        inputs: usize,
+        planes: usize,
+        stride: usize,
+        vb: &VarBuilder<'_>,
+    ) -> Result<Self> {
+        let outputs = planes * kind.expansion();
+        // Outputs, kernel and stride of conv1, conv2, ...
+        let convolutions: &[(usize, usize, usize)] = match kind {
+            Kind::Basic => &[(planes, 3, stride), (planes, 3, 1)],
+            Kind::Bottleneck => &[(planes, 1, 1), (planes, 3, stride), (outputs, 1, 1)],
+        };
+        let vb = vb.pp(&name);
+        let pair =
+            |from: usize, (to, kernel, stride): (usize, usize, usize), conv: &str, bn: &str| {
+                Ok::<_, candle_core::Error>((
+                    Conv2d::load(from, to, kernel, stride, vb.pp(conv))?,
+                    BatchNorm2d::load(to, vb.pp(bn))?,
+                ))
+            };
+        let mut channels = inputs;
+        let mut branch = Vec::with_capacity(convolutions.len());
+        for (convolution, n) in convolutions.iter().zip(1..) {
+            branch.push(pair(
+                channels,
+                *convolution,
+                &format!("conv{n}"),
+                &format!("bn{n}"),
+            )?);
+            channels = convolution.0;
+        }
+        let shortcut = (stride != 1 || inputs != outputs)
+            .then(|| pair(inputs, (outputs, 1, stride), "shortcut.0", "shortcut.1"))
+            .transpose()?;
+        Ok(Self {
+            name,
+            branch,
+            shortcut,
+        })
+    }
+
+    /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.
+    fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let mut see =
+            |stage: &str, value: Tensor| probe.see(&format!("{}{stage}", self.name), value);
+        let mut out = x.clone();
+        for ((conv, bn), n) in self.branch.iter().zip(1..) {
+            out = see(&format!(".conv{n}"), conv.forward(&out)?)?;
+            out = see(&format!(".bn{n}"), bn.forward(&out)?)?;
+            if n < self.branch.len() {
+                out = see(&format!(".bn{n}.relu"), out.relu()?)?;
+            }
+        }
+        let residual = match &self.shortcut {
+            None => x.clone(),
+            Some((conv, bn)) => {
+                let projected = see(".shortcut.0", conv.forward(x)?)?;
+                see(".shortcut.1", bn.forward(&projected)?)?
+            }
+        };
+        out = see(".add", (out + residual)?)?;
+        see("", out.relu()?)
+    }
+}
