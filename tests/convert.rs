@@ -205,7 +205,7 @@ fn diarizes_alike(source: &Path, dtype: &str) {
     assert_eq!(annotation(&rttm).labels().len(), 2);
     let der = der(&full, &rttm);
     println!("weights in {dtype}: DER {der:.4} against those in f32");
-    // Measured: f16 0.0009, bf16 0.004; a frame more or less at the edges of turns is 0.0005 each.
+    // Measured: 0.0006 for either, one frame at the edge of one turn. Thirty such frames are allowed.
     assert!(der <= 0.02, "DER {der}");
 }
 
