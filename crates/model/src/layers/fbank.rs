@@ -182,16 +182,13 @@ impl Fbank {
             for index in 0..frames {
                 let (taken, zeros) = frame.split_at_mut(window.len());
                 self.take(signal, index, taken);
-                taken.iter_mut().for_each(|x| *x = *x * scale);
+                taken.iter_mut().for_each(|x| *x *= scale);
                 remove_mean(taken);
                 // From the end, so that each sample meets its neighbour as it was; the first is its own.
                 for i in (0..taken.len()).rev() {
-                    taken[i] = taken[i] - preemphasis * taken[i.saturating_sub(1)];
+                    taken[i] -= preemphasis * taken[i.saturating_sub(1)];
                 }
-                taken
-                    .iter_mut()
-                    .zip(&window)
-                    .for_each(|(x, w)| *x = *x * *w);
+                taken.iter_mut().zip(&window).for_each(|(x, w)| *x *= *w);
                 zeros.fill(of(0.0));
                 fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
                     .map_err(Error::wrap)?;
@@ -236,7 +233,7 @@ impl Band {
     fn energy<T: Sample>(&self, power: &[T]) -> T {
         let mut energy = of::<T>(0.0);
         for (weight, power) in self.weights.iter().zip(&power[self.first..]) {
-            energy = energy + of::<T>(f64::from(*weight)) * *power;
+            energy += of::<T>(f64::from(*weight)) * *power;
         }
         energy
     }
@@ -246,7 +243,7 @@ impl Band {
 fn remove_mean<T: Sample>(frame: &mut [T]) {
     let sum: f64 = frame.iter().map(|x| WithDType::to_f64(*x)).sum();
     let mean = of::<T>(sum / frame.len() as f64);
-    frame.iter_mut().for_each(|x| *x = *x - mean);
+    frame.iter_mut().for_each(|x| *x -= mean);
 }
 
 /// A window of `size` samples by Kaldi's name of it. torchaudio `_feature_window_function`.
