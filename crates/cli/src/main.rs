@@ -27,6 +27,7 @@ enum Command {
     Diarize(commands::diarize::Args),
     Convert(commands::convert::Args),
     Inspect(commands::inspect::Args),
+    Score(Box<commands::score::Args>),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Diarize(args) => commands::diarize::run(&args, &terminal),
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Score(args) => commands::score::run(&args, &terminal),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

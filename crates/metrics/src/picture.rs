@@ -1,7 +1,8 @@
 //! Reference and hypothesis above each other, errors coloured by kind: data first, then SVG or HTML.
 //!
-//! Both are one file without anything outside of it. Scrolling zooms around the pointer, dragging moves,
-//! a double click shows all; hovering says who speaks and what is wrong.
+//! Both are one file without anything outside of it. Scrolling zooms around the pointer (in a page, which scrolls
+//! itself, with Ctrl or by pinching), dragging moves, a double click shows all; hovering says who speaks and what
+//! is wrong.
 
 use std::fmt::{self, Write};
 
@@ -26,6 +27,8 @@ pub struct Picture {
     pub regions: Vec<Region>,
     /// The seconds it comes to.
     pub components: Components,
+    /// What it was told.
+    pub der: DiarizationErrorRate,
 }
 
 /// One speaker's turns.
@@ -98,6 +101,7 @@ impl Picture {
             scored,
             regions,
             components,
+            der,
         }
     }
 
@@ -130,14 +134,15 @@ impl Picture {
 
     fn draw(&self, out: &mut String) -> fmt::Result {
         let lanes = self.reference.len() + self.hypothesis.len();
-        let height = TOP + LANE * (lanes + ERRORS.len()) as f64 + 2.0 * GAP + BOTTOM;
+        let height = TOP + LANE * (lanes + ERRORS.len()) as f64 + 3.0 * GAP + BOTTOM;
         writeln!(
             out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">"
         )?;
         writeln!(
             out,
-            "<style>.unscored{{fill:#ccc}} .lane{{fill:#f4f4f4}} text{{fill:#222}}</style>"
+            "<style>.unscored{{fill:#ccc}} .lane{{fill:#f4f4f4}} text{{fill:#222}} .side{{fill:#666;font-size:11px}} \
+             .time{{cursor:grab;touch-action:pan-y;user-select:none}}</style>"
         )?;
         writeln!(
             out,
@@ -151,16 +156,24 @@ impl Picture {
         writeln!(out, "<text x=\"8\" y=\"38\">{}</text>", Xml(&self.words()))?;
         writeln!(
             out,
+            "<text class=\"side hint\" x=\"{:.0}\" y=\"20\" text-anchor=\"end\"></text>",
+            WIDTH - RIGHT
+        )?;
+        writeln!(
+            out,
             "<svg class=\"time\" x=\"{LEFT}\" y=\"0\" width=\"{}\" height=\"{height}\" viewBox=\"0 0 {PLOT} {height}\" preserveAspectRatio=\"none\">",
-            WIDTH - LEFT
+            WIDTH - LEFT - RIGHT
         )?;
 
         let mut labels = Vec::new();
+        let mut sides = Vec::new();
         let mut y = TOP;
         for (side, lanes) in [
             ("reference", &self.reference),
             ("hypothesis", &self.hypothesis),
         ] {
+            y += GAP;
+            sides.push((y, side));
             for lane in lanes {
                 labels.push((y, lane.label.as_str()));
                 self.background(out, y)?;
@@ -177,8 +190,9 @@ impl Picture {
                 }
                 y += LANE;
             }
-            y += GAP;
         }
+        y += GAP;
+        sides.push((y, "errors"));
         for (kind, colour, number) in ERRORS {
             labels.push((y, kind));
             self.background(out, y)?;
@@ -206,6 +220,13 @@ impl Picture {
             )?;
         }
         writeln!(out, "</svg>")?;
+        for (y, side) in sides {
+            writeln!(
+                out,
+                "<text class=\"side\" x=\"8\" y=\"{:.0}\">{side}</text>",
+                y - 4.0
+            )?;
+        }
         for (y, label) in labels {
             let short = if label.chars().count() > LABEL {
                 label.chars().take(LABEL - 1).chain(['…']).collect()
@@ -269,14 +290,21 @@ impl Picture {
 
     fn words(&self) -> String {
         let c = &self.components;
-        format!(
-            "diarization error rate {:.2} %: missed {:.3} s, false alarm {:.3} s, confusion {:.3} s of {:.3} s",
+        let mut words = format!(
+            "diarization error rate {:.2} % (pyannote): missed {:.3} s, false alarm {:.3} s, confusion {:.3} s of {:.3} s",
             100.0 * c.rate(),
             c.missed_detection,
             c.false_alarm,
             c.confusion,
             c.total
-        )
+        );
+        if self.der.collar > 0.0 {
+            let _ = write!(words, "; collar of {} s in all", self.der.collar);
+        }
+        if self.der.skip_overlap {
+            words.push_str("; overlap not scored");
+        }
+        words
     }
 }
 
@@ -284,16 +312,18 @@ impl Picture {
 const WIDTH: f64 = 1200.0;
 /// The labels of the lanes.
 const LEFT: f64 = 160.0;
+/// Half a label of the time axis.
+const RIGHT: f64 = 24.0;
 /// Characters that fit beside a lane.
 const LABEL: usize = 20;
 /// The width of the recording within the part that zooms.
 const PLOT: f64 = 10_000.0;
 /// Title and words.
-const TOP: f64 = 50.0;
+const TOP: f64 = 44.0;
 /// Height of a lane.
 const LANE: f64 = 22.0;
-/// Between reference, hypothesis and errors.
-const GAP: f64 = 10.0;
+/// Above reference, hypothesis and errors, and room for these words.
+const GAP: f64 = 18.0;
 /// The seconds.
 const BOTTOM: f64 = 26.0;
 
@@ -316,6 +346,10 @@ const SCRIPT: &str = r#"
 (function () {
   var root = document.currentScript.parentNode;
   var plot = root.querySelector('.time'), ticks = root.querySelector('.ticks');
+  // A page scrolls itself and zooms with Ctrl, which browsers also report for pinching.
+  var alone = root === document.documentElement;
+  root.querySelector('.hint').textContent =
+    (alone ? 'scroll' : 'Ctrl + scroll') + ': zoom, drag: move, double click: all';
   var box = plot.viewBox.baseVal, all = box.width, height = box.height;
   var start = +ticks.dataset.start, end = +ticks.dataset.end, y = ticks.dataset.y;
   var left = +plot.getAttribute('x'), width = +plot.getAttribute('width');
@@ -346,6 +380,7 @@ const SCRIPT: &str = r#"
     return Math.min(1, Math.max(0, (point.x - left) / width));
   }
   plot.addEventListener('wheel', function (event) {
+    if (!alone && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     var x = at(event), was = shown;
     shown *= event.deltaY < 0 ? 0.8 : 1.25;

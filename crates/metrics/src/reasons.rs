@@ -62,6 +62,13 @@ pub enum Reason {
         /// Seconds.
         seconds: f64,
     },
+    /// The Jaccard error rate, which dscore counts in frames and without a look at collars and overlap.
+    Jaccard {
+        /// pyannote's rate.
+        pyannote: f64,
+        /// dscore's rate.
+        dscore: f64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -131,6 +138,13 @@ impl fmt::Display for Reason {
                 "md-eval scores {seconds:.3} s of reference speech that it was told not to, in overlap or outside the \
                  UEM: an old mistake of its own, where an overlap ends just as another begins or as the region ends"
             ),
+            Self::Jaccard { pyannote, dscore } => write!(
+                f,
+                "dscore counts the Jaccard error rate in frames of 10 ms and leaves collars and overlap in, whatever \
+                 it was told: {:.2} % against {:.2} % in pyannote; md-eval has none",
+                100.0 * dscore,
+                100.0 * pyannote
+            ),
         }
     }
 }
@@ -166,7 +180,7 @@ fn reasons(
     uem: Option<&Timeline>,
     verdicts: &[Verdict],
 ) -> Vec<Reason> {
-    let [pyannote, md_eval, _] = verdicts else {
+    let [pyannote, md_eval, dscore] = verdicts else {
         return Vec::new();
     };
     let mut reasons = Vec::new();
@@ -255,6 +269,11 @@ fn reasons(
             reasons.push(Reason::OverlapScored { seconds });
         }
     }
+    if let (Some(pyannote), Some(dscore)) = (pyannote.jaccard_rate, dscore.jaccard_rate)
+        && (pyannote - dscore).abs() > VISIBLE
+    {
+        reasons.push(Reason::Jaccard { pyannote, dscore });
+    }
     reasons
 }
 
@@ -299,6 +318,9 @@ fn speaking_time(annotation: &Annotation, support: &Support) -> f64 {
         .map(|label| annotation.label_timeline(label).crop(support).duration())
         .sum()
 }
+
+/// A difference of rates that is seen where two decimals of a percent are printed.
+const VISIBLE: f64 = 1e-4;
 
 /// Not a whole number of milliseconds, as far as an f64 can tell.
 fn off_grid(seconds: f64) -> bool {
@@ -352,6 +374,12 @@ mod tests {
                 vec![(0.0, 9.0, "1")],
             ),
             ("no-reference", plain, vec![], vec![(0.0, 9.0, "1")]),
+            (
+                "jaccard",
+                plain,
+                vec![(0.0, 0.104, "A")],
+                vec![(0.0, 0.1, "1")],
+            ),
         ];
         for (name, options, reference, hypothesis) in cases {
             let comparison = compare(

@@ -101,7 +101,8 @@ impl Support {
 
     /// Seconds covered.
     pub fn duration(&self) -> f64 {
-        self.segments.iter().map(Segment::duration).sum()
+        // The sum of nothing is -0.0, which would be printed.
+        0.0 + self.segments.iter().map(Segment::duration).sum::<f64>()
     }
 
     /// The parts of `within` that are not covered. pyannote.core `Timeline.gaps(support=within)`.
@@ -121,11 +122,12 @@ impl Support {
 
     /// Seconds that both cover.
     pub fn overlap(&self, other: &Support) -> f64 {
-        self.segments
+        let pieces = self
+            .segments
             .iter()
-            .flat_map(|segment| other.pieces_of(segment))
-            .map(|piece| piece.duration())
-            .sum()
+            .flat_map(|segment| other.pieces_of(segment));
+        // As in `duration`.
+        0.0 + pieces.map(|piece| piece.duration()).sum::<f64>()
     }
 
     /// The non-empty intersections of `segment` with each part of the support, in order.

@@ -3,6 +3,7 @@
 pub(crate) mod convert;
 pub(crate) mod diarize;
 pub(crate) mod inspect;
+pub(crate) mod score;
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]

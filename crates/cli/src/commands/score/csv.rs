@@ -1,0 +1,74 @@
+//! Scores for spreadsheets: RFC 4180, rates as fractions, times in seconds, every digit.
+//!
+//! A line for each recording and convention, in the order of the recordings, then one for each convention with
+//! `recording` `TOTAL`, in which seconds are pooled and speakers counted together. A cell is empty where the
+//! convention has no such number. Columns may be added behind the last one.
+
+use soundalike_metrics::{Convention, Figures, SpeakerCount};
+
+use super::scores::Scores;
+use super::sheet::TOTAL;
+
+/// What the columns hold, as in JSON.
+const HEADER: &str = "recording,convention,der,missed_detection,false_alarm,confusion,correct,total,jer,\
+purity,coverage,purity_coverage_f,detection_error_rate,detection_accuracy,detection_precision,\
+detection_recall,detection_f1,speaker_count_error,reference_speakers,hypothesis_speakers";
+
+/// The text.
+pub(super) fn render(scores: &Scores) -> String {
+    let mut text = format!("{HEADER}\n");
+    for verdicts in scores.by_recording() {
+        for (convention, recording) in verdicts {
+            text += &line(
+                &recording.uri,
+                convention,
+                &recording.figures,
+                recording.speaker_count,
+            );
+        }
+    }
+    for report in &scores.reports {
+        let mut count = SpeakerCount::default();
+        for recording in &report.recordings {
+            count.reference += recording.speaker_count.reference;
+            count.hypothesis += recording.speaker_count.hypothesis;
+        }
+        text += &line(TOTAL, report.convention, &report.pooled, count);
+    }
+    text
+}
+
+fn line(name: &str, convention: Convention, figures: &Figures, count: SpeakerCount) -> String {
+    let (parts, detection) = (&figures.components, &figures.detection);
+    let numbers = [
+        figures.der,
+        Some(parts.missed_detection),
+        Some(parts.false_alarm),
+        Some(parts.confusion),
+        Some(parts.correct),
+        Some(parts.total),
+        figures.jer,
+        Some(figures.purity),
+        Some(figures.coverage),
+        Some(figures.purity_coverage_f),
+        Some(detection.error_rate),
+        Some(detection.accuracy),
+        Some(detection.precision),
+        Some(detection.recall),
+        Some(detection.f1),
+        Some(figures.speaker_count_error),
+        Some(count.reference as f64),
+        Some(count.hypothesis as f64),
+    ];
+    let numbers = numbers.map(|n| n.map_or_else(String::new, |n| n.to_string()));
+    format!("{},{convention},{}\n", quoted(name), numbers.join(","))
+}
+
+/// A name as a cell.
+fn quoted(name: &str) -> String {
+    if name.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_owned()
+    }
+}
