@@ -28,7 +28,11 @@ enum Command {
     Convert(commands::convert::Args),
     Inspect(commands::inspect::Args),
     Score(Box<commands::score::Args>),
+    Compare(Box<commands::compare::Args>),
 }
+
+/// Exit code where a gate failed.
+const GATE_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,6 +42,11 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Score(args) => commands::score::run(&args, &terminal),
+        Command::Compare(args) => match commands::compare::run(&args, &terminal) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(GATE_FAILED),
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

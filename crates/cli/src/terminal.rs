@@ -55,6 +55,11 @@ impl Terminal {
         }
     }
 
+    /// Whether somebody wants to know all of it.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity.verbose
+    }
+
     /// What only the curious want to know.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity.verbose {

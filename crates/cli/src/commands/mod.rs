@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod diarize;
 pub(crate) mod inspect;
