@@ -177,6 +177,39 @@ fn names_with_spaces_are_one_field_and_equal_names_are_refused() {
 }
 
 #[test]
+fn a_recording_is_never_overwritten_and_needs_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let bytes = clip(0.0, 2.0);
+    fs::write(here.join("a.wav"), &bytes).unwrap();
+    fs::write(here.join("b.wav"), &bytes).unwrap();
+    fs::create_dir(here.join("empty")).unwrap();
+    fs::write(here.join("empty/ .wav"), &bytes).unwrap();
+    let mut failures = Vec::new();
+    for (words, parts) in [
+        (
+            "diarize a.wav -o a.wav",
+            ["a.wav", "is the recording itself"],
+        ),
+        (
+            "diarize a.wav b.wav -o ./b.wav",
+            ["b.wav", "is the recording itself"],
+        ),
+        ("diarize .", [".", "has no name"]),
+    ] {
+        failures.extend(soundalike_in(here, words).no_refusal(&parts));
+    }
+    let nameless = command(["diarize", "empty/ .wav"])
+        .current_dir(here)
+        .output()
+        .unwrap();
+    failures.extend(support::Run::from(nameless).no_refusal(&["has no name"]));
+    assert_eq!(fs::read(here.join("a.wav")).unwrap(), bytes);
+    assert_eq!(fs::read(here.join("b.wav")).unwrap(), bytes);
+    all_pass(failures);
+}
+
+#[test]
 fn as_many_speakers_are_found_as_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

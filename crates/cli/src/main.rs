@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Speaker diarization without Python, and the proof that it is the original.
+/// Speaker diarization without Python, and the proof that it is the original
 #[derive(Parser)]
-#[command(name = "soundalike", version, about, max_term_width = 100)]
+#[command(name = "soundalike", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     verbosity: terminal::Verbosity,

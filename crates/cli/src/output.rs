@@ -49,6 +49,19 @@ pub(crate) fn check_directory_of(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Checks that writing to `path` would not replace `source`, which is `what` we were given.
+pub(crate) fn check_not_source(path: &Path, source: &Path, what: &str) -> anyhow::Result<()> {
+    let same = path
+        .canonicalize()
+        .is_ok_and(|found| source.canonicalize().is_ok_and(|source| source == found));
+    ensure!(
+        !same,
+        "{}: is the {what} itself; give another file with -o",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Whether `path` is a device, a pipe or a socket.
 pub(crate) fn is_special(path: &Path) -> bool {
     path.metadata()

@@ -139,14 +139,7 @@ fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
 
 /// Checks, before anything is written, that nothing is lost by it.
 fn check_destination(checkpoint: &Path, destination: &Path) -> anyhow::Result<()> {
-    let is_source = destination
-        .canonicalize()
-        .is_ok_and(|found| checkpoint.canonicalize().is_ok_and(|it| it == found));
-    ensure!(
-        !is_source,
-        "{}: is the checkpoint itself; give another file with -o",
-        destination.display()
-    );
+    output::check_not_source(destination, checkpoint, "checkpoint")?;
     ensure!(
         !output::is_special(destination),
         "{}: is a device or a pipe, and a bundle is read back after writing; give a file with -o",

@@ -118,6 +118,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     );
     let recordings = recordings(&args.audio)?;
     let destination = Destination::new(args.output.as_deref())?;
+    if let Destination::File(path) = destination {
+        for (_, audio) in &recordings {
+            output::check_not_source(path, audio, "recording")?;
+        }
+    }
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
@@ -179,14 +184,13 @@ fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
     let mut seen = BTreeMap::new();
     let mut recordings = Vec::with_capacity(audio.len());
     for path in audio {
-        let stem = path
-            .file_stem()
-            .with_context(|| format!("{}: has no file name", path.display()))?;
-        let uri = stem
-            .to_string_lossy()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join("_");
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let uri = stem.split_whitespace().collect::<Vec<_>>().join("_");
+        ensure!(
+            !uri.is_empty(),
+            "{}: has no name to call its turns by; rename it, or give a file",
+            path.display()
+        );
         if let Some(other) = seen.insert(uri.clone(), path) {
             bail!(
                 "{} and {} would both be called `{uri}` in the output; diarize them one by one, or rename one",

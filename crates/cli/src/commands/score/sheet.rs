@@ -306,7 +306,7 @@ fn differences(scores: &Scores) -> Vec<Block> {
             continue;
         }
         blocks.push(Block::Heading(match (same, reasons.is_empty()) {
-            (true, _) => format!("{name}: the scorers agree, although"),
+            (true, _) => format!("{name}: the error rates agree, although"),
             (false, false) => format!("{name}: the scorers differ because"),
             (false, true) => {
                 format!("{name}: the scorers differ for a reason that is not known here")
