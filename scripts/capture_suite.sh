@@ -6,7 +6,7 @@
 #   scripts/capture_suite.sh DIRECTORY
 #   SOUNDALIKE_CAPTURES=DIRECTORY cargo test --workspace --release
 #
-# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 800 MB.
+# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 850 MB.
 set -eu
 [ $# -eq 1 ] || {
     echo "usage: scripts/capture_suite.sh DIRECTORY" >&2
