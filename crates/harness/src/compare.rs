@@ -31,7 +31,7 @@ pub enum CompareError {
     Candidate(#[from] TensorError),
     /// The reference was captured from other weights.
     #[error(
-        "the reference was captured from another model: {reference}, and the candidate is {candidate} (SHA-256 of the sources)"
+        "the reference was captured from another model: {reference}, and the candidate is {candidate} (SHA-256 of the sources); capture one from this model, or name the other with --model"
     )]
     OtherModel {
         /// SHA-256 of the reference's.
