@@ -5,14 +5,14 @@
 //!
 //! [`audio`] decodes to mono at the network's rate, [`windows`] cuts it, [`segmentation`] runs the network
 //! and [`powerset`] decodes it, [`count`] says how many speak at each frame of the [`frames`] grid,
-//! [`embedding`] describes each local speaker and [`clustering`] says which of them are one person,
+//! [`clustering`] says which local speakers are one person, by their speaker embeddings,
 //! [`reconstruction`] puts the windows back together, and [`turns`] reads off who spoke when.
-//! [`Diarizer`] runs them all.
+//! [`Diarizer`] runs them all. [`built_in`] stands in where there is no speaker embedding network.
 
 pub mod audio;
+pub mod built_in;
 pub mod clustering;
 pub mod count;
-pub mod embedding;
 pub mod frames;
 mod pipeline;
 pub mod powerset;

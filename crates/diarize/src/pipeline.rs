@@ -7,9 +7,12 @@ use soundalike_model::{DType, Device};
 
 use crate::{
     audio::Audio,
-    clustering::{Clustering, DEFAULT_THRESHOLD, SpeakerBounds},
+    built_in::{
+        clustering::{Clustering, DEFAULT_THRESHOLD},
+        embedding::Embeddings,
+    },
+    clustering::SpeakerBounds,
     count::speaker_count,
-    embedding::Embeddings,
     reconstruction::reconstruct,
     segmentation::{Segmenter, SetupError, to_array},
     turns::to_annotation,

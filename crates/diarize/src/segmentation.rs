@@ -7,7 +7,7 @@ use soundalike_convert::Bundle;
 use soundalike_model::{DType, Device, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
 
 use crate::{
-    embedding::{VoiceProbe, voice_layers},
+    built_in::embedding::{VoiceProbe, voice_layers},
     frames::FrameGrid,
     powerset::Powerset,
     windows::Windows,

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use soundalike_diarize::{
-    Diarizer, Options, SpeakerBounds, audio::Audio, clustering::DEFAULT_THRESHOLD,
+    Diarizer, Options, SpeakerBounds, audio::Audio, built_in::clustering::DEFAULT_THRESHOLD,
 };
 use soundalike_metrics::rttm;
 use soundalike_model::{DType, DeviceChoice};

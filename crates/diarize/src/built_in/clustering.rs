@@ -6,7 +6,8 @@
 use kodama::{Dendrogram, Method, Step, linkage};
 use ndarray::{ArrayView1, ArrayView3, s};
 
-use crate::{embedding::Embeddings, frames::FrameGrid, reconstruction::Assignment};
+use super::embedding::Embeddings;
+use crate::{clustering::SpeakerBounds, frames::FrameGrid, reconstruction::Assignment};
 
 /// Average cosine distance up to which clusters are joined. The lowest DER over a set of clips of two to
 /// twelve speakers lay between 0.35 and 0.5.
@@ -22,71 +23,6 @@ const MIN_SHARED_FRAMES: usize = 30;
 /// such pair keeps apart clusters of any size, whose average dilutes it; finite, also times their size, so
 /// that a forced number of speakers joins those with the fewest such pairs first.
 const SAME_WINDOW: f32 = 1e30;
-
-/// How many speakers there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpeakerBounds {
-    min: usize,
-    max: usize,
-}
-
-/// Why numbers of speakers make no sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BoundsError {
-    /// No speakers at all.
-    #[error("the number of speakers must be at least 1")]
-    Zero,
-    /// Less at most than at least.
-    #[error("at least {min} and at most {max} speakers is a contradiction")]
-    Contradiction {
-        /// The lower bound.
-        min: usize,
-        /// The upper bound.
-        max: usize,
-    },
-}
-
-impl Default for SpeakerBounds {
-    fn default() -> Self {
-        Self {
-            min: 1,
-            max: usize::MAX,
-        }
-    }
-}
-
-impl SpeakerBounds {
-    /// From at least `min` to at most `max` speakers.
-    ///
-    /// # Errors
-    /// [`BoundsError`] where no number lies between them.
-    pub fn new(min: usize, max: usize) -> Result<Self, BoundsError> {
-        match (min, max) {
-            (0, _) | (_, 0) => Err(BoundsError::Zero),
-            _ if min > max => Err(BoundsError::Contradiction { min, max }),
-            _ => Ok(Self { min, max }),
-        }
-    }
-
-    /// Whether `speakers` is allowed.
-    #[must_use]
-    pub fn contains(&self, speakers: usize) -> bool {
-        (self.min..=self.max).contains(&speakers)
-    }
-
-    /// The fewest speakers.
-    #[must_use]
-    pub fn min(&self) -> usize {
-        self.min
-    }
-
-    /// The most speakers.
-    #[must_use]
-    pub fn max(&self) -> usize {
-        self.max
-    }
-}
 
 /// One local speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +172,7 @@ fn split(
     let (founders, mut others): (Vec<Local>, Vec<Local>) = active
         .iter()
         .partition(|local| local.alone as f64 >= MIN_ALONE_RATIO * frames as f64);
-    if founders.len() < bounds.min {
+    if founders.len() < bounds.min() {
         return (active, Vec::new());
     }
     others.sort_by_key(|local| std::cmp::Reverse(local.alone));
@@ -411,17 +347,5 @@ mod tests {
         let clustering = clustering(&recording);
         assert_eq!(clustering.max_clusters(), 0);
         assert_eq!(clustering.cut(1), Assignment::from_elem((2, 2), None));
-    }
-
-    #[test]
-    fn bounds_must_leave_a_number() {
-        assert_eq!(SpeakerBounds::new(0, 3), Err(BoundsError::Zero));
-        assert_eq!(
-            SpeakerBounds::new(3, 2),
-            Err(BoundsError::Contradiction { min: 3, max: 2 })
-        );
-        assert!(
-            SpeakerBounds::new(2, 2).is_ok_and(|bounds| bounds.contains(2) && !bounds.contains(3))
-        );
     }
 }
