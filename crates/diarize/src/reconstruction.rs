@@ -1,6 +1,6 @@
 //! Putting the windows back together.
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 
 use crate::frames::FrameGrid;
 
@@ -10,7 +10,8 @@ pub type Assignment = Array2<Option<usize>>;
 
 /// Who speaks at each frame, `[frame, speaker]`: of the `speakers` speakers the `count` most active at that
 /// frame, by the sum over windows of their local speakers' `activity` (`[window, frame, local speaker]`);
-/// of equals the lowest index. Where `count` exceeds `speakers`, all of them speak.
+/// of equals the lowest index. Where `count` exceeds `speakers`, all of them speak: to have the phantoms that
+/// pyannote.audio then makes, ask for [`speakers_with_phantoms`].
 /// pyannote.audio `SpeakerDiarization.reconstruct` and `to_diarization`.
 #[must_use]
 pub fn reconstruct(
@@ -22,6 +23,21 @@ pub fn reconstruct(
 ) -> Array2<bool> {
     let activations = grid.sum(clustered(activity, assignment, speakers).view());
     choose(activations.view(), count)
+}
+
+/// Columns that pyannote.audio's diarization has: a speaker for each cluster of `assignment`, and as many more
+/// as most people speak at once by `count`, who are nobody's cluster (`SpeakerDiarization.to_diarization`).
+#[must_use]
+pub fn speakers_with_phantoms(assignment: &Assignment, count: ArrayView1<'_, usize>) -> usize {
+    let clusters = assignment.iter().flatten().max().map_or(0, |last| last + 1);
+    clusters.max(count.iter().copied().max().unwrap_or(0))
+}
+
+/// The `count` of speakers at each frame, but never more than `most`: the largest number of speakers asked for,
+/// or 1 for the exclusive diarization, in which nobody speaks at the same time.
+#[must_use]
+pub fn at_most(count: ArrayView1<'_, usize>, most: usize) -> Array1<usize> {
+    count.mapv(|count| count.min(most))
 }
 
 /// Activity of each speaker of the recording in each window, `[window, frame, speaker]`: the largest of
@@ -83,6 +99,26 @@ mod tests {
             [false, false, false]
         ];
         assert_eq!(active, expected);
+    }
+
+    #[test]
+    fn phantoms_speak_where_more_people_do_than_there_are_clusters() {
+        let grid = FrameGrid {
+            duration: 1.0,
+            step: 1.0,
+            window_duration: 2.0,
+            window_step: 1.0,
+        };
+        let activity = array![[[0.0, 1.0], [1.0, 1.0]]];
+        let assignment = array![[Some(0), Some(0)]];
+        let count = array![1, 2, 0];
+        let speakers = speakers_with_phantoms(&assignment, count.view());
+        let active = reconstruct(activity.view(), &assignment, speakers, count.view(), &grid);
+        let expected = array![[true, false], [true, true], [false, false]];
+        assert_eq!(active, expected);
+        let one = at_most(count.view(), 1);
+        let exclusive = reconstruct(activity.view(), &assignment, speakers, one.view(), &grid);
+        assert_eq!(exclusive.column(1).to_vec(), [false, false, false]);
     }
 
     #[test]

@@ -138,6 +138,18 @@ impl Annotation {
     }
 }
 
+/// The name that pyannote gives track `index`: A, B, ..., Z, AA, AB, ... pyannote.core `string_generator`.
+pub fn track_name(index: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = index + 1;
+    while rest > 0 {
+        rest -= 1;
+        letters.push(char::from(b'A' + (rest % 26) as u8));
+        rest /= 26;
+    }
+    letters.into_iter().rev().collect()
+}
+
 /// How much one speaker talks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speaker {

@@ -6,6 +6,7 @@
 //! So the matrix is summed in pyannote's order and its rows and columns stand in pyannote's order: the same
 //! ties, and the same way out.
 
+use crate::annotation::track_name;
 use crate::tracks::Tracks;
 use crate::{PRECISION, Segment};
 use serde::Serialize;
@@ -140,16 +141,7 @@ impl Names {
     fn name(self, i: usize) -> String {
         match self {
             Names::Digits => i.to_string(),
-            Names::Letters => {
-                let mut letters = Vec::new();
-                let mut rest = i + 1;
-                while rest > 0 {
-                    rest -= 1;
-                    letters.push(char::from(b'A' + (rest % 26) as u8));
-                    rest /= 26;
-                }
-                letters.into_iter().rev().collect()
-            }
+            Names::Letters => track_name(i),
         }
     }
 }
@@ -233,7 +225,6 @@ mod tests {
         );
         let order = Names::Letters.order(28);
         assert_eq!(order[..4], [0, 26, 27, 1]);
-        assert_eq!(Names::Letters.name(26 + 26 * 26), "AAA");
     }
 
     #[test]

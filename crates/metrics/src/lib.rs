@@ -52,7 +52,7 @@ mod timeline;
 mod tracks;
 pub mod uem;
 
-pub use annotation::{Annotation, Speaker, Turn};
+pub use annotation::{Annotation, Speaker, Turn, track_name};
 pub use assignment::Mapping;
 pub use convention::{Convention, Options, UnknownConvention, Verdict};
 pub use der::{Components, DiarizationErrorRate, Region, Score};
