@@ -5,13 +5,13 @@
     reason = "the figures are shown with --show-output"
 )]
 
-use std::path::PathBuf;
+mod support;
 
 use ndarray::{Array1, Array3, Axis};
-use ndarray_npy::NpzReader;
 use soundalike_diarize::{Diarizer, Options, audio::Audio, segmentation::Segmenter};
 use soundalike_metrics::{DiarizationErrorRate, rttm};
 use soundalike_model::{DType, Device, Silent};
+use support::{Capture, assets};
 
 /// Recordings with pyannote's own results, and their windows.
 const CAPTURES: [(&str, usize); 3] = [
@@ -27,24 +27,6 @@ const MAX_FLIPS: usize = 6;
 /// disagree where the two likeliest classes are less than four such errors apart.
 const NEAR_TIE: f32 = 4.0 * 2.4e-3;
 
-/// The directory of test data, or `None` where there is none.
-fn assets() -> Option<PathBuf> {
-    let directory = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets"),
-        PathBuf::from,
-    );
-    if directory.is_dir() {
-        return Some(directory);
-    }
-    assert!(
-        std::env::var_os("SOUNDALIKE_REQUIRE_ASSETS").is_none_or(|required| required != "1"),
-        "{} is missing",
-        directory.display()
-    );
-    println!("skipped: no assets");
-    None
-}
-
 #[test]
 fn decisions_are_those_of_pyannote_but_for_near_ties() {
     let Some(assets) = assets() else { return };
@@ -52,13 +34,10 @@ fn decisions_are_those_of_pyannote_but_for_near_ties() {
     let segmenter = Segmenter::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
     let (mut frames, mut flips) = (0, Vec::new());
     for (name, windows) in CAPTURES {
-        let directory = assets.join("pyannote-captures").join(name);
-        let audio = Audio::read(&directory.join("clip_16k.wav"), segmenter.sample_rate());
+        let capture = Capture::new(&assets, name);
+        let audio = Audio::read(&capture.path("clip_16k.wav"), segmenter.sample_rate());
         let audio = audio.unwrap_or_else(|error| panic!("{error}"));
-        let file = std::fs::File::open(directory.join("segmentations.npz")).expect("a capture");
-        let expected: Array3<f32> = NpzReader::new(file)
-            .and_then(|mut npz| npz.by_name("segmentations"))
-            .expect("segmentations");
+        let expected: Array3<f32> = capture.array("segmentations.npz", "segmentations");
         assert_eq!(
             segmenter.windows().count(audio.samples.len()),
             windows,
@@ -104,12 +83,12 @@ fn turns_are_close_to_those_of_pyannote() {
     let diarizer = Diarizer::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
     let mut rates = Vec::new();
     for (name, _) in CAPTURES {
-        let directory = assets.join("pyannote-captures").join(name);
-        let audio = Audio::read(&directory.join("clip_16k.wav"), diarizer.sample_rate());
+        let capture = Capture::new(&assets, name);
+        let audio = Audio::read(&capture.path("clip_16k.wav"), diarizer.sample_rate());
         let audio = audio.unwrap_or_else(|error| panic!("{error}"));
         let ours = diarizer.diarize("clip_16k", &audio, &Options::default(), &mut |_, _| {});
         let ours = ours.expect("a diarization").annotation;
-        let theirs = rttm::read(directory.join("reference.rttm")).expect("a reference");
+        let theirs = rttm::read(capture.path("reference.rttm")).expect("a reference");
         let rate = DiarizationErrorRate::default()
             .components(&theirs[0], &ours, None)
             .rate();

@@ -1,22 +1,119 @@
 //! The space in which speakers are told apart.
 
+use nalgebra::DMatrix;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use soundalike_convert::{Architecture, Bundle};
 
 use super::SetupError;
 
-/// Probabilistic linear discriminant analysis. pyannote.audio `core.plda.PLDA`.
-#[derive(Debug, Clone)]
-pub struct Plda {}
+/// Probabilistic linear discriminant analysis. pyannote.audio `core.plda.PLDA` and `utils.vbx.vbx_setup`; all
+/// in f64.
+///
+/// In its space the differences within a speaker have variance 1 in each dimension and are independent, and so
+/// are those between speakers, with the variances [`Self::phi`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plda {
+    mean1: Array1<f64>,
+    lda: Array2<f64>,
+    mean2: Array1<f64>,
+    mu: Array1<f64>,
+    /// `[lda dimension, dimension]`
+    transform: Array2<f64>,
+    phi: Array1<f64>,
+}
 
 impl Plda {
     /// The PLDA in `bundle`.
     ///
     /// # Errors
-    /// [`SetupError`] where it holds something else.
+    /// [`SetupError`] where it holds something else or its matrices are none of a PLDA.
     pub fn new(bundle: &Bundle) -> Result<Self, SetupError> {
-        match bundle.architecture() {
-            Architecture::Plda(_) => Ok(Self {}),
-            _ => Err(SetupError::NotPlda),
-        }
+        let Architecture::Plda(sizes) = bundle.architecture() else {
+            return Err(SetupError::NotPlda);
+        };
+        let tensor = |name: &str| {
+            let tensor = bundle.tensor(name).and_then(|tensor| tensor.to_f64());
+            tensor.map(Array1::from).ok_or(SetupError::NotPlda)
+        };
+        let (outer, inner) = (sizes.embedding_dim, sizes.lda_dim);
+        let matrix = |name: &str, rows: usize| {
+            let shape = (rows, inner);
+            tensor(name)?
+                .into_shape_with_order(shape)
+                .map_err(|_| SetupError::NotPlda)
+        };
+        let (transform, phi) = diagonalize(matrix("tr", inner)?.view(), tensor("psi")?.view())
+            .ok_or(SetupError::SingularPlda)?;
+        Ok(Self {
+            mean1: tensor("mean1")?,
+            lda: matrix("lda", outer)?,
+            mean2: tensor("mean2")?,
+            mu: tensor("mu")?,
+            transform,
+            phi,
+        })
     }
+
+    /// Values that an embedding must have.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.mean1.len()
+    }
+
+    /// Variances between speakers, largest first.
+    #[must_use]
+    pub fn phi(&self) -> ArrayView1<'_, f64> {
+        self.phi.view()
+    }
+
+    /// `embeddings` `[embedding, dimension]`, as the network gave them, in the space of the PLDA.
+    #[must_use]
+    pub fn transform(&self, embeddings: ArrayView2<'_, f32>) -> Array2<f64> {
+        let outer = of_length_sqrt_dim(embeddings.mapv(f64::from) - &self.mean1);
+        let inner = of_length_sqrt_dim(outer.dot(&self.lda) - &self.mean2);
+        (inner - &self.mu).dot(&self.transform)
+    }
+}
+
+/// The rows scaled to the length that a vector of that many values of variance 1 has.
+fn of_length_sqrt_dim(mut rows: Array2<f64>) -> Array2<f64> {
+    let length = (rows.ncols() as f64).sqrt();
+    for mut row in rows.axis_iter_mut(Axis(0)) {
+        let scale = length / row.dot(&row).sqrt();
+        row *= scale;
+    }
+    rows
+}
+
+/// Solves the generalised symmetric eigenproblem of the covariances between and within speakers that `tr`
+/// (within: inverse of trᵀ tr) and `psi` (between: inverse of trᵀ psi⁻¹ tr) stand for: the eigenvectors as
+/// columns, which turn the covariance within into the identity, and the eigenvalues, largest first. `None`
+/// where a covariance is none. `scipy.linalg.eigh(B, W)`, reversed.
+fn diagonalize(
+    tr: ArrayView2<'_, f64>,
+    psi: ArrayView1<'_, f64>,
+) -> Option<(Array2<f64>, Array1<f64>)> {
+    let n = psi.len();
+    let tr = DMatrix::from_fn(n, n, |row, column| tr[[row, column]]);
+    let weighted = DMatrix::from_fn(n, n, |row, column| tr[(row, column)] / psi[row]);
+    let within = (tr.transpose() * &tr).try_inverse()?;
+    let between = (tr.transpose() * weighted).try_inverse()?;
+    let lower = within.cholesky()?.unpack();
+    let half = lower.solve_lower_triangular(&between)?;
+    let whitened = lower.solve_lower_triangular(&half.transpose())?;
+    let whitened = (&whitened + whitened.transpose()) * 0.5;
+    if !whitened.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    let eigen = whitened.symmetric_eigen();
+    let vectors = lower.tr_solve_lower_triangular(&eigen.eigenvectors)?;
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
+    let phi: Array1<f64> = order
+        .iter()
+        .map(|index| eigen.eigenvalues[*index])
+        .collect();
+    let transform = Array2::from_shape_fn((n, n), |(row, column)| vectors[(row, order[column])]);
+    let sound = phi.iter().all(|value| *value > 0.0) && transform.iter().all(|x| x.is_finite());
+    sound.then_some((transform, phi))
 }

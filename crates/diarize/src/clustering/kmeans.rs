@@ -1,0 +1,262 @@
+//! k-means, with the random numbers of scikit-learn.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use rand_mt::Mt;
+
+/// Seed of the generator. pyannote.audio `KMeans(random_state=42)`.
+const SEED: u32 = 42;
+/// Runs, of which the best counts. `KMeans(n_init=3)`.
+const RUNS: usize = 3;
+/// Iterations of a run at most. `KMeans(max_iter=300)`.
+const MAX_ITERATIONS: usize = 300;
+/// Movement of the centres, as a part of the mean variance, at which a run has converged. `KMeans(tol=1e-4)`.
+const TOLERANCE: f32 = 1e-4;
+
+/// The cluster, 0 to `clusters` - 1, of each of `points` `[point, dimension]`, of which there must be at least
+/// `clusters`. Where points are equal some clusters may stay empty.
+/// `sklearn.cluster.KMeans(clusters, n_init=3, random_state=42).fit_predict(points)`, in f32.
+#[must_use]
+pub fn kmeans(points: ArrayView2<'_, f32>, clusters: usize) -> Vec<usize> {
+    let samples = points.nrows() as f32;
+    let mean = sum_of_rows(points) / samples;
+    let points = &points - &mean;
+    let variance = sum_of_rows(points.mapv(|x| x * x).view()) / samples;
+    let tolerance = variance.sum() / variance.len() as f32 * TOLERANCE;
+    let mut random = Random(Mt::new(SEED));
+    let mut best: Option<Run> = None;
+    for _ in 0..RUNS {
+        let centres = plus_plus(points.view(), clusters, &mut random);
+        let run = lloyd(points.view(), centres, tolerance);
+        let better = best.as_ref().is_none_or(|best| {
+            run.inertia < best.inertia && !same_partition(&run.labels, &best.labels, clusters)
+        });
+        if better {
+            best = Some(run);
+        }
+    }
+    best.map_or_else(Vec::new, |best| best.labels)
+}
+
+/// numpy's legacy `RandomState`.
+struct Random(Mt);
+
+impl Random {
+    /// Uniform in [0, 1), 53 bits. `random_sample`.
+    fn uniform(&mut self) -> f64 {
+        let (high, low) = (self.0.next_u32() >> 5, self.0.next_u32() >> 6);
+        (f64::from(high) * f64::from(1 << 26) + f64::from(low)) / (1_u64 << 53) as f64
+    }
+
+    /// One of `0..n`, `choice(n, p=[1/n, ...])`: the search rounds as numpy's, with probabilities of f32.
+    fn choice(&mut self, n: usize) -> usize {
+        let probability = f64::from(1.0 / n as f32);
+        let mut sum = 0.0;
+        let sums: Vec<f64> = (0..n)
+            .map(|_| {
+                sum += probability;
+                sum
+            })
+            .collect();
+        let drawn = self.uniform();
+        sums.partition_point(|below| below / sum <= drawn)
+    }
+}
+
+/// First centres, `[cluster, dimension]`: points drawn with a probability that grows with the square of the
+/// distance to those drawn before, the best of some draws each time. `_kmeans_plusplus`.
+fn plus_plus(points: ArrayView2<'_, f32>, clusters: usize, random: &mut Random) -> Array2<f32> {
+    let draws = 2 + (clusters as f64).ln() as usize;
+    let distances = SquaredDistances::new(points);
+    let first = random.choice(points.nrows());
+    let mut chosen = vec![first];
+    let mut closest = distances.to(first);
+    let mut potential = sum(&closest);
+    while chosen.len() < clusters {
+        let drawn: Vec<f64> = (0..draws)
+            .map(|_| random.uniform() * f64::from(potential))
+            .collect();
+        let mut total = 0.0_f32;
+        let totals: Vec<f32> = closest
+            .iter()
+            .map(|distance| {
+                total += distance;
+                total
+            })
+            .collect();
+        let mut best: Option<(f32, usize, Array1<f32>)> = None;
+        for value in drawn {
+            let found = totals.partition_point(|total| f64::from(*total) < value);
+            // Rounding can draw from beyond the last.
+            let candidate = found.min(points.nrows() - 1);
+            let mut distances = distances.to(candidate);
+            distances.zip_mut_with(&closest, |new, old| *new = new.min(*old));
+            let potential = sum(&distances);
+            if best.as_ref().is_none_or(|best| potential < best.0) {
+                best = Some((potential, candidate, distances));
+            }
+        }
+        if let Some((least, candidate, distances)) = best {
+            (potential, closest) = (least, distances);
+            chosen.push(candidate);
+        }
+    }
+    points.select(Axis(0), &chosen)
+}
+
+/// Squared distances between points, computed in f64 and rounded to f32.
+/// `sklearn.metrics.pairwise._euclidean_distances_upcast`.
+struct SquaredDistances {
+    points: Array2<f64>,
+    squares: Array1<f64>,
+}
+
+impl SquaredDistances {
+    fn new(points: ArrayView2<'_, f32>) -> Self {
+        let points = points.mapv(f64::from);
+        let squares = points.map_axis(Axis(1), |point| point.dot(&point));
+        Self { points, squares }
+    }
+
+    /// Of all points to one of them.
+    fn to(&self, index: usize) -> Array1<f32> {
+        let products = self.points.dot(&self.points.row(index));
+        Zip::from(&products)
+            .and(&self.squares)
+            .map_collect(|product, square| {
+                let squared = -2.0 * product + self.squares[index] + square;
+                (squared as f32).max(0.0)
+            })
+    }
+}
+
+/// How a run ended.
+struct Run {
+    labels: Vec<usize>,
+    /// Sum of the squared distances to the own centre.
+    inertia: f32,
+}
+
+/// Assigns points to the nearest centre and moves centres to the mean of their points, in turn.
+/// `_kmeans_single_lloyd`.
+fn lloyd(points: ArrayView2<'_, f32>, mut centres: Array2<f32>, tolerance: f32) -> Run {
+    let mut labels = Vec::new();
+    let mut settled = false;
+    for _ in 0..MAX_ITERATIONS {
+        let new = nearest(points, centres.view());
+        let moved = move_centres(points, centres.view(), &new);
+        let shift = (&moved - &centres).mapv(|x| x * x).sum();
+        settled = new == labels;
+        (centres, labels) = (moved, new);
+        if settled || shift <= tolerance {
+            break;
+        }
+    }
+    if !settled {
+        labels = nearest(points, centres.view());
+    }
+    let inertia = own_distances(points, centres.view(), &labels).sum();
+    Run { labels, inertia }
+}
+
+/// The nearest centre of each point, the first of equals. `_update_chunk_dense`.
+fn nearest(points: ArrayView2<'_, f32>, centres: ArrayView2<'_, f32>) -> Vec<usize> {
+    let squares = centres.map_axis(Axis(1), |centre| centre.dot(&centre));
+    let scores = points.dot(&centres.t()) * -2.0 + squares;
+    let least = |scores: ArrayView1<'_, f32>| {
+        let first = |best: usize, (index, score): (usize, &f32)| {
+            if *score < scores[best] { index } else { best }
+        };
+        scores.iter().enumerate().fold(0, first)
+    };
+    scores.outer_iter().map(least).collect()
+}
+
+/// The mean of the points of each centre. A centre without points takes the point that is farthest from its
+/// own. `_relocate_empty_clusters_dense`, `_average_centers`.
+fn move_centres(
+    points: ArrayView2<'_, f32>,
+    centres: ArrayView2<'_, f32>,
+    labels: &[usize],
+) -> Array2<f32> {
+    let mut sums = Array2::<f32>::zeros(centres.dim());
+    let mut members = vec![0.0_f32; centres.nrows()];
+    for (point, label) in points.outer_iter().zip(labels) {
+        let mut sum = sums.row_mut(*label);
+        sum += &point;
+        members[*label] += 1.0;
+    }
+    let empty: Vec<usize> = (0..members.len()).filter(|k| members[*k] == 0.0).collect();
+    if !empty.is_empty() {
+        let distances = own_distances(points, centres, labels);
+        let mut farthest: Vec<usize> = (0..labels.len()).collect();
+        farthest.sort_by(|a, b| distances[*b].total_cmp(&distances[*a]));
+        // Where all points lie on their centres, there are more clusters than different points.
+        if farthest
+            .first()
+            .is_some_and(|point| distances[*point] > 0.0)
+        {
+            for (new, point) in empty.into_iter().zip(farthest) {
+                let old = labels[point];
+                let mut sum = sums.row_mut(old);
+                sum -= &points.row(point);
+                sums.row_mut(new).assign(&points.row(point));
+                members[old] -= 1.0;
+                members[new] = 1.0;
+            }
+        }
+    }
+    // A centre that is left without points goes where the largest cluster is, as far as that has been divided.
+    let largest = first_largest(&members);
+    for (index, members) in members.iter().enumerate() {
+        if *members > 0.0 {
+            let mut sum = sums.row_mut(index);
+            sum *= 1.0 / members;
+        } else {
+            let centre = sums.row(largest).to_owned();
+            sums.row_mut(index).assign(&centre);
+        }
+    }
+    sums
+}
+
+fn first_largest(members: &[f32]) -> usize {
+    let larger = |best: usize, index: usize| {
+        if members[index] > members[best] {
+            index
+        } else {
+            best
+        }
+    };
+    (0..members.len()).fold(0, larger)
+}
+
+/// Squared distance of each point to its centre.
+fn own_distances(
+    points: ArrayView2<'_, f32>,
+    centres: ArrayView2<'_, f32>,
+    labels: &[usize],
+) -> Array1<f32> {
+    let distance = |(point, label): (ArrayView1<'_, f32>, &usize)| {
+        let difference = &point - &centres.row(*label);
+        difference.dot(&difference)
+    };
+    points.outer_iter().zip(labels).map(distance).collect()
+}
+
+/// Whether two labellings are one but for the numbers. `_is_same_clustering`.
+fn same_partition(a: &[usize], b: &[usize], clusters: usize) -> bool {
+    let mut names = vec![None; clusters];
+    a.iter()
+        .zip(b)
+        .all(|(a, b)| *names[*a].get_or_insert(*b) == *b)
+}
+
+fn sum(values: &Array1<f32>) -> f32 {
+    values.iter().map(|value| f64::from(*value)).sum::<f64>() as f32
+}
+
+/// Added up from first to last, as numpy does along the first axis.
+fn sum_of_rows(rows: ArrayView2<'_, f32>) -> Array1<f32> {
+    rows.outer_iter()
+        .fold(Array1::zeros(rows.ncols()), |sum, row| sum + row)
+}
