@@ -34,13 +34,25 @@ pub enum Error {
         /// The shape they were given.
         shape: Vec<usize>,
     },
-    /// The waveforms are not what the network takes.
-    #[error("waveforms have shape {found:?}, expected [batch, 1, at least {least} samples]")]
-    Waveforms {
-        /// Their shape.
+    /// The network has a hyperparameter that the official package could not run, or not twice the same.
+    #[error("the network has {hyperparameter} = {found}, expected {expected}")]
+    Unsupported {
+        /// Its name.
+        hyperparameter: &'static str,
+        /// What the bundle says.
+        found: String,
+        /// What would do, and why.
+        expected: &'static str,
+    },
+    /// An input is not what the network takes.
+    #[error("{what} have shape {found:?}, expected {expected}")]
+    Shape {
+        /// The input: waveforms, weights, frames.
+        what: &'static str,
+        /// Its shape.
         found: Vec<usize>,
-        /// Samples that the network needs.
-        least: usize,
+        /// What its dimensions are.
+        expected: String,
     },
     /// A probe gave back something else than it saw.
     #[error("the probe replaced the output of `{stage}`, {expected}, by {found}")]

@@ -24,6 +24,6 @@ mod precision;
 mod probe;
 
 pub use error::{Error, Result};
-pub use libtorch::{PyanNet, Tensor};
+pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet};
 pub use precision::Precision;
 pub use probe::{Probe, Silent};

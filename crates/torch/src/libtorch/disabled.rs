@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use soundalike_convert::{Bundle, PyanNet as Config};
+use soundalike_convert::{Bundle, PyanNet as PyanNetConfig, WeSpeakerResNet as WeSpeakerConfig};
 
 use crate::{Error, Precision, Probe, Result};
 
@@ -79,7 +79,7 @@ impl PyanNet {
 
     /// The hyperparameters.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &PyanNetConfig {
         match self.0 {}
     }
 
@@ -94,6 +94,67 @@ impl PyanNet {
     /// # Errors
     /// None: there is no network to call it on.
     pub fn forward(&self, _waveforms: &Tensor, _probe: &mut dyn Probe) -> Result<Tensor> {
+        match self.0 {}
+    }
+}
+
+/// The speaker embedding network of pyannote.audio. This build cannot make one.
+#[derive(Debug)]
+pub struct WeSpeakerResNet(Infallible);
+
+impl WeSpeakerResNet {
+    /// Builds the network of `bundle`.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`].
+    pub fn load(_bundle: &Bundle, _precision: Precision) -> Result<Self> {
+        Err(Error::NotBuilt)
+    }
+
+    /// The hyperparameters.
+    #[must_use]
+    pub fn config(&self) -> &WeSpeakerConfig {
+        match self.0 {}
+    }
+
+    /// In which arithmetic it runs.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        match self.0 {}
+    }
+
+    /// Embeddings `[batch, 256]` of `waveforms` `[batch, 1, samples]`, or `[batch, speaker, 256]` where
+    /// `weights` `[batch, speaker, frame]` are.
+    ///
+    /// # Errors
+    /// None: there is no network to call it on.
+    pub fn forward(
+        &self,
+        _waveforms: &Tensor,
+        _weights: Option<&Tensor>,
+        _probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        match self.0 {}
+    }
+
+    /// The trunk `[batch, channel, band, frame]` of `waveforms` `[batch, 1, samples]`.
+    ///
+    /// # Errors
+    /// None: there is no network to call it on.
+    pub fn forward_frames(&self, _waveforms: &Tensor, _probe: &mut dyn Probe) -> Result<Tensor> {
+        match self.0 {}
+    }
+
+    /// Embeddings of what the trunk gave.
+    ///
+    /// # Errors
+    /// None: there is no network to call it on.
+    pub fn forward_embedding(
+        &self,
+        _frames: &Tensor,
+        _weights: Option<&Tensor>,
+        _probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
         match self.0 {}
     }
 }

@@ -6,6 +6,6 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "libtorch"))]
-pub use disabled::{PyanNet, Tensor};
+pub use disabled::{PyanNet, Tensor, WeSpeakerResNet};
 #[cfg(feature = "libtorch")]
-pub use enabled::{PyanNet, Tensor};
+pub use enabled::{PyanNet, Tensor, WeSpeakerResNet};

@@ -157,6 +157,111 @@ impl LstmLayer {
     }
 }
 
+/// `torch.nn.Conv2d` without bias: square, the same in both dimensions.
+#[derive(Debug)]
+pub(super) struct Conv2d {
+    weight: Tensor,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    pub(super) fn load(
+        module: &str,
+        stride: usize,
+        padding: usize,
+        weights: &Weights<'_>,
+    ) -> Result<Self> {
+        Ok(Self {
+            weight: weights.get(&format!("{module}.weight"))?,
+            stride,
+            padding,
+        })
+    }
+
+    /// `[batch, in, band, frame]` to `[batch, out, band / stride, frame / stride]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (stride, padding) = ([self.stride as i64; 2], [self.padding as i64; 2]);
+        Ok(x.f_conv2d(&self.weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
+    }
+}
+
+/// `torch.nn.BatchNorm2d` in evaluation: by the statistics of the training.
+#[derive(Debug)]
+pub(super) struct BatchNorm2d {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl BatchNorm2d {
+    /// Added to the variance: the default of the module.
+    const EPS: f64 = 1e-5;
+    /// How training updates the statistics: the default of the module, without effect.
+    const MOMENTUM: f64 = 0.1;
+
+    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
+        let get = |name: &str| weights.get(&format!("{module}.{name}"));
+        Ok(Self {
+            weight: get("weight")?,
+            bias: get("bias")?,
+            running_mean: get("running_mean")?,
+            running_var: get("running_var")?,
+        })
+    }
+
+    /// `[batch, channel, band, frame]`, same shape out.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            false,
+            Self::MOMENTUM,
+            Self::EPS,
+            true,
+        )?)
+    }
+}
+
+/// Keeps a speaker who is nowhere from dividing by zero. pyannote.audio `models/blocks/pooling.py`.
+const POOL_EPS: f64 = 1e-8;
+
+/// `torch.nn.functional.interpolate(weights, size=frames, mode="nearest")`: `[batch, speaker, frame]`.
+pub(super) fn interpolate_nearest(weights: &Tensor, frames: usize) -> Result<Tensor> {
+    Ok(weights.f_upsample_nearest1d(frames as i64, None)?)
+}
+
+/// pyannote.audio `StatsPool.forward`: `sequences` `[batch, feature, frame]` to mean, then (unbiased) standard
+/// deviation, `[batch, 2 features]`, or with `weights` `[batch, speaker, frame]` to
+/// `[batch, speaker, 2 features]`.
+pub(super) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+    let Some(weights) = weights else {
+        let mean = sequences.f_mean_dim(-1, false, sequences.f_kind()?)?;
+        let std = sequences.f_std_correction(-1, 1, false)?;
+        return Ok(Tensor::f_cat(&[mean, std], -1)?);
+    };
+    let speakers = (0..weights.size()[1])
+        .map(|speaker| weighted_pool(sequences, &weights.f_select(1, speaker)?))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::f_stack(&speakers, 1)?)
+}
+
+/// pyannote.audio `_pool`: of one speaker, `weights` `[batch, frame]`, to `[batch, 2 features]`.
+fn weighted_pool(sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let sum = |x: &Tensor| x.f_sum_dim_intlist(2, false, x.f_kind()?);
+    let weights = weights.f_unsqueeze(1)?;
+    let v1 = sum(&weights)?.f_add_scalar(POOL_EPS)?;
+    let mean = sum(&sequences.f_mul(&weights)?)?.f_div(&v1)?;
+    let dx2 = sequences.f_sub(&mean.f_unsqueeze(2)?)?.f_square()?;
+    let v2 = sum(&weights.f_square()?)?;
+    let unbiased = v1.f_sub(&v2.f_div(&v1)?)?.f_add_scalar(POOL_EPS)?;
+    let var = sum(&dx2.f_mul(&weights)?)?.f_div(&unbiased)?;
+    Ok(Tensor::f_cat(&[mean, var.f_sqrt()?], 1)?)
+}
+
 /// Lowest cut-off frequency, Hz (`SincNet(min_low_hz=50)` in pyannote.audio `models/blocks/sincnet.py`).
 const MIN_LOW_HZ: i64 = 50;
 /// Narrowest band, Hz (`min_band_hz=50`, same place).

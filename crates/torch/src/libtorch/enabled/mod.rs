@@ -1,13 +1,16 @@
 //! A build with libtorch. One file per network; a change of a signature here is one in `disabled.rs`.
 
+mod fbank;
 mod layers;
 mod pyannet;
 mod stages;
 mod tensor;
 mod weights;
+mod wespeaker;
 
 pub use pyannet::PyanNet;
 pub use tensor::Tensor;
+pub use wespeaker::WeSpeakerResNet;
 
 use crate::Error;
 

@@ -92,19 +92,10 @@ impl PyanNet {
     /// of threads. libtorch has one such setting for the whole process.
     ///
     /// # Errors
-    /// [`Error::Waveforms`] where the waveforms have another shape or give fewer than two frames,
+    /// [`Error::Shape`] where the waveforms have another shape or give fewer than two frames,
     /// [`Error::Replaced`] where the probe returns another shape, and what the probe fails with.
     pub fn forward(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let least = self.least_samples();
-        match waveforms.shape()[..] {
-            [batch, 1, samples] if batch > 0 && samples >= least => {}
-            _ => {
-                let found = waveforms.shape();
-                return Err(Error::Waveforms { found, least });
-            }
-        }
-        let _no_grad = tch::no_grad_guard();
-        tch::set_num_threads(1);
+        waveforms.check_waveforms(self.least_samples())?;
         let stages = &mut Stages::new(probe);
         let mut x = self.encode(&waveforms.0.f_to_kind(kind(self.precision))?, stages)?;
         for layer in &self.lstm {

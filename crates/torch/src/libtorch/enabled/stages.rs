@@ -3,14 +3,20 @@
 use super::Tensor;
 use crate::{Error, Probe, Result};
 
-/// Shows stages to a probe.
+/// Shows stages to a probe. While it lives, libtorch keeps no gradients.
 pub(super) struct Stages<'a> {
     probe: &'a mut dyn Probe,
+    _no_grad: tch::NoGradGuard,
 }
 
 impl<'a> Stages<'a> {
+    /// Sets libtorch to one thread, because the order of sums follows their number.
     pub(super) fn new(probe: &'a mut dyn Probe) -> Self {
-        Self { probe }
+        tch::set_num_threads(1);
+        Self {
+            probe,
+            _no_grad: tch::no_grad_guard(),
+        }
     }
 
     /// What the probe makes of the stage `name`: of equal shape and precision, because libtorch would

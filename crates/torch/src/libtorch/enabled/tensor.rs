@@ -59,6 +59,18 @@ impl Tensor {
         }
     }
 
+    /// Refuses what is not `[batch, 1, samples]` with `least` samples or more.
+    pub(super) fn check_waveforms(&self, least: usize) -> Result<()> {
+        match self.shape()[..] {
+            [batch, 1, samples] if batch > 0 && samples >= least => Ok(()),
+            _ => Err(Error::Shape {
+                what: "waveforms",
+                found: self.shape(),
+                expected: format!("[batch, 1, at least {least} samples]"),
+            }),
+        }
+    }
+
     /// The same values in `precision`, rounded to nearest.
     ///
     /// # Errors
