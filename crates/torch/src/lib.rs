@@ -22,8 +22,10 @@ mod error;
 mod libtorch;
 mod precision;
 mod probe;
+mod verification;
 
 pub use error::{Error, Result};
 pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet};
 pub use precision::Precision;
 pub use probe::{Probe, Silent};
+pub use verification::{Verification, variant, verified};

@@ -1,8 +1,18 @@
 //! Every stage of the reference engine against the official pyannote.audio, in f32 and in f64.
 //!
 //! The window in `reference/segmentation-3.0/` is always compared, on the embedded weights; more windows
-//! (silence, padding, offset, clipping, a low level) and networks of other hyperparameters where
-//! `SOUNDALIKE_CAPTURES` names the directory that `scripts/capture_suite.sh` filled, on this machine.
+//! (silence, padding, offset, clipping, a low level), networks of other hyperparameters and embeddings where
+//! `SOUNDALIKE_CAPTURES` names the directory that `scripts/capture_suite.sh` filled, on this machine. Models that
+//! people use are captured here and now, where there are some and `scripts/setup_reference.sh` was run.
+//!
+//! What is seen must be what `reference/verified.json` says, on which [`soundalike_torch::verified`] answers.
+//! After a change that is right, write it anew:
+//!
+//! ```sh
+//! eval "$(scripts/setup_libtorch.sh)"
+//! SOUNDALIKE_VERIFIED=write SOUNDALIKE_CAPTURES=DIRECTORY cargo test --release -p soundalike-torch \
+//!     --features libtorch --test libtorch_is_pyannote
+//! ```
 
 #![expect(
     clippy::panic,
@@ -13,175 +23,29 @@
     reason = "the figures are shown with --show-output"
 )]
 
+mod comparison;
+mod record;
+
 use std::{
-    collections::BTreeSet,
-    fs::File,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use ndarray::{Array1, ArrayD, Axis};
+use comparison::{OTHER_MACHINE, SAME_MACHINE, assert_is_pyannote, entry};
+use ndarray::{Array3, Axis, s};
+use ndarray_npy::NpzWriter;
 use soundalike_convert::Bundle;
-use soundalike_harness::{Floors, ReferenceTrace, Running, Stage, StageError};
-use soundalike_torch::{Error, Precision, Probe, PyanNet, Result, Tensor};
+use soundalike_diarize::powerset::Powerset;
 
-/// How far from a capture, R in the whole and in single channels and frames.
-#[derive(Clone, Copy)]
-struct Bars {
-    r: f64,
-    r_local: f64,
+/// From the root of the repository.
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(relative)
 }
 
-/// The engine makes the calls of the official package: on the machine of the capture it has its bits, R = 1
-/// (and less where the floor, on silence, is that of a second reference).
-const SAME_MACHINE: Bars = Bars {
-    r: 2.0,
-    r_local: 2.0,
-};
-/// On another processor the same calls choose other kernels: R 2.7 and R_local 10.0 were seen with those for
-/// AVX2 and for SSE4 against a capture with AVX-512. What holds for every exact engine holds for this one.
-const OTHER_MACHINE: Bars = Bars {
-    r: 4.0,
-    r_local: 32.0,
-};
-/// The golden engine and the golden of the capture both take the sums of an exact f32 engine in f64, whose
-/// unit is 2^-29 of that of f32, so each is that much closer to the truth, and they are on either side of it.
-const GOLDEN: Bars = Bars {
-    r: 2.0 * OTHER_MACHINE.r * F64_UNIT,
-    r_local: 2.0 * OTHER_MACHINE.r_local * F64_UNIT,
-};
-/// One f64 rounding (53 bits) in f32 roundings (24 bits).
-const F64_UNIT: f64 = 1.0 / (1u64 << 29) as f64;
-
-/// Keeps every stage; where it has a reference, it returns the reference's output: teacher-forced. Parts of
-/// a stage keep their own value, or the stage they stand in would be compared with itself.
-struct Recorder<'a> {
-    teacher: Option<&'a mut ReferenceTrace<File>>,
-    parts: BTreeSet<String>,
-    stages: Vec<(String, ArrayD<f64>)>,
-}
-
-impl Probe for Recorder<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        let values = ArrayD::from_shape_vec(value.shape(), value.to_f64()?);
-        self.stages
-            .push((name.to_owned(), values.map_err(Error::probe)?));
-        match &mut self.teacher {
-            Some(reference) if !self.parts.contains(name) => {
-                let golden = reference.golden(name).map_err(Error::probe)?;
-                let shape = golden.shape().to_vec();
-                Tensor::from_f64(&golden.into_raw_vec_and_offset().0, &shape)?
-                    .to_precision(value.precision())
-            }
-            _ => Ok(value),
-        }
-    }
-}
-
-/// The outputs of all stages of the network of `bundle` on the window of `reference`.
-fn stages(
-    bundle: &Bundle,
-    precision: Precision,
-    reference: &mut ReferenceTrace<File>,
-    running: Running,
-) -> Vec<(String, ArrayD<f64>)> {
-    let network = PyanNet::load(bundle, precision).expect("a network");
-    let waveform = reference.waveform().expect("a trace has its waveform");
-    let shape = waveform.shape().to_vec();
-    let waveform = Tensor::from_f32(&waveform.into_raw_vec_and_offset().0, &shape);
-    let parts = reference.manifest().stages.iter();
-    let parts = parts.flat_map(|stage| stage.parts.clone()).collect();
-    let mut recorder = Recorder {
-        teacher: (running == Running::Forced).then_some(reference),
-        parts,
-        stages: Vec::new(),
-    };
-    network
-        .forward(&waveform.expect("a tensor of it"), &mut recorder)
-        .expect("the forward pass");
-    recorder.stages
-}
-
-/// Whether the error has the size of the captured f32 error in every slice, as it has if every bit is the
-/// same; the one sum is ndarray's, the other numpy's. Nothing can be said of a degenerate stage, whose floor
-/// may be that of a second reference.
-fn same_bits(
-    candidate: &ArrayD<f64>,
-    golden: &ArrayD<f64>,
-    floors: &Floors,
-    stage: &Stage,
-) -> bool {
-    let error = candidate - golden;
-    let same = |axis: usize, floors: &Array1<f64>| {
-        let slices = error.axis_iter(Axis(axis)).zip(floors);
-        slices.into_iter().all(|(slice, floor)| {
-            let size = slice.mapv(|x| x * x).mean().unwrap_or_default().sqrt();
-            (size - floor).abs() <= 1e-12 * floor
-        })
-    };
-    stage.degenerate
-        || same(stage.channel_axis, &floors.channel)
-            && match (stage.frame_axis, &floors.frame) {
-                (Some(axis), Some(floors)) => same(axis, floors),
-                _ => true,
-            }
-}
-
-/// Compares all stages of one window, both precisions, both ways.
-fn assert_is_pyannote(bundle: &Bundle, path: &Path, bars: Bars) {
-    let case = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let mut reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
-    let expected = reference.manifest().stages.clone();
-    let wanted: Vec<_> = expected.iter().map(|stage| stage.name.as_str()).collect();
-    let mut apart = Vec::new();
-    for (precision, running) in [
-        (Precision::F32, Running::Free),
-        (Precision::F32, Running::Forced),
-        (Precision::F64, Running::Free),
-        (Precision::F64, Running::Forced),
-    ] {
-        let run = format!("{case} {precision} {running:?}");
-        let bars = match precision {
-            Precision::F32 => bars,
-            Precision::F64 => GOLDEN,
-        };
-        let ours = stages(bundle, precision, &mut reference, running);
-        let names: Vec<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, wanted, "{run}: the stages, in order");
-        let (mut worst, mut worst_local, mut other_bits) = (0.0_f64, 0.0_f64, Vec::new());
-        for (stage, (name, ours)) in expected.iter().zip(&ours) {
-            let floors = reference.floors(stage, running).expect("floors");
-            let golden = reference.golden(name).expect("a golden output");
-            let error = StageError::new(ours, &golden, &floors, stage);
-            let same_bits = match precision {
-                Precision::F32 => same_bits(ours, &golden, &floors, stage),
-                Precision::F64 => *ours == golden,
-            };
-            // What must hold is asked for, not what must not: every comparison with NaN is false.
-            if !(error.r < bars.r && error.r_local < bars.r_local && error.non_finite == 0) {
-                apart.push(format!("{run} {name}: {error:?}"));
-            }
-            if !same_bits {
-                other_bits.push(name.as_str());
-            }
-            worst = worst.max(error.r);
-            worst_local = worst_local.max(error.r_local);
-        }
-        println!(
-            "{run}: R at most {worst:.3e}, R_local {worst_local:.3e}; other bits than the capture at {} of {} stages {other_bits:?}",
-            other_bits.len(),
-            ours.len()
-        );
-        if (precision, running) == (Precision::F32, Running::Free) {
-            let theirs = reference.output().expect("an f32 output").mapv(f64::from);
-            let (_, ours) = ours.last().expect("there are stages");
-            println!("{run}: output bit-equal: {}", *ours == theirs);
-        }
-    }
-    assert!(apart.is_empty(), "not pyannote:\n{}", apart.join("\n"));
+fn load(checkpoint: &Path) -> Bundle {
+    soundalike_convert::load(checkpoint).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn embedded() -> Bundle {
@@ -197,49 +61,163 @@ fn captures() -> Option<PathBuf> {
     directory
 }
 
+/// The files in `directory` with this extension, by name. There must be some.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = directory
+        .read_dir()
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    let directory = directory.display();
+    assert!(!files.is_empty(), "{directory} holds no .{extension}");
+    files
+}
+
 #[test]
 fn one_second_of_the_sample_is_pyannote_at_every_stage() {
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    assert_is_pyannote(
-        &embedded(),
-        &reference.join("segmentation-3.0/sample_1s.npz"),
-        OTHER_MACHINE,
-    );
+    let trace = path("reference/segmentation-3.0/sample_1s.npz");
+    assert_is_pyannote(&embedded(), &trace, OTHER_MACHINE);
 }
 
 #[test]
 fn hard_input_is_pyannote_at_every_stage() {
     let Some(directory) = captures() else { return };
-    for case in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
-        assert_is_pyannote(
-            &embedded(),
-            &directory.join(case).with_extension("npz"),
-            SAME_MACHINE,
-        );
-    }
+    let cases = ["speech", "silence", "padded", "offset", "clipped", "scaled"];
+    let traces = cases.map(|case| directory.join(case).with_extension("npz"));
+    let seen = traces.map(|trace| assert_is_pyannote(&embedded(), &trace, SAME_MACHINE));
+    record::check(seen.into(), false);
 }
 
 #[test]
 fn networks_of_all_hyperparameters_are_pyannote_at_every_stage() {
     let Some(directory) = captures() else { return };
-    let mut checkpoints: Vec<_> = directory
-        .join("variants")
-        .read_dir()
-        .expect("variants")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "ckpt")
-        })
-        .collect();
-    checkpoints.sort();
-    for checkpoint in &checkpoints {
-        let bundle = soundalike_convert::load(checkpoint).unwrap_or_else(|error| panic!("{error}"));
-        assert_is_pyannote(&bundle, &checkpoint.with_extension("npz"), SAME_MACHINE);
+    for checkpoint in files(&directory.join("variants"), "ckpt") {
+        let trace = checkpoint.with_extension("npz");
+        let seen = assert_is_pyannote(&load(&checkpoint), &trace, SAME_MACHINE);
+        record::check(vec![seen], true);
     }
-    assert!(
-        !checkpoints.is_empty(),
-        "{} holds no variants",
-        directory.display()
+}
+
+/// Three speakers, a silent one and one of a single frame, the whole window.
+#[test]
+fn embeddings_of_all_depths_are_pyannote_at_every_stage() {
+    let Some(directory) = captures() else { return };
+    for checkpoint in files(&directory.join("wespeaker"), "ckpt") {
+        let bundle = load(&checkpoint);
+        let traces = files(&checkpoint.with_extension(""), "npz");
+        let seen = traces.iter();
+        let seen = seen.map(|trace| assert_is_pyannote(&bundle, trace, SAME_MACHINE));
+        record::check(seen.collect(), true);
+    }
+}
+
+/// A folder of models that people use, with recordings, and the official package to capture them.
+struct Assets {
+    folder: PathBuf,
+    python: PathBuf,
+    /// One capture takes 1.1 GB.
+    work: tempfile::TempDir,
+}
+
+impl Assets {
+    fn find() -> Option<Self> {
+        let folder = std::env::var_os("SOUNDALIKE_ASSETS")
+            .map_or_else(|| path("../shared/assets"), PathBuf::from);
+        let python = path("reference/.venv/bin/python");
+        if !folder.is_dir() {
+            println!("skipped: no assets");
+            return None;
+        }
+        if !python.is_file() {
+            println!("skipped: no official package (scripts/setup_reference.sh)");
+            return None;
+        }
+        let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        Some(Self {
+            folder,
+            python,
+            work,
+        })
+    }
+
+    /// Captures the first `seconds` of the sample, and has `then` look at the trace before it is deleted.
+    fn capture<T>(
+        &self,
+        model: &str,
+        name: &str,
+        seconds: &str,
+        masks: Option<&Path>,
+        then: impl FnOnce(&Bundle, &Path) -> T,
+    ) -> T {
+        let model = self.folder.join(model);
+        let trace = self.work.path().join("trace.npz");
+        let mut command = Command::new(&self.python);
+        command.arg(path("reference/capture.py")).arg(&model);
+        command.arg(self.folder.join("audio/sample.wav"));
+        command.args(["--duration", seconds, "--stored", "--name", name, "-o"]);
+        command.arg(&trace);
+        if let Some(masks) = masks {
+            command.arg("--masks").arg(masks);
+        }
+        let status = command.status().expect("Python runs");
+        assert!(status.success(), "{command:?}: {status}");
+        let result = then(&load(&model), &trace);
+        std::fs::remove_file(&trace).expect("the trace");
+        result
+    }
+}
+
+#[test]
+fn models_that_people_use_are_pyannote_at_every_stage() {
+    let Some(assets) = Assets::find() else { return };
+    let pipeline = "pipelines/community-1-synthetic";
+    let compare = |bundle: &Bundle, trace: &Path| assert_is_pyannote(bundle, trace, SAME_MACHINE);
+
+    let older = "models/segmentation-2022.07/pytorch_model.bin";
+    let seen = assets.capture(older, "segmentation-2022.07", "5", None, compare);
+    record::check(vec![seen], false);
+
+    // Who speaks when according to the official package, in hard decisions.
+    let segmentation = format!("{pipeline}/segmentation/pytorch_model.bin");
+    let (seen, speakers) = assets.capture(
+        &segmentation,
+        "segmentation-3.0",
+        "10",
+        None,
+        |bundle, trace| {
+            let scores = entry::<f32>(trace, "f32/activation").expect("an output");
+            let scores = scores.index_axis_move(Axis(0), 0);
+            let scores = scores.into_dimensionality().expect("[frame, class]");
+            (
+                compare(bundle, trace),
+                Powerset::new(3, 2).decode(scores.view()),
+            )
+        },
     );
+    record::check(vec![seen], false);
+
+    let mut with_silence = Array3::zeros((1, 4, speakers.nrows()));
+    with_silence
+        .slice_mut(s![0, ..3, ..])
+        .assign(&speakers.reversed_axes());
+    // Its deviation is 0 in f32 and is not in f64, which is the floor of all masks of its trace.
+    let mut one_frame = Array3::zeros((1, 1, with_silence.dim().2));
+    one_frame[[0, 0, 250]] = 1.0;
+
+    let embedding = format!("{pipeline}/embedding/pytorch_model.bin");
+    let seen = [Some(with_silence), Some(one_frame), None].map(|weights: Option<Array3<f32>>| {
+        let masks = weights.map(|weights| {
+            let masks = assets.work.path().join("masks.npz");
+            let mut npz = NpzWriter::new(std::fs::File::create(&masks).expect("a file"));
+            npz.add_array("weights", &weights).expect("an entry");
+            npz.finish().expect("an .npz");
+            masks
+        });
+        let name = "synthetic-34";
+        assets.capture(&embedding, name, "10", masks.as_deref(), compare)
+    });
+    record::check(seen.into(), true);
 }
