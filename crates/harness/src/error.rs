@@ -1,10 +1,13 @@
 //! How far one stage is from the reference.
 
-use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
+use ndarray::{Array1, ArrayD};
 use serde::Serialize;
 use statrs::statistics::Statistics;
 
-use crate::{Floors, Stage};
+use crate::{
+    Floors, Stage,
+    floors::{rms, rms_along},
+};
 
 /// The least floor, as a part of the golden's rms: half a unit in the last place of an f32. Where the
 /// reference happens to hit the golden exactly, one rounding is still no error.
@@ -21,6 +24,8 @@ pub struct StageError {
     pub max_abs: f64,
     /// Mean absolute error.
     pub mean_abs: f64,
+    /// Root mean square error.
+    pub rms_error: f64,
     /// Length of the error over the length of the golden.
     pub rel_l2: f64,
     /// Golden over error, in decibels of power.
@@ -37,6 +42,11 @@ pub struct StageError {
     pub worst_channel: usize,
     /// Values that are not finite where the golden is.
     pub non_finite: usize,
+    /// As `r`, of a candidate with fewer bits than f32, over the error of a reference that rounds to as few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r_d: Option<f64>,
+    /// Which of the inputs has the largest `r`.
+    pub worst_input: usize,
 }
 
 impl StageError {
@@ -54,8 +64,9 @@ impl StageError {
         let error = candidate - golden;
         let floor = floors.whole.max(LEAST_FLOOR * rms(golden.view()));
         let slices = |axis: usize, floors: &Array1<f64>| -> Vec<(f64, f64)> {
-            let rms = error.axis_iter(Axis(axis)).map(rms);
-            rms.zip(floors)
+            let errors = rms_along(&error, axis).into_iter();
+            errors
+                .zip(floors)
                 .map(|(rms, slice)| (rms, ratio(rms, slice.max(floor))))
                 .collect()
         };
@@ -64,10 +75,11 @@ impl StageError {
             (Some(axis), Some(floors)) => slices(axis, floors),
             _ => Vec::new(),
         };
+        let rms_error = rms(error.view());
         let odd = |(candidate, golden): &(&f64, &f64)| golden.is_finite() && !candidate.is_finite();
-        let rel_l2 = ratio(rms(error.view()), rms(golden.view()));
+        let rel_l2 = ratio(rms_error, rms(golden.view()));
         Self {
-            r: ratio(rms(error.view()), floor),
+            r: ratio(rms_error, floor),
             r_local: channels
                 .iter()
                 .chain(&frames)
@@ -75,6 +87,7 @@ impl StageError {
                 .fold(0.0, worse),
             max_abs: error.iter().map(|x| x.abs()).fold(0.0, worse),
             mean_abs: error.iter().map(|x| x.abs()).sum::<f64>() / error.len().max(1) as f64,
+            rms_error,
             rel_l2,
             snr_db: -20.0 * rel_l2.log10(),
             correlation: correlation(candidate, golden),
@@ -83,6 +96,56 @@ impl StageError {
             worst_frame: worst(&frames),
             worst_channel: worst(&channels).unwrap_or_default(),
             non_finite: candidate.iter().zip(golden).filter(odd).count(),
+            r_d: None,
+            worst_input: 0,
+        }
+    }
+
+    /// Over several inputs, each measure as it is where it is worst: the largest, for correlation and
+    /// signal-to-noise ratio the smallest, for the gain and the offset the farthest from none; mean errors
+    /// are averaged and values that are not finite counted. Frame and channel are those of the input with
+    /// the largest `r`, which is named. None of none.
+    pub(crate) fn pool(errors: Vec<Self>) -> Option<Self> {
+        // NaN is the worst of all.
+        let size = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
+        let worst = errors
+            .iter()
+            .reduce(|a, b| if size(b.r) > size(a.r) { b } else { a })?
+            .clone();
+        let largest =
+            |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, worse);
+        let farthest = |of: &dyn Fn(&Self) -> f64, distance: &dyn Fn(f64) -> f64| {
+            let values = errors.iter().map(of);
+            let far = |x: f64| size(distance(x));
+            values
+                .reduce(|a, b| if far(b) > far(a) { b } else { a })
+                .unwrap_or(f64::NAN)
+        };
+        Some(Self {
+            r: largest(&|error| error.r),
+            r_local: largest(&|error| error.r_local),
+            max_abs: largest(&|error| error.max_abs),
+            mean_abs: errors.iter().map(|error| error.mean_abs).sum::<f64>() / errors.len() as f64,
+            rms_error: largest(&|error| error.rms_error),
+            rel_l2: largest(&|error| error.rel_l2),
+            snr_db: -largest(&|error| -error.snr_db),
+            correlation: farthest(&|error| error.correlation, &|x| 1.0 - x),
+            rms_ratio: farthest(&|error| error.rms_ratio, &|x| x.ln().abs()),
+            mean_offset: farthest(&|error| error.mean_offset, &f64::abs),
+            non_finite: errors.iter().map(|error| error.non_finite).sum(),
+            r_d: errors.iter().filter_map(|error| error.r_d).reduce(worse),
+            ..worst
+        })
+    }
+
+    /// The same, judged by the error `floor` of a reference that rounds to the candidate's dtype, if there is
+    /// one.
+    pub(crate) fn with_narrow_floor(self, floor: Option<f64>) -> Self {
+        let size = self.rms_error / self.rel_l2;
+        let r_d = |floor: f64| ratio(self.rms_error, floor.max(LEAST_FLOOR * size));
+        Self {
+            r_d: floor.map(r_d),
+            ..self
         }
     }
 
@@ -92,6 +155,7 @@ impl StageError {
             r_local: f64::INFINITY,
             max_abs: f64::NAN,
             mean_abs: f64::NAN,
+            rms_error: f64::NAN,
             rel_l2: f64::NAN,
             snr_db: f64::NAN,
             correlation: f64::NAN,
@@ -100,6 +164,8 @@ impl StageError {
             worst_frame: None,
             worst_channel: 0,
             non_finite: 0,
+            r_d: None,
+            worst_input: 0,
         }
     }
 }
@@ -109,18 +175,13 @@ pub(crate) fn correlation(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     a.iter().covariance(b.iter()) / (a.iter().std_dev() * b.iter().std_dev())
 }
 
-/// Root mean square; 0 of nothing.
-fn rms(values: ArrayViewD<'_, f64>) -> f64 {
-    (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt()
-}
-
 /// No error is 0 however low the floor; an error over no floor is infinite.
 fn ratio(error: f64, floor: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / floor }
 }
 
 /// The larger, and NaN before anything.
-fn worse(a: f64, b: f64) -> f64 {
+pub(crate) fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
     } else {
@@ -223,6 +284,35 @@ mod tests {
                 .r
                 .is_infinite()
         );
+    }
+
+    #[test]
+    fn several_inputs_show_the_worst_of_each_measure_and_name_the_worst_input() {
+        let near = compare(&array![[[1.1, 1.1, 1.1], [1.1, 1.1, 1.1]]].into_dyn(), 0.1);
+        let far = compare(&array![[[1.0, 1.0, 1.0], [1.0, 1.0, 0.4]]].into_dyn(), 0.1);
+        let odd = compare(
+            &array![[[1.0, 1.0, 1.0], [1.0, 1.0, f64::NAN]]].into_dyn(),
+            0.1,
+        );
+        let numbered = |errors: &[&StageError]| {
+            let errors = errors.iter().enumerate();
+            let errors = errors.map(|(worst_input, error)| StageError {
+                worst_input,
+                ..(*error).clone()
+            });
+            StageError::pool(errors.collect()).unwrap()
+        };
+        let pooled = numbered(&[&near, &far]);
+        assert_eq!((pooled.worst_input, pooled.r), (1, far.r));
+        assert_eq!((pooled.worst_frame, pooled.r_local), (Some(2), far.r_local));
+        assert!(
+            close(pooled.rms_ratio, near.rms_ratio) && close(pooled.mean_abs, 0.1),
+            "{pooled:?}"
+        );
+        let pooled = numbered(&[&near, &odd, &far]);
+        assert_eq!((pooled.worst_input, pooled.non_finite), (1, 1));
+        assert!(pooled.r.is_nan() && pooled.max_abs.is_nan(), "{pooled:?}");
+        assert_eq!(StageError::pool(Vec::new()), None);
     }
 
     #[test]

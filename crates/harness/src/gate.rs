@@ -160,7 +160,7 @@ impl Gate {
             failures.extend(texts.into_iter().map(|text| failure(text, &limit.because)));
         }
         if let Some(limit) = &self.task {
-            let text = match report.task {
+            let text = match &report.task {
                 Some(task) if task.der <= limit.der => None,
                 Some(task) => Some(format!(
                     "task: DER is {:.4}, expected at most {:.4}",
@@ -217,12 +217,12 @@ impl OutputLimit {
             ("largest error", output.max_abs, self.max_abs),
         ];
         let mut failures = exceeded(&limits, "output");
-        if let Some(allowed) = self.frame_agreement
-            && (output.frame_agreement.is_nan() || output.frame_agreement < allowed)
+        if let (Some(allowed), Some(found)) = (self.frame_agreement, output.frame_agreement())
+            && (found.is_nan() || found < allowed)
         {
             failures.push(format!(
                 "output: {:.2} % of the frames agree, expected {:.2} %",
-                100.0 * output.frame_agreement,
+                100.0 * found,
                 100.0 * allowed
             ));
         }

@@ -4,24 +4,45 @@
 //! (`reference/capture.py`). [`Recorder`] keeps what a network computes when it feeds itself, [`Teacher`]
 //! what each of its stages makes of the reference's own input. [`StageError`] compares either with the reference.
 
+mod budget;
 mod compare;
+mod decoding;
 mod error;
 mod fault;
+mod floors;
 mod gate;
+mod layout;
+mod live;
+mod lockstep;
+mod network;
+mod observed;
 mod output;
 mod probes;
+mod provenance;
+mod reference;
+mod report;
+mod task;
 mod trace;
 mod verdict;
+mod window;
 
-pub use compare::{
-    CompareError, Decoding, Input, Report, StageReport, Task, compare_activations, compare_network,
-};
+pub use budget::{Budget, BudgetStage};
+pub use compare::{Candidate, CompareError, compare};
+pub use decoding::Decoding;
 pub use error::StageError;
 pub use fault::Fault;
+pub use floors::Floors;
 pub use gate::{Gate, GateError, GateFailure, GateResult};
-pub use output::{OutputAgreement, Sides};
+pub use live::TorchReference;
+pub use network::Network;
+pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
 pub use probes::{Recorder, Teacher};
+pub use provenance::{EngineInfo, Provenance, Verified};
+pub use reference::{NarrowFloors, Reference, ReferenceStage, See};
+pub use report::{About, Diagnosis, Evidence, Input, Report, StageReport};
+pub use task::Task;
 pub use trace::{
-    Audio, Floors, Manifest, Model, ReferenceTrace, Running, Stage, TraceError, activations,
+    ActivationTrace, Audio, Manifest, MaskFile, Model, ReferenceTrace, Running, Stage, TraceError,
 };
 pub use verdict::{EXACT_R, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
+pub use window::{Masks, Window};

@@ -11,8 +11,13 @@ use ndarray::{Array, Array1, ArrayD, Dimension, IxDyn};
 use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
 use serde::Deserialize;
 
+use crate::{EngineInfo, Floors, Input, Masks, Window};
+
 /// The version of the layout that is understood.
 const SCHEMA: u32 = 1;
+
+/// Entries beside the outputs of the stages.
+const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
 
 /// See [`ReferenceTrace::embedded`].
 static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sample_1s.npz");
@@ -63,16 +68,54 @@ pub enum TraceError {
         /// Its schema.
         found: u32,
     },
+    /// The trace is of another window than the one it is compared on.
+    #[error("{origin}: is of {found}, and the reference is of {expected}; capture that window")]
+    OtherWindow {
+        /// Where the trace came from.
+        origin: String,
+        /// Its window.
+        found: String,
+        /// The window.
+        expected: String,
+    },
+    /// Arrays of one stage do not fit together.
+    #[error("{origin}: entry `{entry}` {what}; capture it again")]
+    Inconsistent {
+        /// Where the trace came from.
+        origin: String,
+        /// The stage.
+        entry: String,
+        /// What does not fit.
+        what: String,
+    },
 }
 
 /// What was captured, and how. Keys that nobody here needs are left out.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Manifest {
     schema: u32,
+    /// Who captured it.
+    #[serde(default)]
+    pub engine: String,
+    /// Versions of what captured it, by name.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Name of the processor, and the kernels that PyTorch chose on it.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// What it was captured on.
+    #[serde(default)]
+    pub device: String,
+    /// Threads that captured it.
+    #[serde(default)]
+    pub threads: Option<usize>,
     /// What was run.
     pub model: Model,
     /// On what.
     pub audio: Audio,
+    /// By what frames embeddings were pooled, if by any.
+    #[serde(default)]
+    pub masks: Option<MaskFile>,
     /// Stages in order of execution.
     pub stages: Vec<Stage>,
 }
@@ -116,8 +159,15 @@ pub struct Audio {
     pub duration: f64,
 }
 
-/// One stage of the reference.
+/// The file of the masks that embeddings were pooled by.
 #[derive(Debug, Clone, Deserialize)]
+pub struct MaskFile {
+    /// File name.
+    pub file: String,
+}
+
+/// One stage of the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Stage {
     /// Canonical name.
     pub name: String,
@@ -140,17 +190,6 @@ pub enum Running {
     Free,
     /// Each stage gets the reference's own input: whose error it is.
     Forced,
-}
-
-/// Root mean square error of the f32 reference against the golden.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Floors {
-    /// Of the whole output.
-    pub whole: f64,
-    /// Of each channel.
-    pub channel: Array1<f64>,
-    /// Of each frame, where there are frames.
-    pub frame: Option<Array1<f64>>,
 }
 
 /// The reference's activations on one window.
@@ -198,18 +237,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             origin: origin.to_owned(),
             source,
         })?;
-        let json: Array1<u8> = entry(&mut npz, origin, "manifest")?;
-        let manifest: Manifest =
-            serde_json::from_slice(&json.to_vec()).map_err(|source| TraceError::Manifest {
-                origin: origin.to_owned(),
-                source,
-            })?;
-        if manifest.schema != SCHEMA {
-            return Err(TraceError::Schema {
-                origin: origin.to_owned(),
-                found: manifest.schema,
-            });
-        }
+        let manifest = Manifest::read(&mut npz, origin)?;
         Ok(Self {
             origin: origin.to_owned(),
             npz,
@@ -237,6 +265,27 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         entry(&mut self.npz, &self.origin, "waveform")
     }
 
+    /// The window: what both sides are fed.
+    ///
+    /// # Errors
+    /// [`TraceError::Entry`] where it cannot be read.
+    pub fn window(&mut self) -> Result<Window, TraceError> {
+        let masks = self.manifest.masks.clone().map(|masks| {
+            let values = entry(&mut self.npz, &self.origin, "masks")?;
+            Ok::<_, TraceError>(Masks {
+                name: masks.file,
+                values,
+            })
+        });
+        Ok(Window {
+            masks: masks.transpose()?,
+            waveform: self.waveform()?,
+            uri: self.manifest.audio.file.clone(),
+            start: self.manifest.audio.start,
+            duration: self.manifest.audio.duration,
+        })
+    }
+
     /// Golden output of the stage `name`: f64 from unrounded inputs.
     ///
     /// # Errors
@@ -245,12 +294,14 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         entry(&mut self.npz, &self.origin, name)
     }
 
-    /// The reference's own f32 output.
+    /// The reference's own f32 output: of the last stage.
     ///
     /// # Errors
     /// [`TraceError::Entry`] where it cannot be read.
     pub fn output(&mut self) -> Result<ArrayD<f32>, TraceError> {
-        entry(&mut self.npz, &self.origin, "f32/activation")
+        let last = self.manifest.stages.last();
+        let last = last.map_or("activation", |stage| &stage.name);
+        entry(&mut self.npz, &self.origin, &format!("f32/{last}"))
     }
 
     /// The reference's own rounding at `stage`.
@@ -277,38 +328,128 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 }
 
-/// The activations in the `.npz` of any engine: arrays of f32 or f64 under the names of stages. Other
-/// entries are left out.
-///
-/// # Errors
-/// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
-pub fn activations(path: &Path) -> Result<BTreeMap<String, ArrayD<f64>>, TraceError> {
-    let origin = path.display().to_string();
-    let file = File::open(path).map_err(|source| TraceError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut npz = NpzReader::new(file).map_err(|source| TraceError::NotNpz {
-        origin: origin.clone(),
-        source,
-    })?;
-    let names = npz.names().map_err(|source| TraceError::NotNpz {
-        origin: origin.clone(),
-        source,
-    })?;
-    let stages = names
-        .into_iter()
-        .filter(|name| !name.contains('/') && name != "manifest" && name != "waveform");
-    stages
-        .map(|name| {
-            // An array is in one of two types; what is wrong with the second try is what is wrong.
-            let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, &name) {
-                Ok(values) => values.mapv(f64::from),
-                Err(_) => entry(&mut npz, &origin, &name)?,
-            };
-            Ok((name, values))
+/// The activations of any engine that fed itself, from an `.npz`.
+#[derive(Debug, Clone)]
+pub struct ActivationTrace {
+    /// Where it came from.
+    pub origin: String,
+    /// What was captured, where the file says so.
+    pub manifest: Option<Manifest>,
+    /// The input, where the file has it.
+    pub waveform: Option<ArrayD<f32>>,
+    /// The outputs of the stages, widened.
+    pub stages: BTreeMap<String, ArrayD<f64>>,
+}
+
+impl ActivationTrace {
+    /// Reads the arrays of f32 or f64 under the names of stages; entries with a `/` are left out.
+    ///
+    /// # Errors
+    /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let origin = path.display().to_string();
+        let file = File::open(path).map_err(|source| TraceError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        let not_npz = |source| TraceError::NotNpz {
+            origin: origin.clone(),
+            source,
+        };
+        let mut npz = NpzReader::new(file).map_err(not_npz)?;
+        let names = npz.names().map_err(not_npz)?;
+        let has = |name: &str| names.iter().any(|found| found == name);
+        let manifest = if has("manifest") {
+            Some(Manifest::read(&mut npz, &origin)?)
+        } else {
+            None
+        };
+        let waveform = if has("waveform") {
+            Some(entry(&mut npz, &origin, "waveform")?)
+        } else {
+            None
+        };
+        let stages = names
+            .iter()
+            .filter(|name| !name.contains('/') && !NOT_STAGES.contains(&name.as_str()));
+        let stages = stages
+            .map(|name| {
+                // An array is in one of two types; what is wrong with the second try is what is wrong.
+                let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, name) {
+                    Ok(values) => values.mapv(f64::from),
+                    Err(_) => entry(&mut npz, &origin, name)?,
+                };
+                Ok((name.clone(), values))
+            })
+            .collect::<Result<_, TraceError>>()?;
+        Ok(Self {
+            origin,
+            manifest,
+            waveform,
+            stages,
         })
-        .collect()
+    }
+}
+
+impl ActivationTrace {
+    /// Who made it, as far as it says.
+    #[must_use]
+    pub fn engine(&self) -> EngineInfo {
+        let manifest = self.manifest.clone();
+        manifest.map_or_else(EngineInfo::default, |manifest| EngineInfo {
+            engine: manifest.engine,
+            versions: manifest.versions,
+            device: manifest.device,
+            cpu: manifest.cpu,
+            threads: manifest.threads,
+            model_sha256: Some(manifest.model.sha256),
+            ..EngineInfo::default()
+        })
+    }
+
+    /// Whether the trace is of `window`, as far as it says.
+    ///
+    /// # Errors
+    /// [`TraceError::OtherWindow`] where it is of another.
+    pub fn check_window(&self, window: &Window) -> Result<(), TraceError> {
+        let other = |found: String| {
+            Err(TraceError::OtherWindow {
+                origin: self.origin.clone(),
+                found,
+                expected: Input::new(window).to_string(),
+            })
+        };
+        match (&self.waveform, &self.manifest) {
+            (Some(waveform), _) if *waveform != window.waveform => {
+                other("another waveform".to_owned())
+            }
+            (None, Some(Manifest { audio, .. }))
+                if (audio.start, audio.duration) != (window.start, window.duration) =>
+            {
+                let (start, end) = (audio.start, audio.start + audio.duration);
+                other(format!("{} {start}-{end} s", audio.file))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Manifest {
+    fn read<R: Read + Seek>(npz: &mut NpzReader<R>, origin: &str) -> Result<Self, TraceError> {
+        let json: Array1<u8> = entry(npz, origin, "manifest")?;
+        let manifest: Self =
+            serde_json::from_slice(&json.to_vec()).map_err(|source| TraceError::Manifest {
+                origin: origin.to_owned(),
+                source,
+            })?;
+        if manifest.schema != SCHEMA {
+            return Err(TraceError::Schema {
+                origin: origin.to_owned(),
+                found: manifest.schema,
+            });
+        }
+        Ok(manifest)
+    }
 }
 
 fn entry<R: Read + Seek, T: ReadableElement, D: Dimension>(

@@ -21,7 +21,8 @@ pub enum Verdict {
     NotObserved,
     /// Rounding, as PyTorch's own f32 has it.
     Exact,
-    /// More rounding than PyTorch's f32 has, and no more than that.
+    /// More rounding than PyTorch's f32 has, and no more than that; or, of a candidate with fewer bits, as
+    /// much as these bits explain.
     Precision,
     /// Something else than rounding: a bug.
     Structural,
@@ -31,6 +32,13 @@ impl Verdict {
     /// Judges a stage.
     #[must_use]
     pub fn of(error: &StageError) -> Self {
+        if let Some(r_d) = error.r_d {
+            return if r_d < EXACT_R && error.non_finite == 0 {
+                Self::Precision
+            } else {
+                Self::Structural
+            };
+        }
         // What must hold is asked for, not what must not: every comparison with NaN is false.
         let local = error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0;
         if error.r < EXACT_R && local {

@@ -1,44 +1,71 @@
 //! A fault in the candidate is found, at its stage and nowhere else.
 
+use std::collections::BTreeMap;
+
+use ndarray::ArrayD;
 use soundalike_convert::Bundle;
-use soundalike_diarize::segmentation::Segmenter;
 use soundalike_harness::{
-    Decoding, Fault, ReferenceTrace, Report, Verdict, compare_activations, compare_network,
+    About, Candidate, CompareError, Decoding, Fault, Network, Provenance, Recorder, ReferenceTrace,
+    Report, Verdict, Window, compare,
 };
-use soundalike_model::{DType, Device, Probe, PyanNet, Result, Tensor};
+use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor};
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
-fn compare(fault: Option<Fault>) -> Report {
-    let bundle = embedded();
-    let network = PyanNet::load(&bundle, DType::F32, &Device::Cpu).expect("a network");
-    let segmenter = Segmenter::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
-    let decoding = Decoding {
-        powerset: segmenter.powerset().clone(),
-        grid: segmenter.grid(),
-    };
+fn network(bundle: &Bundle) -> Network {
+    Network::load(bundle, DType::F32, &Device::Cpu).expect("a network")
+}
+
+fn window() -> Window {
     let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
-    compare_network(&network, &mut reference, Some(&decoding), fault).expect("a comparison")
+    reference.window().expect("its window")
+}
+
+/// Compares with the built-in trace.
+fn against_the_trace(candidate: &Candidate) -> std::result::Result<Report, CompareError> {
+    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let bundle = embedded();
+    let decoding = Decoding::new(&bundle, network(&bundle).geometry());
+    let about = About {
+        model: "segmentation-3.0".into(),
+        reference: "the built-in trace".into(),
+        candidate: "a test".into(),
+        provenance: Provenance::default(),
+    };
+    compare(&mut reference, candidate, &[window()], &decoding, about)
+}
+
+fn with_fault(fault: Option<Fault>) -> Report {
+    let network = network(&embedded());
+    against_the_trace(&Candidate::Network { network, fault }).expect("a comparison")
 }
 
 #[test]
 fn without_a_fault_there_is_no_source() {
-    let report = compare(None);
+    let report = with_fault(None);
     assert_eq!(report.source, Vec::<String>::new());
+    let verdicts = report.stages.iter().map(|stage| stage.verdict);
     assert!(
-        report
-            .stages
-            .iter()
-            .all(|stage| stage.verdict == Verdict::Exact)
+        verdicts
+            .clone()
+            .all(|verdict| verdict != Verdict::Structural)
     );
-    assert_eq!(report.task.map(|task| task.der), Some(0.0));
+    assert!(verdicts.clone().any(|verdict| verdict == Verdict::Exact));
+    let task = report.task.expect("a task");
+    assert_eq!(
+        (task.der, task.num_speakers.reference),
+        (0.0, task.num_speakers.candidate)
+    );
+    let output = report.output.expect("an output");
+    assert_eq!(output.frame_agreement(), Some(1.0));
+    assert_eq!(report.evidence.len(), 1);
 }
 
 #[test]
 fn relu_for_leaky_relu_is_blamed_on_its_two_stages_only() {
-    let report = compare(Some(Fault::ReluForLeakyRelu));
+    let report = with_fault(Some(Fault::ReluForLeakyRelu));
     assert_eq!(
         report.source,
         ["linear.0.leaky_relu", "linear.1.leaky_relu"]
@@ -50,82 +77,81 @@ fn relu_for_leaky_relu_is_blamed_on_its_two_stages_only() {
         .find(|stage| stage.name == "linear.1")
         .expect("linear.1");
     assert_eq!(victim.verdict, Verdict::Exact);
-    assert!(
-        victim
-            .free_running
-            .as_ref()
-            .is_some_and(|error| error.r > 1e3)
-    );
+    let free = victim.free_running.as_ref();
+    assert!(free.is_some_and(|error| error.r > 1e3));
 }
 
-/// Doubles one value of one stage.
-struct Substitute<'a>(&'static str, &'a mut Vec<(String, Tensor)>);
-
-impl Probe for Substitute<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        let value = if name == self.0 {
-            (value * 1.01)?
-        } else {
-            value
-        };
-        self.1.push((name.to_owned(), value.clone()));
-        Ok(value)
+/// The outputs of all stages, changed by `change` on their way.
+fn activations(change: impl Fn(&str, Tensor) -> Result<Tensor>) -> BTreeMap<String, ArrayD<f64>> {
+    struct Changed<F>(F, Recorder);
+    impl<F: Fn(&str, Tensor) -> Result<Tensor>> Probe for Changed<F> {
+        fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+            let value = self.0(name, value)?;
+            self.1.see(name, value)
+        }
     }
+    let mut probe = Changed(change, Recorder::default());
+    let network = network(&embedded());
+    network
+        .forward(&window(), &mut probe)
+        .expect("a forward pass");
+    probe.1.into_stages().expect("stages").into_iter().collect()
 }
 
 #[test]
 fn another_engines_error_is_blamed_on_the_first_stage_that_is_wrong() {
-    let network = PyanNet::load(&embedded(), DType::F32, &Device::Cpu).expect("a network");
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
-    let waveform = reference.waveform().expect("a waveform");
-    let shape = waveform.shape().to_vec();
-    let waveform = Tensor::from_vec(waveform.into_raw_vec_and_offset().0, shape, &Device::Cpu);
-    let mut seen = Vec::new();
-    network
-        .forward(
-            &waveform.expect("a tensor"),
-            &mut Substitute("lstm.2", &mut seen),
-        )
-        .expect("a forward pass");
-    let activations = seen
-        .into_iter()
-        .filter(|(name, _)| name != "linear.0")
-        .map(|(name, value)| {
-            let values: Vec<f64> = value.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-            Ok((
-                name,
-                ndarray::ArrayD::from_shape_vec(value.dims(), values).expect("its shape"),
-            ))
-        })
-        .collect::<Result<_>>()
-        .expect("activations");
-    let report = compare_activations(&activations, &mut reference, None).expect("a comparison");
+    let mut stages = activations(|name, value| match name {
+        "lstm.2" => value * 1.01,
+        _ => Ok(value),
+    });
+    stages.remove("linear.0");
+    stages.insert("dropout".into(), ArrayD::zeros(vec![1]));
+    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
     assert_eq!(report.source, ["lstm.2"]);
-    let lost = report
-        .stages
-        .iter()
-        .filter(|stage| stage.verdict == Verdict::NotObserved);
-    assert_eq!(
-        lost.map(|stage| stage.name.as_str()).collect::<Vec<_>>(),
-        ["linear.0"]
+    assert_eq!(report.missing, ["linear.0"]);
+    assert_eq!(report.unexpected, ["dropout"]);
+}
+
+#[test]
+fn a_lost_frame_and_not_a_number_are_structural_where_they_are() {
+    let stages = activations(|name, value| match name {
+        // A frame less, and everything after it on one frame less: nothing is cut to the shorter length.
+        "linear.0" => value.narrow(1, 0, value.dim(1)? - 1),
+        _ => Ok(value),
+    });
+    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
+    assert_eq!(report.source, ["linear.0"]);
+    assert!(report.output.is_none());
+
+    let stages = activations(|name, value| match name {
+        "linear.0" => (&value * 0.0)?.log()? - (&value * 0.0)?.log()?,
+        _ => Ok(value),
+    });
+    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
+    assert_eq!(report.source, ["linear.0"]);
+    let output = report.output.expect("an output");
+    assert_eq!(output.frame_agreement(), Some(0.0));
+}
+
+#[test]
+fn names_that_are_all_unknown_are_refused() {
+    let stages = [("output".to_owned(), ArrayD::zeros(vec![1]))];
+    let refused = against_the_trace(&Candidate::Activations(stages.into_iter().collect()));
+    let error = refused.map(|_| ()).expect_err("nothing to compare");
+    assert!(
+        error.to_string().contains("such as `activation`"),
+        "{error}"
     );
 }
 
 #[test]
 fn looking_changes_nothing() {
-    let network = PyanNet::load(&embedded(), DType::F32, &Device::Cpu).expect("a network");
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
-    let waveform = reference.waveform().expect("a waveform");
-    let shape = waveform.shape().to_vec();
-    let waveform = Tensor::from_vec(waveform.into_raw_vec_and_offset().0, shape, &Device::Cpu)
-        .expect("a tensor");
+    let (network, window) = (network(&embedded()), window());
     let run = |probe: &mut dyn Probe| -> Vec<f32> {
-        let scores = network.forward(&waveform, probe).expect("the forward pass");
-        scores
-            .flatten_all()
-            .and_then(|scores| scores.to_vec1())
-            .expect("scores")
+        let scores = network.forward(&window, probe).expect("the forward pass");
+        let scores = scores.flatten_all().and_then(|scores| scores.to_vec1());
+        scores.expect("scores")
     };
-    let silent = run(&mut soundalike_model::Silent);
-    assert_eq!(run(&mut soundalike_harness::Recorder::default()), silent);
+    let silent = run(&mut Silent);
+    assert_eq!(run(&mut Recorder::default()), silent);
 }

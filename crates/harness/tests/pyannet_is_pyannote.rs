@@ -19,7 +19,7 @@ use std::{fs::File, path::Path};
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
-use soundalike_harness::{EXACT_R, OutputAgreement, ReferenceTrace};
+use soundalike_harness::{Decoding, EXACT_R, OutputAgreement, ReferenceTrace};
 use soundalike_model::{DType, Device, PyanNet};
 use support::{captures, files};
 
@@ -36,19 +36,21 @@ fn assert_exact(bundle: &Bundle, path: &Path) {
 /// Compares the network's decisions.
 fn assert_agreement(case: &str, ours: &ArrayD<f64>, reference: &mut ReferenceTrace<File>) {
     let golden = reference.golden("activation").expect("a golden output");
-    let rounded = reference.output().expect("an f32 output");
-    let agreement = OutputAgreement::new(ours, &golden, &rounded);
+    let rounded = reference.output().expect("an f32 output").mapv(f64::from);
+    let agree = |ours| OutputAgreement::new(ours, &golden, &rounded, 1.0, &Decoding::Likeliest);
+    let agreement = agree(ours);
     println!("{case}: {agreement:?}");
     // 1 - correlation goes with the square of the error, so this much is allowed by R where
     // PyTorch's own f32 is already further from the golden than 1e-9.
-    let theirs = OutputAgreement::new(&rounded.mapv(f64::from), &golden, &rounded).correlation;
+    let theirs = agree(&rounded).correlation;
     let allowed = (EXACT_R.powi(2) * (1.0 - theirs)).max(1e-9);
     assert!(
         agreement.correlation > 1.0 - allowed,
         "{case}: {agreement:?}, PyTorch's f32 {theirs}"
     );
+    let decisions = agreement.decisions.expect("scores are decided");
     assert_eq!(
-        (agreement.frame_agreement, agreement.near_ties),
+        (decisions.frame_agreement, decisions.near_ties),
         (1.0, 0),
         "{case}"
     );

@@ -1,21 +1,28 @@
 //! `soundalike compare`: is it the original, and where not?
 
+mod masks;
+mod model;
+mod side;
 mod table;
+mod windows;
 
-use std::{
-    io::{Read, Seek},
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use soundalike_convert::{Bundle, Inspection};
-use soundalike_diarize::segmentation::Segmenter;
 use soundalike_harness::{
-    CompareError, Decoding, Fault, Gate, ReferenceTrace, Report, activations, compare_activations,
-    compare_network,
+    About, ActivationTrace, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault, Gate,
+    Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
 };
-use soundalike_model::{DType, Device, PyanNet};
+use soundalike_model::{DType, Device};
+
+use self::{
+    masks::MaskChoice,
+    model::Model,
+    side::{CandidateSide, ReferenceSide},
+    windows::Count,
+};
 
 use crate::{output, terminal::Terminal};
 
@@ -35,15 +42,34 @@ pub(crate) struct Args {
     /// Compare all stages of the network
     #[arg(long, required = true)]
     layers: bool,
-    /// The truth: trace:FILE.npz [default: the built-in trace]
-    #[arg(long, value_name = "TRACE")]
-    reference: Option<Side>,
+    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace; torch with
+    /// --audio or another model]
+    #[arg(long, value_name = "ENGINE")]
+    reference: Option<String>,
     /// What is on trial: candle-cpu, or trace:FILE.npz with another engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
-    candidate: Side,
-    /// The model of both: a bundle or a checkpoint [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE")]
+    candidate: String,
+    /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "FILE|DIR")]
     model: Option<PathBuf>,
+    /// Which network of a pipeline directory
+    #[arg(long, value_enum, default_value_t)]
+    network: model::Network,
+    /// Other weights for the candidate: a converted, quantised or foreign file of the same network
+    #[arg(long, value_name = "FILE")]
+    candidate_model: Option<PathBuf>,
+    /// Recordings to compare on [default: one second of the project's sample]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    audio: Vec<PathBuf>,
+    /// How many windows of each recording, from its start: all, or a number
+    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
+    windows: Count,
+    /// By what frames embeddings are pooled, each an input of its own [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    masks: Vec<MaskChoice>,
+    /// Measure what the errors of the stages come to at the output: is it rounding? (some 10 s for each window)
+    #[arg(long)]
+    budget: bool,
     /// Limits that must be kept, a TOML file [default: the project's own: R < 4 everywhere, all decisions equal]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
@@ -70,36 +96,6 @@ enum Format {
     Markdown,
 }
 
-/// One side of a comparison.
-#[derive(Debug, Clone)]
-enum Side {
-    /// Our network, as `diarize` runs it.
-    Candle,
-    /// Activations in a file.
-    Trace(PathBuf),
-}
-
-impl FromStr for Side {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match (name, name.strip_prefix("trace:")) {
-            (_, Some(file)) => Ok(Self::Trace(file.into())),
-            ("candle-cpu", _) => Ok(Self::Candle),
-            _ => Err("expected candle-cpu or trace:FILE.npz".to_owned()),
-        }
-    }
-}
-
-impl std::fmt::Display for Side {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Candle => f.write_str("candle-cpu"),
-            Self::Trace(path) => write!(f, "trace:{}", path.display()),
-        }
-    }
-}
-
 fn fault(name: &str) -> Result<Fault, String> {
     let known = Fault::ALL.map(Fault::name).join(", ");
     Fault::ALL
@@ -122,21 +118,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
             (Gate::parse(&text, &origin)?, origin)
         }
     };
-    let bundle = match &args.model {
-        Some(path) => soundalike_convert::load(path)?,
-        None => soundalike_weights::segmentation()?,
-    };
-    let mut report = match &args.reference {
-        None => compare(args, &bundle, ReferenceTrace::embedded()?)?,
-        Some(Side::Trace(path)) => {
-            check_trace(path)?;
-            compare(args, &bundle, ReferenceTrace::open(path)?)?
-        }
-        Some(Side::Candle) => {
-            anyhow::bail!("the reference cannot be candle-cpu: give a trace of the original")
-        }
-    };
-    report.candidate = args.candidate.to_string();
+    let mut report = find(args)?;
     if let Some(fault) = args.inject {
         report.candidate += &format!(" with {}", fault.name());
     }
@@ -153,6 +135,21 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     Ok(report.gate.is_some_and(|gate| gate.passed))
 }
 
+/// What the user typed, as a shell would take it.
+fn command() -> String {
+    let quoted = |argument: String| {
+        let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    format!("soundalike {}", arguments.collect::<Vec<_>>().join(" "))
+}
+
 /// A file's arrays are no larger than the file says, and it says no more than it holds.
 fn check_trace(path: &Path) -> anyhow::Result<()> {
     let inspection = Inspection::of(path)?;
@@ -165,46 +162,147 @@ fn check_trace(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare<R: Read + Seek>(
+/// Compares what the arguments name.
+fn find(args: &Args) -> anyhow::Result<Report> {
+    let reference = args.reference.as_deref().map(str::parse).transpose()?;
+    let side: CandidateSide = args.candidate.parse()?;
+    let model = Model::load(args.model.as_deref(), args.network)?;
+    ensure!(
+        args.masks.is_empty() || model.is_embedding(),
+        "--masks is for embeddings, and {} gives none",
+        model.name
+    );
+    let network = Network::load(&model.bundle, DType::F32, &Device::Cpu)?;
+    let decoding = Decoding::new(&model.bundle, network.geometry());
+    let (mut reference, windows) = truth(args, reference, &model, &network)?;
+    let (candidate, engine) = candidate(args, &side, &model, network, &windows)?;
+    let about = About {
+        model: model.name,
+        reference: reference.name(),
+        candidate: match &args.candidate_model {
+            Some(path) => format!("{side} with {}", path.display()),
+            None => side.to_string(),
+        },
+        provenance: Provenance::here(command(), reference.engine(), engine),
+    };
+    let mut report = compare(reference.as_mut(), &candidate, &windows, &decoding, about)?;
+    if args.budget {
+        let budget = Budget::measure(reference.as_mut(), &candidate, &windows)?;
+        report.budget = Some(budget);
+    }
+    Ok(report)
+}
+
+/// The truth, and the windows on which it is asked.
+fn truth(
     args: &Args,
-    bundle: &Bundle,
-    mut reference: ReferenceTrace<R>,
-) -> anyhow::Result<Report> {
-    let (theirs, ours) = (reference.manifest().model.origin(), &bundle.source().sha256);
-    if theirs != ours {
-        Err(CompareError::OtherModel {
-            reference: theirs.to_owned(),
-            candidate: ours.clone(),
-        })?;
+    side: Option<ReferenceSide>,
+    model: &Model,
+    network: &Network,
+) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
+    let bundle = &model.bundle;
+    if let Some(ReferenceSide::Trace(path)) = &side {
+        ensure!(
+            args.audio.is_empty() && args.masks.is_empty(),
+            "a trace has its own window and masks: leave --audio and --masks out, or give --reference torch"
+        );
+        check_trace(path)?;
+        let mut trace = ReferenceTrace::open(path)?;
+        check_model(trace.manifest().model.origin(), bundle)?;
+        let window = trace.window()?;
+        return Ok((Box::new(trace), vec![window]));
     }
-    // What a network that is not a powerset one is decoded to depends on a threshold.
-    let decoding = Segmenter::new(bundle, DType::F32, &Device::Cpu)
-        .ok()
-        .map(|segmenter| Decoding {
-            powerset: segmenter.powerset().clone(),
-            grid: segmenter.grid(),
-        });
-    match &args.candidate {
-        Side::Candle => {
-            let network = PyanNet::load(bundle, DType::F32, &Device::Cpu)?;
-            Ok(compare_network(
-                &network,
-                &mut reference,
-                decoding.as_ref(),
-                args.inject,
-            )?)
+    let mut trace = ReferenceTrace::embedded()?;
+    let own = trace.manifest().model.origin() == bundle.source().sha256;
+    let second = trace.window()?;
+    if side.is_none() && own && args.audio.is_empty() {
+        return Ok((Box::new(trace), vec![second]));
+    }
+    let engine = TorchReference::load(bundle)?;
+    let mut windows = Vec::new();
+    for path in &args.audio {
+        windows.extend(windows::read(path, bundle, args.windows)?);
+    }
+    if windows.is_empty() {
+        windows.push(second);
+    }
+    if model.is_embedding() {
+        let choices = match args.masks.as_slice() {
+            [] => MaskChoice::value_variants(),
+            some => some,
+        };
+        windows = masks::each(windows, choices, model, network)?;
+    }
+    Ok((Box::new(engine), windows))
+}
+
+/// A trace can only be compared with what is made of the same weights.
+fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
+    let expected = &bundle.source().sha256;
+    if found == expected {
+        return Ok(());
+    }
+    Err(CompareError::OtherModel {
+        trace: found.to_owned(),
+        model: expected.clone(),
+    })
+}
+
+/// What is on trial, and what runs it. `network` is that of the model.
+fn candidate(
+    args: &Args,
+    side: &CandidateSide,
+    model: &Model,
+    network: Network,
+    windows: &[Window],
+) -> anyhow::Result<(Candidate, EngineInfo)> {
+    match side {
+        CandidateSide::Candle => {
+            let (network, sha256) = match &args.candidate_model {
+                None => (network, model.bundle.source().sha256.clone()),
+                Some(path) => other_weights(path, model)?,
+            };
+            let engine = EngineInfo {
+                engine: side.to_string(),
+                dtype: "f32".to_owned(),
+                device: "cpu".to_owned(),
+                model_sha256: Some(sha256),
+                ..EngineInfo::default()
+            };
+            let fault = args.inject;
+            Ok((Candidate::Network { network, fault }, engine))
         }
-        Side::Trace(path) => {
+        CandidateSide::Trace(path) => {
             ensure!(
-                args.inject.is_none(),
-                "--inject puts faults into our own network, not into a trace"
+                args.inject.is_none() && args.candidate_model.is_none(),
+                "--inject and --candidate-model change our own network, not a trace"
             );
+            let [window] = windows else {
+                bail!("a trace is of one window, and there are {}", windows.len());
+            };
             check_trace(path)?;
-            Ok(compare_activations(
-                &activations(path)?,
-                &mut reference,
-                decoding.as_ref(),
-            )?)
+            let trace = ActivationTrace::open(path)?;
+            if let Some(manifest) = &trace.manifest {
+                check_model(manifest.model.origin(), &model.bundle)?;
+            }
+            trace.check_window(window)?;
+            let engine = trace.engine();
+            Ok((Candidate::Activations(trace.stages), engine))
         }
     }
+}
+
+/// The candidate's network of other weights than the model's, and the SHA-256 of their source.
+fn other_weights(path: &Path, model: &Model) -> anyhow::Result<(Network, String)> {
+    let bundle = soundalike_convert::load(path)?;
+    let (found, expected) = (bundle.architecture(), model.bundle.architecture());
+    ensure!(
+        found.name() == expected.name(),
+        "{}: is a {}, and the reference is a {}; nothing of them can be compared",
+        path.display(),
+        found.name(),
+        expected.name()
+    );
+    let network = Network::load(&bundle, DType::F32, &Device::Cpu)?;
+    Ok((network, bundle.source().sha256.clone()))
 }

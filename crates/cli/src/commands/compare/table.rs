@@ -40,18 +40,7 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 fn heading(report: &Report) -> String {
-    let inputs: Vec<_> = report
-        .inputs
-        .iter()
-        .map(|input| {
-            format!(
-                "{} {}-{} s",
-                input.uri,
-                input.start,
-                input.start + input.duration
-            )
-        })
-        .collect();
+    let inputs: Vec<_> = report.inputs.iter().map(ToString::to_string).collect();
     format!(
         "{}: {} against {}, {}",
         report.model,
@@ -204,31 +193,30 @@ fn summary(report: &Report) -> Vec<String> {
         Some(first) => lines.extend(blame(report, first)),
     }
     if let Some(output) = &report.output {
+        let decided = output
+            .decisions
+            .as_ref()
+            .map_or(String::new(), |decisions| {
+                let ties = match decisions.near_ties {
+                    0 => String::new(),
+                    ties => format!(" ({ties} near-ties)"),
+                };
+                let (agree, frames) = (100.0 * decisions.frame_agreement, output.frames);
+                format!(", {agree:.2} % of {frames} frames decided alike{ties}")
+            });
         lines.push(format!(
-            "output: correlation {}, {:.2} % of {} frames decided alike{}, largest error {:.1e}{}",
+            "output: correlation {}{decided}, largest error {:.1e}{}",
             near_one(output.correlation),
-            100.0 * output.frame_agreement,
-            output.frames,
-            if output.near_ties > 0 {
-                format!(" ({} near-ties)", output.near_ties)
-            } else {
-                String::new()
-            },
             output.max_abs,
-            report.task.map_or(String::new(), |task| format!(
+            report.task.as_ref().map_or(String::new(), |task| format!(
                 "; decoded, DER {:.4}",
                 task.der
             ))
         ));
     }
-    let missing: Vec<_> = report
-        .stages
-        .iter()
-        .filter(|stage| stage.verdict == Verdict::NotObserved)
-        .collect();
-    if !missing.is_empty() {
-        let names: Vec<_> = missing.iter().map(|stage| stage.name.as_str()).collect();
-        lines.push(format!("not observed: {}", names.join(", ")));
+    lines.extend(report.budget.as_ref().map(|budget| budget.text.clone()));
+    if !report.missing.is_empty() {
+        lines.push(format!("not observed: {}", report.missing.join(", ")));
     }
     if !report.unexpected.is_empty() {
         lines.push(format!(

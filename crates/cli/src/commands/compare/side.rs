@@ -1,0 +1,56 @@
+//! The engines and files that can be compared, by name.
+
+use std::{path::PathBuf, str::FromStr};
+
+use anyhow::bail;
+
+/// The truth.
+#[derive(Debug, Clone)]
+pub(super) enum ReferenceSide {
+    /// The reference engine, live.
+    Torch,
+    /// What the official package computed.
+    Trace(PathBuf),
+}
+
+/// What is on trial.
+#[derive(Debug, Clone)]
+pub(super) enum CandidateSide {
+    /// Our network, as `diarize` runs it.
+    Candle,
+    /// Activations in a file.
+    Trace(PathBuf),
+}
+
+impl FromStr for ReferenceSide {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        match (name, name.strip_prefix("trace:")) {
+            (_, Some(file)) => Ok(Self::Trace(file.into())),
+            ("torch", _) => Ok(Self::Torch),
+            _ => bail!("--reference {name}: unknown engine, expected torch or trace:FILE.npz"),
+        }
+    }
+}
+
+impl FromStr for CandidateSide {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        match (name, name.strip_prefix("trace:")) {
+            (_, Some(file)) => Ok(Self::Trace(file.into())),
+            ("candle-cpu", _) => Ok(Self::Candle),
+            _ => bail!("--candidate {name}: unknown engine, expected candle-cpu or trace:FILE.npz"),
+        }
+    }
+}
+
+impl std::fmt::Display for CandidateSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Candle => f.write_str("candle-cpu"),
+            Self::Trace(path) => write!(f, "trace:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The windows that are compared.
+
+use std::{path::Path, str::FromStr};
+
+use anyhow::ensure;
+use ndarray::Array3;
+use soundalike_convert::{Architecture, Bundle};
+use soundalike_diarize::{audio::Audio, windows::Windows};
+use soundalike_harness::Window;
+
+/// Seconds of a window of a network that does not say what it was trained on.
+const DEFAULT_DURATION: f64 = 10.0;
+/// Longest window, seconds: real networks have 5 to 30, and time and memory go with it.
+const MAX_DURATION: f64 = 120.0;
+
+/// How many windows of a recording.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    All,
+    First(usize),
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(count: &str) -> Result<Self, String> {
+        match (count, count.parse()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(count)) if count > 0 => Ok(Self::First(count)),
+            _ => Err("expected all or a number from 1".to_owned()),
+        }
+    }
+}
+
+/// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
+fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
+    let sample_rate = match bundle.architecture() {
+        Architecture::PyanNet(config) => config.sample_rate,
+        Architecture::WeSpeakerResNet(config) => config.sample_rate,
+        other => anyhow::bail!("the model is a {}, which hears nothing", other.name()),
+    };
+    let specifications = bundle.specifications();
+    let duration = specifications.map_or(DEFAULT_DURATION, |known| known.duration);
+    ensure!(
+        duration <= MAX_DURATION,
+        "the model's windows last {duration} s, expected at most {MAX_DURATION} s"
+    );
+    Ok((sample_rate, duration))
+}
+
+/// The first windows of the recording at `path`, one behind the other, the last filled up with silence: as
+/// long as the network of `bundle` was trained on.
+pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
+    let (sample_rate, duration) = format(bundle)?;
+    let audio = Audio::read(path, sample_rate)?;
+    let length = (duration * f64::from(sample_rate)).round() as usize;
+    let windows = Windows {
+        length,
+        step: length,
+    };
+    let there = windows.count(audio.samples.len());
+    let wanted = match count {
+        Count::All => there,
+        Count::First(count) => count,
+    };
+    ensure!(
+        wanted <= there,
+        "{}: has {there} window(s) of {duration} s, and --windows asks for {wanted}",
+        path.display()
+    );
+    let uri = path.file_stem().unwrap_or_default().to_string_lossy();
+    let window = |index: usize| {
+        let mut samples = vec![0.0; length];
+        windows.copy(&audio.samples, index, &mut samples);
+        Ok(Window {
+            uri: uri.clone().into_owned(),
+            start: index as f64 * duration,
+            duration,
+            waveform: Array3::from_shape_vec((1, 1, length), samples)?.into_dyn(),
+            masks: None,
+        })
+    };
+    (0..wanted).map(window).collect()
+}

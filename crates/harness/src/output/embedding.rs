@@ -1,0 +1,67 @@
+//! Agreement of embeddings.
+
+use ndarray::{ArrayD, ArrayView1, Axis};
+use serde::Serialize;
+
+/// How much one embedding agrees with the golden, with the reference's own f32 beside it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EmbeddingAgreement {
+    /// Cosine of the angle between them: blind to length.
+    pub cosine: f64,
+    /// Length of the candidate's over the length of the golden.
+    pub rms_ratio: f64,
+    /// Cosine of the reference's own f32.
+    pub reference_cosine: f64,
+    /// Length of the reference's own f32 over the length of the golden.
+    pub reference_rms_ratio: f64,
+}
+
+/// Of each of the embeddings `[..., feature]`.
+pub(super) fn agreements(
+    candidate: &ArrayD<f64>,
+    golden: &ArrayD<f64>,
+    rounded: &ArrayD<f64>,
+) -> Vec<EmbeddingAgreement> {
+    let features = Axis(golden.ndim() - 1);
+    let pairs = candidate
+        .lanes(features)
+        .into_iter()
+        .zip(golden.lanes(features));
+    pairs
+        .zip(rounded.lanes(features))
+        .map(|((candidate, golden), rounded)| EmbeddingAgreement {
+            cosine: cosine(candidate, golden),
+            rms_ratio: length(candidate) / length(golden),
+            reference_cosine: cosine(rounded, golden),
+            reference_rms_ratio: length(rounded) / length(golden),
+        })
+        .collect()
+}
+
+fn cosine(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
+    a.dot(&b) / (length(a) * length(b))
+}
+
+fn length(x: ArrayView1<'_, f64>) -> f64 {
+    x.dot(&x).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_gain_is_seen_in_the_ratio_and_a_turn_in_the_cosine() {
+        let golden = array![[3.0, 4.0], [3.0, 4.0]].into_dyn();
+        let candidate = array![[6.0, 8.0], [4.0, -3.0]].into_dyn();
+        let found = agreements(&candidate, &golden, &golden);
+        assert_eq!((found[0].cosine, found[0].rms_ratio), (1.0, 2.0));
+        assert_eq!((found[1].cosine, found[1].rms_ratio), (0.0, 1.0));
+        assert_eq!(
+            (found[1].reference_cosine, found[1].reference_rms_ratio),
+            (1.0, 1.0)
+        );
+    }
+}
