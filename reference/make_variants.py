@@ -58,6 +58,8 @@ TRACED = {
     "traced-34": (34, {}),
     "traced-34-16-mels": (34, dict(num_mel_bins=16, frame_length=20, frame_shift=8)),
     "traced-152-8-mels": (152, dict(num_mel_bins=8)),
+    "traced-221-8-mels": (221, dict(num_mel_bins=8)),
+    "traced-293-8-mels": (293, dict(num_mel_bins=8)),
 }
 
 

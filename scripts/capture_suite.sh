@@ -6,7 +6,7 @@
 #   scripts/capture_suite.sh DIRECTORY
 #   SOUNDALIKE_CAPTURES=DIRECTORY cargo test --workspace --release
 #
-# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 850 MB.
+# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 1.1 GB.
 set -eu
 [ $# -eq 1 ] || {
     echo "usage: scripts/capture_suite.sh DIRECTORY" >&2
@@ -36,9 +36,9 @@ done
 
 # Embeddings: three speakers, a silent one and one of a single frame, the whole window.
 embeddings="$directory/wespeaker"
+networks="traced-34 traced-34-16-mels traced-152-8-mels traced-221-8-mels traced-293-8-mels"
 mkdir -p "$embeddings"
-reference/.venv/bin/python reference/make_variants.py "$embeddings" \
-    traced-34 traced-34-16-mels traced-152-8-mels >/dev/null
+reference/.venv/bin/python reference/make_variants.py "$embeddings" $networks >/dev/null
 reference/.venv/bin/python - "$embeddings" <<'END'
 import sys
 
@@ -57,7 +57,7 @@ embedding() { # NETWORK TRACE [OPTION...]
     reference/.venv/bin/python reference/capture.py "$embeddings/$network.ckpt" tests/data/sample.wav \
         --start 12.9 --duration 0.6 --stored -o "$embeddings/$network/$trace.npz" "$@"
 }
-for network in traced-34 traced-34-16-mels traced-152-8-mels; do
+for network in $networks; do
     embedding "$network" speakers --masks "$embeddings/speakers.npz"
 done
 embedding traced-34 edges --masks "$embeddings/edges.npz"
