@@ -61,7 +61,7 @@ fn embedding_bundle(change: impl Fn(&mut serde_json::Value)) -> Bundle {
     });
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), header.to_string())]);
     let bytes = safetensors::serialize(views, Some(metadata)).expect("a file");
-    Bundle::from_bytes(bytes, "made").unwrap_or_else(|error| panic!("{error}"))
+    Bundle::from_bytes(bytes, "made").expect("a bundle")
 }
 
 fn embedding_network(precision: Precision) -> WeSpeakerResNet {
