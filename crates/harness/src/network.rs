@@ -2,7 +2,8 @@
 
 use soundalike_convert::{Architecture, Bundle};
 use soundalike_model::{
-    DType, Device, FrameGeometry, LoadError, Probe, PyanNet, Result, Tensor, WeSpeakerResNet,
+    DType, Device, FrameGeometry, Kernels, LoadError, Probe, PyanNet, Result, Tensor,
+    WeSpeakerResNet,
 };
 
 use crate::Window;
@@ -28,7 +29,8 @@ impl Network {
     ) -> std::result::Result<Self, LoadError> {
         match bundle.architecture() {
             Architecture::WeSpeakerResNet(_) => {
-                WeSpeakerResNet::load(bundle, dtype, device).map(Self::WeSpeakerResNet)
+                WeSpeakerResNet::load_with(bundle, dtype, device, Kernels::Portable)
+                    .map(Self::WeSpeakerResNet)
             }
             _ => PyanNet::load(bundle, dtype, device).map(Self::PyanNet),
         }

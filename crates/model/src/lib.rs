@@ -16,6 +16,7 @@
 
 mod device;
 mod error;
+mod kernels;
 mod layers;
 mod probe;
 mod pyannet;
@@ -24,6 +25,8 @@ mod wespeaker;
 pub use candle_core::{DType, Device, Error as TensorError, Tensor};
 pub use device::{DeviceChoice, DeviceError};
 pub use error::LoadError;
+pub use kernels::Kernels;
 pub use probe::{Probe, Result, Silent};
 pub use pyannet::{FrameGeometry, PyanNet};
+pub use soundalike_kernels::InstructionSet;
 pub use wespeaker::WeSpeakerResNet;

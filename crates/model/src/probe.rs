@@ -15,6 +15,13 @@ pub trait Probe {
     /// # Errors
     /// Whatever keeps the probe from giving back a tensor; the forward pass ends with it.
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
+
+    /// Whether [`Self::see`] wants the stage `name`. Where it does not, a network whose activations are no tensors
+    /// need not make one, and may go on without a call.
+    fn looks_at(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
 }
 
 /// Looks at nothing: inference.
@@ -24,5 +31,9 @@ pub struct Silent;
 impl Probe for Silent {
     fn see(&mut self, _name: &str, value: Tensor) -> Result<Tensor> {
         Ok(value)
+    }
+
+    fn looks_at(&self, _name: &str) -> bool {
+        false
     }
 }

@@ -3,11 +3,16 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
+use soundalike_kernels::Pool;
 
 use crate::{
-    LoadError, Probe,
-    layers::{BatchNorm2d, Conv2d, Fbank, Linear, interpolate_nearest, stats_pool},
+    Kernels, LoadError, Probe, Silent,
+    layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
 };
+
+/// Windows that go through the trunk at a time where no probe looks at it: 40 MB of activations each for 10 s.
+/// Each is computed as it would be alone.
+const AT_ONCE: usize = 4;
 
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
@@ -21,14 +26,15 @@ pub struct WeSpeakerResNet {
     dtype: DType,
     device: Device,
     fbank: Fbank,
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
+    conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
+    /// Memory of the kernels, where there are some.
+    pool: Option<Pool>,
 }
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle` in `dtype` on `device`.
+    /// Builds the network of `bundle` in `dtype` on `device`, with the fastest kernels there are for them.
     ///
     /// # Errors
     /// [`LoadError`] where the bundle holds another network, one that pyannote.audio itself cannot run, or
@@ -37,6 +43,19 @@ impl WeSpeakerResNet {
         bundle: &Bundle,
         dtype: DType,
         device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        Self::load_with(bundle, dtype, device, Kernels::native())
+    }
+
+    /// As [`Self::load`], with these kernels.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(
+        bundle: &Bundle,
+        dtype: DType,
+        device: &Device,
+        kernels: Kernels,
     ) -> std::result::Result<Self, LoadError> {
         let Architecture::WeSpeakerResNet(config) = bundle.architecture() else {
             return Err(LoadError::OtherArchitecture {
@@ -53,7 +72,6 @@ impl WeSpeakerResNet {
         }
         let fbank = Fbank::new(config)?;
         let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
-        let resnet = vb.pp("resnet");
         let mut channels = config.m_channels;
         let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
@@ -64,6 +82,7 @@ impl WeSpeakerResNet {
                     channels,
                     config.m_channels << layer,
                     if index == 0 { stride } else { 1 },
+                    kernels,
                     &vb,
                 )?;
                 channels = (config.m_channels << layer) * config.block.expansion();
@@ -72,10 +91,24 @@ impl WeSpeakerResNet {
         }
         Ok(Self {
             fbank,
-            conv1: Conv2d::load(1, config.m_channels, 3, 1, resnet.pp("conv1"))?,
-            bn1: BatchNorm2d::load(config.m_channels, resnet.pp("bn1"))?,
+            conv1: ConvNorm::load(
+                ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
+                ConvShape {
+                    inputs: 1,
+                    outputs: config.m_channels,
+                    kernel: 3,
+                    stride: 1,
+                },
+                kernels,
+                &vb,
+            )?,
             blocks,
-            seg_1: Linear::load(config.pool_out_dim(), config.embed_dim, resnet.pp("seg_1"))?,
+            seg_1: Linear::load(
+                config.pool_out_dim(),
+                config.embed_dim,
+                vb.pp("resnet.seg_1"),
+            )?,
+            pool: kernels.instructions(dtype, device).map(|_| Pool::default()),
             config: config.clone(),
             dtype,
             device: device.clone(),
@@ -169,6 +202,8 @@ impl WeSpeakerResNet {
     /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
     /// `waveforms` `[batch, 1, samples]`. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     ///
+    /// Where kernels compute it and no probe looks at it, memory is that of a few windows.
+    ///
     /// # Errors
     /// As [`Self::compute_fbank`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
@@ -176,13 +211,30 @@ impl WeSpeakerResNet {
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
         let image = image.unsqueeze(1)?.contiguous()?;
-        let mut x = probe.see("resnet.conv1", self.conv1.forward(&image)?)?;
-        x = probe.see("resnet.bn1", self.bn1.forward(&x)?)?;
-        x = probe.see("resnet.bn1.relu", x.relu()?)?;
+        let batch = image.dim(0)?;
+        let watched =
+            self.conv1.is_watched(probe) || self.blocks.iter().any(|block| block.is_watched(probe));
+        if self.pool.is_none() || watched || batch <= AT_ONCE {
+            return self.trunk(&image, probe);
+        }
+        let parts = (0..batch).step_by(AT_ONCE).map(|first| {
+            let part = image.narrow(0, first, AT_ONCE.min(batch - first))?;
+            self.trunk(&part, &mut Silent)
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// What follows the filter bank, `[batch, 1, band, frame]`.
+    fn trunk(&self, image: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let mut x = match &self.pool {
+            Some(pool) => FeatureMaps::images(pool, image)?,
+            None => FeatureMaps::Tensor(image.clone()),
+        };
+        x = self.conv1.forward_relu(&x, probe)?;
         for block in &self.blocks {
             x = block.forward(&x, probe)?;
         }
-        Ok(x)
+        x.into_tensor()
     }
 
     /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
@@ -224,10 +276,11 @@ impl WeSpeakerResNet {
 struct Block {
     /// Canonical name and prefix of the weights: `resnet.layerL.B`.
     name: String,
-    /// `conv1` and `bn1`, `conv2` and `bn2`, ...
-    branch: Vec<(Conv2d, BatchNorm2d)>,
+    /// `conv1` and `bn1`, `conv2` and `bn2`, ... before the last.
+    branch: Vec<ConvNorm>,
+    last: ConvNorm,
     /// Where the block changes size: `shortcut.0` and `shortcut.1`.
-    shortcut: Option<(Conv2d, BatchNorm2d)>,
+    shortcut: Option<ConvNorm>,
 }
 
 impl Block {
@@ -238,63 +291,66 @@ impl Block {
         inputs: usize,
         planes: usize,
         stride: usize,
+        kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
         let outputs = planes * kind.expansion();
-        // Outputs, kernel and stride of conv1, conv2, ...
-        let convolutions: &[(usize, usize, usize)] = match kind {
-            Kind::Basic => &[(planes, 3, stride), (planes, 3, 1)],
-            Kind::Bottleneck => &[(planes, 1, 1), (planes, 3, stride), (outputs, 1, 1)],
+        // Outputs, kernel and stride of conv1, conv2, ... before the last.
+        let (before, last): (&[_], _) = match kind {
+            Kind::Basic => (&[(planes, 3, stride)], (planes, 3, 1)),
+            Kind::Bottleneck => (&[(planes, 1, 1), (planes, 3, stride)], (outputs, 1, 1)),
         };
-        let vb = vb.pp(&name);
-        let pair =
-            |from: usize, (to, kernel, stride): (usize, usize, usize), conv: &str, bn: &str| {
-                Ok::<_, candle_core::Error>((
-                    Conv2d::load(from, to, kernel, stride, vb.pp(conv))?,
-                    BatchNorm2d::load(to, vb.pp(bn))?,
-                ))
+        let pair = |names: [&str; 2], inputs, (outputs, kernel, stride)| {
+            let shape = ConvShape {
+                inputs,
+                outputs,
+                kernel,
+                stride,
             };
+            ConvNorm::load(
+                names.map(|part| format!("{name}.{part}")),
+                shape,
+                kernels,
+                vb,
+            )
+        };
+        let numbered =
+            |n: usize, inputs, size| pair([&format!("conv{n}"), &format!("bn{n}")], inputs, size);
         let mut channels = inputs;
-        let mut branch = Vec::with_capacity(convolutions.len());
-        for (convolution, n) in convolutions.iter().zip(1..) {
-            branch.push(pair(
-                channels,
-                *convolution,
-                &format!("conv{n}"),
-                &format!("bn{n}"),
-            )?);
-            channels = convolution.0;
+        let mut branch = Vec::with_capacity(before.len());
+        for (size, n) in before.iter().zip(1..) {
+            branch.push(numbered(n, channels, *size)?);
+            channels = size.0;
         }
+        let last = numbered(before.len() + 1, channels, last)?;
         let shortcut = (stride != 1 || inputs != outputs)
-            .then(|| pair(inputs, (outputs, 1, stride), "shortcut.0", "shortcut.1"))
+            .then(|| pair(["shortcut.0", "shortcut.1"], inputs, (outputs, 1, stride)))
             .transpose()?;
         Ok(Self {
             name,
             branch,
+            last,
             shortcut,
         })
     }
 
+    /// Whether `probe` looks at what kernels would show.
+    fn is_watched(&self, probe: &dyn Probe) -> bool {
+        let mut layers = self.branch.iter().chain(&self.shortcut);
+        probe.looks_at(&self.name) || layers.any(|layer| layer.is_watched(probe))
+    }
+
     /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.
-    fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let mut see =
-            |stage: &str, value: Tensor| probe.see(&format!("{}{stage}", self.name), value);
+    fn forward(&self, x: &FeatureMaps, probe: &mut dyn Probe) -> Result<FeatureMaps> {
         let mut out = x.clone();
-        for ((conv, bn), n) in self.branch.iter().zip(1..) {
-            out = see(&format!(".conv{n}"), conv.forward(&out)?)?;
-            out = see(&format!(".bn{n}"), bn.forward(&out)?)?;
-            if n < self.branch.len() {
-                out = see(&format!(".bn{n}.relu"), out.relu()?)?;
-            }
+        for layer in &self.branch {
+            out = layer.forward_relu(&out, probe)?;
         }
-        let residual = match &self.shortcut {
-            None => x.clone(),
-            Some((conv, bn)) => {
-                let projected = see(".shortcut.0", conv.forward(x)?)?;
-                see(".shortcut.1", bn.forward(&projected)?)?
-            }
+        let shortcut = |probe: &mut dyn Probe| match &self.shortcut {
+            None => Ok(x.clone()),
+            Some(layer) => layer.forward(x, probe),
         };
-        out = see(".add", (out + residual)?)?;
-        see("", out.relu()?)
+        self.last
+            .forward_residual(&out, shortcut, &self.name, probe)
     }
 }

@@ -1,13 +1,15 @@
 //! What the comparisons of networks with the official pyannote.audio share.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
 };
 
-use ndarray::ArrayD;
+use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use soundalike_harness::{
-    EXACT_R, Recorder, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, StageError, Teacher,
+    EXACT_R, Floors, Recorder, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, Stage, StageError,
+    Teacher,
 };
 use soundalike_model::{Device, Probe, Result, Tensor};
 
@@ -45,37 +47,167 @@ pub(crate) fn assert_exact(
     forward: impl Forward,
     output: impl Fn(&str, &ArrayD<f64>, &mut ReferenceTrace<File>),
 ) {
-    let case = case(path);
-    let mut reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
-    let expected = reference.manifest().stages.clone();
-    let mut inexact = Vec::new();
+    let mut case = Case::open(path);
     for running in [Running::Free, Running::Forced] {
-        let ours = stages(&forward, &mut reference, running);
+        let ours = stages(&forward, &mut case.reference, running);
         let names: Vec<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
-        let wanted: Vec<_> = expected.iter().map(|stage| stage.name.as_str()).collect();
+        let wanted: Vec<_> = case
+            .stages
+            .iter()
+            .map(|stage| stage.name.as_str())
+            .collect();
+        let name = &case.name;
         assert_eq!(
             names, wanted,
-            "{case}: the stages of the reference, in its order"
+            "{name}: the stages of the reference, in its order"
         );
-        for (stage, (name, ours)) in expected.iter().zip(&ours) {
-            let floors = reference.floors(stage, running).expect("floors");
-            let golden = reference.golden(name).expect("a golden output");
-            let error = StageError::new(ours, &golden, &floors, stage);
-            println!(
-                "{case} {running:?} {name}: R {:.2}, R_local {:.2}",
-                error.r, error.r_local
-            );
-            // What must hold is asked for, not what must not: every comparison with NaN is false.
-            if !(error.r < EXACT_R && error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0) {
-                inexact.push(format!("{case} {running:?} {name}: {error:?}"));
-            }
+        for (name, ours) in &ours {
+            let floors = case.floors(name, running);
+            case.judge(name, ours, &floors, running, EXACT_R);
         }
         if running == Running::Free {
-            let (_, ours) = ours.last().expect("there are stages");
-            output(&case, ours, &mut reference);
+            case.output(&ours, &output);
         }
     }
-    assert!(inexact.is_empty(), "not exact:\n{}", inexact.join("\n"));
+    case.end();
+}
+
+/// As [`assert_exact`] for kernels that take several stages in one pass, and show the last of them. `limit` is the
+/// bar of R for each stage.
+///
+/// Fed by the reference, such a pass makes the error of all its stages, and the floor of its last alone is not what
+/// PyTorch's f32 would make of them. The floor is that of the same stages by the `portable` expression, fed where
+/// the kernels are: each of its stages was found exact by [`assert_exact`].
+pub(crate) fn assert_fused(
+    path: &Path,
+    forward: impl Forward,
+    portable: impl Forward,
+    limit: impl Fn(&str) -> f64,
+    output: impl Fn(&str, &ArrayD<f64>, &mut ReferenceTrace<File>),
+) {
+    let mut case = Case::open(path);
+    let free = stages(&forward, &mut case.reference, Running::Free);
+    let seen: BTreeSet<String> = free.iter().map(|(name, _)| name.clone()).collect();
+    let in_order = case
+        .stages
+        .iter()
+        .filter(|stage| seen.contains(&stage.name));
+    assert!(
+        in_order
+            .map(|stage| &stage.name)
+            .eq(free.iter().map(|(name, _)| name)),
+        "{}: stages of the reference, in its order, among them {seen:?}",
+        case.name
+    );
+    for (name, ours) in &free {
+        let floors = case.floors(name, Running::Free);
+        case.judge(name, ours, &floors, Running::Free, limit(name));
+    }
+    case.output(&free, &output);
+
+    let waveform = tensor(case.reference.waveform().expect("a waveform"));
+    let mut teacher = Teacher::new(&mut case.reference);
+    let mut probe = Only(&seen, &mut teacher);
+    portable(&waveform, &mut probe).expect("the forward pass");
+    let mut expected: BTreeMap<_, _> = teacher.into_stages().expect("stages").into_iter().collect();
+    for (name, ours) in stages(&forward, &mut case.reference, Running::Forced) {
+        let portable = expected.remove(&name).expect("the same stage");
+        let error = portable - case.reference.golden(&name).expect("a golden output");
+        let stage = case.stage(&name);
+        let rms = |x: ArrayViewD<'_, f64>| (x.mapv(|x| x * x).mean().unwrap_or(0.0)).sqrt();
+        let slices = |floors: &mut Array1<f64>, axis: usize| {
+            for (floor, error) in floors.iter_mut().zip(error.axis_iter(Axis(axis))) {
+                *floor = floor.max(rms(error));
+            }
+        };
+        let mut floors = case.floors(&name, Running::Forced);
+        floors.whole = floors.whole.max(rms(error.view()));
+        slices(&mut floors.channel, stage.channel_axis);
+        if let (Some(floors), Some(axis)) = (&mut floors.frame, stage.frame_axis) {
+            slices(floors, axis);
+        }
+        case.judge(&name, &ours, &floors, Running::Forced, limit(&name));
+    }
+    case.end();
+}
+
+/// Shows some stages only to another probe.
+struct Only<'a, P>(&'a BTreeSet<String>, &'a mut P);
+
+impl<P: Probe> Probe for Only<'_, P> {
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        if self.0.contains(name) {
+            self.1.see(name, value)
+        } else {
+            Ok(value)
+        }
+    }
+}
+
+/// One window of a reference, and what was found not to be as it is.
+struct Case {
+    name: String,
+    reference: ReferenceTrace<File>,
+    stages: Vec<Stage>,
+    inexact: Vec<String>,
+}
+
+impl Case {
+    fn open(path: &Path) -> Self {
+        let reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
+        Self {
+            name: case(path),
+            stages: reference.manifest().stages.clone(),
+            reference,
+            inexact: Vec::new(),
+        }
+    }
+
+    fn stage(&self, name: &str) -> Stage {
+        let stage = self.stages.iter().find(|stage| stage.name == name);
+        stage.expect("a stage of the reference").clone()
+    }
+
+    fn floors(&mut self, name: &str, running: Running) -> Floors {
+        let stage = self.stage(name);
+        self.reference.floors(&stage, running).expect("floors")
+    }
+
+    fn judge(
+        &mut self,
+        name: &str,
+        ours: &ArrayD<f64>,
+        floors: &Floors,
+        running: Running,
+        limit: f64,
+    ) {
+        let case = &self.name;
+        let golden = self.reference.golden(name).expect("a golden output");
+        let error = StageError::new(ours, &golden, floors, &self.stage(name));
+        println!(
+            "{case} {running:?} {name}: R {:.2}, R_local {:.2}",
+            error.r, error.r_local
+        );
+        // What must hold is asked for, not what must not: every comparison with NaN is false.
+        if !(error.r < limit && error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0) {
+            self.inexact
+                .push(format!("{case} {running:?} {name}: {error:?}"));
+        }
+    }
+
+    fn output(
+        &mut self,
+        ours: &[(String, ArrayD<f64>)],
+        output: impl Fn(&str, &ArrayD<f64>, &mut ReferenceTrace<File>),
+    ) {
+        let (_, last) = ours.last().expect("there are stages");
+        output(&self.name, last, &mut self.reference);
+    }
+
+    fn end(self) {
+        let inexact = self.inexact;
+        assert!(inexact.is_empty(), "not exact:\n{}", inexact.join("\n"));
+    }
 }
 
 /// The trace's file and folder, by which messages name it.

@@ -39,6 +39,16 @@ impl BatchNorm2d {
         })
     }
 
+    /// weight / sqrt(variance + eps).
+    pub(super) fn scale(&self) -> &Tensor {
+        &self.scale
+    }
+
+    /// bias - mean x scale.
+    pub(super) fn shift(&self) -> &Tensor {
+        &self.shift
+    }
+
     /// `[batch, channel, height, width]`, same shape out.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         in_wide_enough([x, &self.scale, &self.shift], |[x, scale, shift]| {

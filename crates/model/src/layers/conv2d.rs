@@ -28,6 +28,11 @@ impl Conv2d {
         })
     }
 
+    /// `[out, in, kernel, kernel]`.
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up: the
     /// padding with zeros is half the kernel on every side.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

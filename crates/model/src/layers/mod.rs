@@ -3,7 +3,9 @@
 mod batch_norm;
 mod conv1d;
 mod conv2d;
+mod conv_norm;
 mod fbank;
+mod feature_maps;
 mod instance_norm;
 mod linear;
 mod lstm;
@@ -11,10 +13,12 @@ mod precision;
 mod sinc;
 mod stats_pool;
 
-pub(crate) use batch_norm::BatchNorm2d;
+use batch_norm::BatchNorm2d;
+pub(crate) use conv_norm::{ConvNorm, ConvShape};
 pub(crate) use conv1d::{Conv1d, convolve, max_pool1d};
-pub(crate) use conv2d::Conv2d;
+use conv2d::Conv2d;
 pub(crate) use fbank::Fbank;
+pub(crate) use feature_maps::FeatureMaps;
 pub(crate) use instance_norm::InstanceNorm1d;
 pub(crate) use linear::Linear;
 pub(crate) use lstm::BiLstm;
@@ -27,4 +31,9 @@ const LEAKY_SLOPE: f64 = 0.01;
 /// `torch.nn.functional.leaky_relu(x)`, any shape.
 pub(crate) fn leaky_relu(x: &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor> {
     candle_nn::ops::leaky_relu(x, LEAKY_SLOPE)
+}
+
+/// `torch.nn.functional.relu(x)`, any shape. NaN stays NaN, of which candle's own makes 0.
+fn relu(x: &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor> {
+    x.lt(0.0)?.where_cond(&x.zeros_like()?, x)
 }

@@ -1,0 +1,172 @@
+//! Images of many channels, as convolutions like to have them.
+
+use rayon::prelude::*;
+
+use crate::buffer::{Buffer, Pool};
+
+/// Rows and columns come in whole tiles.
+pub(crate) const TILE: usize = 4;
+/// Zeros around an image: as many as a kernel of 3 reaches over its edge.
+pub(crate) const BORDER: usize = 1;
+
+/// A batch of images of one size, the channels of a pixel side by side, with a border of zeros.
+///
+/// Rows and columns are filled up to whole tiles, with zeros as well.
+#[derive(Debug)]
+pub struct Images {
+    batch: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+    values: Buffer,
+    pool: Pool,
+}
+
+impl Images {
+    /// Takes the memory for `batch` images of `channels` x `height` x `width` from `pool`, and gives it back
+    /// when dropped. The border is 0; the pixels are whatever was there before.
+    #[must_use]
+    pub fn new(pool: &Pool, [batch, channels, height, width]: [usize; 4]) -> Self {
+        let mut images = Self {
+            batch,
+            channels,
+            height,
+            width,
+            values: Buffer::default(),
+            pool: pool.clone(),
+        };
+        images.values = pool.take(batch * images.image_len());
+        images.clear_border();
+        images
+    }
+
+    /// From values `[batch, channel, height, width]`.
+    ///
+    /// # Panics
+    /// Where there are more or fewer values than that.
+    #[must_use]
+    pub fn from_planes(pool: &Pool, shape: [usize; 4], planes: &[f32]) -> Self {
+        assert_eq!(planes.len(), shape.iter().product::<usize>());
+        let mut images = Self::new(pool, shape);
+        let pitch = images.pitch();
+        let [_, channels, height, width] = shape;
+        let image_len = images.image_len();
+        if planes.is_empty() {
+            return images;
+        }
+        for (image, planes) in images
+            .values
+            .chunks_exact_mut(image_len)
+            .zip(planes.chunks_exact(channels * height * width))
+        {
+            for y in 0..height {
+                let row = &mut image[(y + BORDER) * pitch + BORDER * channels..];
+                for (x, pixel) in row.chunks_exact_mut(channels).take(width).enumerate() {
+                    for (channel, value) in pixel.iter_mut().enumerate() {
+                        *value = planes[(channel * height + y) * width + x];
+                    }
+                }
+            }
+        }
+        images
+    }
+
+    /// As values `[batch, channel, height, width]`.
+    #[must_use]
+    pub fn to_planes(&self) -> Vec<f32> {
+        let [batch, channels, height, width] = self.shape();
+        let mut planes = vec![0.0; batch * channels * height * width];
+        let pitch = self.pitch();
+        planes
+            .par_chunks_exact_mut((height * width).max(1))
+            .enumerate()
+            .for_each(|(index, plane)| {
+                let image = self.image(index / channels);
+                let channel = index % channels;
+                for (y, line) in plane.chunks_exact_mut(width).enumerate() {
+                    let row = &image[(y + BORDER) * pitch + BORDER * channels..];
+                    for (value, pixel) in line.iter_mut().zip(row.chunks_exact(channels)) {
+                        *value = pixel[channel];
+                    }
+                }
+            });
+        planes
+    }
+
+    /// Images, channels, height and width.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        [self.batch, self.channels, self.height, self.width]
+    }
+
+    /// Where its memory is from.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Values from one row to the next.
+    pub(crate) fn pitch(&self) -> usize {
+        (self.width.next_multiple_of(TILE) + 2 * BORDER) * self.channels
+    }
+
+    /// Rows with the border.
+    fn rows(&self) -> usize {
+        self.height.next_multiple_of(TILE) + 2 * BORDER
+    }
+
+    /// Values from one image to the next.
+    pub(crate) fn image_len(&self) -> usize {
+        self.rows() * self.pitch()
+    }
+
+    /// One image, from the corner of its border on.
+    pub(crate) fn image(&self, index: usize) -> &[f32] {
+        let len = self.image_len();
+        &self.values[index * len..][..len]
+    }
+
+    /// The pixels of one row.
+    pub(crate) fn row(&self, index: usize, y: usize) -> &[f32] {
+        let row = &self.image(index)[(BORDER + y) * self.pitch()..];
+        &row[BORDER * self.channels..][..self.width * self.channels]
+    }
+
+    /// The pixels of each row, with the number of its image and its own.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = (usize, usize, &mut [f32])> {
+        let (image_len, pitch, height) = (self.image_len(), self.pitch(), self.height);
+        let inside = BORDER * self.channels..(BORDER + self.width) * self.channels;
+        let images = self.values.chunks_exact_mut(image_len).enumerate();
+        images.flat_map(move |(index, image)| {
+            let inside = inside.clone();
+            let rows = image[BORDER * pitch..].chunks_exact_mut(pitch).take(height);
+            rows.enumerate()
+                .map(move |(y, row)| (index, y, &mut row[inside.clone()]))
+        })
+    }
+
+    /// Puts zeros around the pixels.
+    fn clear_border(&mut self) {
+        let (pitch, depth) = (self.pitch(), self.channels);
+        let (height, width, len) = (self.height, self.width, self.image_len());
+        if len == 0 {
+            return;
+        }
+        self.values.par_chunks_exact_mut(len).for_each(|image| {
+            for (y, row) in image.chunks_exact_mut(pitch).enumerate() {
+                if y < BORDER || y >= BORDER + height {
+                    row.fill(0.0);
+                } else {
+                    row[..BORDER * depth].fill(0.0);
+                    row[(BORDER + width) * depth..].fill(0.0);
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.values));
+    }
+}

@@ -1,0 +1,159 @@
+//! The one product that everything is made of: a few rows, times packed columns.
+
+use pulp::Simd;
+
+use crate::{InstructionSet, buffer::Buffer};
+
+/// Registers of columns that a tile has.
+pub(crate) const REGISTERS: usize = 2;
+
+/// Rows that lie `stride` apart (overlapping or not), `len` values of each.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) len: usize,
+}
+
+/// A matrix `[depth, columns]` in panels of as many columns as a tile has, each `[depth, panel]`; the last one
+/// filled up with zeros.
+#[derive(Debug, Clone)]
+pub(crate) struct Panels {
+    values: Buffer,
+    depth: usize,
+    columns: usize,
+    width: usize,
+}
+
+impl Panels {
+    /// Packs the matrix that has `at(row, column)`.
+    pub(crate) fn new(
+        instructions: InstructionSet,
+        depth: usize,
+        columns: usize,
+        at: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let width = REGISTERS * instructions.lanes();
+        let at = &at;
+        let values = (0..columns.div_ceil(width))
+            .flat_map(|panel| {
+                (0..depth).flat_map(move |row| {
+                    (0..width).map(move |lane| {
+                        let column = panel * width + lane;
+                        if column < columns {
+                            at(row, column)
+                        } else {
+                            0.0
+                        }
+                    })
+                })
+            })
+            .collect();
+        Self {
+            values,
+            depth,
+            columns,
+            width,
+        }
+    }
+
+    /// Panels there are.
+    pub(crate) fn count(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// Columns of one panel.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// One of them.
+    pub(crate) fn panel(&self, index: usize) -> &[f32] {
+        let len = self.depth * self.width;
+        &self.values[index * len..][..len]
+    }
+}
+
+/// The most rows of a tile that fit into the registers, with [`REGISTERS`] columns each.
+pub(crate) const fn most_rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
+}
+
+/// Sums of `R` rows times the `REGISTERS` registers of one panel, from the first value of the first segment
+/// to the last of the last one, one fused multiply-add after the other.
+///
+/// The segments follow each other down the panel; `R` rows must be there in each.
+#[inline(always)]
+pub(crate) fn tile<S: Simd, const R: usize>(
+    simd: S,
+    segments: &[Rows<'_>],
+    panel: &[f32],
+) -> [[S::f32s; REGISTERS]; R] {
+    let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; R];
+    let mut depth = 0;
+    for rows in segments {
+        assert!(rows.values.len() >= (R - 1) * rows.stride + rows.len);
+        depth += rows.len;
+    }
+    assert!(panel.len() >= depth * REGISTERS * S::F32_LANES);
+    let mut columns = panel.as_ptr().cast::<S::f32s>();
+    for rows in segments {
+        let mut left = rows.values.as_ptr();
+        for _ in 0..rows.len {
+            // SAFETY: the panel has `depth` times REGISTERS registers, of which this is the next; registers are
+            // plain floats, aligned as such.
+            let right = unsafe { [columns.read_unaligned(), columns.add(1).read_unaligned()] };
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: row `R - 1` has `len` values, asserted above, and `left` is less than that
+                // into row 0.
+                let value = simd.splat_f32s(unsafe { *left.add(row * rows.stride) });
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = simd.mul_add_f32s(value, right, *sum);
+                }
+            }
+            // SAFETY: at most one past the end of either.
+            unsafe {
+                columns = columns.add(REGISTERS);
+                left = left.add(1);
+            }
+        }
+    }
+    sums
+}
+
+/// Calls `$body` with a constant `$R` for tiles that together make `$rows` rows, and `$first` for where
+/// each begins.
+macro_rules! in_tiles {
+    ($S:ty, $rows:expr, |$first:ident, $R:ident| $body:expr) => {{
+        let (rows, mut $first) = ($rows, 0);
+        while $first < rows {
+            let left = rows - $first;
+            if left >= 12 && $crate::product::most_rows::<$S>() >= 12 {
+                const $R: usize = 12;
+                $body;
+                $first += $R;
+            } else if left >= 8 && $crate::product::most_rows::<$S>() >= 8 {
+                const $R: usize = 8;
+                $body;
+                $first += $R;
+            } else if left >= 6 {
+                const $R: usize = 6;
+                $body;
+                $first += $R;
+            } else if left >= 4 {
+                const $R: usize = 4;
+                $body;
+                $first += $R;
+            } else if left >= 2 {
+                const $R: usize = 2;
+                $body;
+                $first += $R;
+            } else {
+                const $R: usize = 1;
+                $body;
+                $first += $R;
+            }
+        }
+    }};
+}
+pub(crate) use in_tiles;

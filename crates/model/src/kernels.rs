@@ -1,0 +1,38 @@
+//! By which code a network is computed.
+
+use candle_core::{DType, Device};
+use soundalike_kernels::InstructionSet;
+
+/// By which code a network is computed: the same network, and the same numbers but for rounding.
+#[derive(Debug, Clone, Copy)]
+pub enum Kernels {
+    /// Hand-written loops for vector instructions, which take several stages in one pass: the last of them is
+    /// what a probe sees. For f32 on the CPU; elsewhere the portable expression.
+    Native(InstructionSet),
+    /// Tensor operations of candle, one for each stage.
+    Portable,
+}
+
+impl Kernels {
+    /// The widest instructions that this machine has; portable where it has none.
+    #[must_use]
+    pub fn native() -> Self {
+        InstructionSet::best().map_or(Self::Portable, Self::Native)
+    }
+
+    /// The instructions for a network of `dtype` on `device`, if there are kernels for it.
+    pub(crate) fn instructions(self, dtype: DType, device: &Device) -> Option<InstructionSet> {
+        match self {
+            Self::Native(instructions) if dtype == DType::F32 && device.is_cpu() => {
+                Some(instructions)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Default for Kernels {
+    fn default() -> Self {
+        Self::native()
+    }
+}

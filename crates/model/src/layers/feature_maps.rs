@@ -1,0 +1,72 @@
+//! What flows through a residual network.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Error, Result, Tensor};
+use soundalike_kernels::{Images, Pool};
+
+use crate::Probe;
+
+/// Channels of a two-dimensional network, in the layout of the kernels that compute it.
+#[derive(Debug, Clone)]
+pub(crate) enum FeatureMaps {
+    /// `[batch, channel, band, frame]`.
+    Tensor(Tensor),
+    /// The channels of a pixel side by side.
+    Images(Arc<Images>),
+}
+
+impl FeatureMaps {
+    /// Shows the stage `name` to `probe`, where it looks at it, and returns what to go on with. Only what is
+    /// looked at is brought into the layout of a tensor, and only what was replaced is brought back.
+    pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
+        match &self {
+            Self::Tensor(tensor) => probe.see(name, tensor.clone()).map(Self::Tensor),
+            Self::Images(_) if !probe.looks_at(name) => Ok(self),
+            Self::Images(images) => {
+                let shown = to_tensor(images)?;
+                let shown_id = shown.id();
+                let value = probe.see(name, shown)?;
+                if value.id() == shown_id {
+                    return Ok(self);
+                }
+                if value.dims() != images.shape() {
+                    candle_core::bail!(
+                        "{name} was replaced by a tensor of shape {:?}, expected {:?}",
+                        value.dims(),
+                        images.shape()
+                    );
+                }
+                Self::images(images.pool(), &value)
+            }
+        }
+    }
+
+    /// Brings `tensor` `[batch, channel, band, frame]` into the layout of the kernels, in memory of `pool`.
+    pub(crate) fn images(pool: &Pool, tensor: &Tensor) -> Result<Self> {
+        let shape = tensor.dims4()?.into();
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let images = Images::from_planes(pool, shape, &values);
+        Ok(Self::Images(Arc::new(images)))
+    }
+
+    /// `[batch, channel, band, frame]`.
+    pub(crate) fn into_tensor(self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Images(images) => to_tensor(&images),
+        }
+    }
+
+    /// The tensor of a layer that has no kernel.
+    pub(super) fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Images(_) => Err(Error::Msg("images came to a layer without a kernel".into())),
+        }
+    }
+}
+
+fn to_tensor(images: &Images) -> Result<Tensor> {
+    Tensor::from_vec(images.to_planes(), images.shape().to_vec(), &Device::Cpu)
+}
