@@ -1,10 +1,12 @@
 //! The frames that windows are put back together on.
 
 use ndarray::{Array2, ArrayView3};
+use serde::{Deserialize, Serialize};
 
 /// Frames of a whole recording, and where each window lies on them. Times are seconds.
 /// `pyannote.core.SlidingWindow` starting at 0, as `Inference.aggregate` uses it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FrameGrid {
     /// What one frame covers: the receptive field of the network, 0.0619375 s.
     pub duration: f64,

@@ -1,135 +1,161 @@
-//! The stages in order.
+//! From a recording to what the networks say of it.
 
 use ndarray::{Array3, Axis, s};
-use soundalike_convert::Bundle;
-use soundalike_metrics::Annotation;
-use soundalike_model::{DType, Device};
+use soundalike_convert::{Bundle, Part, PipelineDirectory};
+use soundalike_model::{DType, Device, LoadError};
 
 use crate::{
+    Diarization, Options, Parameters,
     audio::Audio,
-    built_in::{
-        clustering::{Clustering, DEFAULT_THRESHOLD},
-        embedding::Embeddings,
-    },
-    clustering::SpeakerBounds,
-    count::speaker_count,
-    reconstruction::reconstruct,
-    segmentation::{Segmenter, SetupError, to_array},
-    turns::to_annotation,
+    built_in::embedding::describe,
+    clustering::{self, Method},
+    diarization::Model,
+    parameters::{Overrides, ParameterError, SpeakerClustering},
+    run::Run,
+    segmentation::{self, Segmenter, to_array},
+    speaker_embedding::SpeakerEmbedder,
 };
 
-/// Windows that go through the network together. More of them cost memory and gain little.
+/// Windows that go through the segmentation network together. More of them cost memory and gain little.
 const BATCH: usize = 8;
 
-/// Clusters that are tried beyond the fewest speakers asked for, where some of them get no turn.
-const MAX_EXTRA_CLUSTERS: usize = 16;
-
-/// What a caller may choose.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// How many speakers there may be.
-    pub speakers: SpeakerBounds,
-    /// Average cosine distance up to which clusters of local speakers are joined, 0 to 2.
-    pub threshold: f64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            speakers: SpeakerBounds::default(),
-            threshold: DEFAULT_THRESHOLD,
-        }
-    }
-}
-
-/// Who spoke when.
-#[derive(Debug, Clone)]
-pub struct Diarization {
-    /// The turns.
-    pub annotation: Annotation,
-    /// What the caller should know of them.
-    pub warnings: Vec<Warning>,
-}
-
-/// Something that went differently than asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why there is no pipeline around these models.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Warning {
-    /// In some frames more people speak at once than there are speakers; the others have no name.
-    MoreVoicesThanSpeakers {
-        /// Frames.
-        frames: usize,
-        /// Speakers found.
-        speakers: usize,
+pub enum SetupError {
+    /// A parameter cannot have its value.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// The segmentation network cannot segment speech.
+    #[error("segmentation: {0}")]
+    Segmentation(#[from] segmentation::SetupError),
+    /// The speaker embedding network cannot be built.
+    #[error("embedding: {0}")]
+    Embedding(#[from] LoadError),
+    /// A model is missing.
+    #[error("the pipeline has no {part}, without which speakers cannot be told apart")]
+    Missing {
+        /// The model.
+        part: Part,
     },
-    /// Other than the number of speakers asked for.
-    SpeakersOutOfBounds {
-        /// Speakers found.
-        found: usize,
-        /// Speakers asked for.
-        bounds: SpeakerBounds,
+    /// The networks listen at different rates.
+    #[error(
+        "the segmentation takes {segmentation} samples per second, the embedding {embedding}: are they of one pipeline?"
+    )]
+    SampleRates {
+        /// Of the segmentation network.
+        segmentation: u32,
+        /// Of the speaker embedding network.
+        embedding: u32,
     },
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::MoreVoicesThanSpeakers { frames, speakers } => write!(
-                f,
-                "in {frames} frame(s) more people speak at once than the {speakers} found: the others are left out"
-            ),
-            Self::SpeakersOutOfBounds { found, bounds } => write!(
-                f,
-                "found {found} speaker(s), not the {} or more asked for: there is too little speech",
-                bounds.min()
-            ),
-        }
-    }
+    /// The clustering cannot be done.
+    #[error(transparent)]
+    Clustering(#[from] clustering::SetupError),
 }
 
 /// Why a recording could not be diarized.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The recording has another sample rate than the network.
+    /// The recording has another sample rate than the networks.
     #[error("the recording has {found} samples per second, expected {expected}")]
     SampleRate {
-        /// Of the network.
+        /// Of the networks.
         expected: u32,
         /// Of the recording.
         found: u32,
     },
-    /// The recording is shorter than what one frame of the network sees.
-    #[error(
-        "the recording has {samples} samples at {sample_rate} Hz, expected at least {needed}, what one frame of the network sees"
-    )]
-    TooShort {
-        /// Samples of the recording.
-        samples: usize,
-        /// Samples per second.
-        sample_rate: u32,
-        /// Samples that one frame sees.
-        needed: usize,
-    },
-    /// The network failed.
-    #[error("the segmentation network failed: {0}")]
+    /// A network failed.
+    #[error("the network failed: {0}")]
     Network(#[from] soundalike_model::TensorError),
+    /// The clustering cannot be done.
+    #[error(transparent)]
+    Clustering(#[from] clustering::SetupError),
 }
 
-/// The whole pipeline.
+/// The whole pipeline. pyannote.audio `SpeakerDiarization`.
 #[derive(Debug, Clone)]
 pub struct Diarizer {
     segmenter: Segmenter,
+    voices: Voices,
+    parameters: Parameters,
+    models: Vec<Model>,
+}
+
+/// What tells voices apart.
+#[derive(Debug, Clone)]
+enum Voices {
+    /// The segmentation network itself.
+    BuiltIn,
+    /// A speaker embedding network, and the PLDA where there is one.
+    Embedder {
+        embedder: Box<SpeakerEmbedder>,
+        plda: Option<Bundle>,
+    },
 }
 
 impl Diarizer {
-    /// The pipeline around the segmentation network of `bundle`.
+    /// The pipeline around the segmentation network of `bundle` alone.
     ///
     /// # Errors
-    /// [`SetupError`] where the bundle holds something else.
-    pub fn new(bundle: &Bundle, dtype: DType, device: &Device) -> Result<Self, SetupError> {
+    /// [`SetupError`] where the bundle holds something else, or a parameter makes no sense.
+    pub fn built_in(
+        bundle: &Bundle,
+        overrides: &Overrides,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, SetupError> {
+        let parameters = Parameters::built_in().with(overrides)?;
         Ok(Self {
-            segmenter: Segmenter::new(bundle, dtype, device)?,
+            segmenter: Segmenter::new(bundle, dtype, device)?
+                .with_step(parameters.segmentation_step)?,
+            voices: Voices::BuiltIn,
+            parameters,
+            models: vec![Model::new(Part::Segmentation, bundle)],
+        })
+    }
+
+    /// The pipeline of a directory, with other parameters where `overrides` says so.
+    ///
+    /// # Errors
+    /// [`SetupError`] where the models or parameters are not those of a diarization pipeline.
+    pub fn from_pipeline(
+        pipeline: &PipelineDirectory,
+        overrides: &Overrides,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, SetupError> {
+        let parameters = Parameters::from(pipeline.config()).with(overrides)?;
+        let model = |part| pipeline.model(part).ok_or(SetupError::Missing { part });
+        let (plda, needs_plda) = (pipeline.model(Part::Plda), pipeline.config().needs());
+        let plda = plda.filter(|_| needs_plda.contains(&Part::Plda));
+        if let SpeakerClustering::Pyannote(clustering) = &parameters.clustering {
+            // Before a recording is listened to for minutes.
+            Method::new(clustering, plda)?;
+        }
+        let bundle = model(Part::Segmentation)?;
+        let segmenter =
+            Segmenter::new(bundle, dtype, device)?.with_step(parameters.segmentation_step)?;
+        let mut models = vec![Model::new(Part::Segmentation, bundle)];
+        let bundle = model(Part::Embedding)?;
+        let exclude_overlap = parameters.embedding_exclude_overlap;
+        let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, dtype, device)?;
+        models.push(Model::new(Part::Embedding, bundle));
+        models.extend(plda.map(|plda| Model::new(Part::Plda, plda)));
+        if embedder.sample_rate() != segmenter.sample_rate() {
+            return Err(SetupError::SampleRates {
+                segmentation: segmenter.sample_rate(),
+                embedding: embedder.sample_rate(),
+            });
+        }
+        Ok(Self {
+            segmenter,
+            voices: Voices::Embedder {
+                embedder: Box::new(embedder),
+                plda: plda.cloned(),
+            },
+            parameters,
+            models,
         })
     }
 
@@ -139,10 +165,22 @@ impl Diarizer {
         self.segmenter.sample_rate()
     }
 
-    /// Who spoke when in the recording `uri`. `progress` is told how many windows are done, of how many.
+    /// The models: segmentation, embedding, PLDA, as far as there are.
+    #[must_use]
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// Whether voices are told apart by the segmentation network itself, a fallback.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.voices, Voices::BuiltIn)
+    }
+
+    /// Who spoke when in the recording `uri`: [`Self::listen`], then [`Run::diarize`].
     ///
     /// # Errors
-    /// [`Error`] where the recording has another sample rate, is too short for a frame or the device fails.
+    /// [`Error`] as these.
     pub fn diarize(
         &self,
         uri: &str,
@@ -150,87 +188,77 @@ impl Diarizer {
         options: &Options,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Diarization, Error> {
+        Ok(self.listen(uri, audio, progress)?.diarize(options)?)
+    }
+
+    /// Runs the networks over the recording `uri`: who speaks in each window, and what they sound like.
+    /// `progress` is told how many windows are done, of how many.
+    ///
+    /// # Errors
+    /// [`Error`] where the recording has another sample rate or the device fails.
+    pub fn listen(
+        &self,
+        uri: &str,
+        audio: &Audio,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Run, Error> {
         if audio.sample_rate != self.sample_rate() {
             return Err(Error::SampleRate {
                 expected: self.sample_rate(),
                 found: audio.sample_rate,
             });
         }
-        let (samples, needed) = (audio.samples.len(), self.segmenter.receptive_field());
-        if samples < needed {
-            return Err(Error::TooShort {
-                samples,
-                sample_rate: audio.sample_rate,
-                needed,
-            });
-        }
-        let grid = self.segmenter.grid();
-        let (activity, embeddings) = self.listen(&audio.samples, progress)?;
-        let count = speaker_count(activity.view(), &grid);
-        let bounds = options.speakers;
-        let clustering = Clustering::new(activity.view(), &embeddings, &grid, bounds);
-        let turns = |clusters: usize| {
-            let assignment = clustering.cut(clusters);
-            let active = reconstruct(activity.view(), &assignment, clusters, count.view(), &grid);
-            to_annotation(active.view(), &grid, uri)
-        };
-        let clusters = clustering.clusters_at(options.threshold);
-        let clusters = clusters
-            .clamp(bounds.min(), bounds.max())
-            .min(clustering.max_clusters());
-        let mut annotation = turns(clusters);
-        // A cluster that nobody hears, because others are more active wherever it is, is no speaker.
-        for clusters in (clusters + 1..=clustering.max_clusters()).take(MAX_EXTRA_CLUSTERS) {
-            if annotation.labels().len() >= bounds.min() {
-                break;
-            }
-            let more = turns(clusters);
-            if more.labels().len() <= bounds.max() {
-                annotation = more;
-            }
-        }
-        let found = annotation.labels().len();
-        let mut warnings = Vec::new();
-        if found > 0 && !bounds.contains(found) {
-            warnings.push(Warning::SpeakersOutOfBounds { found, bounds });
-        }
-        let nameless = count.iter().filter(|count| **count > found).count();
-        if found > 0 && nameless > 0 {
-            warnings.push(Warning::MoreVoicesThanSpeakers {
-                frames: nameless,
-                speakers: found,
-            });
-        }
-        Ok(Diarization {
-            annotation,
-            warnings,
-        })
-    }
-
-    /// Runs the network over the recording: who speaks in each window, and what they sound like.
-    fn listen(
-        &self,
-        samples: &[f32],
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Array3<f32>, Embeddings), Error> {
         let (segmenter, powerset) = (&self.segmenter, self.segmenter.powerset());
-        let windows = segmenter.windows().count(samples.len());
-        let mut activity = Array3::zeros((windows, segmenter.frames(), powerset.num_speakers()));
-        let mut embeddings =
-            Embeddings::new(windows, powerset.num_speakers(), segmenter.voice_features());
+        let speakers = powerset.num_speakers();
+        let (dimension, plda) = match &self.voices {
+            Voices::BuiltIn => (segmenter.voice_features(), None),
+            Voices::Embedder { embedder, plda } => (embedder.dimension(), plda.clone()),
+        };
+        let windows = segmenter.windows().count(audio.samples.len());
+        let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
+        let mut embeddings = Array3::zeros((windows, speakers, dimension));
         progress(0, windows);
         for start in (0..windows).step_by(BATCH) {
             let range = start..windows.min(start + BATCH);
             let mut voices = segmenter.voice_probe();
-            let scores = segmenter.scores(samples, range.clone(), &mut voices)?;
-            let features = to_array(&voices.features()?)?;
-            for (index, window) in range.clone().enumerate() {
-                let speaking = powerset.decode(scores.index_axis(Axis(0), index));
-                embeddings.push(speaking.view(), features.index_axis(Axis(0), index));
-                activity.slice_mut(s![window, .., ..]).assign(&speaking);
+            let scores = segmenter.scores(&audio.samples, range.clone(), &mut voices)?;
+            for (window, scores) in range.clone().zip(scores.outer_iter()) {
+                activity
+                    .index_axis_mut(Axis(0), window)
+                    .assign(&powerset.decode(scores));
+            }
+            let speaking = activity.slice(s![range.clone(), .., ..]);
+            let mut vectors = embeddings.slice_mut(s![range.clone(), .., ..]);
+            match &self.voices {
+                Voices::BuiltIn => {
+                    let features = to_array(&voices.features()?)?;
+                    for ((mut vectors, speaking), features) in vectors
+                        .outer_iter_mut()
+                        .zip(speaking.outer_iter())
+                        .zip(features.outer_iter())
+                    {
+                        vectors.assign(&describe(speaking, features));
+                    }
+                }
+                Voices::Embedder { embedder, .. } => vectors.assign(&embedder.embed(
+                    &audio.samples,
+                    segmenter.windows(),
+                    range.clone(),
+                    speaking,
+                )?),
             }
             progress(range.end, windows);
         }
-        Ok((activity, embeddings))
+        Ok(Run {
+            uri: uri.to_owned(),
+            samples: audio.samples.len(),
+            sample_rate: audio.sample_rate,
+            grid: segmenter.grid(),
+            activity,
+            embeddings,
+            plda,
+            parameters: self.parameters.clone(),
+            models: self.models.clone(),
+        })
     }
 }

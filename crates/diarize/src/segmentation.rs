@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Step between windows, as a part of their length. pyannote.audio `SpeakerDiarization(segmentation_step=0.1)`.
-const STEP_RATIO: f64 = 0.1;
+pub const STEP_RATIO: f64 = 0.1;
 
 /// Fewest frames of a window.
 const MIN_FRAMES: usize = 10;
@@ -38,6 +38,14 @@ pub enum SetupError {
     NotPowerset {
         /// What its outputs are.
         classes: Vec<String>,
+    },
+    /// Windows that leave gaps between them, or come more often than frames.
+    #[error(
+        "step is {ratio}, expected a part of a window: at most 1, and not less than a frame of it"
+    )]
+    Step {
+        /// Of the windows' length.
+        ratio: f64,
     },
     /// Its windows are too short or too long to be real.
     #[error(
@@ -98,6 +106,20 @@ impl Segmenter {
         })
     }
 
+    /// The same with `ratio`, 0 to 1, of a window between the starts of two.
+    /// pyannote.audio `SpeakerDiarization(segmentation_step)`.
+    ///
+    /// # Errors
+    /// [`SetupError::Step`] where that is more than a window or less than a frame.
+    pub fn with_step(mut self, ratio: f64) -> std::result::Result<Self, SetupError> {
+        let step = (ratio * self.windows.length as f64).round() as usize;
+        if !(self.network.geometry().step..=self.windows.length).contains(&step) {
+            return Err(SetupError::Step { ratio });
+        }
+        self.windows.step = step;
+        Ok(self)
+    }
+
     /// Samples per second that the network expects.
     #[must_use]
     pub fn sample_rate(&self) -> u32 {
@@ -120,11 +142,6 @@ impl Segmenter {
     #[must_use]
     pub fn frames(&self) -> usize {
         self.network.geometry().frames(self.windows.length)
-    }
-
-    /// Samples that one frame sees.
-    pub(crate) fn receptive_field(&self) -> usize {
-        self.network.geometry().receptive_field
     }
 
     /// Sees what describes the voices of a batch.
@@ -161,15 +178,8 @@ impl Segmenter {
         range: Range<usize>,
         probe: &mut dyn Probe,
     ) -> Result<Array3<f32>> {
-        let mut batch = vec![0.0; range.len() * self.windows.length];
-        for (index, window) in range
-            .clone()
-            .zip(batch.chunks_exact_mut(self.windows.length))
-        {
-            self.windows.copy(samples, index, window);
-        }
         let waveforms = Tensor::from_vec(
-            batch,
+            self.windows.batch(samples, range.clone()),
             (range.len(), 1, self.windows.length),
             self.network.device(),
         )?;

@@ -27,6 +27,20 @@ impl Windows {
         window[..filled].copy_from_slice(&rest[..filled]);
         window[filled..].fill(0.0);
     }
+
+    /// The windows `indices` of `samples`, one after the other.
+    #[must_use]
+    pub fn batch(
+        &self,
+        samples: &[f32],
+        indices: impl ExactSizeIterator<Item = usize>,
+    ) -> Vec<f32> {
+        let mut batch = vec![0.0; indices.len() * self.length];
+        for (index, window) in indices.zip(batch.chunks_exact_mut(self.length)) {
+            self.copy(samples, index, window);
+        }
+        batch
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 mod support;
 
 use ndarray::{Array1, Array3, Axis};
-use soundalike_diarize::{Diarizer, Options, audio::Audio, segmentation::Segmenter};
+use soundalike_diarize::{Diarizer, Options, Overrides, audio::Audio, segmentation::Segmenter};
 use soundalike_metrics::{DiarizationErrorRate, rttm};
 use soundalike_model::{DType, Device, Silent};
 use support::{Capture, assets};
@@ -80,14 +80,15 @@ fn margin(scores: &Array1<f32>) -> f32 {
 fn turns_are_close_to_those_of_pyannote() {
     let Some(assets) = assets() else { return };
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let diarizer = Diarizer::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
+    let diarizer = Diarizer::built_in(&bundle, &Overrides::default(), DType::F32, &Device::Cpu);
+    let diarizer = diarizer.expect("a powerset network");
     let mut rates = Vec::new();
     for (name, _) in CAPTURES {
         let capture = Capture::new(&assets, name);
         let audio = Audio::read(&capture.path("clip_16k.wav"), diarizer.sample_rate());
         let audio = audio.unwrap_or_else(|error| panic!("{error}"));
         let ours = diarizer.diarize("clip_16k", &audio, &Options::default(), &mut |_, _| {});
-        let ours = ours.expect("a diarization").annotation;
+        let ours = ours.expect("a diarization").turns;
         let theirs = rttm::read(capture.path("reference.rttm")).expect("a reference");
         let rate = DiarizationErrorRate::default()
             .components(&theirs[0], &ours, None)

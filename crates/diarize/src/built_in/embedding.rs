@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array3, ArrayView2, ArrayViewMut1, Axis};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis};
 use soundalike_model::{Probe, Result, Tensor};
 
 /// The LSTM layers, of `layers`, whose outputs describe a voice: those in the middle. Of segmentation-3.0's
@@ -26,46 +26,48 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Room for `windows` windows of `speakers` local speakers, described by `features` numbers each.
-    pub(crate) fn new(windows: usize, speakers: usize, features: usize) -> Self {
-        let vectors = Array3::zeros((windows, speakers, features));
-        Self {
-            vectors,
-            alone: Vec::with_capacity(windows),
-        }
+    /// Those with the given `vectors`, of local speakers with the given `activity` `[window, frame, speaker]`.
+    #[must_use]
+    pub fn new(vectors: Array3<f32>, activity: ArrayView3<'_, f32>) -> Self {
+        let frames = |activity: ArrayView2<'_, f32>| {
+            let alone = alone(activity).sum_axis(Axis(0));
+            alone.iter().map(|frames| *frames as usize).collect()
+        };
+        let alone = activity.outer_iter().map(frames).collect();
+        Self { vectors, alone }
     }
+}
 
-    /// Describes the local speakers of the next window by the mean of `features` `[frame, feature]` over
-    /// the frames in which each talks alone, or at all where never alone. `activity` `[frame, speaker]`.
-    pub(crate) fn push(&mut self, activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) {
-        let speaking = activity.sum_axis(Axis(1));
-        let window = self.alone.len();
-        let alone = activity
-            .columns()
-            .into_iter()
-            .enumerate()
-            .map(|(speaker, active)| {
-                let alone =
-                    &active * &speaking.mapv(|speaking| if speaking == 1.0 { 1.0 } else { 0.0 });
-                let frames = alone.sum();
-                let mask = if frames > 0.0 {
-                    alone
-                } else {
-                    active.to_owned()
-                };
-                let vector = self.vectors.slice_mut(ndarray::s![window, speaker, ..]);
-                masked_mean(features, &mask, vector);
-                frames as usize
-            })
-            .collect();
-        self.alone.push(alone);
+/// Describes the local speakers of a window, `[speaker, feature]`, by the mean of `features`
+/// `[frame, feature]` over the frames in which each talks alone, or at all where never alone; zeros for a
+/// silent one. `activity` is `[frame, speaker]`.
+pub(crate) fn describe(
+    activity: ArrayView2<'_, f32>,
+    features: ArrayView2<'_, f32>,
+) -> Array2<f32> {
+    let alone = alone(activity);
+    let mut vectors = Array2::zeros((activity.ncols(), features.ncols()));
+    for (speaker, vector) in vectors.rows_mut().into_iter().enumerate() {
+        let mask = if alone.column(speaker).sum() > 0.0 {
+            alone.column(speaker)
+        } else {
+            activity.column(speaker)
+        };
+        masked_mean(features, mask, vector);
     }
+    vectors
+}
+
+/// `activity` `[frame, speaker]` where nobody else speaks, else 0.
+fn alone(activity: ArrayView2<'_, f32>) -> Array2<f32> {
+    let speaking = activity.sum_axis(Axis(1)).insert_axis(Axis(1));
+    &activity * &speaking.mapv(|speaking| if speaking == 1.0 { 1.0 } else { 0.0 })
 }
 
 /// Mean of the rows of `features` that `mask` (0 or 1) keeps; left alone where it keeps none.
 fn masked_mean(
     features: ArrayView2<'_, f32>,
-    mask: &Array1<f32>,
+    mask: ArrayView1<'_, f32>,
     mut mean: ArrayViewMut1<'_, f32>,
 ) {
     let kept = mask.sum();
@@ -122,16 +124,14 @@ mod tests {
 
     #[test]
     fn frames_of_overlap_count_only_where_there_is_nothing_else() {
-        let mut embeddings = Embeddings::new(1, 3, 2);
         let activity = array![[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]];
-        embeddings.push(
-            activity.view(),
-            array![[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]].view(),
+        let features = array![[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]];
+        let vectors = describe(activity.view(), features.view());
+        assert_eq!(vectors, array![[1.0, 0.0], [5.0, 0.0], [0.0, 0.0]]);
+        let embeddings = Embeddings::new(
+            vectors.insert_axis(Axis(0)),
+            activity.insert_axis(Axis(0)).view(),
         );
         assert_eq!(embeddings.alone, [[1, 0, 0]]);
-        assert_eq!(
-            embeddings.vectors,
-            array![[[1.0, 0.0], [5.0, 0.0], [0.0, 0.0]]]
-        );
     }
 }

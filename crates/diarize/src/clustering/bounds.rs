@@ -26,14 +26,17 @@ pub enum BoundsError {
 
 impl Default for SpeakerBounds {
     fn default() -> Self {
-        Self {
-            min: 1,
-            max: usize::MAX,
-        }
+        Self::ANY
     }
 }
 
 impl SpeakerBounds {
+    /// Any number.
+    pub const ANY: Self = Self {
+        min: 1,
+        max: usize::MAX,
+    };
+
     /// From at least `min` to at most `max` speakers.
     ///
     /// # Errors

@@ -1,0 +1,126 @@
+//! What each local speaker sounds like, by the speaker embedding network.
+
+use std::ops::Range;
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
+use soundalike_convert::Bundle;
+use soundalike_model::{
+    DType, Device, LoadError, Result, Silent, Tensor, TensorError, WeSpeakerResNet,
+};
+
+use crate::{segmentation::to_array, windows::Windows};
+
+/// Windows that go through the network together. More of them cost memory and gain nothing.
+const BATCH: usize = 4;
+
+/// The speaker embedding network, and which frames of a local speaker it listens to.
+#[derive(Debug, Clone)]
+pub struct SpeakerEmbedder {
+    network: WeSpeakerResNet,
+    exclude_overlap: bool,
+}
+
+impl SpeakerEmbedder {
+    /// Builds the network of `bundle`. With `exclude_overlap` a local speaker is heard where they talk alone,
+    /// unless that is too short. pyannote.audio `SpeakerDiarization(embedding_exclude_overlap)`.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the bundle holds something else.
+    pub fn new(
+        bundle: &Bundle,
+        exclude_overlap: bool,
+        dtype: DType,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        Ok(Self {
+            network: WeSpeakerResNet::load(bundle, dtype, device)?,
+            exclude_overlap,
+        })
+    }
+
+    /// Samples per second that the network expects.
+    #[must_use]
+    pub fn sample_rate(&self) -> u32 {
+        self.network.config().sample_rate
+    }
+
+    /// Values of one embedding: 256.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.network.dimension()
+    }
+
+    /// The embedding, not normalised, of each local speaker of the windows `range` of `samples`,
+    /// `[window, local speaker, dimension]`, by their `activity` `[window, frame, local speaker]` of 0 and 1.
+    /// pyannote.audio `SpeakerDiarization.get_embeddings`.
+    ///
+    /// A window goes through the trunk once for all its speakers, and not at all where nobody speaks. A silent
+    /// local speaker gets zeros, and not the constant of the original: no result depends on it, because they
+    /// never speak alone (`filter_embeddings` leaves them out of the clusters), their row is the lowest of all
+    /// where clusters are assigned, and they are taken out of their cluster afterwards (`apply`).
+    ///
+    /// # Errors
+    /// Where the device fails, or an embedding is not a number.
+    pub fn embed(
+        &self,
+        samples: &[f32],
+        windows: Windows,
+        range: Range<usize>,
+        activity: ArrayView3<'_, f32>,
+    ) -> Result<Array3<f32>> {
+        let (_, frames, speakers) = activity.dim();
+        let mut embeddings = Array3::zeros((range.len(), speakers, self.dimension()));
+        let heard: Vec<usize> = (0..range.len())
+            .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
+            .collect();
+        let min_frames = (frames * self.network.min_num_samples()).div_ceil(windows.length);
+        for batch in heard.chunks(BATCH) {
+            let waveforms = windows.batch(samples, batch.iter().map(|window| range.start + window));
+            let shape = (batch.len(), 1, windows.length);
+            let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
+            let mut masks = Vec::with_capacity(batch.len() * speakers * frames);
+            for window in batch {
+                masks.extend(self.masks(activity.index_axis(Axis(0), *window), min_frames));
+            }
+            let shape = (batch.len(), speakers, frames);
+            let masks = Tensor::from_vec(masks, shape, self.network.device())?;
+            let vectors = to_array(&self.network.forward(
+                &waveforms,
+                Some(&masks),
+                &mut Silent,
+            )?)?;
+            for (window, vectors) in batch.iter().zip(vectors.outer_iter()) {
+                for (speaker, vector) in vectors.outer_iter().enumerate() {
+                    if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
+                        embeddings
+                            .slice_mut(s![*window, speaker, ..])
+                            .assign(&vector);
+                    }
+                }
+            }
+        }
+        match embeddings.iter().find(|value| value.is_nan()) {
+            None => Ok(embeddings),
+            Some(value) => Err(TensorError::msg(format!(
+                "an embedding in the windows {range:?} is {value} in {:?}; try a wider dtype",
+                self.network.dtype()
+            ))),
+        }
+    }
+
+    /// The frames by which each local speaker of a window is heard, `[local speaker, frame]`: those where they
+    /// talk alone if these are more than `min_frames`, else all of theirs.
+    fn masks(&self, activity: ArrayView2<'_, f32>, min_frames: usize) -> Array2<f32> {
+        let mut masks = activity.t().to_owned();
+        if self.exclude_overlap {
+            let speaking = activity.sum_axis(Axis(1));
+            for mut mask in masks.rows_mut() {
+                let alone = &mask * &speaking.mapv(|speaking| f32::from(speaking < 2.0));
+                if alone.sum() > min_frames as f32 {
+                    mask.assign(&alone);
+                }
+            }
+        }
+        masks
+    }
+}
