@@ -271,22 +271,29 @@ fn quiet_is_silent_and_verbose_tells_of_the_model_and_the_time() {
 }
 
 #[test]
-fn silence_is_an_empty_rttm() {
+fn silence_is_an_empty_rttm_and_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let silence = |samples| support::wav(support::Encoding::I16, 16_000, 1, &vec![0.0; samples]);
     fs::write(here.join("silence.wav"), silence(160_000)).unwrap();
-    // As short as one frame of the network, padded to a window.
+    // As short as one frame of the network, padded to a window, and shorter.
     fs::write(here.join("short.wav"), silence(991)).unwrap();
-    for words in [
-        "diarize silence.wav",
-        "diarize silence.wav --num-speakers 2",
-        "diarize short.wav",
-        "diarize silence.wav short.wav",
+    fs::write(here.join("tiny.wav"), silence(990)).unwrap();
+    let nobody = |name: &str| format!("warning: {name}.wav: nobody speaks: there are no turns\n");
+    let tiny = "warning: tiny.wav: has 990 samples, fewer than the 991 that one frame of the network sees: the rest is taken as silence\n";
+    for (words, warnings) in [
+        ("diarize silence.wav", nobody("silence")),
+        ("diarize silence.wav --num-speakers 2", nobody("silence")),
+        ("diarize short.wav", nobody("short")),
+        (
+            "diarize silence.wav short.wav",
+            nobody("silence") + &nobody("short"),
+        ),
+        ("diarize tiny.wav", tiny.to_owned() + &nobody("tiny")),
     ] {
         let run = soundalike_in(here, words);
         assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{words}");
-        assert_eq!(run.stderr, NOTE, "{words}");
+        assert_eq!(run.stderr, warnings + NOTE, "{words}");
     }
     soundalike_in(here, "diarize silence.wav -o silence.rttm").ok();
     assert_eq!(fs::read(here.join("silence.rttm")).unwrap(), b"");

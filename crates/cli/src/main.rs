@@ -24,7 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Diarize(commands::diarize::Args),
+    Diarize(Box<commands::diarize::Args>),
+    Recluster(Box<commands::recluster::Args>),
     Convert(commands::convert::Args),
     Inspect(commands::inspect::Args),
     Score(Box<commands::score::Args>),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let terminal = terminal::Terminal::new(cli.verbosity);
     let result = match cli.command {
         Command::Diarize(args) => commands::diarize::run(&args, &terminal),
+        Command::Recluster(args) => commands::recluster::run(&args, &terminal),
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Score(args) => commands::score::run(&args, &terminal),

@@ -2,61 +2,62 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_diarize::{
-    Diarizer, Options, SpeakerBounds, audio::Audio, built_in::clustering::DEFAULT_THRESHOLD,
-};
-use soundalike_metrics::rttm;
+use soundalike_convert::PipelineDirectory;
+use soundalike_diarize::{Diarization, Diarizer, Options, Overrides, SetupError, audio::Audio};
 use soundalike_model::{DType, DeviceChoice};
 
+use super::{
+    clustering_args::{ClusteringArgs, of_option},
+    turns_output::{OutputArgs, Sink},
+};
 use crate::{output, terminal::Terminal};
 
 /// More threads than cores gain nothing, and a system runs out of them.
 const MAX_THREADS: i64 = 1024;
 
-/// Say who spoke when in audio files, as RTTM
+/// What is said of turns without a speaker embedding network.
+pub(crate) const BUILT_IN: &str = "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only";
+
+/// Say who spoke when in audio files, as RTTM or in other formats
 ///
-/// Without --model, the embedded segmentation-3.0 listens. Its own features tell the voices apart, a
-/// fallback that knows a voice within one recording only. A file that cannot be read is reported, and the
-/// others are done all the same.
+/// A pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1) goes to
+/// --model, as it was downloaded or converted. Without, the embedded segmentation-3.0 listens, and its own
+/// features tell the voices apart: a fallback that knows a voice within one recording only. A file that cannot
+/// be read is reported, and the others are done all the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
     #[arg(required = true)]
     audio: Vec<PathBuf>,
-    /// Segmentation network: a bundle or a checkpoint [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE")]
+    /// Pipeline directory; or a segmentation network alone, a bundle or a checkpoint
+    /// [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
-    /// Where to run the network: auto, cpu, metal or cuda
+    /// Where to run the networks: auto, cpu, metal or cuda
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Precision the network computes in
+    /// Precision the networks compute in
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
-    /// Number of speakers, where it is known
-    #[arg(long, value_name = "N", conflicts_with_all = ["min_speakers", "max_speakers"])]
-    num_speakers: Option<usize>,
-    /// Fewest speakers there can be
-    #[arg(long, value_name = "N")]
-    min_speakers: Option<usize>,
-    /// Most speakers there can be
-    #[arg(long, value_name = "N")]
-    max_speakers: Option<usize>,
-    /// Cosine distance up to which two voices are one person's, 0 to 2: lower finds more speakers
-    #[arg(long, value_name = "X", default_value_t = DEFAULT_THRESHOLD)]
-    threshold: f64,
-    /// RTTM file, or a directory (with a / at the end if it is new) for one file per recording
-    /// [default: stdout]
-    #[arg(short, long, value_name = "PATH")]
-    output: Option<PathBuf>,
     /// Threads of the CPU [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
+    /// Time between two windows, as a part of their length, at most 1: higher is faster and less exact
+    /// [default: the pipeline's; 0.1 without one]
+    #[arg(long, value_name = "X")]
+    step: Option<f64>,
+    #[command(flatten)]
+    clustering: ClusteringArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Also keep what the networks said of the recording, for `recluster`
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    save_run: Option<PathBuf>,
 }
 
 /// Precision of weights and activations.
@@ -77,51 +78,20 @@ impl From<Precision> for DType {
     }
 }
 
-/// Where the turns go.
-enum Destination<'a> {
-    Stdout,
-    /// All recordings in one file.
-    File(&'a Path),
-    /// One file per recording.
-    Directory(&'a Path),
-}
-
-impl<'a> Destination<'a> {
-    fn new(output: Option<&'a Path>) -> anyhow::Result<Self> {
-        let Some(path) = output else {
-            return Ok(Self::Stdout);
-        };
-        let names_directory = path
-            .as_os_str()
-            .to_string_lossy()
-            .ends_with(std::path::MAIN_SEPARATOR);
-        if path.is_dir() || names_directory {
-            fs::create_dir_all(path)
-                .with_context(|| format!("{}: cannot be made", path.display()))?;
-            return Ok(Self::Directory(path));
-        }
-        output::check_directory_of(path)?;
-        Ok(Self::File(path))
-    }
-}
-
 /// Runs the command. A file that cannot be diarized is reported and the others are done all the same.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    let options = Options {
-        speakers: bounds(args)?,
-        threshold: args.threshold,
-    };
-    ensure!(
-        (0.0..=2.0).contains(&args.threshold),
-        "--threshold is {}, expected a cosine distance from 0 to 2",
-        args.threshold
-    );
+    let options = args.clustering.options()?;
     let recordings = recordings(&args.audio)?;
-    let destination = Destination::new(args.output.as_deref())?;
-    if let Destination::File(path) = destination {
-        for (_, audio) in &recordings {
-            output::check_not_source(path, audio, "recording")?;
-        }
+    let sources: Vec<&Path> = recordings.iter().map(|(_, path)| *path).collect();
+    let mut sink = Sink::new(&args.output, &sources, "recording")?;
+    if let Some(path) = &args.save_run {
+        ensure!(
+            recordings.len() == 1,
+            "--save-run keeps one recording, and there are {}; diarize them one by one",
+            recordings.len()
+        );
+        output::check_directory_of(path)?;
+        output::check_not_source(path, sources[0], "recording")?;
     }
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new()
@@ -130,52 +100,21 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let diarizer = diarizer(args, terminal)?;
 
-    let mut together = Vec::new();
-    let mut failed = 0;
     for (uri, path) in &recordings {
-        let rttm = match diarize(&diarizer, uri, path, &options, terminal) {
-            Ok(rttm) => rttm,
+        let diarization = match diarize(&diarizer, uri, path, args, &options, terminal) {
+            Ok(diarization) => diarization,
             Err(error) if recordings.len() > 1 => {
                 terminal.error(&error);
-                failed += 1;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        match destination {
-            Destination::Stdout => output::to_stdout(&rttm)?,
-            Destination::File(_) => together.extend(rttm),
-            Destination::Directory(directory) => {
-                output::to_file(&directory.join(format!("{uri}.rttm")), &rttm)?;
-            }
-        }
+        sink.add(&diarization)?;
     }
-    if failed < recordings.len() {
-        terminal.note(
-            "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only",
-        );
+    if sink.done() > 0 && diarizer.is_built_in() {
+        terminal.note(BUILT_IN);
     }
-    match destination {
-        Destination::File(path) if failed == 0 => output::to_file(path, &together)?,
-        Destination::File(path) => bail!(
-            "{failed} of {} files failed, so {} was not written; leave them out, or give a directory",
-            recordings.len(),
-            path.display()
-        ),
-        _ if failed > 0 => bail!("{failed} of {} files failed", recordings.len()),
-        _ => {}
-    }
-    Ok(())
-}
-
-/// The numbers of speakers asked for.
-fn bounds(args: &Args) -> anyhow::Result<SpeakerBounds> {
-    let min = args.num_speakers.or(args.min_speakers).unwrap_or(1);
-    let max = args
-        .num_speakers
-        .or(args.max_speakers)
-        .unwrap_or(usize::MAX);
-    Ok(SpeakerBounds::new(min, max)?)
+    sink.finish(recordings.len())
 }
 
 /// Each file under the name that its turns will carry: its own without extension, and without white space,
@@ -203,65 +142,88 @@ fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
     Ok(recordings)
 }
 
-/// The pipeline around the model asked for.
+/// The pipeline asked for.
 fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     let started = Instant::now();
-    let bundle = match &args.model {
-        Some(path) => soundalike_convert::load(path)?,
-        None => soundalike_weights::segmentation()?,
+    let overrides = Overrides {
+        step: args.step,
+        ..args.clustering.overrides()
     };
-    let device = args.device.open()?;
-    let name = || match &args.model {
-        Some(path) => path.display().to_string(),
-        None => "the embedded segmentation-3.0".to_owned(),
+    let (dtype, device) = (args.dtype.into(), args.device.open()?);
+    let (name, diarizer) = match &args.model {
+        None => {
+            let bundle = soundalike_weights::segmentation()?;
+            let diarizer = Diarizer::built_in(&bundle, &overrides, dtype, &device);
+            ("the embedded segmentation-3.0".to_owned(), diarizer)
+        }
+        Some(path) if soundalike_convert::is_pipeline(path) => {
+            let pipeline = PipelineDirectory::read(path)?;
+            let diarizer = Diarizer::from_pipeline(&pipeline, &overrides, dtype, &device);
+            (path.display().to_string(), diarizer)
+        }
+        Some(path) => {
+            let bundle = soundalike_convert::load(path)?;
+            let diarizer = Diarizer::built_in(&bundle, &overrides, dtype, &device);
+            (path.display().to_string(), diarizer)
+        }
     };
-    let diarizer = Diarizer::new(&bundle, args.dtype.into(), &device).with_context(name)?;
+    let diarizer = match diarizer {
+        Err(SetupError::Parameter(error)) => return Err(of_option(error)),
+        other => other.with_context(|| name.clone())?,
+    };
     terminal.detail(&format!(
-        "{} ({:?}) on {:?}, ready after {:.2?}",
-        name(),
-        DType::from(args.dtype),
+        "{name} ({dtype:?}) on {:?}, ready after {:.2?}",
         device.location(),
         started.elapsed()
     ));
     Ok(diarizer)
 }
 
-/// The turns of one recording, as RTTM.
+/// Who spoke when in one recording.
 fn diarize(
     diarizer: &Diarizer,
     uri: &str,
     path: &Path,
+    args: &Args,
     options: &Options,
     terminal: &Terminal,
-) -> anyhow::Result<Vec<u8>> {
+) -> anyhow::Result<Diarization> {
     let started = Instant::now();
     let audio = Audio::read(path, diarizer.sample_rate())?;
+    let name = || path.display().to_string();
     if audio.skipped_packets > 0 {
         terminal.warn(&format!(
             "{}: {} packet(s) could not be decoded and were left out",
-            path.display(),
+            name(),
             audio.skipped_packets
         ));
     }
     let bar = terminal.progress(uri);
-    let result = diarizer.diarize(uri, &audio, options, &mut |done, windows| {
+    let run = diarizer.listen(uri, &audio, &mut |done, windows| {
         bar.set_length(windows as u64);
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
-    let diarization = result.with_context(|| path.display().to_string())?;
-    for warning in &diarization.warnings {
-        terminal.warn(&format!("{}: {warning}", path.display()));
+    let run = run.with_context(name)?;
+    if let Some(path) = &args.save_run {
+        output::to_file(path, &run.to_bytes()?)?;
     }
+    let diarization = run.diarize(options).with_context(name)?;
+    tell(&diarization, &name(), terminal);
     let elapsed = started.elapsed().as_secs_f64();
     terminal.detail(&format!(
         "{}: {:.1} s of audio in {elapsed:.2} s (RTF {:.3}), {} speaker(s)",
-        path.display(),
+        name(),
         audio.duration(),
         elapsed / audio.duration(),
-        diarization.annotation.labels().len()
+        diarization.speakers.len()
     ));
-    let mut rttm = Vec::new();
-    rttm::write(&diarization.annotation, &mut rttm)?;
-    Ok(rttm)
+    Ok(diarization)
+}
+
+/// Says on stderr what is to be known of the turns of `name`.
+pub(crate) fn tell(diarization: &Diarization, name: &str, terminal: &Terminal) {
+    for warning in &diarization.warnings {
+        terminal.warn(&format!("{name}: {warning}"));
+    }
 }

@@ -1,10 +1,13 @@
 //! One file per subcommand.
 
+mod clustering_args;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod diarize;
 pub(crate) mod inspect;
+pub(crate) mod recluster;
 pub(crate) mod score;
+mod turns_output;
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]

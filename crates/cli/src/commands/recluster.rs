@@ -1,0 +1,52 @@
+//! `soundalike recluster`: who spoke when, once more, without listening again.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::Context;
+use soundalike_diarize::{Run, SpeakerClustering};
+
+use super::{
+    clustering_args::{ClusteringArgs, of_option},
+    diarize,
+    turns_output::{OutputArgs, Sink},
+};
+use crate::terminal::Terminal;
+
+/// Find the speakers of a saved run anew, without listening again
+///
+/// RUN is what `diarize --save-run` wrote: who speaks in each window and what they sound like. Other numbers of
+/// speakers and other parameters are tried on it in no time. Without any, the turns are those of `diarize`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Saved run
+    run: PathBuf,
+    #[command(flatten)]
+    clustering: ClusteringArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let options = args.clustering.options()?;
+    let mut sink = Sink::new(&args.output, &[&args.run], "run")?;
+    let name = || args.run.display().to_string();
+    let mut run = Run::read(&args.run).with_context(name)?;
+    let overrides = args.clustering.overrides();
+    run.parameters = run.parameters.with(&overrides).map_err(of_option)?;
+    let diarization = run.diarize(&options).with_context(name)?;
+    diarize::tell(&diarization, &name(), terminal);
+    terminal.detail(&format!(
+        "{}: {:.1} s of audio, {} speaker(s), after {:.2?}",
+        name(),
+        diarization.duration,
+        diarization.speakers.len(),
+        started.elapsed()
+    ));
+    if let SpeakerClustering::BuiltIn { .. } = diarization.parameters.clustering {
+        terminal.note(diarize::BUILT_IN);
+    }
+    sink.add(&diarization)?;
+    sink.finish(1)
+}

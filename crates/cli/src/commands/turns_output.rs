@@ -1,0 +1,189 @@
+//! Turns to stdout, a file, or a file for each recording, in as many formats as are wanted.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use soundalike_diarize::{
+    Diarization,
+    writers::{Document, Format},
+};
+
+use crate::output;
+
+/// What is written, and where.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// One speaker at a time: where several talk at once, the one whom most windows hear
+    #[arg(long)]
+    exclusive: bool,
+    /// Also where anybody speaks and where several do, as turns of SPEECH and OVERLAP
+    #[arg(long)]
+    tracks: bool,
+    /// Formats, separated by commas [default: by the extension of PATH, else rttm]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
+    )]
+    format: Vec<Format>,
+    /// A file, or a directory (with a / at the end if it is new) for one file per recording; of several
+    /// formats each has its extension [default: stdout]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+/// Where turns go.
+pub(crate) struct Sink<'a> {
+    args: &'a OutputArgs,
+    formats: Vec<Format>,
+    destination: Destination<'a>,
+    /// Recordings that came so far.
+    done: usize,
+}
+
+enum Destination<'a> {
+    Stdout,
+    /// All recordings in one file for each format, with its text so far.
+    Files(Vec<(PathBuf, String)>),
+    /// One file per recording.
+    Directory(&'a Path),
+}
+
+impl<'a> Sink<'a> {
+    /// Checks, before there is anything to write, that it can be written: the turns of `sources`, none of
+    /// which are overwritten. `what` says what they are.
+    pub(crate) fn new(args: &'a OutputArgs, sources: &[&Path], what: &str) -> anyhow::Result<Self> {
+        let mut formats: Vec<Format> = Vec::new();
+        for format in &args.format {
+            if !formats.contains(format) {
+                formats.push(*format);
+            }
+        }
+        if formats.is_empty() {
+            let path = args.output.as_deref().and_then(Path::extension);
+            let by_extension =
+                path.and_then(|extension| Format::of_extension(&extension.to_string_lossy()));
+            formats.push(by_extension.unwrap_or(Format::Rttm));
+        }
+        let destination = destination(args.output.as_deref(), &formats)?;
+        if !matches!(destination, Destination::Directory(_)) && sources.len() > 1 {
+            for format in &formats {
+                ensure!(
+                    format.header().is_some(),
+                    "{format} holds one recording, and there are {}; give a directory with -o",
+                    sources.len()
+                );
+            }
+        }
+        if let Destination::Files(files) = &destination {
+            for (path, _) in files {
+                output::check_directory_of(path)?;
+                for source in sources {
+                    output::check_not_source(path, source, what)?;
+                }
+            }
+        }
+        Ok(Self {
+            args,
+            formats,
+            destination,
+            done: 0,
+        })
+    }
+
+    /// Takes the turns of the next recording, and writes them unless others share their file.
+    pub(crate) fn add(&mut self, diarization: &Diarization) -> anyhow::Result<()> {
+        let document = Document {
+            diarization,
+            exclusive: self.args.exclusive,
+            tracks: self.args.tracks,
+        };
+        for (index, format) in self.formats.iter().enumerate() {
+            let text = format.render(&document)?;
+            let header = format.header().unwrap_or_default();
+            let begun = if self.done == 0 { header } else { "" };
+            match &mut self.destination {
+                Destination::Stdout => output::to_stdout(format!("{begun}{text}").as_bytes())?,
+                Destination::Files(files) => {
+                    let (_, all) = &mut files[index];
+                    all.push_str(begun);
+                    all.push_str(&text);
+                }
+                Destination::Directory(directory) => {
+                    let name = format!("{}.{}", diarization.uri(), format.extension());
+                    output::to_file(&directory.join(name), format!("{header}{text}").as_bytes())?;
+                }
+            }
+        }
+        self.done += 1;
+        Ok(())
+    }
+
+    /// Recordings that it has taken.
+    pub(crate) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Writes what is left, if none of the `total` recordings is missing: half a result is none.
+    pub(crate) fn finish(self, total: usize) -> anyhow::Result<()> {
+        let failed = total - self.done;
+        match &self.destination {
+            Destination::Files(files) if failed == 0 => {
+                for (path, text) in files {
+                    output::to_file(path, text.as_bytes())?;
+                }
+            }
+            Destination::Files(files) => {
+                let paths = files.iter().map(|(path, _)| path.display().to_string());
+                bail!(
+                    "{failed} of {total} files failed, so {} was not written; leave them out, or give a directory",
+                    paths.collect::<Vec<_>>().join(", ")
+                );
+            }
+            _ => ensure!(failed == 0, "{failed} of {total} files failed"),
+        }
+        Ok(())
+    }
+}
+
+fn destination<'a>(
+    output: Option<&'a Path>,
+    formats: &[Format],
+) -> anyhow::Result<Destination<'a>> {
+    let Some(path) = output else {
+        ensure!(
+            formats.len() < 2,
+            "several formats do not go to stdout together; give a file or a directory with -o"
+        );
+        return Ok(Destination::Stdout);
+    };
+    let names_directory = path
+        .as_os_str()
+        .to_string_lossy()
+        .ends_with(std::path::MAIN_SEPARATOR);
+    if path.is_dir() || names_directory {
+        fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))?;
+        return Ok(Destination::Directory(path));
+    }
+    let files = match formats {
+        [_] => vec![(path.to_owned(), String::new())],
+        several => {
+            ensure!(
+                path.extension().is_some(),
+                "{}: several formats need a file name with an extension, in whose place each puts its own, or a directory",
+                path.display()
+            );
+            several
+                .iter()
+                .map(|format| (path.with_extension(format.extension()), String::new()))
+                .collect()
+        }
+    };
+    Ok(Destination::Files(files))
+}
