@@ -26,6 +26,6 @@ mod verification;
 
 pub use error::{Error, Result};
 pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet};
-pub use precision::Precision;
+pub use precision::{Arithmetic, Narrow, Precision};
 pub use probe::{Probe, Silent};
 pub use verification::{Verification, variant, verified};

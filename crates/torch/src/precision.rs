@@ -2,6 +2,45 @@
 
 use std::fmt;
 
+/// By what operations a reference computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// Those that the official package calls.
+    Torch(Precision),
+    /// Elementary ones in f32, step by step: a second f32 reference, for input on which PyTorch's own error is
+    /// almost nothing (silence). `reference/capture.py`, `elementary_*`.
+    Elementary,
+    /// Those of the package in f32, with weights, inputs and outputs of every stage (of an LSTM the result of
+    /// every step) rounded to fewer bits: as exact as an engine of that dtype can be.
+    Rounded(Narrow),
+}
+
+/// Dtypes of fewer bits than f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Narrow {
+    /// 11 bits of precision.
+    F16,
+    /// 8 bits of precision.
+    BF16,
+}
+
+impl Arithmetic {
+    /// The dtype of its tensors.
+    #[must_use]
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Torch(precision) => precision,
+            Self::Elementary | Self::Rounded(_) => Precision::F32,
+        }
+    }
+}
+
+impl From<Precision> for Arithmetic {
+    fn from(precision: Precision) -> Self {
+        Self::Torch(precision)
+    }
+}
+
 /// In which arithmetic the reference runs. Either way from the same f32 weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {

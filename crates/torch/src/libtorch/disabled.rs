@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use soundalike_convert::{Bundle, PyanNet as PyanNetConfig, WeSpeakerResNet as WeSpeakerConfig};
 
-use crate::{Error, Precision, Probe, Result};
+use crate::{Arithmetic, Error, Precision, Probe, Result};
 
 /// An array of libtorch. This build has none.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl PyanNet {
     ///
     /// # Errors
     /// [`Error::NotBuilt`].
-    pub fn load(_bundle: &Bundle, _precision: Precision) -> Result<Self> {
+    pub fn load(_bundle: &Bundle, _arithmetic: impl Into<Arithmetic>) -> Result<Self> {
         Err(Error::NotBuilt)
     }
 
@@ -107,7 +107,7 @@ impl WeSpeakerResNet {
     ///
     /// # Errors
     /// [`Error::NotBuilt`].
-    pub fn load(_bundle: &Bundle, _precision: Precision) -> Result<Self> {
+    pub fn load(_bundle: &Bundle, _arithmetic: impl Into<Arithmetic>) -> Result<Self> {
         Err(Error::NotBuilt)
     }
 

@@ -3,14 +3,15 @@
 use soundalike_convert::Lstm as Config;
 use tch::{Device, Tensor};
 
-use super::{stages::Stages, weights::Weights};
-use crate::Result;
+use super::{elementary, stages::Stages, weights::Weights};
+use crate::{Arithmetic, Result};
 
 /// `torch.nn.InstanceNorm1d(channels, affine=True)`.
 #[derive(Debug)]
 pub(super) struct InstanceNorm1d {
     weight: Tensor,
     bias: Tensor,
+    arithmetic: Arithmetic,
 }
 
 impl InstanceNorm1d {
@@ -23,11 +24,15 @@ impl InstanceNorm1d {
         Ok(Self {
             weight: weights.get(&format!("{module}.weight"))?,
             bias: weights.get(&format!("{module}.bias"))?,
+            arithmetic: weights.arithmetic(),
         })
     }
 
     /// `[batch, channel, time]`, same shape out.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if self.arithmetic == Arithmetic::Elementary {
+            return elementary::instance_norm(x, &self.weight, &self.bias, Self::EPS);
+        }
         let none = None::<&Tensor>;
         Ok(x.f_instance_norm(
             Some(&self.weight),
@@ -47,6 +52,7 @@ impl InstanceNorm1d {
 pub(super) struct Conv1d {
     weight: Tensor,
     bias: Tensor,
+    arithmetic: Arithmetic,
 }
 
 impl Conv1d {
@@ -54,12 +60,13 @@ impl Conv1d {
         Ok(Self {
             weight: weights.get(&format!("{module}.weight"))?,
             bias: weights.get(&format!("{module}.bias"))?,
+            arithmetic: weights.arithmetic(),
         })
     }
 
     /// `[batch, in, time]` to `[batch, out, time - kernel + 1]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        convolve(x, &self.weight, Some(&self.bias), 1)
+        convolve(x, &self.weight, Some(&self.bias), 1, self.arithmetic)
     }
 }
 
@@ -69,7 +76,11 @@ pub(super) fn convolve(
     filters: &Tensor,
     bias: Option<&Tensor>,
     stride: usize,
+    arithmetic: Arithmetic,
 ) -> Result<Tensor> {
+    if arithmetic == Arithmetic::Elementary {
+        return elementary::convolve(x, filters, bias, stride as i64);
+    }
     Ok(x.f_conv1d(filters, bias, stride as i64, 0, 1, 1)?)
 }
 
@@ -83,6 +94,7 @@ pub(super) fn max_pool1d(x: &Tensor, size: usize) -> Result<Tensor> {
 pub(super) struct Linear {
     weight: Tensor,
     bias: Tensor,
+    arithmetic: Arithmetic,
 }
 
 impl Linear {
@@ -90,11 +102,15 @@ impl Linear {
         Ok(Self {
             weight: weights.get(&format!("{module}.weight"))?,
             bias: weights.get(&format!("{module}.bias"))?,
+            arithmetic: weights.arithmetic(),
         })
     }
 
     /// `[..., in]` to `[..., out]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if self.arithmetic == Arithmetic::Elementary {
+            return elementary::linear(x, &self.weight, &self.bias);
+        }
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
 }
@@ -110,6 +126,7 @@ pub(super) struct LstmLayer {
     directions: &'static [&'static str],
     /// `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh` of each direction.
     params: Vec<Tensor>,
+    arithmetic: Arithmetic,
 }
 
 impl LstmLayer {
@@ -130,11 +147,27 @@ impl LstmLayer {
             hidden_size: config.hidden_size as i64,
             directions,
             params,
+            arithmetic: weights.arithmetic(),
         })
     }
 
     /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
     pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_>) -> Result<Tensor> {
+        let output = match self.arithmetic {
+            Arithmetic::Torch(_) => self.at_once(x)?,
+            Arithmetic::Elementary | Arithmetic::Rounded(_) => self.step_by_step(x)?,
+        };
+        // One call computes both directions; apart they are seen, and joined again they go on.
+        let mut parts = Vec::new();
+        for (index, direction) in self.directions.iter().enumerate() {
+            let part = output.f_narrow(-1, index as i64 * self.hidden_size, self.hidden_size)?;
+            parts.push(stages.see(&format!("{}.{direction}", self.name), part)?);
+        }
+        stages.see(&self.name, Tensor::f_cat(&parts, -1)?)
+    }
+
+    /// All directions, by the call of the package.
+    fn at_once(&self, x: &Tensor) -> Result<Tensor> {
         let shape = [self.directions.len() as i64, x.size()[0], self.hidden_size];
         let zeros = Tensor::f_zeros(shape, (x.f_kind()?, Device::Cpu))?;
         let (output, _, _) = x.f_lstm(
@@ -147,13 +180,18 @@ impl LstmLayer {
             self.directions.len() == 2,
             true,
         )?;
-        // One call computes both directions; apart they are seen, and joined again they go on.
-        let mut parts = Vec::new();
-        for (index, direction) in self.directions.iter().enumerate() {
-            let part = output.f_narrow(-1, index as i64 * self.hidden_size, self.hidden_size)?;
-            parts.push(stages.see(&format!("{}.{direction}", self.name), part)?);
-        }
-        stages.see(&self.name, Tensor::f_cat(&parts, -1)?)
+        Ok(output)
+    }
+
+    /// All directions, rounded after every step where fewer bits are imitated.
+    fn step_by_step(&self, x: &Tensor) -> Result<Tensor> {
+        let round = |x| self.arithmetic.round(x);
+        let directions = self
+            .params
+            .chunks(4)
+            .enumerate()
+            .map(|(index, params)| elementary::lstm(x, params, index == 1, &round));
+        Ok(Tensor::f_cat(&directions.collect::<Result<Vec<_>>>()?, -1)?)
     }
 }
 
@@ -273,7 +311,7 @@ pub(super) fn sinc_filters(
     sample_rate: u32,
     weights: &Weights<'_>,
 ) -> Result<Tensor> {
-    let get = |name: &str| weights.get(&format!("{module}.{name}"));
+    let get = |name: &str| weights.exact(&format!("{module}.{name}"));
     let (n, window) = (get("n_")?, get("window_")?);
     let low = get("low_hz_")?.f_abs()?.f_add_scalar(MIN_LOW_HZ)?;
     let high = low

@@ -1,8 +1,10 @@
 //! A build with libtorch. One file per network; a change of a signature here is one in `disabled.rs`.
 
+mod elementary;
 mod fbank;
 mod layers;
 mod pyannet;
+mod rounding;
 mod stages;
 mod tensor;
 mod weights;

@@ -5,13 +5,13 @@ use soundalike_convert::{
 };
 
 use super::{
-    Tensor,
+    Tensor, elementary,
     layers::{Conv1d, InstanceNorm1d, Linear, LstmLayer, convolve, max_pool1d, sinc_filters},
     stages::Stages,
     tensor::kind,
     weights::Weights,
 };
-use crate::{Error, Precision, Probe, Result};
+use crate::{Arithmetic, Error, Precision, Probe, Result};
 
 /// Fewest frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
 const MIN_FRAMES: usize = 2;
@@ -21,7 +21,7 @@ const MIN_FRAMES: usize = 2;
 #[derive(Debug)]
 pub struct PyanNet {
     config: Config,
-    precision: Precision,
+    arithmetic: Arithmetic,
     wav_norm: InstanceNorm1d,
     /// `[80, 1, 251]`.
     filters: tch::Tensor,
@@ -38,14 +38,15 @@ impl PyanNet {
     ///
     /// # Errors
     /// [`Error::OtherArchitecture`] where the bundle holds another network.
-    pub fn load(bundle: &Bundle, precision: Precision) -> Result<Self> {
+    pub fn load(bundle: &Bundle, arithmetic: impl Into<Arithmetic>) -> Result<Self> {
         let Architecture::PyanNet(config) = bundle.architecture() else {
             return Err(Error::OtherArchitecture {
                 expected: "PyanNet",
                 found: bundle.architecture().name(),
             });
         };
-        let weights = Weights::new(bundle, precision);
+        let arithmetic = arithmetic.into();
+        let weights = Weights::new(bundle, arithmetic);
         let norm = |name: &str| InstanceNorm1d::load(&format!("sincnet.{name}"), &weights);
         Ok(Self {
             wav_norm: norm("wav_norm1d")?,
@@ -68,7 +69,7 @@ impl PyanNet {
                 .collect::<Result<_>>()?,
             classifier: Linear::load("classifier", &weights)?,
             config: config.clone(),
-            precision,
+            arithmetic,
         })
     }
 
@@ -81,7 +82,7 @@ impl PyanNet {
     /// In which arithmetic it runs.
     #[must_use]
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.arithmetic.precision()
     }
 
     /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
@@ -96,8 +97,8 @@ impl PyanNet {
     /// [`Error::Replaced`] where the probe returns another shape, and what the probe fails with.
     pub fn forward(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         waveforms.check_waveforms(self.least_samples())?;
-        let stages = &mut Stages::new(probe);
-        let mut x = self.encode(&waveforms.0.f_to_kind(kind(self.precision))?, stages)?;
+        let stages = &mut Stages::new(probe, self.arithmetic);
+        let mut x = self.encode(&waveforms.0.f_to_kind(kind(self.precision()))?, stages)?;
         for layer in &self.lstm {
             x = layer.forward(&x, stages)?;
         }
@@ -106,7 +107,10 @@ impl PyanNet {
             x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
         }
         x = stages.see("classifier", self.classifier.forward(&x)?)?;
+        let elementary = self.arithmetic == Arithmetic::Elementary;
         let scores = match self.config.activation {
+            Activation::LogSoftmax if elementary => elementary::log_softmax(&x)?,
+            Activation::Sigmoid if elementary => elementary::sigmoid(&x)?,
             Activation::LogSoftmax => x.f_log_softmax(-1, None)?,
             Activation::Sigmoid => x.f_sigmoid()?,
         };
@@ -117,7 +121,13 @@ impl PyanNet {
     fn encode(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_>) -> Result<tch::Tensor> {
         let x = stages.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
         let filters = stages.see("sincnet.conv1d.0.filters", self.filters.shallow_clone())?;
-        let filtered = convolve(&x, &filters, None, self.config.sincnet.stride)?;
+        let filtered = convolve(
+            &x,
+            &filters,
+            None,
+            self.config.sincnet.stride,
+            self.arithmetic,
+        )?;
         let x = stages.see("sincnet.conv1d.0", filtered)?;
         let mut x = stages.see("sincnet.conv1d.0.abs", x.f_abs()?)?;
         for (index, norm) in self.norms.iter().enumerate() {

@@ -10,7 +10,7 @@ use super::{
     tensor::kind,
     weights::Weights,
 };
-use crate::{Error, Precision, Probe, Result};
+use crate::{Arithmetic, Error, Precision, Probe, Result};
 
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
@@ -21,7 +21,7 @@ use crate::{Error, Precision, Probe, Result};
 #[derive(Debug)]
 pub struct WeSpeakerResNet {
     config: Config,
-    precision: Precision,
+    arithmetic: Arithmetic,
     fbank: Fbank,
     conv1: Conv2d,
     bn1: BatchNorm2d,
@@ -35,7 +35,7 @@ impl WeSpeakerResNet {
     /// # Errors
     /// [`Error::OtherArchitecture`] where the bundle holds another network, [`Error::Unsupported`] where
     /// pyannote.audio could not run it, or not twice the same.
-    pub fn load(bundle: &Bundle, precision: Precision) -> Result<Self> {
+    pub fn load(bundle: &Bundle, arithmetic: impl Into<Arithmetic>) -> Result<Self> {
         let Architecture::WeSpeakerResNet(config) = bundle.architecture() else {
             return Err(Error::OtherArchitecture {
                 expected: "WeSpeakerResNet",
@@ -49,7 +49,8 @@ impl WeSpeakerResNet {
                 expected: "false: pyannote.audio has no network with two embedding layers",
             });
         }
-        let weights = Weights::new(bundle, precision);
+        let arithmetic = arithmetic.into();
+        let weights = Weights::new(bundle, arithmetic);
         let mut channels = config.m_channels;
         let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
@@ -69,13 +70,13 @@ impl WeSpeakerResNet {
             }
         }
         Ok(Self {
-            fbank: Fbank::new(config, kind(precision))?,
+            fbank: Fbank::new(config, kind(arithmetic.precision()))?,
             conv1: Conv2d::load("resnet.conv1", 1, 1, &weights)?,
             bn1: BatchNorm2d::load("resnet.bn1", &weights)?,
             blocks,
             seg_1: Linear::load("resnet.seg_1", &weights)?,
             config: config.clone(),
-            precision,
+            arithmetic,
         })
     }
 
@@ -88,7 +89,7 @@ impl WeSpeakerResNet {
     /// In which arithmetic it runs.
     #[must_use]
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.arithmetic.precision()
     }
 
     /// Embeddings, not normalised, of `waveforms` `[batch, 1, samples]` at the network's sample rate: of each
@@ -119,12 +120,13 @@ impl WeSpeakerResNet {
     /// As [`Self::forward`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         waveforms.check_waveforms(self.fbank.window_size())?;
-        let stages = &mut Stages::new(probe);
-        let waveforms = waveforms.0.f_to_kind(kind(self.precision))?;
+        let stages = &mut Stages::new(probe, self.arithmetic);
+        let waveforms = waveforms.0.f_to_kind(kind(self.precision()))?;
         let features = stages.see("fbank", self.fbank.forward(&waveforms)?)?;
         let centred = stages.see("fbank.centred", self.fbank.centre(&features)?)?;
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = centred.f_permute([0, 2, 1])?.f_unsqueeze(1)?;
+        let image = self.arithmetic.round(image)?;
         let mut x = stages.see("resnet.conv1", self.conv1.forward(&image)?)?;
         x = stages.see("resnet.bn1", self.bn1.forward(&x)?)?;
         x = stages.see("resnet.bn1.relu", x.f_relu()?)?;
@@ -154,7 +156,7 @@ impl WeSpeakerResNet {
                 expected: "[batch, channel, band, frame]".into(),
             });
         };
-        let stages = &mut Stages::new(probe);
+        let stages = &mut Stages::new(probe, self.arithmetic);
         let weights = match weights {
             None => None,
             Some(weights) => {
@@ -168,12 +170,15 @@ impl WeSpeakerResNet {
                         });
                     }
                 }
-                let weights = weights.0.f_to_kind(kind(self.precision))?;
+                let weights = weights.0.f_to_kind(kind(self.precision()))?;
                 Some(stages.see("weights", interpolate_nearest(&weights, length)?)?)
             }
         };
         let flat = [batch, channels * bands, length].map(|dim| dim as i64);
-        let sequences = frames.0.f_to_kind(kind(self.precision))?.f_reshape(flat)?;
+        let sequences = frames
+            .0
+            .f_to_kind(kind(self.precision()))?
+            .f_reshape(flat)?;
         let stats = stages.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
         Ok(Tensor(
             stages.see("resnet.seg_1", self.seg_1.forward(&stats)?)?,
