@@ -25,6 +25,20 @@ impl Floors {
             frame: stage.frame_axis.map(|axis| rms_along(&error, axis)),
         }
     }
+
+    /// The larger of two references' in the whole and in each slice: no reference is exact where another
+    /// that is as good is not.
+    pub(crate) fn max(mut self, other: &Self) -> Self {
+        let larger = |mine: &mut Array1<f64>, other: &Array1<f64>| {
+            mine.zip_mut_with(other, |mine, other| *mine = mine.max(*other));
+        };
+        self.whole = self.whole.max(other.whole);
+        larger(&mut self.channel, &other.channel);
+        if let (Some(mine), Some(other)) = (&mut self.frame, &other.frame) {
+            larger(mine, other);
+        }
+        self
+    }
 }
 
 /// Root mean square; 0 of nothing.

@@ -37,7 +37,7 @@ pub use live::TorchReference;
 pub use network::Network;
 pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
 pub use probes::{Recorder, Teacher};
-pub use provenance::{EngineInfo, Provenance, Verified};
+pub use provenance::{EngineInfo, Provenance};
 pub use reference::{NarrowFloors, Reference, ReferenceStage, See};
 pub use report::{About, Diagnosis, Evidence, Input, Report, StageReport};
 pub use task::Task;

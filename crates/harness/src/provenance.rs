@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, thread};
 
 use serde::Serialize;
+use soundalike_torch::Verification;
 
 /// By what and on what a report was made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -41,18 +42,7 @@ pub struct EngineInfo {
     pub model_sha256: Option<String>,
     /// The capture of the official package that this engine was last verified against.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verified: Option<Verified>,
-}
-
-/// A capture of the official package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verified {
-    /// SHA-256 of the model that was captured.
-    pub model_sha256: String,
-    /// Version of the package that captured it.
-    pub pyannote_audio: String,
-    /// Version of its PyTorch.
-    pub torch: String,
+    pub verified: Option<Verification>,
 }
 
 impl Provenance {

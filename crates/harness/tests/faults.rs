@@ -155,3 +155,22 @@ fn looking_changes_nothing() {
     let silent = run(&mut Silent);
     assert_eq!(run(&mut Recorder::default()), silent);
 }
+
+#[test]
+fn an_activation_substituted_in_the_builder_is_found_at_its_stage() {
+    // The hyperparameters as they stand in the header, with another activation in the same number of bytes.
+    let (from, to) = (r#"\"log-softmax\""#, r#"\"sigmoid\"    "#);
+    let mut bytes = embedded().bytes().to_vec();
+    let place = bytes
+        .windows(from.len())
+        .position(|window| window == from.as_bytes());
+    let place = place.expect("the header names the activation");
+    bytes[place..place + from.len()].copy_from_slice(to.as_bytes());
+    let bundle = Bundle::from_bytes(bytes, "a test").expect("a bundle");
+    let candidate = Candidate::Network {
+        network: network(&bundle),
+        fault: None,
+    };
+    let report = against_the_trace(&candidate).expect("a comparison");
+    assert_eq!(report.source, ["activation"]);
+}
