@@ -9,9 +9,13 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    io::{Cursor, Read, Write},
+};
 
 use support::soundalike;
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 #[test]
 fn without_arguments_the_embedded_network_is_the_original() {
@@ -149,4 +153,169 @@ fn a_trace_of_the_reference_itself_is_exact() {
     );
     let table = soundalike(["compare", "--layers", "--candidate", trace]).ok();
     assert!(table.contains("gate: passed"), "{table}");
+}
+
+/// The committed trace, each entry of which `edit` may change, or drop.
+fn edited(path: &str, edit: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>) {
+    let trace = include_bytes!("../reference/segmentation-3.0/sample_1s.npz");
+    let mut source = ZipArchive::new(Cursor::new(&trace[..])).unwrap();
+    let mut target = ZipWriter::new(fs::File::create(path).unwrap());
+    for index in 0..source.len() {
+        let mut entry = source.by_index(index).unwrap();
+        let name = entry.name().trim_end_matches(".npy").to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if let Some(bytes) = edit(&name, bytes) {
+            let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+            target.start_file(entry.name(), stored).unwrap();
+            target.write_all(&bytes).unwrap();
+        }
+    }
+    target.finish().unwrap();
+}
+
+/// The same file with `from` replaced by `to`, which is as long.
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let place = bytes
+        .windows(from.len())
+        .position(|window| window == from.as_bytes());
+    let place = place.unwrap_or_else(|| panic!("there is no {from}"));
+    [&bytes[..place], to.as_bytes(), &bytes[place + from.len()..]].concat()
+}
+
+/// The last value of an array of `size` bytes each becomes not a number.
+fn with_nan(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
+    let place = bytes.len() - size;
+    bytes[place..].fill(0xff);
+    bytes
+}
+
+#[test]
+fn a_reference_that_is_no_truth_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    type Edit = fn(&str, Vec<u8>) -> Option<Vec<u8>>;
+    let cases: [(&str, Edit, &[&str]); 5] = [
+        (
+            "other_model",
+            |name, bytes| match name {
+                "manifest" => Some(replaced(&bytes, "057ee564", "00000000")),
+                _ => Some(bytes),
+            },
+            &["another model", "00000000"],
+        ),
+        (
+            "missing_stage",
+            |name, bytes| (name != "linear.0").then_some(bytes),
+            &["missing_stage.npz", "`linear.0`", "capture it again"],
+        ),
+        (
+            "other_shape",
+            |name, bytes| match name {
+                "manifest" => Some(replaced(&bytes, "[1, 56, 128]", "[1, 57, 128]")),
+                _ => Some(bytes),
+            },
+            &["other_shape.npz", "[1, 56, 128]", "[1, 57, 128]"],
+        ),
+        (
+            "not_a_number",
+            |name, bytes| match name {
+                "linear.0" => Some(with_nan(bytes, 8)),
+                _ => Some(bytes),
+            },
+            &["not_a_number.npz", "`linear.0`", "not finite"],
+        ),
+        (
+            "lost_floors",
+            |name, bytes| (name != "floor.forced/lstm.1").then_some(bytes),
+            &["lost_floors.npz", "`floor.forced/lstm.1`"],
+        ),
+    ];
+    let mut problems = Vec::new();
+    for (name, edit, parts) in cases {
+        let path = folder.path().join(name).with_extension("npz");
+        let path = path.to_str().unwrap();
+        edited(path, edit);
+        let run = soundalike([
+            "compare",
+            "--layers",
+            "--reference",
+            &format!("trace:{path}"),
+        ]);
+        problems.extend(run.no_refusal(parts));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn a_candidate_that_is_of_something_else_is_refused_and_one_that_is_wrong_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let compare = |name: &str, edit: fn(&str, Vec<u8>) -> Option<Vec<u8>>| {
+        let path = folder.path().join(name).with_extension("npz");
+        edited(path.to_str().unwrap(), edit);
+        let candidate = format!("trace:{}", path.display());
+        soundalike([
+            "compare",
+            "--layers",
+            "--format",
+            "json",
+            "--candidate",
+            &candidate,
+        ])
+    };
+    let refused = [
+        compare("model", |name, bytes| match name {
+            "manifest" => Some(replaced(&bytes, "057ee564", "00000000")),
+            _ => Some(bytes),
+        })
+        .no_refusal(&["another model", "00000000"]),
+        compare("window", |name, mut bytes| {
+            if let ("waveform", Some(last)) = (name, bytes.last_mut()) {
+                *last ^= 1;
+            }
+            Some(bytes)
+        })
+        .no_refusal(&["window.npz", "another waveform", "sample.wav 12.9-13.9 s"]),
+        compare("nothing", |name, bytes| {
+            name.contains("manifest").then_some(bytes)
+        })
+        .no_refusal(&["none of the stages", "`activation`"]),
+    ];
+    assert_eq!(refused, [None, None, None]);
+
+    let report = |run: support::Run| {
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap()
+    };
+    let nan = report(compare("nan", |name, bytes| match name {
+        "linear.0" => Some(with_nan(bytes, 8)),
+        _ => Some(bytes),
+    }));
+    assert_eq!(nan["source"], serde_json::json!(["linear.0"]));
+    let missing = report(compare("missing", |name, bytes| {
+        (name != "activation").then_some(bytes)
+    }));
+    assert_eq!(missing["missing"], serde_json::json!(["activation"]));
+    assert_eq!(missing["output"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_needs_libtorch_says_how_to_get_it_where_it_is_not_built_in() {
+    if cfg!(feature = "torch") {
+        return;
+    }
+    let wav = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/sample.wav");
+    for arguments in [
+        &["--reference", "torch"][..],
+        &["--audio", wav],
+        &["--budget"],
+        &["--dtype", "f16"],
+    ] {
+        let run = soundalike([&["compare", "--layers"], arguments].concat());
+        assert_eq!(
+            run.no_refusal(&["scripts/setup_libtorch.sh", "--features torch"]),
+            None,
+            "{arguments:?}"
+        );
+    }
 }

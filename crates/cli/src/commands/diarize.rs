@@ -62,7 +62,7 @@ pub(crate) struct Args {
 
 /// Precision of weights and activations.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Precision {
+pub(crate) enum Precision {
     F32,
     F16,
     Bf16,

@@ -58,7 +58,7 @@ impl Segmentation {
         let bundle = model.segmentation()?;
         let geometry = Network::load(&bundle, DType::F32, &Device::Cpu)?.geometry();
         Ok(Self {
-            engine: TorchReference::load(&bundle)?,
+            engine: TorchReference::load(&bundle, None)?,
             decoding: Decoding::new(&bundle, geometry),
         })
     }

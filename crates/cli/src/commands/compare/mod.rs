@@ -16,6 +16,7 @@ use soundalike_harness::{
     Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
 };
 use soundalike_model::{DType, Device};
+use soundalike_torch::{Narrow, variant};
 
 use self::{
     masks::MaskChoice,
@@ -24,7 +25,7 @@ use self::{
     windows::Count,
 };
 
-use crate::{output, terminal::Terminal};
+use crate::{commands::diarize::Precision, output, terminal::Terminal};
 
 /// The project's own gate.
 const DEFAULT_GATE: &str = include_str!("../../../gates/exact.toml");
@@ -58,12 +59,18 @@ pub(crate) struct Args {
     /// Other weights for the candidate: a converted, quantised or foreign file of the same network
     #[arg(long, value_name = "FILE")]
     candidate_model: Option<PathBuf>,
+    /// Precision of the candidate's weights and activations; the reference is in f64 and f32
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: Precision,
     /// Recordings to compare on [default: one second of the project's sample]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     audio: Vec<PathBuf>,
     /// How many windows of each recording, from its start: all, or a number
     #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
     windows: Count,
+    /// Compare with the reference engine even where it was never seen to be the official package
+    #[arg(long)]
+    unverified: bool,
     /// By what frames embeddings are pooled, each an input of its own [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
@@ -172,7 +179,7 @@ fn find(args: &Args) -> anyhow::Result<Report> {
         "--masks is for embeddings, and {} gives none",
         model.name
     );
-    let network = Network::load(&model.bundle, DType::F32, &Device::Cpu)?;
+    let network = Network::load(&model.bundle, args.dtype.into(), &Device::Cpu)?;
     let decoding = Decoding::new(&model.bundle, network.geometry());
     let (mut reference, windows) = truth(args, reference, &model, &network)?;
     let (candidate, engine) = candidate(args, &side, &model, network, &windows)?;
@@ -201,10 +208,19 @@ fn truth(
     network: &Network,
 ) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
     let bundle = &model.bundle;
+    let narrow = match args.dtype {
+        Precision::F32 => None,
+        Precision::F16 => Some(Narrow::F16),
+        Precision::Bf16 => Some(Narrow::BF16),
+    };
     if let Some(ReferenceSide::Trace(path)) = &side {
         ensure!(
             args.audio.is_empty() && args.masks.is_empty(),
             "a trace has its own window and masks: leave --audio and --masks out, or give --reference torch"
+        );
+        ensure!(
+            narrow.is_none(),
+            "a trace has no reference of so few bits: give --reference torch"
         );
         check_trace(path)?;
         let mut trace = ReferenceTrace::open(path)?;
@@ -215,10 +231,16 @@ fn truth(
     let mut trace = ReferenceTrace::embedded()?;
     let own = trace.manifest().model.origin() == bundle.source().sha256;
     let second = trace.window()?;
-    if side.is_none() && own && args.audio.is_empty() {
+    let plain = args.audio.is_empty() && narrow.is_none() && !args.budget;
+    if side.is_none() && own && plain {
         return Ok((Box::new(trace), vec![second]));
     }
-    let engine = TorchReference::load(bundle)?;
+    let engine = TorchReference::load(bundle, narrow)?;
+    ensure!(
+        args.unverified || engine.engine().verified.is_some(),
+        "the reference engine was never seen to be the official package on a {}: compare it with a capture first, or give --unverified",
+        variant(bundle.architecture()).unwrap_or_else(|| bundle.architecture().name())
+    );
     let mut windows = Vec::new();
     for path in &args.audio {
         windows.extend(windows::read(path, bundle, args.windows)?);
@@ -260,11 +282,11 @@ fn candidate(
         CandidateSide::Candle => {
             let (network, sha256) = match &args.candidate_model {
                 None => (network, model.bundle.source().sha256.clone()),
-                Some(path) => other_weights(path, model)?,
+                Some(path) => other_weights(path, model, args.dtype.into())?,
             };
             let engine = EngineInfo {
                 engine: side.to_string(),
-                dtype: "f32".to_owned(),
+                dtype: format!("{:?}", args.dtype).to_lowercase(),
                 device: "cpu".to_owned(),
                 model_sha256: Some(sha256),
                 ..EngineInfo::default()
@@ -293,7 +315,7 @@ fn candidate(
 }
 
 /// The candidate's network of other weights than the model's, and the SHA-256 of their source.
-fn other_weights(path: &Path, model: &Model) -> anyhow::Result<(Network, String)> {
+fn other_weights(path: &Path, model: &Model, dtype: DType) -> anyhow::Result<(Network, String)> {
     let bundle = soundalike_convert::load(path)?;
     let (found, expected) = (bundle.architecture(), model.bundle.architecture());
     ensure!(
@@ -303,6 +325,6 @@ fn other_weights(path: &Path, model: &Model) -> anyhow::Result<(Network, String)
         found.name(),
         expected.name()
     );
-    let network = Network::load(&bundle, DType::F32, &Device::Cpu)?;
+    let network = Network::load(&bundle, dtype, &Device::Cpu)?;
     Ok((network, bundle.source().sha256.clone()))
 }
