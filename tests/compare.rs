@@ -162,12 +162,13 @@ fn edited(path: &str, edit: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>) {
     let mut target = ZipWriter::new(fs::File::create(path).unwrap());
     for index in 0..source.len() {
         let mut entry = source.by_index(index).unwrap();
-        let name = entry.name().trim_end_matches(".npy").to_owned();
+        let file = entry.name().unwrap().into_owned();
+        let name = file.trim_end_matches(".npy");
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        if let Some(bytes) = edit(&name, bytes) {
+        if let Some(bytes) = edit(name, bytes) {
             let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-            target.start_file(entry.name(), stored).unwrap();
+            target.start_file(&*file, stored).unwrap();
             target.write_all(&bytes).unwrap();
         }
     }
