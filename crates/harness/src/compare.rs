@@ -25,8 +25,11 @@ pub enum CompareError {
     #[error("the reference failed: {0}")]
     Reference(#[from] soundalike_torch::Error),
     /// The candidate failed.
-    #[error("the candidate failed: {0}")]
-    Candidate(#[from] TensorError),
+    #[error("the candidate failed: {message}")]
+    Candidate {
+        /// The first line of what candle said; the rest is its stack.
+        message: String,
+    },
     /// One side has a bug.
     #[error("the {side} panicked ({message}): please report this")]
     Panicked {
@@ -88,10 +91,18 @@ impl From<RunError<soundalike_torch::Error>> for CompareError {
     }
 }
 
+impl From<TensorError> for CompareError {
+    fn from(error: TensorError) -> Self {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().to_owned();
+        Self::Candidate { message }
+    }
+}
+
 impl From<RunError<TensorError>> for CompareError {
     fn from(error: RunError<TensorError>) -> Self {
         match error {
-            RunError::Failed(error) => Self::Candidate(error),
+            RunError::Failed(error) => error.into(),
             RunError::Panicked(message) => Self::Panicked {
                 side: "candidate",
                 message,

@@ -174,3 +174,30 @@ fn an_activation_substituted_in_the_builder_is_found_at_its_stage() {
     let report = against_the_trace(&candidate).expect("a comparison");
     assert_eq!(report.source, ["activation"]);
 }
+
+#[test]
+fn a_candidate_that_fails_ends_the_comparison_with_one_error() {
+    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let candidate = Candidate::Network {
+        network: network(&embedded()),
+        fault: None,
+    };
+    let short = Window {
+        waveform: ArrayD::zeros(vec![1, 1, 100]),
+        ..window()
+    };
+    let about = About {
+        model: "segmentation-3.0".into(),
+        reference: "the built-in trace".into(),
+        candidate: "a test".into(),
+        provenance: Provenance::default(),
+    };
+    let decoding = Decoding::Likeliest;
+    let failed = compare(&mut reference, &candidate, &[short], &decoding, about);
+    let error = failed.map(|_| ()).expect_err("too short").to_string();
+    assert!(
+        error.starts_with("the candidate failed: waveforms have shape"),
+        "{error}"
+    );
+    assert!(!error.contains('\n'), "{error}");
+}

@@ -107,7 +107,10 @@ fn candidate(dtype: DType) -> (Candidate, Decoding) {
 
 fn report(reference: &mut dyn Reference, dtype: DType) -> Report {
     let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
-    let window = trace.window().expect("its window");
+    on(trace.window().expect("its window"), reference, dtype)
+}
+
+fn on(window: Window, reference: &mut dyn Reference, dtype: DType) -> Report {
     let (candidate, decoding) = candidate(dtype);
     let about = About {
         model: "segmentation-3.0".into(),
@@ -160,5 +163,22 @@ fn fewer_bits_are_judged_by_a_reference_with_as_few() {
             .filter(|stage| stage.verdict == Verdict::Structural)
             .collect();
         assert!(odd.is_empty(), "{dtype:?}: {odd:?}");
+    }
+}
+
+#[test]
+fn silence_is_degenerate_and_no_bug() {
+    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let window = trace.window().expect("its window");
+    let silent = Window {
+        waveform: window.waveform.mapv(|_| 0.0),
+        ..window
+    };
+    let mut live = TorchReference::load(&embedded(), None).expect("libtorch");
+    let report = on(silent, &mut live, DType::F32);
+    for stage in &report.stages {
+        let constant = stage.name == "sincnet.conv1d.0.filters";
+        assert_eq!(stage.degenerate, !constant, "{}", stage.name);
+        assert!(stage.verdict < Verdict::Structural, "{stage:?}");
     }
 }
