@@ -18,7 +18,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// Builds the network of `bundle`.
+    /// Builds the network of `bundle`, computed by `kernels` where it has any.
     ///
     /// # Errors
     /// [`LoadError`] where the bundle holds none.
@@ -26,10 +26,11 @@ impl Network {
         bundle: &Bundle,
         dtype: DType,
         device: &Device,
+        kernels: Kernels,
     ) -> std::result::Result<Self, LoadError> {
         match bundle.architecture() {
             Architecture::WeSpeakerResNet(_) => {
-                WeSpeakerResNet::load_with(bundle, dtype, device, Kernels::Portable)
+                WeSpeakerResNet::load_with(bundle, dtype, device, kernels)
                     .map(Self::WeSpeakerResNet)
             }
             _ => PyanNet::load(bundle, dtype, device).map(Self::PyanNet),

@@ -8,14 +8,14 @@ use soundalike_harness::{
     About, Candidate, CompareError, Decoding, Fault, Network, Provenance, Recorder, ReferenceTrace,
     Report, Verdict, Window, compare,
 };
-use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor};
+use soundalike_model::{DType, Device, Kernels, Probe, Result, Silent, Tensor};
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
 fn network(bundle: &Bundle) -> Network {
-    Network::load(bundle, DType::F32, &Device::Cpu).expect("a network")
+    Network::load(bundle, DType::F32, &Device::Cpu, Kernels::native()).expect("a network")
 }
 
 fn window() -> Window {

@@ -19,7 +19,7 @@ use soundalike_harness::{
     About, Candidate, Decoding, EXACT_R, Network, Provenance, Reference, ReferenceStage,
     ReferenceTrace, Report, TorchReference, Verdict, Window, compare,
 };
-use soundalike_model::{DType, Device};
+use soundalike_model::{DType, Device, Kernels};
 use soundalike_torch::Narrow;
 
 fn embedded() -> Bundle {
@@ -99,7 +99,8 @@ fn so_it_is_on_hard_input_with_the_second_reference_where_that_is_degenerate() {
 
 fn candidate(dtype: DType) -> (Candidate, Decoding) {
     let bundle = embedded();
-    let network = Network::load(&bundle, dtype, &Device::Cpu).expect("a network");
+    let network =
+        Network::load(&bundle, dtype, &Device::Cpu, Kernels::native()).expect("a network");
     let decoding = Decoding::new(&bundle, network.geometry());
     let fault = None;
     (Candidate::Network { network, fault }, decoding)
@@ -163,6 +164,48 @@ fn fewer_bits_are_judged_by_a_reference_with_as_few() {
             .filter(|stage| stage.verdict == Verdict::Structural)
             .collect();
         assert!(odd.is_empty(), "{dtype:?}: {odd:?}");
+    }
+}
+
+#[test]
+fn a_fused_stage_has_the_floor_of_all_that_it_swallows() {
+    let Some(directory) = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from) else {
+        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
+        return;
+    };
+    let checkpoint = directory.join("wespeaker/traced-34.ckpt");
+    let bundle = soundalike_convert::load(&checkpoint).expect("a checkpoint");
+    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let window = [trace.window().expect("its window")];
+    for kernels in [Kernels::native(), Kernels::Portable] {
+        let network = Network::load(&bundle, DType::F32, &Device::Cpu, kernels);
+        let network = network.expect("a network");
+        let decoding = Decoding::new(&bundle, network.geometry());
+        let fault = None;
+        let candidate = Candidate::Network { network, fault };
+        let mut live = TorchReference::load(&bundle, None).expect("libtorch");
+        let about = About {
+            model: "traced-34".into(),
+            reference: live.name(),
+            candidate: format!("{kernels:?}"),
+            provenance: Provenance::default(),
+        };
+        let report = compare(&mut live, &candidate, &window, &decoding, about);
+        let report = report.expect("a comparison");
+        let forced = |stage: &soundalike_harness::StageReport| {
+            let error = stage.teacher_forced.as_ref()?;
+            Some((error.r, stage.name.clone()))
+        };
+        let worst = report.stages.iter().filter_map(forced);
+        let worst = worst.max_by(|a, b| a.0.total_cmp(&b.0));
+        println!(
+            "{kernels:?}: {} not observed, worst R {worst:?}",
+            report.missing.len()
+        );
+        assert_eq!(report.source, Vec::<String>::new(), "{kernels:?}");
+        assert_eq!(report.unexpected, Vec::<String>::new(), "{kernels:?}");
+        let fused = !matches!(kernels, Kernels::Portable);
+        assert_eq!(!report.missing.is_empty(), fused, "{kernels:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! By what frames embeddings are pooled: three code paths.
 
 use soundalike_harness::{Decoding, Masks, Network, TorchReference, Window};
-use soundalike_model::{DType, Device};
+use soundalike_model::{DType, Device, Kernels};
 
 use super::model::Model;
 
@@ -56,7 +56,8 @@ struct Segmentation {
 impl Segmentation {
     fn load(model: &Model) -> anyhow::Result<Self> {
         let bundle = model.segmentation()?;
-        let geometry = Network::load(&bundle, DType::F32, &Device::Cpu)?.geometry();
+        let geometry =
+            Network::load(&bundle, DType::F32, &Device::Cpu, Kernels::Portable)?.geometry();
         Ok(Self {
             engine: TorchReference::load(&bundle, None)?,
             decoding: Decoding::new(&bundle, geometry),

@@ -15,7 +15,7 @@ use soundalike_harness::{
     About, ActivationTrace, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault, Gate,
     Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
 };
-use soundalike_model::{DType, Device};
+use soundalike_model::{DType, Device, Kernels};
 use soundalike_torch::{Narrow, variant};
 
 use self::{
@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// --audio or another model]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
-    /// What is on trial: candle-cpu, or trace:FILE.npz with another engine's activations
+    /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), or trace:FILE.npz with another
+    /// engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
     candidate: String,
     /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
@@ -179,7 +180,12 @@ fn find(args: &Args) -> anyhow::Result<Report> {
         "--masks is for embeddings, and {} gives none",
         model.name
     );
-    let network = Network::load(&model.bundle, args.dtype.into(), &Device::Cpu)?;
+    let network = Network::load(
+        &model.bundle,
+        args.dtype.into(),
+        &Device::Cpu,
+        side.kernels(),
+    )?;
     let decoding = Decoding::new(&model.bundle, network.geometry());
     let (mut reference, windows) = truth(args, reference, &model, &network)?;
     let (candidate, engine) = candidate(args, &side, &model, network, &windows)?;
@@ -279,10 +285,10 @@ fn candidate(
     windows: &[Window],
 ) -> anyhow::Result<(Candidate, EngineInfo)> {
     match side {
-        CandidateSide::Candle => {
+        CandidateSide::Candle | CandidateSide::Portable => {
             let (network, sha256) = match &args.candidate_model {
                 None => (network, model.bundle.source().sha256.clone()),
-                Some(path) => other_weights(path, model, args.dtype.into())?,
+                Some(path) => other_weights(path, model, args.dtype.into(), side.kernels())?,
             };
             let engine = EngineInfo {
                 engine: side.to_string(),
@@ -315,7 +321,12 @@ fn candidate(
 }
 
 /// The candidate's network of other weights than the model's, and the SHA-256 of their source.
-fn other_weights(path: &Path, model: &Model, dtype: DType) -> anyhow::Result<(Network, String)> {
+fn other_weights(
+    path: &Path,
+    model: &Model,
+    dtype: DType,
+    kernels: Kernels,
+) -> anyhow::Result<(Network, String)> {
     let bundle = soundalike_convert::load(path)?;
     let (found, expected) = (bundle.architecture(), model.bundle.architecture());
     ensure!(
@@ -325,6 +336,6 @@ fn other_weights(path: &Path, model: &Model, dtype: DType) -> anyhow::Result<(Ne
         found.name(),
         expected.name()
     );
-    let network = Network::load(&bundle, dtype, &Device::Cpu)?;
+    let network = Network::load(&bundle, dtype, &Device::Cpu, kernels)?;
     Ok((network, bundle.source().sha256.clone()))
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use anyhow::bail;
+use soundalike_model::Kernels;
 
 /// The truth.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(super) enum ReferenceSide {
 pub(super) enum CandidateSide {
     /// Our network, as `diarize` runs it.
     Candle,
+    /// Our network from the tensor operations of candle, each stage by itself.
+    Portable,
     /// Activations in a file.
     Trace(PathBuf),
 }
@@ -41,7 +44,20 @@ impl FromStr for CandidateSide {
         match (name, name.strip_prefix("trace:")) {
             (_, Some(file)) => Ok(Self::Trace(file.into())),
             ("candle-cpu", _) => Ok(Self::Candle),
-            _ => bail!("--candidate {name}: unknown engine, expected candle-cpu or trace:FILE.npz"),
+            ("candle-cpu-portable", _) => Ok(Self::Portable),
+            _ => bail!(
+                "--candidate {name}: unknown engine, expected candle-cpu, candle-cpu-portable or trace:FILE.npz"
+            ),
+        }
+    }
+}
+
+impl CandidateSide {
+    /// By which code our network is computed.
+    pub(super) fn kernels(&self) -> Kernels {
+        match self {
+            Self::Candle | Self::Trace(_) => Kernels::native(),
+            Self::Portable => Kernels::Portable,
         }
     }
 }
@@ -50,6 +66,7 @@ impl std::fmt::Display for CandidateSide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Candle => f.write_str("candle-cpu"),
+            Self::Portable => f.write_str("candle-cpu-portable"),
             Self::Trace(path) => write!(f, "trace:{}", path.display()),
         }
     }
