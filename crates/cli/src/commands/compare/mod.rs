@@ -33,8 +33,8 @@ const DEFAULT_GATE: &str = include_str!("../../../gates/exact.toml");
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
 /// The reference is what the official pyannote.audio computed: without arguments, one second of the
-/// project's sample through the embedded segmentation-3.0; else a trace that reference/capture.py wrote.
-/// Errors are measured in R: units of PyTorch's own f32 rounding on this very input. Each stage is
+/// project's sample through the embedded segmentation-3.0; else a trace that reference/capture.py wrote, or the
+/// reference engine on libtorch, live, which was verified against such traces. Errors are measured in R: units of PyTorch's own f32 rounding on this very input. Each stage is
 /// compared twice: fed by the reference (whose error it is) and by the candidate itself (what a user gets).
 ///
 /// Exit code 0: every limit of the gate is kept. 3: not.
