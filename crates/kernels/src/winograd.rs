@@ -240,6 +240,10 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
 }
 
 /// The pixels of each tile to `[element, tile, channel]`.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "rows and columns, as on paper; iterators over registers are not always inlined"
+)]
 #[inline(always)]
 fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: &mut [f32]) {
     let zero = simd.splat_f32s(0.0);
@@ -270,6 +274,10 @@ fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: 
 }
 
 /// `[element, tile, channel]` of the panel whose first channel is `first`, to the results.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "rows and columns, as on paper; iterators over registers are not always inlined"
+)]
 #[inline(always)]
 fn transform_sums<S: Simd>(simd: S, block: &mut Block<'_>, first: usize, sums: &[f32]) {
     let zero = simd.splat_f32s(0.0);
