@@ -1,10 +1,5 @@
 //! The embedded network and the pipeline around it against what pyannote.audio computed on real speech.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the figures are shown with --show-output"
-)]
-
 mod support;
 
 use ndarray::{Array1, Array3, Axis};

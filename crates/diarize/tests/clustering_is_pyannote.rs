@@ -1,11 +1,6 @@
 //! Clustering and reconstruction against what pyannote.audio computed with the real community-1 pipeline: its
 //! segmentations and embeddings in, every stage after that out.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the figures are shown with --show-output"
-)]
-
 mod support;
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, s};

@@ -5,6 +5,12 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use super::distances::cosine_to;
 use crate::reconstruction::Assignment;
 
+/// Who says anything at all, `[window, local speaker]`, by `activity` `[window, frame, local speaker]`.
+#[must_use]
+pub fn speaking(activity: ArrayView3<'_, f32>) -> Array2<bool> {
+    activity.map_axis(Axis(1), |frames| frames.iter().any(|x| *x > 0.0))
+}
+
 /// How like each centroid `[cluster, dimension]` each local speaker sounds, `[window, local speaker,
 /// cluster]`: 2 less the cosine distance, so 0 to 2. `soft_clusters` in pyannote.audio.
 #[must_use]

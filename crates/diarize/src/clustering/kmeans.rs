@@ -63,7 +63,10 @@ impl Random {
 }
 
 /// First centres, `[cluster, dimension]`: points drawn with a probability that grows with the square of the
-/// distance to those drawn before, the best of some draws each time. `_kmeans_plusplus`.
+/// distance to those drawn before, the best of some draws each time, the first of equals. `_kmeans_plusplus`.
+///
+/// Draws are equally good more often than by chance: of two points far from all others, either one leaves the
+/// other. The original then lets the rounding of its BLAS decide; here sums are rounded once.
 fn plus_plus(points: ArrayView2<'_, f32>, clusters: usize, random: &mut Random) -> Array2<f32> {
     let draws = 2 + (clusters as f64).ln() as usize;
     let distances = SquaredDistances::new(points);

@@ -20,7 +20,7 @@ pub mod vbx;
 
 use std::fmt;
 
-use ndarray::{Array2, ArrayView3, Axis};
+use ndarray::{Array2, ArrayView3};
 use soundalike_convert::{Bundle, Clustering, Linkage};
 
 use self::{
@@ -35,8 +35,6 @@ use crate::reconstruction::Assignment;
 pub use bounds::{BoundsError, SpeakerBounds};
 pub use plda::Plda;
 
-/// Prior below which a cluster of VBx is nobody. pyannote.audio `VBxClustering`, `sp > 1e-7`.
-const MIN_PRIOR: f64 = 1e-7;
 /// Clusters that pyannote.audio can assign: it keeps their numbers in 8 bits with a sign.
 const MAX_OF_PYANNOTE: usize = 128;
 
@@ -218,15 +216,11 @@ impl Method {
                 let unit = unit_length(vectors);
                 let start = linkage(unit.view(), Linkage::Centroid).cut(*threshold);
                 let fitted = vbx(plda.transform(vectors).view(), plda.phi(), &start, *fa, *fb);
-                let alive: Vec<usize> = (0..fitted.priors.len())
-                    .filter(|cluster| fitted.priors[*cluster] > MIN_PRIOR)
-                    .collect();
-                let forced = alive.len().clamp(bounds.min(), bounds.max()).min(kept);
-                if forced == alive.len() {
+                let found = fitted.centroids(vectors);
+                let forced = found.nrows().clamp(bounds.min(), bounds.max()).min(kept);
+                if forced == found.nrows() {
                     constrained = true;
-                    let weights = fitted.responsibilities.select(Axis(1), &alive);
-                    let totals = weights.sum_axis(Axis(0)).insert_axis(Axis(1));
-                    weights.t().dot(&vectors.mapv(f64::from)) / totals
+                    found
                 } else {
                     let labels = kmeans(unit.view(), forced);
                     means(vectors, &labels, forced).mapv(f64::from)
@@ -255,7 +249,7 @@ impl Method {
             let found = centroids.nrows();
             warnings.push(Warning::ManyClusters { found });
         }
-        let speaking = activity.map_axis(Axis(1), |frames| frames.iter().any(|x| *x > 0.0));
+        let speaking = assignment::speaking(activity);
         let similarities = assignment::similarities(embeddings, centroids.view());
         let assignment = if constrained {
             assignment::constrained(similarities.view(), speaking.view())
@@ -267,5 +261,155 @@ impl Method {
             centroids,
             warnings,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, Array3, s};
+
+    use super::*;
+
+    /// Values of an embedding.
+    const DIMENSION: usize = 140;
+    /// Frames of a window, of which a fifth founds a cluster.
+    const FRAMES: usize = 10;
+
+    /// Both pipelines' methods.
+    fn methods() -> [Method; 2] {
+        let plda = Box::new(plda::tests::plain(Array1::from_elem(DIMENSION, 10.0)));
+        [
+            Method::Vbx {
+                threshold: 0.6,
+                fa: 1.0,
+                fb: 1.0,
+                plda,
+            },
+            Method::Agglomerative {
+                method: Linkage::Centroid,
+                min_cluster_size: 12,
+                threshold: 0.7,
+            },
+        ]
+    }
+
+    /// One local speaker of two for each window: the first, in so many frames, with the voice of that number.
+    fn recording(windows: &[(usize, usize)]) -> (Array3<f32>, Array3<f32>) {
+        let mut embeddings = Array3::zeros((windows.len(), 2, DIMENSION));
+        let mut activity = Array3::zeros((windows.len(), FRAMES, 2));
+        for (window, (frames, voice)) in windows.iter().enumerate() {
+            activity.slice_mut(s![window, ..*frames, 0]).fill(1.0);
+            embeddings[[window, 0, *voice]] = 1.0;
+        }
+        (embeddings, activity)
+    }
+
+    fn exactly(speakers: usize) -> SpeakerBounds {
+        SpeakerBounds::new(speakers, speakers).expect("bounds")
+    }
+
+    #[test]
+    fn silence_is_nobody_and_no_embedding_of_it_matters() {
+        let (mut embeddings, activity) = recording(&[(0, 0), (0, 1)]);
+        for fill in [0.0, f32::NAN, f32::INFINITY] {
+            embeddings.fill(fill);
+            for method in methods() {
+                let clusters =
+                    method.cluster(embeddings.view(), activity.view(), SpeakerBounds::default());
+                assert!(clusters.assignment.iter().all(Option::is_none));
+                assert!(clusters.centroids.iter().all(|value| value.is_nan()));
+                assert_eq!(clusters.warnings, []);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_silent_local_speaker_sounds_like_changes_nothing() {
+        let (mut embeddings, activity) = recording(&[(5, 0), (5, 1), (5, 0), (1, 1)]);
+        for method in methods() {
+            let mut cluster = |fill: f32| {
+                embeddings.slice_mut(s![.., 1, ..]).fill(fill);
+                let clusters = method.cluster(embeddings.view(), activity.view(), exactly(2));
+                (clusters.assignment, clusters.centroids)
+            };
+            let expected = cluster(0.0);
+            assert_eq!(
+                expected.0.column(0).to_vec(),
+                [Some(0), Some(1), Some(0), Some(1)]
+            );
+            for fill in [1.0, f32::NAN, f32::INFINITY] {
+                assert_eq!(cluster(fill), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn one_frame_of_speech_is_one_speaker_whose_voice_is_unknown() {
+        let (embeddings, activity) = recording(&[(0, 0), (1, 1)]);
+        for method in methods() {
+            let clusters =
+                method.cluster(embeddings.view(), activity.view(), SpeakerBounds::default());
+            assert_eq!(clusters.assignment[[1, 0]], Some(0));
+            assert_eq!(clusters.assignment.iter().flatten().count(), 1);
+            assert!(clusters.centroids.iter().all(|value| value.is_nan()));
+        }
+    }
+
+    #[test]
+    fn more_speakers_than_embeddings_are_as_many_as_there_are() {
+        let (embeddings, activity) = recording(&[(5, 0), (5, 0), (5, 0), (1, 0)]);
+        for method in methods() {
+            let clusters = method.cluster(embeddings.view(), activity.view(), exactly(7));
+            let warning = Warning::TooFewEmbeddings { asked: 7, kept: 3 };
+            assert_eq!(clusters.warnings[0], warning);
+            assert!(clusters.centroids.nrows() <= 3);
+            assert!(clusters.assignment.column(0).iter().all(Option::is_some));
+        }
+        let (embeddings, activity) = recording(&[(5, 0), (1, 1)]);
+        for method in methods() {
+            let clusters = method.cluster(embeddings.view(), activity.view(), exactly(2));
+            let warning = Warning::TooFewEmbeddings { asked: 2, kept: 1 };
+            assert_eq!(clusters.warnings, [warning]);
+            assert_eq!(clusters.centroids.nrows(), 1);
+        }
+    }
+
+    #[test]
+    fn more_clusters_than_pyannote_can_count_are_counted() {
+        let windows: Vec<_> = (0..DIMENSION).map(|voice| (5, voice)).collect();
+        let (embeddings, activity) = recording(&windows);
+        let [vbx, _] = methods();
+        let clusters = vbx.cluster(embeddings.view(), activity.view(), SpeakerBounds::default());
+        assert_eq!(
+            clusters.warnings,
+            [Warning::ManyClusters { found: DIMENSION }]
+        );
+        let mut found: Vec<_> = clusters.assignment.iter().flatten().collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), DIMENSION);
+    }
+
+    #[test]
+    fn k_means_without_a_number_takes_the_least_allowed() {
+        let (embeddings, activity) = recording(&[(5, 0), (5, 1), (5, 2)]);
+        let bounds = SpeakerBounds::new(2, 3).expect("bounds");
+        let clusters = Method::KMeans.cluster(embeddings.view(), activity.view(), bounds);
+        assert_eq!(clusters.warnings, [Warning::UnknownNumber { taken: 2 }]);
+        assert_eq!(clusters.centroids.nrows(), 2);
+    }
+
+    #[test]
+    fn what_a_method_needs_must_be_there() {
+        let vbx = Clustering::VBx {
+            threshold: 0.6,
+            fa: 0.07,
+            fb: 0.8,
+        };
+        assert_eq!(Method::new(&vbx, None).err(), Some(SetupError::NoPlda));
+        assert_eq!(
+            Method::new(&Clustering::Oracle {}, None).err(),
+            Some(SetupError::Oracle)
+        );
     }
 }

@@ -54,7 +54,7 @@ impl Plda {
         })
     }
 
-    /// Values that an embedding must have.
+    /// Values that an embedding has.
     #[must_use]
     pub fn dimension(&self) -> usize {
         self.mean1.len()
@@ -116,4 +116,60 @@ fn diagonalize(
     let transform = Array2::from_shape_fn((n, n), |(row, column)| vectors[(row, order[column])]);
     let sound = phi.iter().all(|value| *value > 0.0) && transform.iter().all(|x| x.is_finite());
     sound.then_some((transform, phi))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use ndarray::{Array1, Array2, array};
+
+    use super::*;
+
+    /// A PLDA that leaves directions as they are, with the variances `psi` between speakers.
+    pub(in super::super) fn plain(psi: Array1<f64>) -> Plda {
+        let n = psi.len();
+        let (transform, phi) = diagonalize(Array2::eye(n).view(), psi.view()).expect("a PLDA");
+        Plda {
+            mean1: Array1::zeros(n),
+            lda: Array2::eye(n),
+            mean2: Array1::zeros(n),
+            mu: Array1::zeros(n),
+            transform,
+            phi,
+        }
+    }
+
+    #[test]
+    fn the_transform_makes_the_covariance_within_the_identity_and_that_between_diagonal() {
+        let tr = array![[2.0, 0.3, 0.0], [0.1, 1.0, -0.4], [0.0, 0.5, 0.7]];
+        let psi = array![0.5, 3.0, 1.5];
+        let (transform, phi) = diagonalize(tr.view(), psi.view()).expect("a PLDA");
+        // The rows of tr do already, with variances psi between; their order and sign are free.
+        assert!(
+            (&phi - &array![3.0, 1.5, 0.5])
+                .iter()
+                .all(|x| x.abs() < 1e-12),
+            "{phi}"
+        );
+        for (column, row) in transform.columns().into_iter().zip([1, 2, 0]) {
+            let expected = &tr.row(row) * column.dot(&tr.row(row)).signum();
+            assert!(
+                (&column - &expected).iter().all(|x| x.abs() < 1e-12),
+                "{transform}"
+            );
+        }
+    }
+
+    #[test]
+    fn matrices_of_no_plda_are_refused() {
+        let eye = Array2::eye(2);
+        for psi in [
+            array![1.0, -1.0],
+            array![1.0, 0.0],
+            array![1.0, f64::INFINITY],
+        ] {
+            assert!(diagonalize(eye.view(), psi.view()).is_none(), "{psi}");
+        }
+        let singular = array![[1.0, 1.0], [1.0, 1.0]];
+        assert!(diagonalize(singular.view(), array![1.0, 1.0].view()).is_none());
+    }
 }

@@ -15,6 +15,8 @@ const MIN_GAIN: f64 = 1e-4;
 /// How sure the first responsibilities are of their cluster: softmax of this times one-hot.
 /// `cluster_vbx(init_smoothing=7.0)`.
 const INITIAL_SMOOTHING: f64 = 7.0;
+/// Prior at which a cluster is nobody any more. pyannote.audio `VBxClustering`, `sp > 1e-7`.
+const MIN_PRIOR: f64 = 1e-7;
 /// Keeps the logarithm of a prior finite.
 const PRIOR_FLOOR: f64 = 1e-8;
 
@@ -28,6 +30,21 @@ pub struct Vbx {
     /// Lower bound of the evidence after each iteration. A last one may be lower than the one before; it is
     /// kept all the same, as in the original.
     pub bounds: Vec<f64>,
+}
+
+impl Vbx {
+    /// Mean of `embeddings` `[vector, dimension]`, as the network gave them, for each cluster that is left,
+    /// `[cluster, dimension]`, weighed by its responsibilities.
+    #[must_use]
+    pub fn centroids(&self, embeddings: ArrayView2<'_, f32>) -> Array2<f64> {
+        let priors = self.priors.iter().enumerate();
+        let left: Vec<usize> = priors
+            .filter_map(|(cluster, prior)| (*prior > MIN_PRIOR).then_some(cluster))
+            .collect();
+        let weights = self.responsibilities.select(Axis(1), &left);
+        let totals = weights.sum_axis(Axis(0)).insert_axis(Axis(1));
+        weights.t().dot(&embeddings.mapv(f64::from)) / totals
+    }
 }
 
 /// Starts with the clusters `labels` (0, 1, ... without gaps, one for each of `vectors` `[vector, dimension]`)

@@ -2,8 +2,9 @@
 
 #![allow(
     dead_code,
+    clippy::panic,
     clippy::print_stdout,
-    reason = "each test program uses a part of it"
+    reason = "each test program uses a part of it, and helpers may panic and print like the tests themselves"
 )]
 
 use std::{fs::File, path::Path, path::PathBuf};

@@ -39,7 +39,8 @@ pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     }
 }
 
-/// Linkage where heights only grow.
+/// Linkage where heights only grow. The last bits of heights are not scipy's, and of equal distances another one
+/// may come first.
 fn monotonic(mut distances: Vec<f64>, observations: usize, method: kodama::Method) -> Dendrogram {
     let tree = kodama::linkage(&mut distances, observations, method);
     let merges = tree.steps().iter().map(|step| Merge {
