@@ -4,6 +4,7 @@
 //! (`reference/capture.py`). [`Recorder`] keeps what a network computes when it feeds itself, [`Teacher`]
 //! what each of its stages makes of the reference's own input. [`StageError`] compares either with the reference.
 
+mod attribution;
 mod budget;
 mod compare;
 mod decoding;
@@ -26,6 +27,10 @@ mod trace;
 mod verdict;
 mod window;
 
+pub use attribution::{
+    Attribution, CaptureError, CapturedRun, Misfit, Outcome, Score, Setting, Splice, SplicedStage,
+    attribute,
+};
 pub use budget::{Budget, BudgetStage};
 pub use compare::{Candidate, CompareError, compare};
 pub use decoding::Decoding;
