@@ -129,10 +129,11 @@ impl Diarizer {
         let model = |part| pipeline.model(part).ok_or(SetupError::Missing { part });
         let (plda, needs_plda) = (pipeline.model(Part::Plda), pipeline.config().needs());
         let plda = plda.filter(|_| needs_plda.contains(&Part::Plda));
-        if let SpeakerClustering::Pyannote(clustering) = &parameters.clustering {
-            // Before a recording is listened to for minutes.
-            Method::new(clustering, plda)?;
-        }
+        // Before a recording is listened to for minutes.
+        let method = match &parameters.clustering {
+            SpeakerClustering::Pyannote(clustering) => Some(Method::new(clustering, plda)?),
+            SpeakerClustering::BuiltIn { .. } => None,
+        };
         let bundle = model(Part::Segmentation)?;
         let segmenter =
             Segmenter::new(bundle, dtype, device)?.with_step(parameters.segmentation_step)?;
@@ -140,6 +141,9 @@ impl Diarizer {
         let bundle = model(Part::Embedding)?;
         let exclude_overlap = parameters.embedding_exclude_overlap;
         let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, dtype, device)?;
+        if let Some(method) = method {
+            method.check_dimension(embedder.dimension())?;
+        }
         models.push(Model::new(Part::Embedding, bundle));
         models.extend(plda.map(|plda| Model::new(Part::Plda, plda)));
         if embedder.sample_rate() != segmenter.sample_rate() {

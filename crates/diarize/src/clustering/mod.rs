@@ -123,6 +123,16 @@ pub enum SetupError {
     /// The PLDA's matrices cannot be those of a PLDA.
     #[error("the PLDA's covariances (tr, psi) are not positive definite; is the file damaged?")]
     SingularPlda,
+    /// The PLDA is for other embeddings.
+    #[error(
+        "the PLDA takes {plda} values, and an embedding has {embedding}: are they of one pipeline?"
+    )]
+    Dimension {
+        /// Values that the PLDA takes.
+        plda: usize,
+        /// Values of an embedding.
+        embedding: usize,
+    },
 }
 
 /// How embeddings become speakers. pyannote.audio `pipelines.clustering.Clustering`.
@@ -176,6 +186,20 @@ impl Method {
             }),
             Clustering::KMeans {} => Ok(Self::KMeans),
             Clustering::Oracle {} => Err(SetupError::Oracle),
+        }
+    }
+
+    /// Whether embeddings may have `dimension` values.
+    ///
+    /// # Errors
+    /// [`SetupError::Dimension`] where the PLDA takes others.
+    pub fn check_dimension(&self, dimension: usize) -> Result<(), SetupError> {
+        match self {
+            Self::Vbx { plda, .. } if plda.dimension() != dimension => Err(SetupError::Dimension {
+                plda: plda.dimension(),
+                embedding: dimension,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -407,6 +431,14 @@ mod tests {
             fb: 0.8,
         };
         assert_eq!(Method::new(&vbx, None).err(), Some(SetupError::NoPlda));
+        let [vbx, agglomerative] = methods();
+        let wrong = SetupError::Dimension {
+            plda: DIMENSION,
+            embedding: 256,
+        };
+        assert_eq!(vbx.check_dimension(256), Err(wrong));
+        assert_eq!(vbx.check_dimension(DIMENSION), Ok(()));
+        assert_eq!(agglomerative.check_dimension(256), Ok(()));
         assert_eq!(
             Method::new(&Clustering::Oracle {}, None).err(),
             Some(SetupError::Oracle)
