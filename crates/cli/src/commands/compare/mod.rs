@@ -4,6 +4,7 @@ mod masks;
 mod model;
 mod side;
 mod table;
+mod task;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -41,8 +42,15 @@ const DEFAULT_GATE: &str = include_str!("../../../gates/exact.toml");
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Compare all stages of the network
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "task")]
     layers: bool,
+    /// What each stage of another pipeline's run costs in DER: directories with the outputs of the stages
+    /// (segmentations.npz, raw_embeddings.npz, ...) of the reference and of the candidate; needs --model DIR
+    #[arg(
+        long, num_args = 2, value_names = ["REFERENCE", "CANDIDATE"], requires = "model",
+        conflicts_with_all = ["layers", "reference", "candidate_model", "audio", "masks", "budget", "gate", "inject"]
+    )]
+    task: Vec<PathBuf>,
     /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace; torch with
     /// --audio or another model]
     #[arg(long, value_name = "ENGINE")]
@@ -114,6 +122,16 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 /// Runs the command; whether the gate was passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    if let ([reference, candidate], Some(model)) = (args.task.as_slice(), &args.model) {
+        let attribution = task::find(reference, candidate, model)?;
+        let text = match args.format {
+            Format::Json => serde_json::to_string_pretty(&attribution)? + "\n",
+            Format::Table => task::terminal(&attribution),
+            Format::Markdown => task::markdown(&attribution),
+        };
+        print(args, &text)?;
+        return Ok(true);
+    }
     let (gate, origin) = match &args.gate {
         None => (
             Gate::parse(DEFAULT_GATE, "the built-in gate")?,
@@ -136,11 +154,17 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         Format::Table => table::terminal(&report, terminal.is_verbose()),
         Format::Markdown => table::markdown(&report),
     };
+    print(args, &text)?;
+    Ok(report.gate.is_some_and(|gate| gate.passed))
+}
+
+/// Puts a result where the arguments say.
+fn print(args: &Args, text: &str) -> anyhow::Result<()> {
     match &args.output {
         Some(path) => output::to_file(path, text.as_bytes())?,
         None => output::to_stdout(text.as_bytes())?,
     }
-    Ok(report.gate.is_some_and(|gate| gate.passed))
+    Ok(())
 }
 
 /// What the user typed, as a shell would take it.

@@ -1,0 +1,156 @@
+//! `soundalike compare --task`: what each stage of another pipeline costs in DER.
+
+use std::{fmt::Write, path::Path};
+
+use anyhow::{Context, ensure};
+use comfy_table::{Cell, CellAlignment, Row, Table, TableStyle, presets};
+use soundalike_convert::{Clustering, Part, PipelineDirectory};
+use soundalike_diarize::{clustering::Plda, segmentation::Segmenter};
+use soundalike_harness::{
+    Attribution, CapturedRun, Outcome, Score, Setting, SplicedStage, attribute,
+};
+use soundalike_model::{DType, Device};
+
+/// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in
+/// `model`.
+pub(super) fn find(
+    reference: &Path,
+    candidate: &Path,
+    model: &Path,
+) -> anyhow::Result<Attribution> {
+    let setting = setting(model)?;
+    let truth = CapturedRun::read(reference)?;
+    for stage in [SplicedStage::Segmentation, SplicedStage::Embeddings] {
+        ensure!(
+            truth.has(stage),
+            "{}: has no {}, without which there is nothing to splice into; give a directory with \
+             segmentations.npz and raw_embeddings.npz",
+            reference.display(),
+            stage.name()
+        );
+    }
+    let trial = CapturedRun::read(candidate)?;
+    ensure!(
+        SplicedStage::ALL.iter().any(|stage| trial.has(*stage)),
+        "{}: has the output of no stage, expected files such as segmentations.npz",
+        candidate.display()
+    );
+    attribute(&truth, &trial, &setting).with_context(|| {
+        let (reference, model) = (reference.display(), model.display());
+        format!("{reference}: an output does not fit the others, or not {model}")
+    })
+}
+
+/// How the pipeline in `directory` clusters.
+fn setting(directory: &Path) -> anyhow::Result<Setting> {
+    let pipeline = PipelineDirectory::read(directory)?;
+    let config = pipeline.config();
+    let Clustering::VBx { threshold, fa, fb } = config.clustering else {
+        anyhow::bail!(
+            "{}: --task knows the stages of VBxClustering only",
+            directory.display()
+        );
+    };
+    let part = |part: Part| {
+        let model = pipeline.model(part);
+        model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
+    };
+    let segmenter = Segmenter::new(part(Part::Segmentation)?, DType::F32, &Device::Cpu)?
+        .with_step(config.segmentation_step)?;
+    Ok(Setting {
+        threshold,
+        fa,
+        fb,
+        min_duration_off: config.min_duration_off,
+        plda: Plda::new(part(Part::Plda)?)?,
+        grid: segmenter.grid(),
+        frames: segmenter.frames(),
+    })
+}
+
+/// For a terminal.
+pub(super) fn terminal(attribution: &Attribution) -> String {
+    format!(
+        "{}\n\n{}\n",
+        table(attribution, presets::NOTHING).trim_fmt(),
+        verdict(attribution)
+    )
+}
+
+/// For a pull request.
+pub(super) fn markdown(attribution: &Attribution) -> String {
+    format!(
+        "{}\n\n{}\n",
+        verdict(attribution),
+        table(attribution, presets::ASCII_MARKDOWN)
+    )
+}
+
+fn table(attribution: &Attribution, style: TableStyle) -> Table {
+    let mut table = Table::new();
+    table.load_style(style);
+    table.set_header([
+        "spliced stage",
+        "DER",
+        "confusion",
+        "missed",
+        "false alarm",
+        "speakers",
+    ]);
+    for splice in &attribution.splices {
+        let mut row = Row::from([splice.stage.name()]);
+        match &splice.outcome {
+            Outcome::Score(score) => {
+                for cell in cells(score) {
+                    row.add_cell(Cell::new(cell).set_alignment(CellAlignment::Right));
+                }
+            }
+            Outcome::Misfit(misfit) => {
+                row.add_cell(Cell::new(misfit));
+            }
+            Outcome::NotCaptured => {
+                row.add_cell(Cell::new("not captured"));
+            }
+        }
+        table.add_row(row);
+    }
+    table
+}
+
+fn cells(score: &Score) -> [String; 5] {
+    let seconds = |seconds: f64| format!("{seconds:.3} s");
+    [
+        format!("{:.2} %", 100.0 * score.der),
+        seconds(score.components.confusion),
+        seconds(score.components.missed_detection),
+        seconds(score.components.false_alarm),
+        score.speakers.to_string(),
+    ]
+}
+
+/// Which stage costs most (of equals the first, whose output the others follow), in a sentence.
+fn verdict(attribution: &Attribution) -> String {
+    let scores = attribution
+        .splices
+        .iter()
+        .rev()
+        .filter_map(|splice| match &splice.outcome {
+            Outcome::Score(score) => Some((splice.stage, score)),
+            _ => None,
+        });
+    let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
+    let mut text = match worst {
+        None => "No stage could be spliced.".to_owned(),
+        Some((_, score)) if score.components.error() == 0.0 => {
+            "No stage of the candidate changes a turn of the reference.".to_owned()
+        }
+        Some((stage, score)) => format!(
+            "The candidate's {} costs most: alone, it brings the reference to a DER of {:.2} %.",
+            stage.name(),
+            100.0 * score.der
+        ),
+    };
+    let speakers = attribution.speakers;
+    let _ = write!(text, " The reference has {speakers} speaker(s).");
+    text
+}

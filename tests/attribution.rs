@@ -1,0 +1,99 @@
+//! `soundalike compare --task`, as a user runs it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic like the tests themselves"
+)]
+
+#[path = "../crates/convert/tests/support/mod.rs"]
+mod checkpoint;
+mod support;
+
+use std::path::Path;
+
+use checkpoint::assets;
+use serde_json::Value;
+use support::soundalike;
+
+/// `compare --task` of two directories with a pipeline's clustering, and more words.
+fn compare(reference: &Path, candidate: &Path, pipeline: &Path, more: &[&str]) -> support::Run {
+    let [reference, candidate, pipeline] =
+        [reference, candidate, pipeline].map(|path| path.display().to_string());
+    let words = [
+        "compare", "--task", &reference, &candidate, "--model", &pipeline,
+    ];
+    soundalike(words.iter().chain(more))
+}
+
+#[test]
+fn a_run_compared_with_itself_costs_nothing_at_any_stage() {
+    let Some(assets) = assets() else { return };
+    let capture = assets.join("pyannote-captures/03_dual_speaker");
+    let pipeline = assets.join("pipelines/community-1-synthetic");
+    let text = compare(&capture, &capture, &pipeline, &[]).ok();
+    assert!(
+        text.contains(
+            "No stage of the candidate changes a turn of the reference. The reference has 2"
+        ),
+        "{text}"
+    );
+    let json = compare(&capture, &capture, &pipeline, &["--format", "json"]).ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let splices = json["splices"].as_array().unwrap();
+    let stages: Vec<_> = splices.iter().map(|splice| &splice["stage"]).collect();
+    let expected = [
+        "segmentation",
+        "counts",
+        "embeddings",
+        "plda",
+        "ahc",
+        "vbx",
+        "assignment",
+    ];
+    assert_eq!(stages, expected);
+    for splice in splices {
+        assert_eq!(splice["outcome"]["score"]["der"], 0.0, "{splice}");
+    }
+}
+
+#[test]
+fn what_cannot_be_spliced_is_refused_in_one_line() {
+    let Some(assets) = assets() else { return };
+    let capture = assets.join("pyannote-captures/03_dual_speaker");
+    let (community_1, older) = (
+        assets.join("pipelines/community-1-synthetic"),
+        assets.join("pipelines/3.1-synthetic"),
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let damaged = tempfile::tempdir().unwrap();
+    let file = damaged.path().join("raw_embeddings.npz");
+    std::fs::write(file, "PK\u{3}\u{4} and no more").unwrap();
+    let cases = [
+        (
+            &*capture,
+            empty.path(),
+            &*community_1,
+            "has the output of no stage",
+        ),
+        (
+            empty.path(),
+            &*capture,
+            &*community_1,
+            "has no segmentation",
+        ),
+        (
+            &*capture,
+            damaged.path(),
+            &*community_1,
+            "raw_embeddings.npz",
+        ),
+        (&*capture, &*capture, &*older, "VBxClustering only"),
+    ];
+    for (reference, candidate, pipeline, part) in cases {
+        let problem = compare(reference, candidate, pipeline, &[]).no_refusal(&[part]);
+        assert_eq!(problem, None, "{part}");
+    }
+    let run = soundalike(["compare", "--task", "a", "b"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+}
