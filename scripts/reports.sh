@@ -1,29 +1,60 @@
 #!/bin/sh
-# Writes reports/ anew: what `soundalike compare` prints on the built-in trace, as the network is and with the
-# mistake of a public port that took its 88.6 % of correlation for rounding.
+# Writes reports/ anew: what `soundalike compare` says, against libtorch, of the two networks as they are and of the mistake
+# of a public port that took its 88.6 % of correlation for rounding.
+#
+#   scripts/reports.sh [WESPEAKER]
+#
+# The recording is the sample of the official package, 30 s of real speech, which scripts/setup_reference.sh installs.
+# WESPEAKER is a checkpoint of a speaker embedding; without it, one with random weights is made.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --quiet --release -p soundalike
-mkdir -p reports
+root=$PWD
+case ${1:-} in '' | /*) wespeaker=${1:-} ;; *) wespeaker=$root/$1 ;; esac
+eval "$(scripts/setup_libtorch.sh)"
+cargo build --quiet --release -p soundalike --features torch
+soundalike=$root/target/release/soundalike
 
-# report NAME EXIT_CODE [OPTION...]
-report() {
-    name=$1 expected=$2
+# The reports name files as they lie here.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "$(reference/.venv/bin/python -c 'import pathlib, pyannote.audio.sample as s; print(pathlib.Path(s.__file__).with_name("sample.wav"))')" "$work"
+if [ -z "$wespeaker" ]; then
+    reference/.venv/bin/python reference/make_variants.py "$work" traced-34 >/dev/null
+    wespeaker=$work/traced-34.ckpt
+fi
+ln -s "$wespeaker" "$work/wespeaker-resnet34.ckpt" 2>/dev/null || true
+mkdir -p reports
+cd "$work"
+
+# compare EXIT_CODE OUTPUT [OPTION...]
+compare() {
+    expected=$1 output=$2 code=0
     shift 2
-    code=0
-    target/release/soundalike compare --layers "$@" --format markdown -o reports/body.md || code=$?
+    "$soundalike" compare --layers "$@" -o "$output" || code=$?
     [ "$code" -eq "$expected" ] || {
         echo "reports.sh: compare --layers $* exited with $code, expected $expected" >&2
         exit 1
     }
-    {
-        echo "\`soundalike compare --layers $*\` ($(target/release/soundalike --version), exit code $code)"
-        echo "on $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1 || uname -m), $(getconf _NPROCESSORS_ONLN) threads"
-        echo
-        cat reports/body.md
-    } >"reports/$name.md"
-    rm reports/body.md
 }
 
-report segmentation-3.0 0
-report relu-for-leaky-relu 3 --inject relu-for-leaky-relu
+# all_formats EXIT_CODE NAME [OPTION...]
+all_formats() {
+    expected=$1 name=$2
+    shift 2
+    for format in markdown html json; do
+        extension=$(echo "$format" | sed s/markdown/md/)
+        compare "$expected" "$root/reports/$name.$extension" "$@" --format "$format"
+    done
+}
+
+all_formats 0 segmentation-3.0 --reference torch --audio sample.wav --windows all
+all_formats 0 wespeaker-resnet34 --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav
+
+# The case of the 88.6 %.
+case="--reference torch --audio sample.wav --windows all --inject relu-for-leaky-relu --budget"
+for format in json markdown html; do
+    # shellcheck disable=SC2086
+    compare 3 "case.$format" $case --format "$format"
+done
+cp case.html "$root/reports/the-88.6-percent.html"
+"$root/reference/.venv/bin/python" "$root/scripts/the_case.py" case.json case.markdown >"$root/reports/the-88.6-percent.md"

@@ -30,6 +30,8 @@ enum Command {
     Inspect(commands::inspect::Args),
     Score(Box<commands::score::Args>),
     Compare(Box<commands::compare::Args>),
+    Gate(commands::gate::Args),
+    Trace(commands::trace::Args),
 }
 
 /// Exit code where a gate failed.
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Score(args) => commands::score::run(&args, &terminal),
+        Command::Gate(args) => commands::gate::run(&args),
+        Command::Trace(args) => commands::trace::run(&args, &terminal),
         Command::Compare(args) => match commands::compare::run(&args, &terminal) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(GATE_FAILED),

@@ -63,7 +63,7 @@ pub(crate) fn network(
 }
 
 /// 1473515 as 1,473,515.
-fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -48,6 +48,11 @@ impl Terminal {
         }
     }
 
+    /// What GitHub Actions reads from the log of a step, as it is.
+    pub(crate) fn workflow_command(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
     /// What was done, or is being done.
     pub(crate) fn note(&self, text: &str) {
         if !self.verbosity.quiet {

@@ -5,16 +5,19 @@
 //! what each of its stages makes of the reference's own input. [`StageError`] compares either with the reference.
 
 mod attribution;
+mod audit;
 mod budget;
 mod compare;
 mod decoding;
 mod error;
 mod fault;
+mod figure;
 mod floors;
 mod gate;
 mod layout;
 mod live;
 mod lockstep;
+mod names;
 mod network;
 mod observed;
 mod output;
@@ -23,7 +26,9 @@ mod provenance;
 mod reference;
 mod report;
 mod task;
+mod toml_file;
 mod trace;
+mod trace_writer;
 mod verdict;
 mod window;
 
@@ -31,14 +36,17 @@ pub use attribution::{
     Attribution, CaptureError, CapturedRun, Misfit, Outcome, Score, Setting, Splice, SplicedStage,
     attribute,
 };
+pub use audit::{Audit, Differences, HyperparameterDifference, TensorDifference, Weights};
 pub use budget::{Budget, BudgetStage};
 pub use compare::{Candidate, CompareError, compare};
 pub use decoding::Decoding;
 pub use error::StageError;
 pub use fault::Fault;
+pub use figure::Figure;
 pub use floors::Floors;
-pub use gate::{Gate, GateError, GateFailure, GateResult};
+pub use gate::{Gate, GateCheck, GateError, GateFailure, GateResult, KnownGood, LearnError, learn};
 pub use live::TorchReference;
+pub use names::{Names, NamesError};
 pub use network::Network;
 pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
 pub use probes::{Recorder, Teacher};
@@ -49,5 +57,6 @@ pub use task::Task;
 pub use trace::{
     ActivationTrace, Audio, Manifest, MaskFile, Model, ReferenceTrace, Running, Stage, TraceError,
 };
+pub use trace_writer::{Subject, TraceWriteError, write_activations, write_reference};
 pub use verdict::{EXACT_R, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
 pub use window::{Masks, Window};

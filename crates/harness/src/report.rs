@@ -5,12 +5,12 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    Budget, Decoding, GateResult, OutputAgreement, Provenance, Sides, StageError, Task, Verdict,
-    Window,
+    Audit, Budget, Decoding, GateResult, OutputAgreement, Provenance, Sides, StageError, Task,
+    Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// What a comparison found, over all its inputs.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +24,8 @@ pub struct Report {
     pub candidate: String,
     /// By what and on what it was found.
     pub provenance: Provenance,
+    /// What the weights of both sides are; none where nobody looked.
+    pub audit: Option<Audit>,
     /// What was compared, each with what was found on it alone.
     pub inputs: Vec<Input>,
     /// All stages of the reference, in order of execution.
@@ -243,6 +245,7 @@ impl Report {
             reference: about.reference,
             candidate: about.candidate,
             provenance: about.provenance,
+            audit: None,
             missing: lost.map(|stage| stage.name.clone()).collect(),
             unexpected,
             source: stages

@@ -9,15 +9,12 @@ use std::{
 
 use ndarray::{Array, Array1, ArrayD, Dimension, IxDyn};
 use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{EngineInfo, Floors, Input, Masks, Window};
+use crate::{EngineInfo, Floors, Input, Masks, Names, NamesError, Window};
 
 /// The version of the layout that is understood.
-const SCHEMA: u32 = 1;
-
-/// Entries beside the outputs of the stages.
-const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
+pub(crate) const SCHEMA: u32 = 1;
 
 /// See [`ReferenceTrace::embedded`].
 static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sample_1s.npz");
@@ -52,6 +49,19 @@ pub enum TraceError {
         /// What the reader said.
         source: ReadNpzError,
     },
+    /// An array of somebody else's in column-major order.
+    #[error(
+        "{origin}: entry `{entry}` is in Fortran order; save numpy.ascontiguousarray of it, or its transpose and say so with --map"
+    )]
+    FortranOrder {
+        /// Where the trace came from.
+        origin: String,
+        /// The entry.
+        entry: String,
+    },
+    /// A map of names does not fit.
+    #[error(transparent)]
+    Names(#[from] NamesError),
     /// The manifest is not the JSON of a trace.
     #[error("{origin}: the manifest is not that of a trace: {source}; capture it again")]
     Manifest {
@@ -167,7 +177,7 @@ pub struct MaskFile {
 }
 
 /// One stage of the reference.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Canonical name.
     pub name: String,
@@ -342,11 +352,11 @@ pub struct ActivationTrace {
 }
 
 impl ActivationTrace {
-    /// Reads the arrays of f32 or f64 under the names of stages; entries with a `/` are left out.
+    /// Reads the arrays of f32 or f64 that are stages by `maps`; others are left out.
     ///
     /// # Errors
     /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
-    pub fn open(path: &Path) -> Result<Self, TraceError> {
+    pub fn open(path: &Path, maps: &Names) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
         let file = File::open(path).map_err(|source| TraceError::Open {
             path: path.to_owned(),
@@ -369,17 +379,21 @@ impl ActivationTrace {
         } else {
             None
         };
-        let stages = names
-            .iter()
-            .filter(|name| !name.contains('/') && !NOT_STAGES.contains(&name.as_str()));
+        let stages = maps.stages(&names, &origin)?.into_iter();
         let stages = stages
-            .map(|name| {
+            .map(|(theirs, ours)| {
                 // An array is in one of two types; what is wrong with the second try is what is wrong.
-                let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, name) {
+                let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, &theirs) {
                     Ok(values) => values.mapv(f64::from),
-                    Err(_) => entry(&mut npz, &origin, name)?,
+                    Err(_) => entry(&mut npz, &origin, &theirs)?,
                 };
-                Ok((name.clone(), values))
+                if !values.is_standard_layout() {
+                    return Err(TraceError::FortranOrder {
+                        origin: origin.clone(),
+                        entry: theirs,
+                    });
+                }
+                Ok((ours, maps.turned(&theirs, values)?))
             })
             .collect::<Result<_, TraceError>>()?;
         Ok(Self {

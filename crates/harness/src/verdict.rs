@@ -1,6 +1,6 @@
 //! What a stage's error means.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::StageError;
 
@@ -14,7 +14,7 @@ pub const STRUCTURAL_R: f64 = 10.0;
 pub const STRUCTURAL_R_LOCAL: f64 = 32.0;
 
 /// What a stage's error means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The candidate does not show the stage, or only within another.

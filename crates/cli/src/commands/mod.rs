@@ -4,9 +4,11 @@ mod clustering_args;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod diarize;
+pub(crate) mod gate;
 pub(crate) mod inspect;
 pub(crate) mod recluster;
 pub(crate) mod score;
+pub(crate) mod trace;
 mod turns_output;
 
 /// How a result is printed.

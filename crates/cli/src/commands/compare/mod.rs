@@ -1,11 +1,18 @@
 //! `soundalike compare`: is it the original, and where not?
 
+mod github;
+mod html;
+mod junit;
+mod markdown;
 mod masks;
 mod model;
+mod rows;
 mod side;
 mod table;
 mod task;
-mod windows;
+mod weights;
+pub(super) mod windows;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +20,11 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use soundalike_convert::{Bundle, Inspection};
 use soundalike_harness::{
-    About, ActivationTrace, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault, Gate,
-    Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
+    About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault,
+    Gate, Names, Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window,
+    compare,
 };
-use soundalike_model::{DType, Device, Kernels};
+use soundalike_model::Device;
 use soundalike_torch::{Narrow, variant};
 
 use self::{
@@ -86,9 +94,16 @@ pub(crate) struct Args {
     /// Measure what the errors of the stages come to at the output: is it rounding? (some 10 s for each window)
     #[arg(long)]
     budget: bool,
+    /// Which entry of the candidate's trace is which stage, a TOML file: "their name" = "ours", or
+    /// { name = "ours", transpose = [0, 2, 1] } [default: they are called as ours]
+    #[arg(long, value_name = "NAMES.toml")]
+    map: Option<PathBuf>,
     /// Limits that must be kept, a TOML file [default: the project's own: R < 4 everywhere, all decisions equal]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
+    /// For GitHub Actions: failures as annotations, and the report in the summary of the step
+    #[arg(long)]
+    github: bool,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -110,6 +125,10 @@ enum Format {
     Json,
     /// For pull requests
     Markdown,
+    /// One page with pictures, nothing outside of it
+    Html,
+    /// For CI servers: a test case for each limit of the gate at each stage
+    Junit,
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
@@ -128,6 +147,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
             Format::Json => serde_json::to_string_pretty(&attribution)? + "\n",
             Format::Table => task::terminal(&attribution),
             Format::Markdown => task::markdown(&attribution),
+            Format::Html | Format::Junit => {
+                bail!("compare --task prints a table, JSON or Markdown: choose one of them with --format")
+            }
         };
         print(args, &text)?;
         return Ok(true);
@@ -149,10 +171,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         report.candidate += &format!(" with {}", fault.name());
     }
     report.gate = Some(gate.judge(&report, &origin)?);
+    if args.github {
+        github::publish(&report, terminal)?;
+    }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Format::Table => table::terminal(&report, terminal.is_verbose()),
-        Format::Markdown => table::markdown(&report),
+        Format::Table => table::render(&report, terminal.is_verbose()),
+        Format::Markdown => markdown::render(&report),
+        Format::Html => html::render(&report),
+        Format::Junit => junit::render(&report)?,
     };
     print(args, &text)?;
     Ok(report.gate.is_some_and(|gate| gate.passed))
@@ -198,6 +225,7 @@ fn check_trace(path: &Path) -> anyhow::Result<()> {
 fn find(args: &Args) -> anyhow::Result<Report> {
     let reference = args.reference.as_deref().map(str::parse).transpose()?;
     let side: CandidateSide = args.candidate.parse()?;
+    let names = names(args, &side)?;
     let model = Model::load(args.model.as_deref(), args.network)?;
     ensure!(
         args.masks.is_empty() || model.is_embedding(),
@@ -212,7 +240,23 @@ fn find(args: &Args) -> anyhow::Result<Report> {
     )?;
     let decoding = Decoding::new(&model.bundle, network.geometry());
     let (mut reference, windows) = truth(args, reference, &model, &network)?;
-    let (candidate, engine) = candidate(args, &side, &model, network, &windows)?;
+    if let Some(window) = windows.first() {
+        names.check(&reference.names(window)?)?;
+    }
+    let other = args
+        .candidate_model
+        .as_deref()
+        .map(|path| other_weights(path, &model))
+        .transpose()?;
+    let (candidate, engine) = candidate(
+        args,
+        &side,
+        &names,
+        &model,
+        other.as_ref(),
+        network,
+        &windows,
+    )?;
     let about = About {
         model: model.name,
         reference: reference.name(),
@@ -223,6 +267,7 @@ fn find(args: &Args) -> anyhow::Result<Report> {
         provenance: Provenance::here(command(), reference.engine(), engine),
     };
     let mut report = compare(reference.as_mut(), &candidate, &windows, &decoding, about)?;
+    report.audit = Some(Audit::new(&model.bundle, other.as_ref()));
     if args.budget {
         let budget = Budget::measure(reference.as_mut(), &candidate, &windows)?;
         report.budget = Some(budget);
@@ -300,25 +345,44 @@ fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
     })
 }
 
+/// What the candidate's stages are called.
+fn names(args: &Args, side: &CandidateSide) -> anyhow::Result<Names> {
+    let Some(path) = &args.map else {
+        return Ok(Names::default());
+    };
+    ensure!(
+        matches!(side, CandidateSide::Trace(_)),
+        "--map says what the entries of a trace are called; give one with --candidate trace:FILE.npz"
+    );
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{}: cannot be read", path.display()))?;
+    Ok(Names::parse(&text, &path.display().to_string())?)
+}
+
 /// What is on trial, and what runs it. `network` is that of the model.
 fn candidate(
     args: &Args,
     side: &CandidateSide,
+    names: &Names,
     model: &Model,
+    other: Option<&Bundle>,
     network: Network,
     windows: &[Window],
 ) -> anyhow::Result<(Candidate, EngineInfo)> {
     match side {
         CandidateSide::Candle | CandidateSide::Portable => {
-            let (network, sha256) = match &args.candidate_model {
-                None => (network, model.bundle.source().sha256.clone()),
-                Some(path) => other_weights(path, model, args.dtype.into(), side.kernels())?,
+            let network = match other {
+                None => network,
+                Some(bundle) => {
+                    Network::load(bundle, args.dtype.into(), &Device::Cpu, side.kernels())?
+                }
             };
+            let sha256 = &other.unwrap_or(&model.bundle).source().sha256;
             let engine = EngineInfo {
                 engine: side.to_string(),
                 dtype: format!("{:?}", args.dtype).to_lowercase(),
                 device: "cpu".to_owned(),
-                model_sha256: Some(sha256),
+                model_sha256: Some(sha256.clone()),
                 ..EngineInfo::default()
             };
             let fault = args.inject;
@@ -333,7 +397,7 @@ fn candidate(
                 bail!("a trace is of one window, and there are {}", windows.len());
             };
             check_trace(path)?;
-            let trace = ActivationTrace::open(path)?;
+            let trace = ActivationTrace::open(path, names)?;
             if let Some(manifest) = &trace.manifest {
                 check_model(manifest.model.origin(), &model.bundle)?;
             }
@@ -344,13 +408,8 @@ fn candidate(
     }
 }
 
-/// The candidate's network of other weights than the model's, and the SHA-256 of their source.
-fn other_weights(
-    path: &Path,
-    model: &Model,
-    dtype: DType,
-    kernels: Kernels,
-) -> anyhow::Result<(Network, String)> {
+/// Other weights for the candidate's network.
+fn other_weights(path: &Path, model: &Model) -> anyhow::Result<Bundle> {
     let bundle = soundalike_convert::load(path)?;
     let (found, expected) = (bundle.architecture(), model.bundle.architecture());
     ensure!(
@@ -360,6 +419,5 @@ fn other_weights(
         found.name(),
         expected.name()
     );
-    let network = Network::load(&bundle, dtype, &Device::Cpu, kernels)?;
-    Ok((network, bundle.source().sha256.clone()))
+    Ok(bundle)
 }

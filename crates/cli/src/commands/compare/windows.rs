@@ -33,7 +33,7 @@ impl FromStr for Count {
 }
 
 /// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
-fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
+pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
     let sample_rate = match bundle.architecture() {
         Architecture::PyanNet(config) => config.sample_rate,
         Architecture::WeSpeakerResNet(config) => config.sample_rate,

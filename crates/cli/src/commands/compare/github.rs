@@ -1,0 +1,81 @@
+//! What GitHub Actions shows: annotations, and the summary of the step.
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
+
+use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
+
+use anyhow::Context;
+use soundalike_harness::Report;
+
+use super::{markdown, words};
+use crate::terminal::Terminal;
+
+/// GitHub shows ten errors of a step and drops the others.
+const ANNOTATIONS: usize = 10;
+
+/// Says on stderr what the gate did not pass, as annotations, and appends the report to the step's summary.
+pub(super) fn publish(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
+    for line in annotations(report) {
+        terminal.workflow_command(&line);
+    }
+    let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else {
+        terminal.warn(
+            "GITHUB_STEP_SUMMARY is not set: no summary was written; is this GitHub Actions?",
+        );
+        return Ok(());
+    };
+    let append = || {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)?
+            .write_all(markdown::render(report).as_bytes())
+    };
+    append().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The finding and the limits that were not kept, as errors; a notice where all were.
+fn annotations(report: &Report) -> Vec<String> {
+    let finding = words::finding(report);
+    let failures = report.gate.iter().flat_map(|gate| &gate.failures);
+    let failures: Vec<_> = failures
+        .map(|failure| {
+            command(
+                "error",
+                "soundalike gate",
+                &format!("{}, because {}", failure.text, failure.because),
+            )
+        })
+        .collect();
+    if failures.is_empty() {
+        return vec![command("notice", &words::title(report), &finding)];
+    }
+    let first = command("error", &words::title(report), &finding);
+    std::iter::once(first)
+        .chain(failures)
+        .take(ANNOTATIONS)
+        .collect()
+}
+
+/// `::error title=T::text`.
+fn command(level: &str, title: &str, text: &str) -> String {
+    let data = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
+    let property = data(title).replace(':', "%3A").replace(',', "%2C");
+    format!("::{level} title={property}::{}", data(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn what_is_in_a_text_ends_neither_the_text_nor_the_title() {
+        assert_eq!(
+            command("error", "a: b, c", "100 %\n::error::x"),
+            "::error title=a%3A b%2C c::100 %25%0A::error::x"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! A report as the XML that CI servers read.
+
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use soundalike_harness::{GateCheck, Report, Verdict};
+
+use super::words;
+
+/// One test case for each limit of the gate at each stage; for a stage that has no limit, its verdict.
+pub(super) fn render(report: &Report) -> anyhow::Result<String> {
+    let title = words::title(report);
+    let mut suite = TestSuite::new(title.as_str());
+    let checks = report.gate.iter().flat_map(|gate| &gate.checks);
+    suite.add_test_cases(checks.clone().map(limit));
+    for stage in &report.stages {
+        if !checks.clone().any(|check| check.place == stage.name) {
+            suite.add_test_case(case(&stage.name, "verdict", verdict(stage.verdict)));
+        }
+    }
+    let mut junit = quick_junit::Report::new(title.as_str());
+    junit.add_test_suite(suite);
+    Ok(junit.to_string()?)
+}
+
+fn limit(check: &GateCheck) -> TestCase {
+    let name = format!("{} {}", check.measure, check.expected);
+    if check.kept {
+        return case(&check.place, &name, TestCaseStatus::success());
+    }
+    let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    failed
+        .set_message(format!(
+            "{} is {}, expected {}",
+            check.measure, check.found, check.expected
+        ))
+        .set_description(format!("because {}", check.because));
+    case(&check.place, &name, failed)
+}
+
+fn verdict(verdict: Verdict) -> TestCaseStatus {
+    match verdict {
+        Verdict::NotObserved => TestCaseStatus::skipped(),
+        Verdict::Exact | Verdict::Precision => TestCaseStatus::success(),
+        Verdict::Structural => {
+            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            failed.set_message(verdict.to_string());
+            failed
+        }
+    }
+}
+
+fn case(place: &str, name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(name, status);
+    case.set_classname(place);
+    case
+}

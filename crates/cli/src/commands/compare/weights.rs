@@ -1,0 +1,104 @@
+//! The audit of the weights, in words.
+
+use std::fmt::Write;
+
+use soundalike_harness::{Differences, Figure, Report, Weights};
+
+use super::words::{LISTED, listed, short};
+use crate::tensor_table::grouped;
+
+/// What the weights are, and how the candidate's differ.
+pub(super) fn words(report: &Report) -> Vec<String> {
+    let Some(audit) = &report.audit else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!("weights: {}", weights_of(&audit.reference))];
+    if let Some(differences) = &audit.candidate {
+        lines.push(format!(
+            "candidate's weights: {}; {}",
+            weights_of(&differences.weights),
+            compared(differences)
+        ));
+        lines.extend(details(differences));
+    }
+    lines
+}
+
+fn weights_of(weights: &Weights) -> String {
+    let dtypes: Vec<_> = match weights.dtypes.len() {
+        1 => weights.dtypes.keys().cloned().collect(),
+        _ => weights
+            .dtypes
+            .iter()
+            .map(|(dtype, number)| format!("{number} {dtype}"))
+            .collect(),
+    };
+    format!(
+        "{} ({}, SHA-256 {}): {} tensors, {} values, {}, {}",
+        weights.file,
+        weights.network,
+        short(&weights.sha256),
+        weights.tensors,
+        grouped(weights.values),
+        dtypes.join(" and "),
+        match weights.zero.as_slice() {
+            [] => "none all zero".to_owned(),
+            zero => format!("all zero: {}", listed(zero.iter().cloned())),
+        }
+    )
+}
+
+fn compared(differences: &Differences) -> String {
+    let mut words = format!("{} bit-equal", differences.bit_equal);
+    for (number, what) in [
+        (differences.rounded, "equal but for rounding to their type"),
+        (differences.differing.len(), "other values"),
+        (differences.missing.len(), "missing"),
+        (differences.unexpected.len(), "unexpected"),
+        (differences.hyperparameters.len(), "other hyperparameters"),
+    ] {
+        if number > 0 {
+            let _ = write!(words, ", {number} {what}");
+        }
+    }
+    words
+}
+
+fn details(differences: &Differences) -> Vec<String> {
+    let mut lines = Vec::new();
+    for difference in differences.differing.iter().take(LISTED) {
+        lines.push(
+            match (difference.max_abs, difference.values_of.as_slice()) {
+                (_, [_, ..]) => format!(
+                    "  {} has the values of {}",
+                    difference.name,
+                    difference.values_of.join(", ")
+                ),
+                (Some(most), []) => format!(
+                    "  {} is another, largest difference {}",
+                    difference.name,
+                    Figure(most)
+                ),
+                (None, []) => format!(
+                    "  {} has shape {:?}, expected {:?}",
+                    difference.name, difference.candidate_shape, difference.reference_shape
+                ),
+            },
+        );
+    }
+    for (names, what) in [
+        (&differences.missing, "missing"),
+        (&differences.unexpected, "unexpected"),
+    ] {
+        if !names.is_empty() {
+            lines.push(format!("  {what}: {}", listed(names.iter().cloned())));
+        }
+    }
+    for difference in differences.hyperparameters.iter().take(LISTED) {
+        lines.push(format!(
+            "  {} is {}, in the reference {}",
+            difference.name, difference.candidate, difference.reference
+        ));
+    }
+    lines
+}

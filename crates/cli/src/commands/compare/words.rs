@@ -1,0 +1,332 @@
+//! What a comparison found, in words: what all ways to print it share.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use soundalike_harness::{
+    EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, Report, StageError, StageReport,
+    Verdict,
+};
+
+/// Names that a sentence lists.
+pub(super) const LISTED: usize = 6;
+
+/// `segmentation-3.0: candle-cpu against torch`.
+pub(super) fn title(report: &Report) -> String {
+    format!(
+        "{}: {} against {}",
+        report.model, report.candidate, report.reference
+    )
+}
+
+/// On what: `sample 0-10 s`.
+pub(super) fn inputs(report: &Report) -> String {
+    listed(report.inputs.iter().map(ToString::to_string))
+}
+
+/// By what and on what: versions, processor, threads, arithmetic of both sides.
+pub(super) fn provenance(report: &Report) -> Vec<String> {
+    let of = &report.provenance;
+    vec![
+        format!(
+            "soundalike {}, {}, {} threads",
+            of.soundalike, of.cpu, of.threads
+        ),
+        format!("reference: {}", engine(&of.reference)),
+        format!("candidate: {}", engine(&of.candidate)),
+    ]
+}
+
+/// The versions that computed something; the JSON has the others too.
+const COMPUTING: [&str; 3] = ["pyannote.audio", "torch", "soundalike"];
+
+fn engine(info: &EngineInfo) -> String {
+    let versions = COMPUTING.iter().filter_map(|name| {
+        let version = info.versions.get(*name)?;
+        Some(format!("{name} {version}"))
+    });
+    let threads = info.threads.map(|threads| match threads {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    });
+    let verified = info.verified.as_ref().map(|capture| {
+        format!(
+            "verified against pyannote.audio {} on {} ({})",
+            capture.pyannote_audio,
+            capture.model,
+            short(&capture.sha256)
+        )
+    });
+    let mut parts = vec![format!(
+        "{}, {} on {}",
+        info.engine, info.dtype, info.device
+    )];
+    parts.extend(
+        versions
+            .chain(info.cpu.clone())
+            .chain(threads)
+            .chain(verified),
+    );
+    parts.join(", ")
+}
+
+/// The start of a SHA-256, enough to tell files apart.
+pub(super) fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}
+
+/// What all of it means.
+pub(super) fn verdict(report: &Report) -> Verdict {
+    report
+        .stages
+        .iter()
+        .map(|stage| stage.verdict)
+        .max()
+        .unwrap_or(Verdict::NotObserved)
+}
+
+/// What is wrong, or that nothing is, with the evidence.
+pub(super) fn finding(report: &Report) -> String {
+    let Some((name, stage)) = report.source.first().and_then(|name| {
+        Some((
+            name,
+            report.stages.iter().find(|stage| stage.name == *name)?,
+        ))
+    }) else {
+        return closest(report);
+    };
+    let mut words = if let Some(error) = &stage.teacher_forced {
+        format!(
+            "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times PyTorch's own \
+             f32 rounding ({} at its worst, {})",
+            Figure(error.r),
+            Figure(error.r_local),
+            place(report, error)
+        )
+    } else if let Some(error) = &stage.free_running {
+        format!(
+            "Not rounding: {name} is the first stage that is wrong, its error {} times PyTorch's own f32 rounding \
+             ({}); those after it may be its victims",
+            Figure(error.r),
+            place(report, error)
+        )
+    } else {
+        format!("{name} is wrong")
+    };
+    if let Some(diagnosis) = &report.diagnosis {
+        let _ = write!(
+            words,
+            ". It is {} (R {})",
+            diagnosis.text,
+            Figure(diagnosis.r)
+        );
+    }
+    if let [_, others @ ..] = report.source.as_slice()
+        && !others.is_empty()
+    {
+        let verb = if others.len() == 1 { "is" } else { "are" };
+        let _ = write!(words, ". So {verb} {}", listed(others.iter().cloned()));
+    }
+    words + "."
+}
+
+/// Where an error is largest.
+fn place(report: &Report, error: &StageError) -> String {
+    let frame = error
+        .worst_frame
+        .map_or(String::new(), |frame| format!(", frame {frame}"));
+    let input = match (report.inputs.len(), report.inputs.get(error.worst_input)) {
+        (2.., Some(input)) => format!(" of {input}"),
+        _ => String::new(),
+    };
+    format!("channel {}{frame}{input}", error.worst_channel)
+}
+
+/// No stage is wrong: the one that comes closest.
+fn closest(report: &Report) -> String {
+    let errors = report.stages.iter().filter_map(|stage| {
+        let (way, error) = judged(stage)?;
+        Some((stage, way, error))
+    });
+    let Some((stage, way, error)) = errors.max_by(|a, b| a.2.r.total_cmp(&b.2.r)) else {
+        return "Nothing was compared: the candidate shows no stage of the reference.".to_owned();
+    };
+    let kind = match verdict(report) {
+        Verdict::Precision => "Less precise, but no bug",
+        _ => "Rounding, no bug",
+    };
+    format!(
+        "{kind}: the largest error is {} times PyTorch's own f32 rounding, {way} at {}{}.",
+        Figure(error.r),
+        stage.name,
+        match (report.inputs.len(), report.inputs.get(error.worst_input)) {
+            (2.., Some(input)) => format!(" on {input}"),
+            _ => String::new(),
+        }
+    )
+}
+
+/// The error by which a stage is judged: its own, where it is known.
+fn judged(stage: &StageReport) -> Option<(&'static str, &StageError)> {
+    let forced = stage
+        .teacher_forced
+        .as_ref()
+        .map(|error| ("teacher-forced", error));
+    forced.or(stage
+        .free_running
+        .as_ref()
+        .map(|error| ("free-running", error)))
+}
+
+/// Agreement of the outputs, and of what they are decoded to.
+pub(super) fn output(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(output) = &report.output {
+        lines.push(agreement(output));
+        lines.extend(embeddings(output));
+    }
+    if let Some(task) = &report.task {
+        lines.push(format!(
+            "decoded: DER {} (missed {}, false alarm {}, confusion {}), {} speakers against {}",
+            rate(task.der),
+            rate(task.missed_detection),
+            rate(task.false_alarm),
+            rate(task.confusion),
+            task.num_speakers.candidate,
+            task.num_speakers.reference
+        ));
+    }
+    if let Some(budget) = &report.budget {
+        lines.push(budget.text.clone());
+    }
+    lines
+}
+
+fn agreement(output: &OutputAgreement) -> String {
+    let decisions = output
+        .decisions
+        .as_ref()
+        .map_or(String::new(), |decisions| {
+            let ties = match decisions.near_ties {
+                0 => String::new(),
+                1 => " (1 near-tie)".to_owned(),
+                n => format!(" ({n} near-ties)"),
+            };
+            format!(
+                ", {} of {} frames decided alike{ties}",
+                percent(decisions.frame_agreement),
+                output.frames
+            )
+        });
+    format!(
+        "output: correlation {}{decisions}, largest error {}, mean L2 {}",
+        near_one(output.correlation),
+        Figure(output.max_abs),
+        Figure(output.mean_l2)
+    )
+}
+
+fn embeddings(output: &OutputAgreement) -> Option<String> {
+    let least = output
+        .embeddings
+        .iter()
+        .map(|embedding| embedding.cosine)
+        .reduce(f64::min)?;
+    let gain = |of: fn(&EmbeddingAgreement) -> f64| {
+        output
+            .embeddings
+            .iter()
+            .map(|embedding| (of(embedding) - 1.0).abs())
+            .fold(0.0, f64::max)
+    };
+    Some(format!(
+        "embeddings: cosine {} or more, lengths within {} of the reference's (PyTorch's own f32: {})",
+        near_one(least),
+        Figure(gain(|embedding| embedding.rms_ratio)),
+        Figure(gain(|embedding| embedding.reference_rms_ratio))
+    ))
+}
+
+/// What was not compared.
+pub(super) fn coverage(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (names, what) in [
+        (&report.missing, "not observed in the candidate"),
+        (&report.unexpected, "unknown to the reference"),
+    ] {
+        if !names.is_empty() {
+            lines.push(format!("{what}: {}", listed(names.iter().cloned())));
+        }
+    }
+    lines
+}
+
+/// Failures of a gate that a summary shows.
+const SHOWN_FAILURES: usize = 4;
+
+/// What the gate says.
+pub(super) fn gate(report: &Report) -> Vec<String> {
+    let Some(gate) = &report.gate else {
+        return Vec::new();
+    };
+    if gate.passed {
+        return vec![format!("gate: passed, {} limits kept", gate.checks.len())];
+    }
+    let mut lines = vec![format!(
+        "gate: FAILED, {} of {} limits not kept",
+        gate.failures.len(),
+        gate.checks.len()
+    )];
+    let shown = gate.failures.iter().take(SHOWN_FAILURES);
+    lines.extend(shown.clone().map(|failure| format!("  {}", failure.text)));
+    if gate.failures.len() > SHOWN_FAILURES {
+        let more = gate.failures.len() - SHOWN_FAILURES;
+        lines.push(format!("  and {more} more (--format json lists them)"));
+    }
+    let reasons: BTreeSet<_> = shown.map(|failure| &failure.because).collect();
+    lines.extend(
+        reasons
+            .into_iter()
+            .map(|because| format!("  because {because}")),
+    );
+    lines
+}
+
+/// A correlation near 1 as what it lacks.
+pub(super) fn near_one(correlation: f64) -> String {
+    let lacks = 1.0 - correlation;
+    if lacks < 1e-4 {
+        format!("1 - {}", Figure(lacks.max(0.0)))
+    } else {
+        format!("{correlation:.4}")
+    }
+}
+
+/// A part of a whole; all of it is said only of all of it.
+pub(super) fn percent(part: f64) -> String {
+    let shown = 100.0 * part;
+    if part < 1.0 && shown >= 99.995 {
+        format!("{shown:.4} %")
+    } else if part == 1.0 {
+        "100 %".to_owned()
+    } else {
+        format!("{shown:.2} %")
+    }
+}
+
+fn rate(rate: f64) -> String {
+    if rate == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{rate:.4}")
+    }
+}
+
+/// The first names, and how many more there are.
+pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let shown: Vec<_> = names.take(LISTED).collect();
+    match more {
+        0 => shown.join(", "),
+        n => format!("{} and {n} more", shown.join(", ")),
+    }
+}

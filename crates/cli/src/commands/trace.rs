@@ -1,0 +1,154 @@
+//! `soundalike trace`: what every stage of a network computes, in a file.
+
+use std::{
+    io::{BufWriter, Write},
+    path::PathBuf,
+};
+
+use anyhow::ensure;
+use ndarray::Array3;
+use soundalike_convert::Bundle;
+use soundalike_diarize::audio::Audio;
+use soundalike_harness::{
+    EngineInfo, Network, Subject, TorchReference, Window, write_activations, write_reference,
+};
+use soundalike_model::{DType, Device, Kernels};
+
+use super::compare::windows::format;
+use crate::{output, terminal::Terminal};
+
+/// Write what every stage of a network computes on a window of a recording to an .npz
+///
+/// With the engine torch, the reference: each stage in f64 and PyTorch's own f32 error, as reference/capture.py
+/// writes them, for `compare --reference trace:OUT.npz`. With one of ours, the activations in f32, for `compare
+/// --candidate trace:OUT.npz` on another machine, or for numpy. Embeddings are pooled over the whole window.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What runs the network
+    #[arg(long, value_enum)]
+    engine: Engine,
+    /// The model: a bundle or a checkpoint [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The recording; channels are averaged, any sample rate
+    #[arg(long, value_name = "FILE")]
+    audio: PathBuf,
+    /// Where the window starts, in seconds
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
+    start: f64,
+    /// How long it is, in seconds [default: as the model was trained on, or to the end of the recording]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    duration: Option<f64>,
+    /// File to write
+    #[arg(short, long, value_name = "OUT.npz")]
+    output: PathBuf,
+}
+
+/// What runs a network.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Engine {
+    /// Ours on the CPU, as `diarize` runs it
+    CandleCpu,
+    /// Ours without hand-written kernels: each stage by itself
+    CandleCpuPortable,
+    /// The reference engine, libtorch; built with --features torch
+    Torch,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("expected seconds, 0 or more".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
+    output::check_directory_of(&args.output)?;
+    output::check_not_source(&args.output, &args.audio, "recording")?;
+    let bundle = match &args.model {
+        Some(path) => {
+            output::check_not_source(&args.output, path, "model")?;
+            soundalike_convert::load(path)?
+        }
+        None => soundalike_weights::segmentation()?,
+    };
+    let window = window(args, &bundle)?;
+    let audio_sha256 = output::sha256_of(&args.audio)?;
+    let subject = Subject {
+        bundle: &bundle,
+        window: &window,
+        audio_sha256: &audio_sha256,
+    };
+    // Built before anything is written: most that can go wrong goes wrong here.
+    match args.engine {
+        Engine::CandleCpu => ours(args, subject, "candle-cpu", Kernels::native())?,
+        Engine::CandleCpuPortable => ours(args, subject, "candle-cpu-portable", Kernels::Portable)?,
+        Engine::Torch => {
+            let mut reference = TorchReference::load(&bundle, None)?;
+            output::stream_to_file(&args.output, |file| {
+                let buffer = BufWriter::new(file);
+                Ok(write_reference(buffer, &mut reference, subject)?.flush()?)
+            })?;
+        }
+    }
+    terminal.detail(&format!("wrote {}", args.output.display()));
+    Ok(())
+}
+
+/// Writes the activations of our own network.
+fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> anyhow::Result<()> {
+    let network = Network::load(subject.bundle, DType::F32, &Device::Cpu, kernels)?;
+    let engine = EngineInfo {
+        engine: engine.to_owned(),
+        dtype: "f32".to_owned(),
+        device: "cpu".to_owned(),
+        versions: [(
+            "soundalike".to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        )]
+        .into(),
+        ..EngineInfo::default()
+    };
+    output::stream_to_file(&args.output, |file| {
+        let buffer = BufWriter::new(file);
+        Ok(write_activations(buffer, &network, subject, &engine)?.flush()?)
+    })
+}
+
+/// The window that was asked for.
+fn window(args: &Args, bundle: &Bundle) -> anyhow::Result<Window> {
+    let (sample_rate, longest) = format(bundle)?;
+    let audio = Audio::read(&args.audio, sample_rate)?;
+    let rate = f64::from(sample_rate);
+    let whole = audio.samples.len() as f64 / rate;
+    ensure!(
+        args.start < whole,
+        "{}: lasts {whole:.3} s, and --start is {}",
+        args.audio.display(),
+        args.start
+    );
+    let duration = args.duration.unwrap_or(longest.min(whole - args.start));
+    let (from, length) = (
+        (args.start * rate).round() as usize,
+        (duration * rate).round() as usize,
+    );
+    let samples = from
+        .checked_add(length)
+        .and_then(|to| audio.samples.get(from..to));
+    let Some(samples) = samples.filter(|samples| !samples.is_empty()) else {
+        anyhow::bail!(
+            "{}: has no {duration} s from {} s on, it lasts {whole:.3} s",
+            args.audio.display(),
+            args.start
+        );
+    };
+    let name = args.audio.file_name().unwrap_or_default();
+    Ok(Window {
+        uri: name.to_string_lossy().into_owned(),
+        start: args.start,
+        duration,
+        waveform: Array3::from_shape_vec((1, 1, length), samples.to_vec())?.into_dyn(),
+        masks: None,
+    })
+}
