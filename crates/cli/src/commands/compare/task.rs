@@ -89,27 +89,23 @@ pub(super) fn markdown(attribution: &Attribution) -> String {
 fn table(attribution: &Attribution, style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);
-    table.set_header([
-        "spliced stage",
-        "DER",
-        "confusion",
-        "missed",
-        "false alarm",
-        "speakers",
-    ]);
+    let headings = ["DER", "confusion", "missed", "false alarm", "speakers"];
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    let mut header = Row::from(["spliced stage"]);
+    for heading in headings {
+        header.add_cell(right(heading.to_owned()));
+    }
+    table.set_header(header);
     for splice in &attribution.splices {
-        let mut row = Row::from([splice.stage.name()]);
-        match &splice.outcome {
-            Outcome::Score(score) => {
-                for cell in cells(score) {
-                    row.add_cell(Cell::new(cell).set_alignment(CellAlignment::Right));
-                }
-            }
-            Outcome::Misfit(misfit) => {
-                row.add_cell(Cell::new(misfit));
-            }
-            Outcome::NotCaptured => {
-                row.add_cell(Cell::new("not captured"));
+        let name = splice.stage.name();
+        let mut row = Row::from([match &splice.outcome {
+            Outcome::Score(_) => name.to_owned(),
+            Outcome::Misfit(misfit) => format!("{name}: {misfit}"),
+            Outcome::NotCaptured => format!("{name}: not captured"),
+        }]);
+        if let Outcome::Score(score) = &splice.outcome {
+            for cell in cells(score) {
+                row.add_cell(right(cell));
             }
         }
         table.add_row(row);
@@ -145,7 +141,7 @@ fn verdict(attribution: &Attribution) -> String {
             "No stage of the candidate changes a turn of the reference.".to_owned()
         }
         Some((stage, score)) => format!(
-            "The candidate's {} costs most: alone, it brings the reference to a DER of {:.2} %.",
+            "Costliest stage: {}; the candidate's alone brings the reference to a DER of {:.2} %.",
             stage.name(),
             100.0 * score.der
         ),
