@@ -175,6 +175,11 @@ fn what_is_no_diarization_pipeline_is_refused() {
             " --fa 0.1",
             &["--fa means nothing to AgglomerativeClustering"],
         ),
+        (
+            changed("threshold: 0.6", "threshold: 7"),
+            "",
+            &["p: configuration: threshold is 7, expected"],
+        ),
         (community_1.clone(), " --fb 0", &["--fb is 0, expected"]),
         (community_1.clone(), " --step 2", &["--step is 2, expected"]),
         (

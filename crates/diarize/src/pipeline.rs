@@ -23,9 +23,12 @@ const BATCH: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// A parameter cannot have its value.
+    /// An override cannot have its value.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
+    /// A parameter of the pipeline cannot have its value.
+    #[error("configuration: {0}")]
+    Configuration(ParameterError),
     /// The segmentation network cannot segment speech.
     #[error("segmentation: {0}")]
     Segmentation(#[from] segmentation::SetupError),
@@ -77,21 +80,11 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Diarizer {
     segmenter: Segmenter,
-    voices: Voices,
+    /// `None`: the segmentation network itself tells voices apart.
+    embedder: Option<SpeakerEmbedder>,
+    plda: Option<Bundle>,
     parameters: Parameters,
     models: Vec<Model>,
-}
-
-/// What tells voices apart.
-#[derive(Debug, Clone)]
-enum Voices {
-    /// The segmentation network itself.
-    BuiltIn,
-    /// A speaker embedding network, and the PLDA where there is one.
-    Embedder {
-        embedder: Box<SpeakerEmbedder>,
-        plda: Option<Bundle>,
-    },
 }
 
 impl Diarizer {
@@ -109,7 +102,8 @@ impl Diarizer {
         Ok(Self {
             segmenter: Segmenter::new(bundle, dtype, device)?
                 .with_step(parameters.segmentation_step)?,
-            voices: Voices::BuiltIn,
+            embedder: None,
+            plda: None,
             parameters,
             models: vec![Model::new(Part::Segmentation, bundle)],
         })
@@ -125,7 +119,9 @@ impl Diarizer {
         dtype: DType,
         device: &Device,
     ) -> Result<Self, SetupError> {
-        let parameters = Parameters::from(pipeline.config()).with(overrides)?;
+        let parameters = Parameters::from(pipeline.config());
+        parameters.check().map_err(SetupError::Configuration)?;
+        let parameters = parameters.with(overrides)?;
         let model = |part| pipeline.model(part).ok_or(SetupError::Missing { part });
         let (plda, needs_plda) = (pipeline.model(Part::Plda), pipeline.config().needs());
         let plda = plda.filter(|_| needs_plda.contains(&Part::Plda));
@@ -154,10 +150,8 @@ impl Diarizer {
         }
         Ok(Self {
             segmenter,
-            voices: Voices::Embedder {
-                embedder: Box::new(embedder),
-                plda: plda.cloned(),
-            },
+            embedder: Some(embedder),
+            plda: plda.cloned(),
             parameters,
             models,
         })
@@ -178,7 +172,7 @@ impl Diarizer {
     /// Whether voices are told apart by the segmentation network itself, a fallback.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
-        matches!(self.voices, Voices::BuiltIn)
+        self.embedder.is_none()
     }
 
     /// Who spoke when in the recording `uri`: [`Self::listen`], then [`Run::diarize`].
@@ -214,9 +208,9 @@ impl Diarizer {
         }
         let (segmenter, powerset) = (&self.segmenter, self.segmenter.powerset());
         let speakers = powerset.num_speakers();
-        let (dimension, plda) = match &self.voices {
-            Voices::BuiltIn => (segmenter.voice_features(), None),
-            Voices::Embedder { embedder, plda } => (embedder.dimension(), plda.clone()),
+        let dimension = match &self.embedder {
+            None => segmenter.voice_features(),
+            Some(embedder) => embedder.dimension(),
         };
         let windows = segmenter.windows().count(audio.samples.len());
         let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
@@ -233,8 +227,8 @@ impl Diarizer {
             }
             let speaking = activity.slice(s![range.clone(), .., ..]);
             let mut vectors = embeddings.slice_mut(s![range.clone(), .., ..]);
-            match &self.voices {
-                Voices::BuiltIn => {
+            match &self.embedder {
+                None => {
                     let features = to_array(&voices.features()?)?;
                     for ((mut vectors, speaking), features) in vectors
                         .outer_iter_mut()
@@ -244,7 +238,7 @@ impl Diarizer {
                         vectors.assign(&describe(speaking, features));
                     }
                 }
-                Voices::Embedder { embedder, .. } => vectors.assign(&embedder.embed(
+                Some(embedder) => vectors.assign(&embedder.embed(
                     &audio.samples,
                     segmenter.windows(),
                     range.clone(),
@@ -260,7 +254,7 @@ impl Diarizer {
             grid: segmenter.grid(),
             activity,
             embeddings,
-            plda,
+            plda: self.plda.clone(),
             parameters: self.parameters.clone(),
             models: self.models.clone(),
         })

@@ -18,7 +18,7 @@ pub(super) fn render(document: &Document<'_>) -> String {
     }
     tiers.extend(document.tracks());
     if tiers.is_empty() {
-        // Praat refuses a TextGrid without tiers.
+        // So that there is something to look at, and as long as the recording.
         tiers.push((SPEECH, Vec::new()));
     }
     // The last window may reach beyond the end of the recording, and a turn with it.
