@@ -20,11 +20,22 @@ pub enum TraceWriteError {
     #[error("the trace cannot be written: {0}")]
     Write(#[from] WriteNpzError),
     /// The engine failed.
-    #[error("the engine failed: {}", without_backtrace(.0))]
-    Engine(#[from] TensorError),
+    #[error("the engine failed: {message}")]
+    Engine {
+        /// The first line of what candle said; the rest is its stack.
+        message: String,
+    },
     /// The reference failed.
     #[error(transparent)]
     Reference(#[from] CompareError),
+}
+
+impl From<TensorError> for TraceWriteError {
+    fn from(error: TensorError) -> Self {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().to_owned();
+        Self::Engine { message }
+    }
 }
 
 /// What a trace is of.
@@ -110,14 +121,6 @@ pub fn write_reference<W: Write + Seek>(
     let dtype = json!({ "golden": "f64", "reference": "f32" });
     let manifest = manifest(subject, &reference.engine(), dtype, &stages);
     end(npz, &manifest)
-}
-
-/// What went wrong: where in the source is for its developers, who have debuggers.
-fn without_backtrace(error: &TensorError) -> &TensorError {
-    match error {
-        TensorError::WithBacktrace { inner, .. } => without_backtrace(inner),
-        error => error,
-    }
 }
 
 /// An archive with what the network hears.

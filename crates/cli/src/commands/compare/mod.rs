@@ -59,8 +59,8 @@ pub(crate) struct Args {
         conflicts_with_all = ["layers", "reference", "candidate_model", "audio", "masks", "budget", "gate", "inject"]
     )]
     task: Vec<PathBuf>,
-    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace; torch with
-    /// --audio or another model]
+    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
+    /// torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
     /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), or trace:FILE.npz with another
@@ -148,7 +148,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
             Format::Table => task::terminal(&attribution),
             Format::Markdown => task::markdown(&attribution),
             Format::Html | Format::Junit => {
-                bail!("compare --task prints a table, JSON or Markdown: choose one of them with --format")
+                bail!(
+                    "compare --task prints a table, JSON or Markdown: choose one of them with --format"
+                )
             }
         };
         print(args, &text)?;
