@@ -1,5 +1,6 @@
 //! `soundalike compare --task`, as a user runs it.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

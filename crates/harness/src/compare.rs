@@ -113,6 +113,7 @@ impl From<RunError<TensorError>> for CompareError {
 
 /// What is on trial.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Candidate {
     /// Our network.
     Network {

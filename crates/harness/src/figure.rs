@@ -14,7 +14,7 @@ impl fmt::Display for Figure {
             _ if x.is_nan() => "NaN".to_owned(),
             size if size.is_infinite() => if x > 0.0 { "inf" } else { "-inf" }.to_owned(),
             size if size < 99_999.5 && x.fract() == 0.0 => format!("{}", x + 0.0),
-            size if size >= 9_999.5 || size < 0.000_999_5 => format!("{x:.1e}"),
+            size if !(0.000_999_5..9_999.5).contains(&size) => format!("{x:.1e}"),
             size if size >= 99.95 => format!("{x:.0}"),
             size if size >= 9.995 => format!("{x:.1}"),
             size if size >= 0.0995 => format!("{x:.2}"),

@@ -225,6 +225,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::unnecessary_literal_unwrap, reason = "it has to panic")]
     fn a_pass_that_fails_or_panics_says_so_and_nobody_waits_for_ever() {
         thread::scope(|scope| {
             let mut fails = Run::start(scope, |probe: &mut Stop| {

@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// The candidate on one window.
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub(crate) enum Observed<'a> {
     Activations(&'a BTreeMap<String, ArrayD<f64>>),
     Live {

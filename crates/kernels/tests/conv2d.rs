@@ -1,5 +1,10 @@
 //! Convolutions against the same sums in f64.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "the index is a place in several arrays"
+)]
+
 use proptest::prelude::*;
 use soundalike_kernels::{Conv2d, Images, InstructionSet, Pool};
 

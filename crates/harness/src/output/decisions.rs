@@ -1,5 +1,7 @@
 //! What is decided by scores, and how near it was to being decided otherwise.
 
+use std::cmp::Ordering;
+
 use ndarray::{ArrayD, ArrayView1, ArrayView2, Axis, Ix2};
 use serde::Serialize;
 
@@ -138,7 +140,8 @@ impl Decisions {
             let margin = nearest(theirs, decoding);
             let bin = MARGIN_EDGES.partition_point(|edge| *edge <= margin);
             found.margins.frames[bin] += 1;
-            found.margins.flippable += usize::from(!(margin > 2.0 * error));
+            found.margins.flippable +=
+                usize::from(margin.partial_cmp(&(2.0 * error)) != Some(Ordering::Greater));
             let mut tie = false;
             if !differs.is_empty() {
                 let margin = crossed(theirs, &differs, decoding);

@@ -78,6 +78,7 @@ pub(crate) fn assert_exact(
 /// Fed by the reference, such a pass makes the error of all its stages, and the floor of its last alone is not what
 /// PyTorch's f32 would make of them. The floor is that of the same stages by the `portable` expression, fed where
 /// the kernels are: each of its stages was found exact by [`assert_exact`].
+#[allow(dead_code, reason = "not every test program has fused stages")]
 pub(crate) fn assert_fused(
     path: &Path,
     forward: impl Forward,
@@ -132,6 +133,7 @@ pub(crate) fn assert_fused(
 }
 
 /// Shows some stages only to another probe.
+#[allow(dead_code, reason = "not every test program has fused stages")]
 struct Only<'a, P>(&'a BTreeSet<String>, &'a mut P);
 
 impl<P: Probe> Probe for Only<'_, P> {
