@@ -100,8 +100,7 @@ impl std::fmt::Display for Input {
     }
 }
 
-/// One stage of the reference, over all inputs: every measure is that of the input on which it is worst
-/// ([`StageError::pool`]).
+/// One stage of the reference, over all inputs: every measure is that of the input on which it is worst.
 #[derive(Debug, Clone, Serialize)]
 pub struct StageReport {
     /// Canonical name.

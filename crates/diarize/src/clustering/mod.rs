@@ -2,8 +2,8 @@
 //!
 //! pyannote.audio `pipelines/clustering.py`, one file per stage, each a function from array to array:
 //!
-//! [`training`] chooses the embeddings that can be trusted. [`linkage`] and [`dendrogram`] make clusters of
-//! them, which [`vbx`] goes on with in the space of the [`plda`], or [`agglomerative`] outside of it;
+//! [`training`] chooses the embeddings that can be trusted. [`mod@linkage`] and [`dendrogram`] make clusters of
+//! them, which [`mod@vbx`] goes on with in the space of the [`plda`], or [`mod@agglomerative`] outside of it;
 //! [`mod@kmeans`] makes as many as are asked for. [`assignment`] gives all local speakers their cluster, by
 //! their [`distances`]. [`Method`] runs them.
 
