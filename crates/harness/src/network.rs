@@ -18,7 +18,8 @@ pub enum Network {
 }
 
 impl Network {
-    /// Builds the network of `bundle`, computed by `kernels` where it has any.
+    /// Builds the network of `bundle`, a speaker embedding computed by `kernels`. A PyanNet is portable, so that each of
+    /// its stages is seen; that its kernels are exact as well is a test (`tests/pyannet_is_pyannote.rs`).
     ///
     /// # Errors
     /// [`LoadError`] where the bundle holds none.
@@ -33,7 +34,7 @@ impl Network {
                 WeSpeakerResNet::load_with(bundle, dtype, device, kernels)
                     .map(Self::WeSpeakerResNet)
             }
-            _ => PyanNet::load(bundle, dtype, device).map(Self::PyanNet),
+            _ => PyanNet::load_with(bundle, dtype, device, Kernels::Portable).map(Self::PyanNet),
         }
     }
 

@@ -20,17 +20,28 @@ use std::{fs::File, path::Path};
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
 use soundalike_harness::{Decoding, EXACT_R, OutputAgreement, ReferenceTrace};
-use soundalike_model::{DType, Device, PyanNet};
+use soundalike_model::{DType, Device, InstructionSet, Kernels, Probe, PyanNet, Tensor};
 use support::{captures, files};
 
-/// Compares all stages of one window both ways, and the output.
+/// Compares all stages of one window both ways, and the output, by the portable expression and by the kernels for
+/// every instruction set.
 fn assert_exact(bundle: &Bundle, path: &Path) {
-    let network = PyanNet::load(bundle, DType::F32, &Device::Cpu).expect("a network");
-    support::assert_exact(
-        path,
-        |waveform, probe| network.forward(waveform, probe),
-        assert_agreement,
-    );
+    let network =
+        |kernels| PyanNet::load_with(bundle, DType::F32, &Device::Cpu, kernels).expect("a network");
+    let portable = network(Kernels::Portable);
+    let expression = |waveform: &Tensor, probe: &mut dyn Probe| portable.forward(waveform, probe);
+    support::assert_exact(path, expression, assert_agreement);
+    for instructions in InstructionSet::all() {
+        println!("{instructions:?}");
+        let native = network(Kernels::Native(instructions));
+        support::assert_fused(
+            path,
+            |waveform, probe| native.forward(waveform, probe),
+            expression,
+            |_| EXACT_R,
+            assert_agreement,
+        );
+    }
 }
 
 /// Compares the network's decisions.
@@ -67,6 +78,18 @@ fn one_second_of_the_sample_is_exact_at_every_stage() {
         &embedded(),
         &reference.join("segmentation-3.0/sample_1s.npz"),
     );
+}
+
+#[test]
+fn a_window_is_the_same_looked_at_and_among_others() {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
+    let path = reference.join("segmentation-3.0/sample_1s.npz");
+    for instructions in InstructionSet::all() {
+        let kernels = Kernels::Native(instructions);
+        let network = PyanNet::load_with(&embedded(), DType::F32, &Device::Cpu, kernels);
+        let network = network.expect("a network");
+        support::assert_same_bits(&path, |waveform, probe| network.forward(waveform, probe));
+    }
 }
 
 #[test]

@@ -109,9 +109,9 @@ fn embeddings_are_exact_at_every_stage() {
     }
 }
 
-/// R of a stage by F(4x4, 3x3): the transforms round values several times the size of what is left of them. No
-/// fault that shows at an output is below 48.
-const WINOGRAD_R: f64 = 16.0;
+/// R of a stage by F(4x4, 3x3), whose transforms round values several times the size of what is left of them: 4.9 is
+/// the most that was seen, fed by the reference. What counts as a bug begins at 10.
+const WINOGRAD_R: f64 = 8.0;
 
 #[test]
 fn embeddings_by_every_instruction_set_are_exact() {
@@ -121,6 +121,10 @@ fn embeddings_by_every_instruction_set_are_exact() {
             let network = network(&checkpoint, DType::F32, Kernels::Native(instructions));
             for trace in &traces {
                 println!("{instructions:?}");
+                support::assert_same_bits(trace, |waveform, probe| {
+                    let frames = network.forward_frames(waveform, probe)?;
+                    network.forward_embedding(&frames, None, probe)
+                });
                 let masks = masks(trace);
                 support::assert_fused(
                     trace,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use soundalike_kernels::{Conv2d, Images, InstructionSet, Pool};
 
 /// Runs of which the quickest counts.
-const RUNS: usize = 7;
+const RUNS: usize = 25;
 
 fn main() {
     let threads = rayon::current_num_threads();
@@ -20,6 +20,8 @@ fn main() {
         if instructions.name() == "scalar" {
             continue;
         }
+        let peak = instructions.peak(std::time::Duration::from_millis(300));
+        println!("{:8} peak {:6.1} GFLOP/s", instructions.name(), peak / 1e9);
         for (inputs, outputs, kernel, stride, height, width) in [
             (1, 32, 3, 1, 80, 998),
             (32, 32, 3, 1, 80, 998),

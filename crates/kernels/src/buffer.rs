@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    mem::MaybeUninit,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -31,7 +32,12 @@ impl Buffer {
 
     /// Makes it `len` long; what was there stays, what is added is 0.
     pub(crate) fn resize(&mut self, len: usize) {
-        self.lines.resize(len.div_ceil(LINE), Line([0.0; LINE]));
+        let lines = len.div_ceil(LINE);
+        if lines > self.lines.capacity() {
+            self.lines.reserve_exact(lines - self.lines.len());
+            in_large_pages(self.lines.spare_capacity_mut());
+        }
+        self.lines.resize(lines, Line([0.0; LINE]));
         self.len = len;
     }
 
@@ -40,6 +46,29 @@ impl Buffer {
         self.lines.capacity() * LINE
     }
 }
+
+/// Asks the system for large pages behind memory that was not touched yet. With small ones, looking up where they are
+/// takes a tenth of the time of a convolution over images that are larger than a cache.
+#[cfg(target_os = "linux")]
+fn in_large_pages(memory: &mut [MaybeUninit<Line>]) {
+    /// Of the page tables of x86-64, and of 64-bit ARM with pages of 4 KiB.
+    const LARGE_PAGE: usize = 2 << 20;
+    let bytes = std::mem::size_of_val(memory);
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(LARGE_PAGE);
+    let Some(inside) = bytes.checked_sub(before) else {
+        return;
+    };
+    let inside = inside / LARGE_PAGE * LARGE_PAGE;
+    if inside > 0 {
+        // SAFETY: the range is whole pages of memory that is ours; the advice does not change what is in it. A system
+        // that knows no such advice refuses it, which costs nothing but time.
+        unsafe { libc::madvise(start.add(before).cast(), inside, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_large_pages(_: &mut [MaybeUninit<Line>]) {}
 
 impl Deref for Buffer {
     type Target = [f32];

@@ -1,19 +1,27 @@
 //! The loops worth writing by hand: slices of `f32` in and out, nothing of a network.
 //!
-//! Everything is a product of a few rows with packed columns: [`Conv2d`] takes it over the
-//! pixels of an image. The vector instructions are chosen when a kernel is built
+//! Everything is a product of a few rows with packed columns: [`Conv2d`] takes it over the pixels of an image,
+//! [`Conv1d`] over frames, [`Lstm`] over inputs and states. The vector instructions are chosen when a kernel is built
 //! ([`InstructionSet::best`]). Each value is one chain of fused multiply-adds whose order depends on the
 //! kernel alone, so that results are the same bits for any batch, number of threads and instruction set.
 
+mod activation;
 mod buffer;
+mod conv1d;
 mod conv2d;
 mod epilogue;
 mod images;
+mod instance_norm;
 mod instructions;
+mod lstm;
+mod peak;
 mod product;
 mod winograd;
 
 pub use buffer::Pool;
+pub use conv1d::{After, Conv1d};
 pub use conv2d::Conv2d;
 pub use images::Images;
+pub use instance_norm::InstanceNorm;
 pub use instructions::InstructionSet;
+pub use lstm::{Lstm, Weights};

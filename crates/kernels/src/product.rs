@@ -4,8 +4,12 @@ use pulp::Simd;
 
 use crate::{InstructionSet, buffer::Buffer};
 
-/// Registers of columns that a tile has.
+/// Registers of columns that most tiles have.
 pub(crate) const REGISTERS: usize = 2;
+
+/// Products that are summed in one chain. The sums of the runs are then added: a chain of hundreds rounds hundreds of
+/// times at its full size, this one some dozens of times at a fraction of it.
+const RUN: usize = 32;
 
 /// Rows that lie `stride` apart (overlapping or not), `len` values of each.
 #[derive(Clone, Copy)]
@@ -26,7 +30,7 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Packs the matrix that has `at(row, column)`.
+    /// Packs the matrix that has `at(row, column)`, for tiles of [`REGISTERS`] registers.
     pub(crate) fn new(
         instructions: InstructionSet,
         depth: usize,
@@ -34,6 +38,16 @@ impl Panels {
         at: impl Fn(usize, usize) -> f32,
     ) -> Self {
         let width = REGISTERS * instructions.lanes();
+        Self::with_width(width, depth, columns, at)
+    }
+
+    /// As [`Self::new`], for tiles of `width` columns.
+    pub(crate) fn with_width(
+        width: usize,
+        depth: usize,
+        columns: usize,
+        at: impl Fn(usize, usize) -> f32,
+    ) -> Self {
         let at = &at;
         let values = (0..columns.div_ceil(width))
             .flat_map(|panel| {
@@ -62,6 +76,11 @@ impl Panels {
         self.columns.div_ceil(self.width)
     }
 
+    /// Columns of all.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Columns of one panel.
     pub(crate) fn width(&self) -> usize {
         self.width
@@ -79,46 +98,74 @@ pub(crate) const fn most_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
 }
 
-/// Sums of `R` rows times the `REGISTERS` registers of one panel, from the first value of the first segment
-/// to the last of the last one, one fused multiply-add after the other.
+/// Sums of `R` rows times the `C` registers of one panel, from the first value of the first segment
+/// to the last of the last one: fused multiply-adds in runs of [`RUN`], one after the other.
 ///
 /// The segments follow each other down the panel; `R` rows must be there in each.
 #[inline(always)]
-pub(crate) fn tile<S: Simd, const R: usize>(
+pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
     simd: S,
     segments: &[Rows<'_>],
     panel: &[f32],
-) -> [[S::f32s; REGISTERS]; R] {
-    let mut sums = [[simd.splat_f32s(0.0); REGISTERS]; R];
+) -> [[S::f32s; C]; R] {
+    let zeros = [[simd.splat_f32s(0.0); C]; R];
     let mut depth = 0;
     for rows in segments {
         assert!(rows.values.len() >= (R - 1) * rows.stride + rows.len);
         depth += rows.len;
     }
-    assert!(panel.len() >= depth * REGISTERS * S::F32_LANES);
+    assert!(panel.len() >= depth * C * S::F32_LANES);
     let mut columns = panel.as_ptr().cast::<S::f32s>();
+    let (mut total, mut sums) = (zeros, zeros);
+    let (mut left_over, mut runs) = (RUN, 0);
     for rows in segments {
-        let mut left = rows.values.as_ptr();
-        for _ in 0..rows.len {
-            // SAFETY: the panel has `depth` times REGISTERS registers, of which this is the next; registers are
-            // plain floats, aligned as such.
-            let right = unsafe { [columns.read_unaligned(), columns.add(1).read_unaligned()] };
-            for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: row `R - 1` has `len` values, asserted above, and `left` is less than that
-                // into row 0.
-                let value = simd.splat_f32s(unsafe { *left.add(row * rows.stride) });
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = simd.mul_add_f32s(value, right, *sum);
+        let (mut left, mut len) = (rows.values.as_ptr(), rows.len);
+        while len > 0 {
+            if left_over == 0 {
+                add(simd, &mut total, &sums);
+                (sums, left_over, runs) = (zeros, RUN, runs + 1);
+            }
+            let steps = len.min(left_over);
+            for _ in 0..steps {
+                // SAFETY: the panel has `depth` times `C` registers, of which these are the next; registers are
+                // plain floats, aligned as such.
+                let right: [_; C] =
+                    std::array::from_fn(|column| unsafe { columns.add(column).read_unaligned() });
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: row `R - 1` has `len` values, asserted above, and `left` is less than that
+                    // into row 0.
+                    let value = simd.splat_f32s(unsafe { *left.add(row * rows.stride) });
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = simd.mul_add_f32s(value, right, *sum);
+                    }
+                }
+                // SAFETY: at most one past the end of either.
+                unsafe {
+                    columns = columns.add(C);
+                    left = left.add(1);
                 }
             }
-            // SAFETY: at most one past the end of either.
-            unsafe {
-                columns = columns.add(REGISTERS);
-                left = left.add(1);
-            }
+            (len, left_over) = (len - steps, left_over - steps);
         }
     }
+    if runs > 0 {
+        add(simd, &mut sums, &total);
+    }
     sums
+}
+
+/// Adds `others` to `sums`.
+#[inline(always)]
+fn add<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; C]; R],
+    others: &[[S::f32s; C]; R],
+) {
+    for (sums, others) in sums.iter_mut().zip(others) {
+        for (sum, other) in sums.iter_mut().zip(others) {
+            *sum = simd.add_f32s(*sum, *other);
+        }
+    }
 }
 
 /// Calls `$body` with a constant `$R` for tiles that together make `$rows` rows, and `$first` for where

@@ -27,6 +27,12 @@ const ELEMENTS: usize = SIDE * SIDE;
 /// Values of transformed pixels that a core works on at a time: half a megabyte or so, for its own cache.
 const AT_ONCE: usize = 1 << 18;
 
+/// How far the values of one element are from those of the next, where there are `len` of them: a cache line more,
+/// because a tile has all elements, and those a power of two apart would take the same place in a cache.
+fn apart(len: usize) -> usize {
+    len + 16
+}
+
 /// The transformed weights of a convolution.
 #[derive(Debug, Clone)]
 pub(crate) struct Winograd {
@@ -73,7 +79,7 @@ impl Winograd {
 
     /// Values of memory that a block of `tiles` needs.
     fn scratch(&self, tiles: usize) -> usize {
-        ELEMENTS * tiles * (self.inputs + self.weights[0].width())
+        ELEMENTS * (apart(tiles * self.inputs) + apart(tiles * self.weights[0].width()))
     }
 
     /// The convolution of `images`, and what follows, into `out`.
@@ -152,21 +158,22 @@ impl WithSimd for Run<'_> {
             scratch,
         } = self;
         let (inputs, tiles) = (winograd.inputs, block.tiles);
-        let (pixels, sums) = scratch.split_at_mut(ELEMENTS * tiles * inputs);
-        transform_pixels(simd, &block, inputs, pixels);
         let width = winograd.weights[0].width();
+        let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
+        let (pixels, sums) = scratch.split_at_mut(ELEMENTS * pixels_apart);
+        transform_pixels(simd, &block, inputs, pixels);
         for index in 0..winograd.weights[0].count() {
             for (element, weights) in winograd.weights.iter().enumerate() {
                 let panel = weights.panel(index);
-                let pixels = &pixels[element * tiles * inputs..][..tiles * inputs];
-                let sums = &mut sums[element * tiles * width..][..tiles * width];
+                let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
+                let sums = &mut sums[element * sums_apart..][..tiles * width];
                 in_tiles!(S, tiles, |first, R| {
                     let rows = Rows {
                         values: &pixels[first * inputs..],
                         stride: inputs,
                         len: inputs,
                     };
-                    let tile = tile::<S, R>(simd, &[rows], panel);
+                    let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
                     let sums = sums[first * width..][..R * width].chunks_exact_mut(width);
                     for (sums, registers) in sums.zip(tile) {
                         for (sums, register) in sums.chunks_exact_mut(S::F32_LANES).zip(registers) {
@@ -247,6 +254,7 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
 #[inline(always)]
 fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: &mut [f32]) {
     let zero = simd.splat_f32s(0.0);
+    let apart = apart(block.tiles * inputs);
     for tile in 0..block.tiles {
         for channel in (0..inputs).step_by(S::F32_LANES) {
             let room = S::F32_LANES.min(inputs - channel);
@@ -265,7 +273,7 @@ fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: 
             for y in 0..SIDE {
                 let row = pixel_transform(simd, half[y]);
                 for x in 0..SIDE {
-                    let place = ((y * SIDE + x) * block.tiles + tile) * inputs + channel;
+                    let place = (y * SIDE + x) * apart + tile * inputs + channel;
                     store_some(simd, &mut pixels[place..][..room], row[x]);
                 }
             }
@@ -282,6 +290,7 @@ fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: 
 fn transform_sums<S: Simd>(simd: S, block: &mut Block<'_>, first: usize, sums: &[f32]) {
     let zero = simd.splat_f32s(0.0);
     let width = REGISTERS * S::F32_LANES;
+    let apart = apart(block.tiles * width);
     let channels = block.epilogue.channels;
     for tile in 0..block.tiles {
         for register in 0..REGISTERS {
@@ -290,7 +299,7 @@ fn transform_sums<S: Simd>(simd: S, block: &mut Block<'_>, first: usize, sums: &
             for x in 0..SIDE {
                 let mut column = [zero; SIDE];
                 for y in 0..SIDE {
-                    let place = ((y * SIDE + x) * block.tiles + tile) * width + lane;
+                    let place = (y * SIDE + x) * apart + tile * width + lane;
                     column[y] = load(simd, &sums[place..]);
                 }
                 let column = sum_transform(simd, column);

@@ -1,5 +1,7 @@
 //! By which code a network is computed.
 
+use std::fmt;
+
 use candle_core::{DType, Device};
 use soundalike_kernels::InstructionSet;
 
@@ -27,6 +29,15 @@ impl Kernels {
                 Some(instructions)
             }
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native(instructions) => write!(f, "{} kernels", instructions.name()),
+            Self::Portable => f.write_str("no kernels"),
         }
     }
 }

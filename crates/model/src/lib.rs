@@ -15,6 +15,7 @@
 //! ```
 
 mod device;
+mod engine;
 mod error;
 mod kernels;
 mod layers;
@@ -24,6 +25,7 @@ mod wespeaker;
 
 pub use candle_core::{DType, Device, Error as TensorError, Tensor};
 pub use device::{DeviceChoice, DeviceError};
+pub use engine::Engine;
 pub use error::LoadError;
 pub use kernels::Kernels;
 pub use probe::{Probe, Result, Silent};

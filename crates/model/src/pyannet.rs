@@ -2,14 +2,17 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{VarBuilder, ops};
+use rayon::prelude::*;
 use soundalike_convert::{
     Activation, Architecture, Bundle, PyanNet as Config, SincFilters, SincNet,
 };
 
+use soundalike_kernels::{After, InstructionSet};
+
 use crate::{
-    LoadError, Probe,
+    Kernels, LoadError, Probe, Silent,
     layers::{
-        BiLstm, Conv1d, InstanceNorm1d, Linear, convolve, leaky_relu, max_pool1d, sinc_filters,
+        BiLstm, ConvPool, InstanceNorm1d, Linear, LstmShape, Signal, leaky_relu, sinc_filters,
     },
 };
 
@@ -41,18 +44,17 @@ pub struct PyanNet {
     dtype: DType,
     device: Device,
     wav_norm: InstanceNorm1d,
-    /// `[80, 1, 251]`.
-    filters: Tensor,
-    /// The two convolutions after the sinc filters.
-    convs: [Conv1d; 2],
-    norms: [InstanceNorm1d; 3],
+    /// The sinc filters and the two convolutions after them, each with its norm.
+    convs: [(ConvPool, InstanceNorm1d); 3],
     lstm: Vec<BiLstm>,
     linear: Vec<Linear>,
     classifier: Linear,
+    /// Of its kernels, where there are some.
+    instructions: Option<InstructionSet>,
 }
 
 impl PyanNet {
-    /// Builds the network of `bundle` in `dtype` on `device`.
+    /// Builds the network of `bundle` in `dtype` on `device`, with the fastest kernels there are for them.
     ///
     /// # Errors
     /// [`LoadError`] where the bundle holds another network, has a hyperparameter no PyanNet can have, or
@@ -61,6 +63,19 @@ impl PyanNet {
         bundle: &Bundle,
         dtype: DType,
         device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        Self::load_with(bundle, dtype, device, Kernels::native())
+    }
+
+    /// As [`Self::load`], with these kernels.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(
+        bundle: &Bundle,
+        dtype: DType,
+        device: &Device,
+        kernels: Kernels,
     ) -> std::result::Result<Self, LoadError> {
         let Architecture::PyanNet(config) = bundle.architecture() else {
             return Err(LoadError::OtherArchitecture {
@@ -83,32 +98,40 @@ impl PyanNet {
             )?,
         };
         let channels = SincNet::CHANNELS;
-        let conv = |index: usize| {
-            let (inputs, outputs) = (channels[index - 1], channels[index]);
-            Conv1d::load(
-                inputs,
-                outputs,
-                SincNet::CONV_KERNEL_SIZE,
-                sincnet.pp(format!("conv1d.{index}")),
-            )
-        };
-        let norm = |index: usize| {
-            InstanceNorm1d::load(channels[index], sincnet.pp(format!("norm1d.{index}")))
+        let conv = |index: usize| -> Result<_> {
+            let (weight, bias) = match index.checked_sub(1) {
+                None => (filters.clone(), None),
+                Some(before) => {
+                    let vb = sincnet.pp(format!("conv1d.{index}"));
+                    let (inputs, outputs) = (channels[before], channels[index]);
+                    let weight = vb.get((outputs, inputs, SincNet::CONV_KERNEL_SIZE), "weight")?;
+                    (weight, Some(vb.get(outputs, "bias")?))
+                }
+            };
+            let after = After {
+                stride: if index == 0 { config.sincnet.stride } else { 1 },
+                abs: index == 0,
+                pool: SincNet::POOL_SIZE,
+            };
+            let instructions = kernels.instructions(dtype, device);
+            let norm = sincnet.pp(format!("norm1d.{index}"));
+            Ok((
+                ConvPool::new(index, weight, bias, after, instructions)?,
+                InstanceNorm1d::load(channels[index], kernels, norm)?,
+            ))
         };
 
         let encoded = config.lstm.num_features();
         let lstm = (0..config.lstm.num_layers)
             .map(|index| {
                 let inputs = if index == 0 { channels[2] } else { encoded };
-                let (hidden, vb) = (config.lstm.hidden_size, vb.pp("lstm"));
-                BiLstm::load(
-                    index,
-                    config.lstm.monolithic,
-                    config.lstm.bidirectional,
+                let shape = LstmShape {
                     inputs,
-                    hidden,
-                    vb,
-                )
+                    hidden: config.lstm.hidden_size,
+                    bidirectional: config.lstm.bidirectional,
+                };
+                let monolithic = config.lstm.monolithic;
+                BiLstm::load(index, monolithic, shape, kernels, vb.pp("lstm"))
             })
             .collect::<Result<_>>()?;
         let mut width = encoded;
@@ -118,18 +141,18 @@ impl PyanNet {
             linear.push(Linear::load(
                 width,
                 outputs,
+                kernels,
                 vb.pp(format!("linear.{index}")),
             )?);
             width = outputs;
         }
         Ok(Self {
-            wav_norm: InstanceNorm1d::load(1, sincnet.pp("wav_norm1d"))?,
-            filters,
-            convs: [conv(1)?, conv(2)?],
-            norms: [norm(0)?, norm(1)?, norm(2)?],
+            wav_norm: InstanceNorm1d::load(1, kernels, sincnet.pp("wav_norm1d"))?,
+            convs: [conv(0)?, conv(1)?, conv(2)?],
             lstm,
             linear,
-            classifier: Linear::load(width, config.num_outputs, vb.pp("classifier"))?,
+            classifier: Linear::load(width, config.num_outputs, kernels, vb.pp("classifier"))?,
+            instructions: kernels.instructions(dtype, device),
             config: config.clone(),
             dtype,
             device: device.clone(),
@@ -197,10 +220,35 @@ impl PyanNet {
                 self.geometry().receptive_field
             );
         }
-        let mut x = self.encode(waveforms, probe)?;
+        let mut x = self.by_window(waveforms, probe, Self::encode, encoder_stages())?;
         for layer in &self.lstm {
             x = layer.forward(&x, probe)?;
         }
+        self.by_window(&x, probe, Self::classify, self.classifier_stages())
+    }
+
+    /// The part of the network that `run` is. On the CPU, one window after the other on each thread, which keeps what
+    /// it goes through in the cache of a core; but all at once where `probe` looks at one of the `stages`.
+    fn by_window(
+        &self,
+        x: &Tensor,
+        probe: &mut dyn Probe,
+        run: impl Fn(&Self, &Tensor, &mut dyn Probe) -> Result<Tensor> + Sync,
+        mut stages: impl Iterator<Item = String>,
+    ) -> Result<Tensor> {
+        let windows = x.dim(0)?;
+        let watched = stages.any(|stage| probe.looks_at(&stage));
+        if windows < 2 || watched || !self.device.is_cpu() {
+            return run(self, x, probe);
+        }
+        let windows = (0..windows).into_par_iter();
+        let parts = windows.map(|window| run(self, &x.narrow(0, window, 1)?, &mut Silent));
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// Linear layers and classifier: `[batch, frame, feature]` to `[batch, frame, output]`.
+    fn classify(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let mut x = x.clone();
         for (index, linear) in self.linear.iter().enumerate() {
             x = probe.see(&format!("linear.{index}"), linear.forward(&x)?)?;
             x = probe.see(&format!("linear.{index}.leaky_relu"), leaky_relu(&x)?)?;
@@ -213,31 +261,42 @@ impl PyanNet {
         probe.see("activation", scores)
     }
 
+    /// What a probe can see of [`Self::classify`].
+    fn classifier_stages(&self) -> impl Iterator<Item = String> {
+        (0..self.linear.len())
+            .flat_map(|index| ["", ".leaky_relu"].map(|part| format!("linear.{index}{part}")))
+            .chain(["classifier", "activation"].map(str::to_owned))
+    }
+
     /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The norm takes
     /// the waveform as it is and gives the network's dtype: before it, amplitudes may be beyond an f16.
     fn encode(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let x = probe.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
-        let filters = probe.see("sincnet.conv1d.0.filters", self.filters.clone())?;
-        let x = probe.see(
-            "sincnet.conv1d.0",
-            convolve(&x, &filters, self.config.sincnet.stride)?,
-        )?;
-        let mut x = probe.see("sincnet.conv1d.0.abs", x.abs()?)?;
-        for (index, norm) in self.norms.iter().enumerate() {
-            if let Some(conv) = index.checked_sub(1).map(|conv| &self.convs[conv]) {
-                x = probe.see(&format!("sincnet.conv1d.{index}"), conv.forward(&x)?)?;
-            }
-            x = probe.see(
-                &format!("sincnet.pool1d.{index}"),
-                max_pool1d(&x, SincNet::POOL_SIZE)?,
-            )?;
-            x = probe.see(&format!("sincnet.norm1d.{index}"), norm.forward(&x)?)?;
-            x = probe.see(
-                &format!("sincnet.norm1d.{index}.leaky_relu"),
-                leaky_relu(&x)?,
-            )?;
+        // One channel lies alike in both layouts.
+        let mut x = match self.instructions {
+            Some(_) => Signal::Frames(x.transpose(1, 2)?.contiguous()?),
+            None => Signal::Channels(x),
+        };
+        for (index, (conv, norm)) in self.convs.iter().enumerate() {
+            x = conv.forward(&x, probe)?;
+            x = norm.forward_leaky(&x, &format!("sincnet.norm1d.{index}"), probe)?;
         }
-        // [batch, feature, frame] to [batch, frame, feature]; belongs to lstm.0.
-        x.transpose(1, 2)?.contiguous()
+        // The transpose belongs to lstm.0.
+        x.into_frames()
     }
+}
+
+/// What a probe can see of the encoder.
+fn encoder_stages() -> impl Iterator<Item = String> {
+    let first = ["wav_norm1d", "conv1d.0.filters", "conv1d.0.abs"].map(str::to_owned);
+    let of_each = |index: usize| {
+        [
+            format!("conv1d.{index}"),
+            format!("pool1d.{index}"),
+            format!("norm1d.{index}"),
+            format!("norm1d.{index}.leaky_relu"),
+        ]
+    };
+    let stages = first.into_iter().chain((0..3).flat_map(of_each));
+    stages.map(|stage| format!("sincnet.{stage}"))
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use rayon::prelude::*;
 use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
 use soundalike_kernels::Pool;
 
@@ -9,10 +10,6 @@ use crate::{
     Kernels, LoadError, Probe, Silent,
     layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
 };
-
-/// Windows that go through the trunk at a time where no probe looks at it: 40 MB of activations each for 10 s.
-/// Each is computed as it would be alone.
-const AT_ONCE: usize = 4;
 
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
@@ -106,6 +103,7 @@ impl WeSpeakerResNet {
             seg_1: Linear::load(
                 config.pool_out_dim(),
                 config.embed_dim,
+                kernels,
                 vb.pp("resnet.seg_1"),
             )?,
             pool: kernels.instructions(dtype, device).map(|_| Pool::default()),
@@ -161,9 +159,36 @@ impl WeSpeakerResNet {
     /// `[batch, speaker, 256]`. pyannote.audio `BaseWeSpeakerResNet.forward`; the stages that `probe` sees are
     /// listed in its order.
     ///
+    /// On the CPU, where no probe looks at it, each thread takes one window after the other, so that
+    /// memory is that of as many windows as there are threads: 40 MB each for 10 s.
+    ///
     /// # Errors
     /// Where the shapes are others, the window is shorter than [`Self::min_num_samples`], or the probe fails.
     pub fn forward(
+        &self,
+        waveforms: &Tensor,
+        weights: Option<&Tensor>,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let windows = waveforms.dim(0)?;
+        let of_each = |weights: &Tensor| weights.dims().first() == Some(&windows);
+        if !self.device.is_cpu()
+            || windows < 2
+            || self.is_watched(probe)
+            || !weights.is_none_or(of_each)
+        {
+            return self.forward_together(waveforms, weights, probe);
+        }
+        let parts = (0..windows).into_par_iter().map(|window| {
+            let weights = weights.map(|weights| weights.narrow(0, window, 1));
+            let waveform = waveforms.narrow(0, window, 1)?;
+            self.forward_together(&waveform, weights.transpose()?.as_ref(), &mut Silent)
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// As [`Self::forward`], all windows through each stage before the next.
+    fn forward_together(
         &self,
         waveforms: &Tensor,
         weights: Option<&Tensor>,
@@ -202,8 +227,6 @@ impl WeSpeakerResNet {
     /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
     /// `waveforms` `[batch, 1, samples]`. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     ///
-    /// Where kernels compute it and no probe looks at it, memory is that of a few windows.
-    ///
     /// # Errors
     /// As [`Self::compute_fbank`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
@@ -211,30 +234,29 @@ impl WeSpeakerResNet {
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
         let image = image.unsqueeze(1)?.contiguous()?;
-        let batch = image.dim(0)?;
-        let watched =
-            self.conv1.is_watched(probe) || self.blocks.iter().any(|block| block.is_watched(probe));
-        if self.pool.is_none() || watched || batch <= AT_ONCE {
-            return self.trunk(&image, probe);
-        }
-        let parts = (0..batch).step_by(AT_ONCE).map(|first| {
-            let part = image.narrow(0, first, AT_ONCE.min(batch - first))?;
-            self.trunk(&part, &mut Silent)
-        });
-        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
-    }
-
-    /// What follows the filter bank, `[batch, 1, band, frame]`.
-    fn trunk(&self, image: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let mut x = match &self.pool {
-            Some(pool) => FeatureMaps::images(pool, image)?,
-            None => FeatureMaps::Tensor(image.clone()),
+            Some(pool) => FeatureMaps::images(pool, &image)?,
+            None => FeatureMaps::Tensor(image),
         };
         x = self.conv1.forward_relu(&x, probe)?;
         for block in &self.blocks {
             x = block.forward(&x, probe)?;
         }
         x.into_tensor()
+    }
+
+    /// Whether `probe` looks at any stage.
+    fn is_watched(&self, probe: &dyn Probe) -> bool {
+        let stages = [
+            "fbank",
+            "fbank.centred",
+            "weights",
+            "resnet.pool",
+            "resnet.seg_1",
+        ];
+        stages.iter().any(|stage| probe.looks_at(stage))
+            || self.conv1.is_watched(probe)
+            || self.blocks.iter().any(|block| block.is_watched(probe))
     }
 
     /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
@@ -334,10 +356,12 @@ impl Block {
         })
     }
 
-    /// Whether `probe` looks at what kernels would show.
+    /// Whether `probe` looks at any stage of it.
     fn is_watched(&self, probe: &dyn Probe) -> bool {
-        let mut layers = self.branch.iter().chain(&self.shortcut);
-        probe.looks_at(&self.name) || layers.any(|layer| layer.is_watched(probe))
+        let mut layers = self.branch.iter().chain(&self.shortcut).chain([&self.last]);
+        probe.looks_at(&self.name)
+            || probe.looks_at(&format!("{}.add", self.name))
+            || layers.any(|layer| layer.is_watched(probe))
     }
 
     /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.

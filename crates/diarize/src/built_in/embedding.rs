@@ -103,10 +103,14 @@ impl VoiceProbe {
 
 impl Probe for VoiceProbe {
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        if self.layers.iter().any(|layer| layer == name) {
+        if self.looks_at(name) {
             self.kept.push(value.clone());
         }
         Ok(value)
+    }
+
+    fn looks_at(&self, name: &str) -> bool {
+        self.layers.iter().any(|layer| layer == name)
     }
 }
 

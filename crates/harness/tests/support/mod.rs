@@ -11,7 +11,7 @@ use soundalike_harness::{
     EXACT_R, Floors, Recorder, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, Stage, StageError,
     Teacher,
 };
-use soundalike_model::{Device, Probe, Result, Tensor};
+use soundalike_model::{Device, Probe, Result, Silent, Tensor};
 
 /// A run of the network on a window, through a probe.
 pub(crate) trait Forward: Fn(&Tensor, &mut dyn Probe) -> Result<Tensor> {}
@@ -130,6 +130,31 @@ pub(crate) fn assert_fused(
         case.judge(&name, &ours, &floors, Running::Forced, limit(&name));
     }
     case.end();
+}
+
+/// That a window gives the same bits whether a probe looks or not, and alone or among others.
+pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
+    let mut reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
+    let window = tensor(reference.waveform().expect("a waveform"));
+    let bits = |x: &Tensor, probe: &mut dyn Probe| -> Vec<u32> {
+        let out = forward(x, probe).and_then(|out| out.flatten_all()?.to_vec1::<f32>());
+        let out = out.expect("the forward pass");
+        out.into_iter().map(f32::to_bits).collect()
+    };
+    let alone = bits(&window, &mut Silent);
+    let name = case(path);
+    assert!(
+        bits(&window, &mut Recorder::default()) == alone,
+        "{name}: looked at"
+    );
+    let others = (&window * 0.5).expect("a tensor");
+    let windows = [&others, &others, &window, &others, &window];
+    let together = bits(&Tensor::cat(&windows, 0).expect("a batch"), &mut Silent);
+    let parts: Vec<_> = together.chunks(alone.len()).collect();
+    assert!(
+        parts[2] == alone && parts[4] == alone,
+        "{name}: among others"
+    );
 }
 
 /// Shows some stages only to another probe.

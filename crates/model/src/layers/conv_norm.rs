@@ -117,10 +117,10 @@ impl ConvNorm {
         out.see(name, probe)
     }
 
-    /// Whether `probe` looks at what a kernel would show.
+    /// Whether `probe` looks at any stage of it.
     pub(crate) fn is_watched(&self, probe: &dyn Probe) -> bool {
-        let norm = &self.names[1];
-        probe.looks_at(norm) || probe.looks_at(&format!("{norm}.relu"))
+        let [conv, norm] = &self.names;
+        probe.looks_at(conv) || probe.looks_at(norm) || probe.looks_at(&format!("{norm}.relu"))
     }
 
     /// Convolution and norm, one after the other.

@@ -1,9 +1,13 @@
 //! Instance normalisation.
 
+use std::sync::Arc;
+
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
+use soundalike_kernels as kernels;
 
-use super::precision::of_statistics;
+use super::{LEAKY_SLOPE, Signal, frames::by_kernel, leaky_relu, precision::of_statistics};
+use crate::{Kernels, Probe};
 
 /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
 const EPS: f64 = 1e-5;
@@ -16,19 +20,76 @@ pub(crate) struct InstanceNorm1d {
     weight: Tensor,
     /// `[1, channel, 1]`.
     bias: Tensor,
+    kernel: Option<Arc<kernels::InstanceNorm>>,
 }
 
 impl InstanceNorm1d {
     /// Reads `weight` and `bias`, both `[channels]`.
-    pub(crate) fn load(channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn load(channels: usize, kernels: Kernels, vb: VarBuilder<'_>) -> Result<Self> {
+        let (weight, bias) = (vb.get(channels, "weight")?, vb.get(channels, "bias")?);
+        let kernel = kernels
+            .instructions(vb.dtype(), vb.device())
+            .map(|instructions| {
+                Ok::<_, candle_core::Error>(Arc::new(kernels::InstanceNorm {
+                    instructions,
+                    weight: weight.to_vec1()?,
+                    bias: bias.to_vec1()?,
+                    eps: EPS,
+                }))
+            })
+            .transpose()?;
         Ok(Self {
-            weight: vb.get(channels, "weight")?.reshape((1, channels, 1))?,
-            bias: vb.get(channels, "bias")?.reshape((1, channels, 1))?,
+            weight: weight.reshape((1, channels, 1))?,
+            bias: bias.reshape((1, channels, 1))?,
+            kernel,
         })
     }
 
-    /// `[batch, channel, time]`, same shape out, in the dtype of the weights. Two passes: the mean first, then the variance about it.
+    /// `[batch, channel, time]`, same shape out, in the dtype of the weights.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.kernel {
+            // One channel lies alike in every layout.
+            Some(kernel) if x.dim(1)? == 1 => {
+                let frames = x.to_dtype(self.weight.dtype())?.transpose(1, 2)?;
+                self.by_kernel(kernel, &frames, None)?.transpose(1, 2)
+            }
+            _ => self.expression(x),
+        }
+    }
+
+    /// As [`Self::forward`], and a LeakyReLU; the stage is called `name`.
+    pub(crate) fn forward_leaky(
+        &self,
+        x: &Signal,
+        name: &str,
+        probe: &mut dyn Probe,
+    ) -> Result<Signal> {
+        let out = match (&self.kernel, x) {
+            (Some(kernel), Signal::Frames(x)) => {
+                Signal::Frames(self.by_kernel(kernel, x, Some(LEAKY_SLOPE as f32))?)
+            }
+            _ => {
+                let out = probe.see(name, self.expression(&x.channels()?)?)?;
+                Signal::Channels(leaky_relu(&out)?)
+            }
+        };
+        out.see(&format!("{name}.leaky_relu"), probe)
+    }
+
+    /// `[batch, time, channel]`, same shape out.
+    fn by_kernel(
+        &self,
+        kernel: &kernels::InstanceNorm,
+        x: &Tensor,
+        slope: Option<f32>,
+    ) -> Result<Tensor> {
+        by_kernel(x, self.weight.elem_count(), |x, batch| {
+            kernel.forward(x, batch, slope)
+        })
+    }
+
+    /// Two passes: the mean first, then the variance about it.
+    fn expression(&self, x: &Tensor) -> Result<Tensor> {
         let statistics = of_statistics(x.dtype(), x.device());
         let wide = x.to_dtype(statistics)?;
         let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;

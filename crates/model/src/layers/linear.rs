@@ -1,9 +1,13 @@
 //! Affine maps over the last axis.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
+use soundalike_kernels as kernels;
 
-use super::precision::in_wide_enough;
+use super::{frames::by_kernel, precision::in_wide_enough};
+use crate::Kernels;
 
 /// `torch.nn.Linear`.
 #[derive(Debug, Clone)]
@@ -12,24 +16,66 @@ pub(crate) struct Linear {
     weight: Tensor,
     /// `[out]`.
     bias: Tensor,
+    /// A row at a time, whatever others there are: a product of matrices takes another path for other sizes.
+    kernel: Option<Arc<kernels::Conv1d>>,
 }
 
 impl Linear {
     /// Reads `weight` `[outputs, inputs]` and `bias` `[outputs]`.
-    pub(crate) fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self {
-            weight: vb.get((outputs, inputs), "weight")?,
-            bias: vb.get(outputs, "bias")?,
-        })
+    pub(crate) fn load(
+        inputs: usize,
+        outputs: usize,
+        kernels: Kernels,
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
+        let linear = Self::new(
+            vb.get((outputs, inputs), "weight")?,
+            vb.get(outputs, "bias")?,
+        );
+        let kernel = kernels
+            .instructions(vb.dtype(), vb.device())
+            .map(|instructions| {
+                Ok::<_, candle_core::Error>(Arc::new(kernels::Conv1d::new(
+                    instructions,
+                    [outputs, inputs, 1],
+                    &linear.weight.flatten_all()?.to_vec1::<f32>()?,
+                    &linear.bias.to_vec1::<f32>()?,
+                    kernels::After::default(),
+                )))
+            })
+            .transpose()?;
+        Ok(Self { kernel, ..linear })
     }
 
     /// From tensors: `weight` `[out, in]`, `bias` `[out]`.
     pub(crate) fn new(weight: Tensor, bias: Tensor) -> Self {
-        Self { weight, bias }
+        Self {
+            weight,
+            bias,
+            kernel: None,
+        }
+    }
+
+    /// `[out, in]`.
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `[out]`.
+    pub(super) fn bias(&self) -> &Tensor {
+        &self.bias
     }
 
     /// `[..., in]` to `[..., out]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(kernel) = &self.kernel {
+            let (outputs, inputs) = self.weight.dims2()?;
+            let rows = x.reshape((1, x.elem_count() / inputs, inputs))?;
+            let mut shape = x.dims().to_vec();
+            shape.pop();
+            shape.push(outputs);
+            return by_kernel(&rows, outputs, |x, _| kernel.forward(x, 1))?.reshape(shape);
+        }
         in_wide_enough([x, &self.weight, &self.bias], |[x, weight, bias]| {
             candle_nn::Linear::new(weight.clone(), Some(bias.clone())).forward(x)
         })

@@ -1,10 +1,13 @@
 //! One layer of an LSTM, in one or both directions.
 
+use std::sync::Arc;
+
 use candle_core::{D, IndexOp, Result, Tensor};
 use candle_nn::{VarBuilder, ops::sigmoid};
+use soundalike_kernels as kernels;
 
-use super::{Linear, precision::in_wide_enough};
-use crate::Probe;
+use super::{Linear, frames::by_kernel, precision::in_wide_enough};
+use crate::{Kernels, Probe};
 
 /// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state.
 #[derive(Debug, Clone)]
@@ -13,6 +16,15 @@ pub(crate) struct BiLstm {
     name: String,
     forward: Direction,
     reverse: Option<Direction>,
+    kernel: Option<Arc<kernels::Lstm>>,
+}
+
+/// Size of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LstmShape {
+    pub(crate) inputs: usize,
+    pub(crate) hidden: usize,
+    pub(crate) bidirectional: bool,
 }
 
 impl BiLstm {
@@ -23,11 +35,16 @@ impl BiLstm {
     pub(crate) fn load(
         index: usize,
         monolithic: bool,
-        bidirectional: bool,
-        inputs: usize,
-        hidden: usize,
+        shape: LstmShape,
+        kernels: Kernels,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
+        let LstmShape {
+            inputs,
+            hidden,
+            bidirectional,
+        } = shape;
+        let instructions = kernels.instructions(vb.dtype(), vb.device());
         let (vb, k) = if monolithic {
             (vb, index)
         } else {
@@ -45,28 +62,88 @@ impl BiLstm {
                     .contiguous()?,
             })
         };
+        let forward = direction("")?;
+        let reverse = bidirectional.then(|| direction("_reverse")).transpose()?;
+        let kernel = instructions
+            .map(|instructions| {
+                let directions = std::iter::once(&forward).chain(&reverse);
+                let values = directions
+                    .map(Direction::values)
+                    .collect::<Result<Vec<_>>>()?;
+                let weights: Vec<_> = values
+                    .iter()
+                    .map(|[input, recurrent, bias]| kernels::Weights {
+                        input,
+                        recurrent,
+                        bias,
+                    })
+                    .collect();
+                let layer = kernels::Lstm::new(instructions, [inputs, hidden], &weights);
+                Ok::<_, candle_core::Error>(Arc::new(layer))
+            })
+            .transpose()?;
         Ok(Self {
             name: format!("lstm.{index}"),
-            forward: direction("")?,
-            reverse: bidirectional.then(|| direction("_reverse")).transpose()?,
+            forward,
+            reverse,
+            kernel,
         })
     }
 
     /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let forward = probe.see(
-            &format!("{}.forward", self.name),
-            self.forward.run(x, false)?,
-        )?;
-        let both = match &self.reverse {
-            None => forward,
-            Some(reverse) => {
-                let reverse =
-                    probe.see(&format!("{}.reverse", self.name), reverse.run(x, true)?)?;
-                Tensor::cat(&[forward, reverse], D::Minus1)?
+        let both = match &self.kernel {
+            Some(kernel) => self.by_kernel(kernel, x, probe)?,
+            None => {
+                let part = self.forward.run(x, false)?;
+                let forward = probe.see(&self.part("forward"), part)?;
+                match &self.reverse {
+                    None => forward,
+                    Some(reverse) => {
+                        let part = reverse.run(x, true)?;
+                        let reverse = probe.see(&self.part("reverse"), part)?;
+                        Tensor::cat(&[forward, reverse], D::Minus1)?
+                    }
+                }
             }
         };
         probe.see(&self.name, both)
+    }
+
+    /// Both directions in one pass; each is cut out only where the probe looks at it.
+    fn by_kernel(
+        &self,
+        kernel: &kernels::Lstm,
+        x: &Tensor,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let hidden = self.forward.recurrent.dim(0)?;
+        let directions = 1 + usize::from(self.reverse.is_some());
+        let both = by_kernel(x, directions * hidden, |x, batch| kernel.forward(x, batch))?;
+        let names = ["forward", "reverse"].map(|part| self.part(part));
+        let names = &names[..directions];
+        if !names.iter().any(|name| probe.looks_at(name)) {
+            return Ok(both);
+        }
+        let mut replaced = false;
+        let mut parts = Vec::with_capacity(directions);
+        for (direction, name) in names.iter().enumerate() {
+            let part = both.narrow(2, direction * hidden, hidden)?.contiguous()?;
+            let part_id = part.id();
+            let value = probe.see(name, part)?;
+            replaced |= value.id() != part_id;
+            parts.push(value);
+        }
+        if replaced {
+            Tensor::cat(&parts, D::Minus1)
+        } else {
+            Ok(both)
+        }
+    }
+
+    /// Canonical name of a direction.
+    fn part(&self, part: &str) -> String {
+        format!("{}.{part}", self.name)
     }
 }
 
@@ -80,6 +157,16 @@ struct Direction {
 }
 
 impl Direction {
+    /// Weights of the input and of the recurrence, `[4 hidden, ...]`, and the bias.
+    fn values(&self) -> Result<[Vec<f32>; 3]> {
+        let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1();
+        Ok([
+            values(self.input.weight())?,
+            values(&self.recurrent.t()?)?,
+            values(self.input.bias())?,
+        ])
+    }
+
     /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, frames in their own order either way.
     fn run(&self, x: &Tensor, reverse: bool) -> Result<Tensor> {
         let (batch, frames, _) = x.dims3()?;

@@ -6,6 +6,7 @@ mod conv2d;
 mod conv_norm;
 mod fbank;
 mod feature_maps;
+mod frames;
 mod instance_norm;
 mod linear;
 mod lstm;
@@ -15,13 +16,14 @@ mod stats_pool;
 
 use batch_norm::BatchNorm2d;
 pub(crate) use conv_norm::{ConvNorm, ConvShape};
-pub(crate) use conv1d::{Conv1d, convolve, max_pool1d};
+pub(crate) use conv1d::ConvPool;
 use conv2d::Conv2d;
 pub(crate) use fbank::Fbank;
 pub(crate) use feature_maps::FeatureMaps;
+pub(crate) use frames::Signal;
 pub(crate) use instance_norm::InstanceNorm1d;
 pub(crate) use linear::Linear;
-pub(crate) use lstm::BiLstm;
+pub(crate) use lstm::{BiLstm, LstmShape};
 pub(crate) use sinc::sinc_filters;
 pub(crate) use stats_pool::{interpolate_nearest, stats_pool};
 
