@@ -32,6 +32,7 @@ enum Command {
     Compare(Box<commands::compare::Args>),
     Gate(commands::gate::Args),
     Trace(commands::trace::Args),
+    Bench(Box<commands::bench::Args>),
 }
 
 /// Exit code where a gate failed.
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Score(args) => commands::score::run(&args, &terminal),
+        Command::Bench(args) => commands::bench::run(&args, &terminal),
         Command::Gate(args) => commands::gate::run(&args),
         Command::Trace(args) => commands::trace::run(&args, &terminal),
         Command::Compare(args) => match commands::compare::run(&args, &terminal) {

@@ -31,6 +31,6 @@ pub mod writers;
 pub use clustering::{BoundsError, SpeakerBounds};
 pub use diarization::{Diarization, Model, Speaker, Warning};
 pub use parameters::{Overrides, ParameterError, Parameters, SpeakerClustering};
-pub use pipeline::{Diarizer, Error, SetupError};
+pub use pipeline::{Diarizer, Error, Progress, SetupError};
 pub use run::{Options, Run};
 pub use run_file::RunError;

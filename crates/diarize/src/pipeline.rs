@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, Axis, s};
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
-use soundalike_model::{DType, Device, LoadError};
+use soundalike_model::{Engine, LoadError};
 
 use crate::{
     Diarization, Options, Parameters,
@@ -16,8 +16,9 @@ use crate::{
     speaker_embedding::SpeakerEmbedder,
 };
 
-/// Windows that go through the segmentation network together. More of them cost memory and gain little.
-const BATCH: usize = 8;
+/// Windows that go through the networks together: enough to fill the tiles of a recurrent kernel and to keep all
+/// threads busy. More of them cost memory and gain little.
+const BATCH: usize = 24;
 
 /// Why there is no pipeline around these models.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,17 @@ pub enum Error {
     Clustering(#[from] clustering::SetupError),
 }
 
+/// How far the networks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Segmentation or embedding.
+    pub part: Part,
+    /// Windows that it is done with.
+    pub done: usize,
+    /// All windows of the recording.
+    pub windows: usize,
+}
+
 /// The whole pipeline. pyannote.audio `SpeakerDiarization`.
 #[derive(Debug, Clone)]
 pub struct Diarizer {
@@ -95,13 +107,11 @@ impl Diarizer {
     pub fn built_in(
         bundle: &Bundle,
         overrides: &Overrides,
-        dtype: DType,
-        device: &Device,
+        engine: &Engine,
     ) -> Result<Self, SetupError> {
         let parameters = Parameters::built_in().with(overrides)?;
         Ok(Self {
-            segmenter: Segmenter::new(bundle, dtype, device)?
-                .with_step(parameters.segmentation_step)?,
+            segmenter: Segmenter::new(bundle, engine)?.with_step(parameters.segmentation_step)?,
             embedder: None,
             plda: None,
             parameters,
@@ -116,8 +126,7 @@ impl Diarizer {
     pub fn from_pipeline(
         pipeline: &PipelineDirectory,
         overrides: &Overrides,
-        dtype: DType,
-        device: &Device,
+        engine: &Engine,
     ) -> Result<Self, SetupError> {
         let parameters = Parameters::from(pipeline.config());
         parameters.check().map_err(SetupError::Configuration)?;
@@ -131,12 +140,11 @@ impl Diarizer {
             SpeakerClustering::BuiltIn { .. } => None,
         };
         let bundle = model(Part::Segmentation)?;
-        let segmenter =
-            Segmenter::new(bundle, dtype, device)?.with_step(parameters.segmentation_step)?;
+        let segmenter = Segmenter::new(bundle, engine)?.with_step(parameters.segmentation_step)?;
         let mut models = vec![Model::new(Part::Segmentation, bundle)];
         let bundle = model(Part::Embedding)?;
         let exclude_overlap = parameters.embedding_exclude_overlap;
-        let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, dtype, device)?;
+        let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, engine)?;
         if let Some(method) = method {
             method.check_dimension(embedder.dimension())?;
         }
@@ -184,13 +192,13 @@ impl Diarizer {
         uri: &str,
         audio: &Audio,
         options: &Options,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Diarization, Error> {
         Ok(self.listen(uri, audio, progress)?.diarize(options)?)
     }
 
     /// Runs the networks over the recording `uri`: who speaks in each window, and what they sound like.
-    /// `progress` is told how many windows are done, of how many.
+    /// `progress` is told of each batch of windows when it is segmented, and again when its voices are known.
     ///
     /// # Errors
     /// [`Error`] where the recording has another sample rate or the device fails.
@@ -198,7 +206,7 @@ impl Diarizer {
         &self,
         uri: &str,
         audio: &Audio,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Run, Error> {
         if audio.sample_rate != self.sample_rate() {
             return Err(Error::SampleRate {
@@ -215,7 +223,13 @@ impl Diarizer {
         let windows = segmenter.windows().count(audio.samples.len());
         let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
         let mut embeddings = Array3::zeros((windows, speakers, dimension));
-        progress(0, windows);
+        let mut tell = |part, done| {
+            progress(Progress {
+                part,
+                done,
+                windows,
+            })
+        };
         for start in (0..windows).step_by(BATCH) {
             let range = start..windows.min(start + BATCH);
             let mut voices = segmenter.voice_probe();
@@ -225,6 +239,7 @@ impl Diarizer {
                     .index_axis_mut(Axis(0), window)
                     .assign(&powerset.decode(scores));
             }
+            tell(Part::Segmentation, range.end);
             let speaking = activity.slice(s![range.clone(), .., ..]);
             let mut vectors = embeddings.slice_mut(s![range.clone(), .., ..]);
             match &self.embedder {
@@ -245,7 +260,7 @@ impl Diarizer {
                     speaking,
                 )?),
             }
-            progress(range.end, windows);
+            tell(Part::Embedding, range.end);
         }
         Ok(Run {
             uri: uri.to_owned(),

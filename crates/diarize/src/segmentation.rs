@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array3;
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Device, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
+use soundalike_model::{DType, Engine, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
 
 use crate::{
     built_in::embedding::{VoiceProbe, voice_layers},
@@ -70,12 +70,8 @@ impl Segmenter {
     ///
     /// # Errors
     /// [`SetupError`] where the bundle holds something else.
-    pub fn new(
-        bundle: &Bundle,
-        dtype: DType,
-        device: &Device,
-    ) -> std::result::Result<Self, SetupError> {
-        let network = PyanNet::load(bundle, dtype, device)?;
+    pub fn new(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, SetupError> {
+        let network = PyanNet::load_with(bundle, engine.dtype, &engine.device, engine.kernels)?;
         let specifications = bundle
             .specifications()
             .ok_or(SetupError::NoSpecifications)?;

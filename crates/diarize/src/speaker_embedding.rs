@@ -4,14 +4,9 @@ use std::ops::Range;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use soundalike_convert::Bundle;
-use soundalike_model::{
-    DType, Device, LoadError, Result, Silent, Tensor, TensorError, WeSpeakerResNet,
-};
+use soundalike_model::{Engine, LoadError, Result, Silent, Tensor, TensorError, WeSpeakerResNet};
 
 use crate::{segmentation::to_array, windows::Windows};
-
-/// Windows that go through the network together. More of them cost memory and gain nothing.
-const BATCH: usize = 4;
 
 /// The speaker embedding network, and which frames of a local speaker it listens to.
 #[derive(Debug, Clone)]
@@ -29,11 +24,15 @@ impl SpeakerEmbedder {
     pub fn new(
         bundle: &Bundle,
         exclude_overlap: bool,
-        dtype: DType,
-        device: &Device,
+        engine: &Engine,
     ) -> std::result::Result<Self, LoadError> {
         Ok(Self {
-            network: WeSpeakerResNet::load(bundle, dtype, device)?,
+            network: WeSpeakerResNet::load_with(
+                bundle,
+                engine.dtype,
+                &engine.device,
+                engine.kernels,
+            )?,
             exclude_overlap,
         })
     }
@@ -74,28 +73,27 @@ impl SpeakerEmbedder {
             .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
             .collect();
         let min_frames = (frames * self.network.min_num_samples()).div_ceil(windows.length);
-        for batch in heard.chunks(BATCH) {
-            let waveforms = windows.batch(samples, batch.iter().map(|window| range.start + window));
-            let shape = (batch.len(), 1, windows.length);
-            let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
-            let mut masks = Vec::with_capacity(batch.len() * speakers * frames);
-            for window in batch {
-                masks.extend(self.masks(activity.index_axis(Axis(0), *window), min_frames));
-            }
-            let shape = (batch.len(), speakers, frames);
-            let masks = Tensor::from_vec(masks, shape, self.network.device())?;
-            let vectors = to_array(&self.network.forward(
-                &waveforms,
-                Some(&masks),
-                &mut Silent,
-            )?)?;
-            for (window, vectors) in batch.iter().zip(vectors.outer_iter()) {
-                for (speaker, vector) in vectors.outer_iter().enumerate() {
-                    if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
-                        embeddings
-                            .slice_mut(s![*window, speaker, ..])
-                            .assign(&vector);
-                    }
+        if heard.is_empty() {
+            return Ok(embeddings);
+        }
+        let waveforms = windows.batch(samples, heard.iter().map(|window| range.start + window));
+        let shape = (heard.len(), 1, windows.length);
+        let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
+        let mut masks = Vec::with_capacity(heard.len() * speakers * frames);
+        for window in &heard {
+            masks.extend(self.masks(activity.index_axis(Axis(0), *window), min_frames));
+        }
+        let shape = (heard.len(), speakers, frames);
+        let masks = Tensor::from_vec(masks, shape, self.network.device())?;
+        let vectors = self
+            .network
+            .forward(&waveforms, Some(&masks), &mut Silent)?;
+        for (window, vectors) in heard.iter().zip(to_array(&vectors)?.outer_iter()) {
+            for (speaker, vector) in vectors.outer_iter().enumerate() {
+                if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
+                    embeddings
+                        .slice_mut(s![*window, speaker, ..])
+                        .assign(&vector);
                 }
             }
         }

@@ -5,7 +5,7 @@ mod support;
 use ndarray::{Array1, Array3, Axis};
 use soundalike_diarize::{Diarizer, Options, Overrides, audio::Audio, segmentation::Segmenter};
 use soundalike_metrics::{DiarizationErrorRate, rttm};
-use soundalike_model::{DType, Device, Silent};
+use soundalike_model::{Engine, Silent};
 use support::{Capture, assets};
 
 /// Recordings with pyannote's own results, and their windows.
@@ -26,7 +26,7 @@ const NEAR_TIE: f32 = 4.0 * 2.4e-3;
 fn decisions_are_those_of_pyannote_but_for_near_ties() {
     let Some(assets) = assets() else { return };
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let segmenter = Segmenter::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
+    let segmenter = Segmenter::new(&bundle, &Engine::default()).expect("a powerset network");
     let (mut frames, mut flips) = (0, Vec::new());
     for (name, windows) in CAPTURES {
         let capture = Capture::new(&assets, name);
@@ -75,14 +75,14 @@ fn margin(scores: &Array1<f32>) -> f32 {
 fn turns_are_close_to_those_of_pyannote() {
     let Some(assets) = assets() else { return };
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let diarizer = Diarizer::built_in(&bundle, &Overrides::default(), DType::F32, &Device::Cpu);
+    let diarizer = Diarizer::built_in(&bundle, &Overrides::default(), &Engine::default());
     let diarizer = diarizer.expect("a powerset network");
     let mut rates = Vec::new();
     for (name, _) in CAPTURES {
         let capture = Capture::new(&assets, name);
         let audio = Audio::read(&capture.path("clip_16k.wav"), diarizer.sample_rate());
         let audio = audio.unwrap_or_else(|error| panic!("{error}"));
-        let ours = diarizer.diarize("clip_16k", &audio, &Options::default(), &mut |_, _| {});
+        let ours = diarizer.diarize("clip_16k", &audio, &Options::default(), &mut |_| {});
         let ours = ours.expect("a diarization").turns;
         let theirs = rttm::read(capture.path("reference.rttm")).expect("a reference");
         let rate = DiarizationErrorRate::default()

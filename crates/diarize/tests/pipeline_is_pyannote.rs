@@ -17,7 +17,7 @@ use soundalike_diarize::{
     Diarization, Diarizer, Options, Overrides, Run, audio::Audio, turns::Numbering,
 };
 use soundalike_metrics::{Annotation, rttm};
-use soundalike_model::{DType, Device};
+use soundalike_model::Engine;
 use support::assets;
 
 /// Directories of pipelines with the same networks and different clusterings.
@@ -56,14 +56,13 @@ fn recordings(assets: &Path) -> Vec<(String, PathBuf)> {
 fn pipeline(assets: &Path, name: &str) -> (PipelineDirectory, Diarizer) {
     let path = assets.join("pipelines").join(name);
     let pipeline = PipelineDirectory::read(&path).unwrap_or_else(|error| panic!("{error}"));
-    let diarizer =
-        Diarizer::from_pipeline(&pipeline, &Overrides::default(), DType::F32, &Device::Cpu);
+    let diarizer = Diarizer::from_pipeline(&pipeline, &Overrides::default(), &Engine::default());
     (pipeline, diarizer.unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn listen(diarizer: &Diarizer, name: &str, path: &Path) -> Run {
     let audio = Audio::read(path, diarizer.sample_rate()).unwrap_or_else(|error| panic!("{error}"));
-    let run = diarizer.listen(name, &audio, &mut |_, _| {});
+    let run = diarizer.listen(name, &audio, &mut |_| {});
     run.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -147,12 +146,12 @@ fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
     let mut audio = audio.unwrap_or_else(|error| panic!("{error}"));
     // Six to eighteen seconds: speech from the first window on, padding in none.
     audio.samples = audio.samples[96_000..288_000].to_vec();
-    let together = diarizer.listen("x", &audio, &mut |_, _| {}).expect("a run");
+    let together = diarizer.listen("x", &audio, &mut |_| {}).expect("a run");
     assert_eq!(together.activity.dim(), (3, 589, 3));
     for window in 0..3 {
         let mut alone = audio.clone();
         alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
-        let alone = diarizer.listen("x", &alone, &mut |_, _| {}).expect("a run");
+        let alone = diarizer.listen("x", &alone, &mut |_| {}).expect("a run");
         assert_eq!(
             alone.activity.index_axis(Axis(0), 0),
             together.activity.index_axis(Axis(0), window)

@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, path::Path};
 
 use soundalike_diarize::{audio::Audio, segmentation::Segmenter};
-use soundalike_model::{DType, Device, Silent};
+use soundalike_model::{Engine, Silent};
 
 #[test]
 fn the_network_shows_at_least_five_of_its_seven_classes() {
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let segmenter = Segmenter::new(&bundle, DType::F32, &Device::Cpu).expect("a powerset network");
+    let segmenter = Segmenter::new(&bundle, &Engine::default()).expect("a powerset network");
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
     let audio = Audio::read(&sample, segmenter.sample_rate()).expect("the sample");
     // The first window has them all, so that a short comparison sees them too.

@@ -7,18 +7,16 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::PipelineDirectory;
+use soundalike_convert::{Part, PipelineDirectory};
 use soundalike_diarize::{Diarization, Diarizer, Options, Overrides, SetupError, audio::Audio};
-use soundalike_model::{DType, DeviceChoice};
+use soundalike_model::{DType, DeviceChoice, Engine};
 
 use super::{
     clustering_args::{ClusteringArgs, of_option},
+    cpu_args::CpuArgs,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{output, terminal::Terminal};
-
-/// More threads than cores gain nothing, and a system runs out of them.
-const MAX_THREADS: i64 = 1024;
 
 /// What is said of turns without a speaker embedding network.
 pub(crate) const BUILT_IN: &str = "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only";
@@ -44,9 +42,8 @@ pub(crate) struct Args {
     /// Precision the networks compute in
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
-    /// Threads of the CPU [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    cpu: CpuArgs,
     /// Time between two windows, as a part of their length, at most 1: higher is faster and less exact
     /// [default: the pipeline's; 0.1 without one]
     #[arg(long, value_name = "X")]
@@ -93,11 +90,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         output::check_directory_of(path)?;
         output::check_not_source(path, sources[0], "recording")?;
     }
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()?;
-    }
+    args.cpu.start_threads()?;
     let diarizer = diarizer(args, terminal)?;
 
     for (uri, path) in &recordings {
@@ -149,34 +142,49 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
         step: args.step,
         ..args.clustering.overrides()
     };
-    let (dtype, device) = (args.dtype.into(), args.device.open()?);
-    let (name, diarizer) = match &args.model {
+    let engine = Engine {
+        dtype: args.dtype.into(),
+        device: args.device.open()?,
+        kernels: args.cpu.kernels(),
+    };
+    let (name, diarizer) = pipeline(args.model.as_deref(), &overrides, &engine)?;
+    terminal.detail(&format!(
+        "{name} ({:?}) on {:?}, {}, ready after {:.2?}",
+        engine.dtype,
+        engine.device.location(),
+        engine.kernels,
+        started.elapsed()
+    ));
+    Ok(diarizer)
+}
+
+/// The pipeline of `model`, or around the network it is, and its name.
+pub(crate) fn pipeline(
+    model: Option<&Path>,
+    overrides: &Overrides,
+    engine: &Engine,
+) -> anyhow::Result<(String, Diarizer)> {
+    let (name, diarizer) = match model {
         None => {
             let bundle = soundalike_weights::segmentation()?;
-            let diarizer = Diarizer::built_in(&bundle, &overrides, dtype, &device);
+            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
             ("the embedded segmentation-3.0".to_owned(), diarizer)
         }
         Some(path) if soundalike_convert::is_pipeline(path) => {
             let pipeline = PipelineDirectory::read(path)?;
-            let diarizer = Diarizer::from_pipeline(&pipeline, &overrides, dtype, &device);
+            let diarizer = Diarizer::from_pipeline(&pipeline, overrides, engine);
             (path.display().to_string(), diarizer)
         }
         Some(path) => {
             let bundle = soundalike_convert::load(path)?;
-            let diarizer = Diarizer::built_in(&bundle, &overrides, dtype, &device);
+            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
             (path.display().to_string(), diarizer)
         }
     };
-    let diarizer = match diarizer {
-        Err(SetupError::Parameter(error)) => return Err(of_option(error)),
-        other => other.with_context(|| name.clone())?,
-    };
-    terminal.detail(&format!(
-        "{name} ({dtype:?}) on {:?}, ready after {:.2?}",
-        device.location(),
-        started.elapsed()
-    ));
-    Ok(diarizer)
+    match diarizer {
+        Err(SetupError::Parameter(error)) => Err(of_option(error)),
+        other => Ok((name.clone(), other.context(name)?)),
+    }
 }
 
 /// Who spoke when in one recording.
@@ -199,9 +207,12 @@ fn diarize(
         ));
     }
     let bar = terminal.progress(uri);
-    let run = diarizer.listen(uri, &audio, &mut |done, windows| {
-        bar.set_length(windows as u64);
-        bar.set_position(done as u64);
+    let run = diarizer.listen(uri, &audio, &mut |progress| {
+        // The voices come last.
+        if progress.part == Part::Embedding {
+            bar.set_length(progress.windows as u64);
+            bar.set_position(progress.done as u64);
+        }
     });
     bar.finish_and_clear();
     let run = run.with_context(name)?;

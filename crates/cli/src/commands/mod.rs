@@ -1,8 +1,10 @@
 //! One file per subcommand.
 
+pub(crate) mod bench;
 mod clustering_args;
 pub(crate) mod compare;
 pub(crate) mod convert;
+mod cpu_args;
 pub(crate) mod diarize;
 pub(crate) mod gate;
 pub(crate) mod inspect;

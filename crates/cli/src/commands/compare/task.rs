@@ -9,7 +9,7 @@ use soundalike_diarize::{clustering::Plda, segmentation::Segmenter};
 use soundalike_harness::{
     Attribution, CapturedRun, Outcome, Score, Setting, SplicedStage, attribute,
 };
-use soundalike_model::{DType, Device};
+use soundalike_model::Engine;
 
 /// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in
 /// `model`.
@@ -55,7 +55,7 @@ fn setting(directory: &Path) -> anyhow::Result<Setting> {
         let model = pipeline.model(part);
         model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
     };
-    let segmenter = Segmenter::new(part(Part::Segmentation)?, DType::F32, &Device::Cpu)?
+    let segmenter = Segmenter::new(part(Part::Segmentation)?, &Engine::default())?
         .with_step(config.segmentation_step)?;
     Ok(Setting {
         threshold,

@@ -1,0 +1,254 @@
+//! `soundalike bench`: how long the networks take, and how far that is from what the machine could do.
+
+mod cost;
+mod report;
+mod stopwatch;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use soundalike_convert::{Architecture, Bundle, Part, PipelineDirectory};
+use soundalike_diarize::{Options, Overrides, audio::Audio};
+use soundalike_model::{
+    DType, Device, Engine, InstructionSet, Kernels, Probe, PyanNet, Result, Silent, Tensor,
+    WeSpeakerResNet,
+};
+
+use self::{
+    cost::Costs,
+    report::{Machine, Network, Pipeline, Report, Stage},
+    stopwatch::Stopwatch,
+};
+use super::{Format, cpu_args::CpuArgs, diarize};
+use crate::{output, terminal::Terminal};
+
+/// Seconds of a window.
+const WINDOW: usize = 10;
+/// Speakers whose embeddings are taken of each window, and frames of the segmentation that says where they are.
+const MASKS: [usize; 2] = [3, 589];
+/// Windows that go through each stage of the speaker embedding before the next: 40 MB each.
+const WATCHED: usize = 4;
+/// How long the machine is asked for its best.
+const PEAK: Duration = Duration::from_millis(400);
+
+/// Time the networks, stage by stage, and a recording through the whole pipeline
+///
+/// Windows of ten seconds go through each network, all stages of a window before the next window as in `diarize`,
+/// and then stage by stage. Times are medians. GFLOP counts multiplications and additions as the layers are defined
+/// (convolutions by transforms need fewer); the share of the peak is that of fused multiply-adds on values in
+/// registers by the same threads, measured before. On a machine that does something else as well, all of it
+/// means little.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A recording to put through the whole pipeline
+    audio: Option<PathBuf>,
+    /// Pipeline directory, or one network, a bundle or a checkpoint [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "DIR|FILE")]
+    model: Option<PathBuf>,
+    /// Windows that go through a network together
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    windows: u16,
+    /// Runs of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    #[command(flatten)]
+    cpu: CpuArgs,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Where to write it [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
+    if let Some(path) = &args.output {
+        output::check_directory_of(path)?;
+    }
+    args.cpu.start_threads()?;
+    let kernels = args.cpu.kernels();
+    let peak = InstructionSet::best().unwrap_or_else(InstructionSet::scalar);
+    let mut report = Report {
+        schema: 1,
+        machine: Machine {
+            kernels: kernels.to_string(),
+            threads: rayon::current_num_threads(),
+            peak_gflops: peak.peak(PEAK) / 1e9,
+            load_average: load_average(),
+        },
+        networks: Vec::new(),
+        pipeline: None,
+    };
+    for bundle in networks(args.model.as_deref())? {
+        terminal.note(&format!("timing {}", bundle.architecture().name()));
+        report.networks.push(network(&bundle, kernels, args)?);
+    }
+    if let Some(path) = &args.audio {
+        terminal.note(&format!("timing {}", path.display()));
+        report.pipeline = Some(whole(path, args, kernels)?);
+    }
+    let text = match args.format {
+        Format::Table => report.to_string(),
+        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+    };
+    match &args.output {
+        Some(path) => output::to_file(path, text.as_bytes()),
+        None => output::to_stdout(text.as_bytes()),
+    }
+}
+
+/// The networks of what `--model` names.
+fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
+    Ok(match model {
+        None => vec![soundalike_weights::segmentation()?],
+        Some(path) if soundalike_convert::is_pipeline(path) => {
+            let pipeline = PipelineDirectory::read(path)?;
+            let parts = [Part::Segmentation, Part::Embedding];
+            let models = parts.iter().filter_map(|part| pipeline.model(*part));
+            models.cloned().collect()
+        }
+        Some(path) => vec![soundalike_convert::load(path)?],
+    })
+}
+
+/// Times one network.
+fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
+    let (dtype, device) = (DType::F32, &Device::Cpu);
+    let name = bundle.architecture().name();
+    match bundle.architecture() {
+        Architecture::PyanNet(config) => {
+            let samples = WINDOW * config.sample_rate as usize;
+            let network = PyanNet::load_with(bundle, dtype, device, kernels)?;
+            let forward = |x: &Tensor, probe: &mut dyn Probe| network.forward(x, probe).map(|_| ());
+            let windows = args.windows.into();
+            let costs = cost::of_pyannet(&network, samples);
+            timed(name, samples, [windows; 2], args.runs, &costs, forward)
+        }
+        Architecture::WeSpeakerResNet(config) => {
+            let samples = WINDOW * config.sample_rate as usize;
+            let network = WeSpeakerResNet::load_with(bundle, dtype, device, kernels)?;
+            let forward = |x: &Tensor, probe: &mut dyn Probe| {
+                let masks = Tensor::ones((x.dim(0)?, MASKS[0], MASKS[1]), dtype, device)?;
+                network.forward(x, Some(&masks), probe).map(|_| ())
+            };
+            let windows = args.windows.into();
+            let costs = cost::of_wespeaker(&network, samples, MASKS[0]);
+            let counts = [windows, WATCHED.min(windows)];
+            timed(name, samples, counts, args.runs, &costs, forward)
+        }
+        Architecture::Plda(_) => bail!("{name} is no network; give the directory of its pipeline"),
+    }
+}
+
+/// Times `forward` on windows of `samples` samples: `windows[0]` of them as in `diarize`, `windows[1]` stage by stage.
+fn timed(
+    name: String,
+    samples: usize,
+    [windows, watched]: [usize; 2],
+    runs: u16,
+    costs: &Costs,
+    forward: impl Fn(&Tensor, &mut dyn Probe) -> Result<()>,
+) -> anyhow::Result<Network> {
+    let input = |windows: usize| {
+        // Two tones that come and go: the arithmetic takes as long for anything.
+        let sample = |i: usize| (i as f32 * 0.05).sin() * (i as f32 * 0.0003).sin() * 0.3;
+        let samples_of_all = (0..windows * samples).map(sample).collect::<Vec<_>>();
+        Tensor::from_vec(samples_of_all, (windows, 1, samples), &Device::Cpu)
+    };
+    let x = input(windows)?;
+    forward(&x, &mut Silent)?;
+    let mut together = Vec::new();
+    for _ in 0..runs {
+        let start = Instant::now();
+        forward(&x, &mut Silent)?;
+        together.push(start.elapsed());
+    }
+    let x = input(watched)?;
+    let mut stages: Vec<(String, Vec<Duration>)> = Vec::new();
+    for _ in 0..runs {
+        let mut stopwatch = Stopwatch::start();
+        forward(&x, &mut stopwatch)?;
+        for (name, time) in stopwatch.stages() {
+            match stages.iter_mut().find(|(stage, _)| *stage == name) {
+                Some((_, times)) => times.push(time),
+                None => stages.push((name, vec![time])),
+            }
+        }
+    }
+    let ms = |times: &mut Vec<Duration>, windows: usize| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1e3 / windows as f64
+    };
+    let stages = stages.iter_mut().map(|(name, times)| Stage {
+        gflop: costs.get(name).map(|adds| 2e-9 * *adds as f64),
+        ms: ms(times, watched),
+        name: name.clone(),
+    });
+    Ok(Network {
+        name,
+        windows,
+        stages: report::grouped(stages),
+        ms: ms(&mut together, windows),
+        gflop: costs.values().map(|adds| 2e-9 * *adds as f64).sum(),
+    })
+}
+
+/// Times a recording from its file to its turns.
+fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline> {
+    let engine = Engine {
+        kernels,
+        ..Engine::default()
+    };
+    let started = Instant::now();
+    let (_, diarizer) = diarize::pipeline(args.model.as_deref(), &Overrides::default(), &engine)?;
+    let ready = started.elapsed();
+    let audio = Audio::read(path, diarizer.sample_rate())?;
+    let decoded = started.elapsed();
+    let (mut segmentation, mut embedding) = (Duration::ZERO, Duration::ZERO);
+    let mut before = Instant::now();
+    let run = diarizer.listen("bench", &audio, &mut |progress| {
+        let of_part = match progress.part {
+            Part::Segmentation => &mut segmentation,
+            _ => &mut embedding,
+        };
+        *of_part += before.elapsed();
+        before = Instant::now();
+    })?;
+    let clustering = Instant::now();
+    let diarization = run.diarize(&Options::default())?;
+    let clustering = clustering.elapsed();
+    let stages = [
+        ("model", ready),
+        ("decoding", decoded - ready),
+        ("segmentation", segmentation),
+        ("embedding", embedding),
+        ("clustering", clustering),
+    ];
+    Ok(Pipeline {
+        duration: audio.duration(),
+        speakers: diarization.speakers.len(),
+        stages: stages
+            .map(|(name, time)| (name.to_owned(), time.as_secs_f64()))
+            .to_vec(),
+        seconds: started.elapsed().as_secs_f64(),
+        peak_mb: peak_memory(),
+    })
+}
+
+/// Of the last minute, where the system says it.
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// The most memory this process has had, in MB, where the system says it.
+fn peak_memory() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}
