@@ -32,6 +32,9 @@ pub struct StageError {
     pub snr_db: f64,
     /// Pearson correlation of all values: blind to gain and offset.
     pub correlation: f64,
+    /// Correlation that the reference's own f32 has at least: an error of length e takes no more than half of
+    /// (e / length of the centred golden)^2 from it.
+    pub reference_correlation: f64,
     /// rms of the candidate over rms of the golden: a gain.
     pub rms_ratio: f64,
     /// Mean of the candidate less mean of the golden: an offset.
@@ -91,6 +94,8 @@ impl StageError {
             rel_l2,
             snr_db: -20.0 * rel_l2.log10(),
             correlation: correlation(candidate, golden),
+            reference_correlation: 1.0
+                - 0.5 * ratio(floor, golden.iter().population_std_dev()).powi(2),
             rms_ratio: ratio(rms(candidate.view()), rms(golden.view())),
             mean_offset: candidate.iter().mean() - golden.iter().mean(),
             worst_frame: worst(&frames),
@@ -104,7 +109,8 @@ impl StageError {
     /// Over several inputs, each measure as it is where it is worst: the largest, for correlation and
     /// signal-to-noise ratio the smallest, for the gain and the offset the farthest from none; mean errors
     /// are averaged and values that are not finite counted. Frame and channel are those of the input with
-    /// the largest `r`, which is named. None of none.
+    /// the largest `r`, which is named; the reference's correlation is that of the input with the smallest.
+    /// None of none.
     pub(crate) fn pool(errors: Vec<Self>) -> Option<Self> {
         // NaN is the worst of all.
         let size = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
@@ -112,6 +118,10 @@ impl StageError {
             .iter()
             .reduce(|a, b| if size(b.r) > size(a.r) { b } else { a })?
             .clone();
+        let lack = |error: &Self| size(1.0 - error.correlation);
+        let least = errors
+            .iter()
+            .reduce(|a, b| if lack(b) > lack(a) { b } else { a })?;
         let largest =
             |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, worse);
         let farthest = |of: &dyn Fn(&Self) -> f64, distance: &dyn Fn(f64) -> f64| {
@@ -129,7 +139,8 @@ impl StageError {
             rms_error: largest(&|error| error.rms_error),
             rel_l2: largest(&|error| error.rel_l2),
             snr_db: -largest(&|error| -error.snr_db),
-            correlation: farthest(&|error| error.correlation, &|x| 1.0 - x),
+            correlation: least.correlation,
+            reference_correlation: least.reference_correlation,
             rms_ratio: farthest(&|error| error.rms_ratio, &|x| x.ln().abs()),
             mean_offset: farthest(&|error| error.mean_offset, &f64::abs),
             non_finite: errors.iter().map(|error| error.non_finite).sum(),
@@ -159,6 +170,7 @@ impl StageError {
             rel_l2: f64::NAN,
             snr_db: f64::NAN,
             correlation: f64::NAN,
+            reference_correlation: f64::NAN,
             rms_ratio: f64::NAN,
             mean_offset: f64::NAN,
             worst_frame: None,

@@ -262,6 +262,7 @@ pub fn learn(runs: &[KnownGood], margin: f64) -> Result<Gate, LearnError> {
             pattern: globset::escape(name),
             r: r.map(|r| limit(r.value, margin).clamp(LEAST_R, EXACT_R)),
             r_local: r_local.map(|r| limit(r.value, margin).clamp(LEAST_R, STRUCTURAL_R_LOCAL)),
+            r_d: None,
             correlation: lack.map(|lack| correlation(lack.value, margin)),
             because: format!("{margin} times {of_runs}: {}", seen.join(", ")),
         }

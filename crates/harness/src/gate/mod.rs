@@ -8,10 +8,14 @@ use serde::{Deserialize, Serialize};
 pub use learn::{KnownGood, LearnError, learn};
 
 use crate::{
-    EmbeddingAgreement, Figure, OutputAgreement, Report, StageReport, Task, error::worse, toml_file,
+    EXACT_R, EmbeddingAgreement, Figure, OutputAgreement, Report, StageReport, Task, Verdict,
+    toml_file,
 };
 
 /// Thresholds that a comparison must keep.
+///
+/// A limit of a correlation, a cosine or a length gives way where the reference's own f32 comes near it or misses
+/// it: nobody can be asked to be more exact than that, so an error of [`EXACT_R`] times the reference's is allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
@@ -37,6 +41,8 @@ struct StageLimit {
     r: Option<f64>,
     /// Exclusive.
     r_local: Option<f64>,
+    /// Exclusive; of candidates with fewer bits than f32.
+    r_d: Option<f64>,
     /// Exclusive; free-running only: it is what users compare.
     correlation: Option<f64>,
     because: String,
@@ -141,7 +147,7 @@ pub struct GateFailure {
 /// One limit at one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateCheck {
-    /// The stage, `output` or `task`.
+    /// The stage, a pattern of them, `output`, `embedding 1` or `task`.
     pub place: String,
     /// What is limited: `teacher-forced R`.
     pub measure: &'static str,
@@ -168,13 +174,34 @@ impl GateCheck {
         }
     }
 
+    /// As [`GateCheck::below`], with as much as `times` the reference's `own` allowed.
+    fn below_or_own(
+        place: &str,
+        measure: &'static str,
+        found: f64,
+        (allowed, times, own): (f64, f64, f64),
+        because: &str,
+    ) -> Self {
+        let check = Self::below(place, measure, found, allowed.max(times * own), because);
+        let gives_way = times * own > allowed;
+        let expected = &check.expected;
+        Self {
+            expected: if gives_way {
+                format!("{expected}, {times} times PyTorch's own f32")
+            } else {
+                expected.clone()
+            },
+            ..check
+        }
+    }
+
     /// Of what a gate limits and nobody observed.
     fn not_observed(place: &str, because: &str) -> Self {
         Self {
             place: place.to_owned(),
-            measure: "it",
-            expected: "observed".to_owned(),
-            found: "not observed".to_owned(),
+            measure: "what the candidate shows of it",
+            expected: "something to compare".to_owned(),
+            found: "nothing".to_owned(),
             kept: false,
             because: because.to_owned(),
         }
@@ -222,18 +249,25 @@ impl Gate {
         toml::to_string(self).map_err(|source| GateError::NotWritable { source })
     }
 
-    /// Judges `report`. A stage, an output or a decoding that the gate speaks of and that was not observed
-    /// is a failure.
+    /// Judges `report`. An output or a decoding that the gate speaks of and that was not observed is a failure, and so
+    /// is a pattern of which no stage was. Single stages may stay unseen: many engines compute several in one, and
+    /// what they get wrong there shows at the next stage.
     ///
     /// # Errors
     /// [`GateError`] where a pattern fits no stage: a gate that checks nothing must not pass.
     pub fn judge(&self, report: &Report, origin: &str) -> Result<GateResult, GateError> {
         let patterns = self.patterns(report, origin)?;
-        let mut checks: Vec<GateCheck> = report
-            .stages
-            .iter()
+        let stages = report.stages.iter();
+        let mut checks: Vec<GateCheck> = stages
             .flat_map(|stage| stage_checks(stage, &patterns))
             .collect();
+        let unseen = patterns.iter().filter(|(matcher, _)| {
+            let mut fitting = report.stages.iter().filter(|s| matcher.is_match(&s.name));
+            fitting.all(|stage| stage.verdict == Verdict::NotObserved)
+        });
+        checks.extend(
+            unseen.map(|(_, limit)| GateCheck::not_observed(&limit.pattern, &limit.because)),
+        );
         if let Some(limit) = &self.output {
             checks.extend(limit.checks(report.output.as_ref()));
         }
@@ -291,36 +325,53 @@ fn stage_checks(stage: &StageReport, patterns: &[(GlobMatcher, &StageLimit)]) ->
             .next_back()
     };
     let (r, r_local) = (limit(|limit| limit.r), limit(|limit| limit.r_local));
-    let lack = limit(|limit| limit.correlation).map(|(least, because)| (1.0 - least, because));
+    let (r_d, correlation) = (limit(|limit| limit.r_d), limit(|limit| limit.correlation));
     let mut measures = Vec::new();
     if let Some(error) = &stage.teacher_forced {
         measures.push(("teacher-forced R", error.r, r));
         measures.push(("teacher-forced R_local", error.r_local, r_local));
+        measures.push(("teacher-forced R_d", error.r_d.unwrap_or(f64::NAN), r_d));
     }
     if let Some(error) = &stage.free_running {
         measures.push(("free-running R", error.r, r));
         measures.push(("free-running R_local", error.r_local, r_local));
-        // Constants have no correlation, and that of scaled-up rounding says nothing.
-        if !error.correlation.is_nan() && !stage.degenerate {
-            measures.push((LACK, 1.0 - error.correlation, lack));
-        }
+        measures.push(("free-running R_d", error.r_d.unwrap_or(f64::NAN), r_d));
     }
-    if measures.is_empty() {
-        let because = [r, r_local, lack].into_iter().flatten().next();
-        let check = because.map(|(_, because)| GateCheck::not_observed(&stage.name, because));
-        return check.into_iter().collect();
+    let mut checks: Vec<_> = measures
+        .into_iter()
+        .filter_map(|(measure, found, limit)| {
+            let (allowed, because) = limit?;
+            Some(GateCheck::below(
+                &stage.name,
+                measure,
+                found,
+                allowed,
+                because,
+            ))
+        })
+        .collect();
+    // Constants have no correlation, and that of scaled-up rounding says nothing.
+    let free = stage.free_running.as_ref();
+    if let Some(error) = free.filter(|error| !error.correlation.is_nan() && !stage.degenerate)
+        && let Some((least, because)) = correlation
+    {
+        let (found, own) = (error.correlation, error.reference_correlation);
+        checks.push(lack(&stage.name, LACK, found, least, own, because));
     }
-    let checks = measures.into_iter().filter_map(|(measure, found, limit)| {
-        let (allowed, because) = limit?;
-        Some(GateCheck::below(
-            &stage.name,
-            measure,
-            found,
-            allowed,
-            because,
-        ))
-    });
-    checks.collect()
+    checks
+}
+
+/// What a correlation or a cosine `found` lacks, where the reference's is `own`. It goes with the square of the error.
+fn lack(
+    place: &str,
+    measure: &'static str,
+    found: f64,
+    least: f64,
+    own: f64,
+    because: &str,
+) -> GateCheck {
+    let limit = (1.0 - least, EXACT_R.powi(2), 1.0 - own);
+    GateCheck::below_or_own(place, measure, 1.0 - found, limit, because)
 }
 
 /// What a correlation lacks: near 1 the digits that matter are behind the nines.
@@ -334,7 +385,8 @@ impl OutputLimit {
         let below = |measure, found, allowed: f64| {
             GateCheck::below("output", measure, found, allowed, &self.because)
         };
-        let lack = |least: f64| below(LACK, 1.0 - output.correlation, 1.0 - least);
+        let (found, own) = (output.correlation, output.reference_correlation);
+        let lack = |least: f64| lack("output", LACK, found, least, own, &self.because);
         // Embeddings decide nothing.
         let agreement = |least: f64| {
             output.frame_agreement().map(|found| GateCheck {
@@ -357,26 +409,27 @@ impl OutputLimit {
 }
 
 impl EmbeddingLimit {
-    /// The worst of `embeddings`, if there are any.
+    /// Of each of `embeddings`.
     fn checks(&self, embeddings: &[EmbeddingAgreement]) -> Vec<GateCheck> {
-        let worst = |measure, allowed: Option<f64>, of: fn(&EmbeddingAgreement) -> f64| {
-            let found = embeddings.iter().map(of).reduce(worse)?;
-            Some(GateCheck::below(
-                "output",
-                measure,
-                found,
-                allowed?,
-                &self.because,
-            ))
-        };
-        let lack = self.cosine.map(|least| 1.0 - least);
-        let checks = [
-            worst("1 - cosine", lack, |embedding| 1.0 - embedding.cosine),
-            worst("error of the length", self.length, |embedding| {
-                (embedding.rms_ratio - 1.0).abs()
-            }),
-        ];
-        checks.into_iter().flatten().collect()
+        let because = &self.because;
+        let places = embeddings.iter().enumerate().map(|(index, embedding)| {
+            let place = format!("embedding {}", index + 1);
+            (place, embedding)
+        });
+        let checks = places.flat_map(|(place, embedding)| {
+            let cosine = self.cosine.map(|least| {
+                let (found, own) = (embedding.cosine, embedding.reference_cosine);
+                lack(&place, "1 - cosine", found, least, own, because)
+            });
+            let length = self.length.map(|allowed| {
+                let error = |ratio: f64| (ratio - 1.0).abs();
+                let limit = (allowed, EXACT_R, error(embedding.reference_rms_ratio));
+                let found = error(embedding.rms_ratio);
+                GateCheck::below_or_own(&place, "error of the length", found, limit, because)
+            });
+            [cosine, length]
+        });
+        checks.flatten().collect()
     }
 }
 
@@ -411,6 +464,21 @@ mod tests {
             Gate::parse("[output]\nr = 4.0", "g"),
             Err(GateError::Syntax { .. })
         ));
+    }
+
+    #[test]
+    fn nobody_has_to_be_more_exact_than_pytorch_itself() {
+        let check = |found| lack("x", LACK, 1.0 - found, 1.0 - 1e-9, 1.0 - 1e-8, "a test");
+        assert!(check(1.5e-7).kept && !check(1.7e-7).kept && !check(f64::NAN).kept);
+        assert_eq!(
+            check(1.0).expected,
+            "below 1.6e-7, 16 times PyTorch's own f32"
+        );
+        // Far from the limit the reference changes nothing, nor does one that has no correlation.
+        for own in [1.0, 1.0 - 1e-12, f64::NAN] {
+            let check = lack("x", LACK, 1.0 - 1.1e-9, 1.0 - 1e-9, own, "a test");
+            assert!(!check.kept && check.expected == "below 1.0e-9", "{check:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::{
 pub struct OutputAgreement {
     /// Pearson correlation of all values.
     pub correlation: f64,
+    /// That of the reference's own f32.
+    pub reference_correlation: f64,
     /// Largest absolute error.
     pub max_abs: f64,
     /// Mean over frames of the length of the error.
@@ -92,6 +94,7 @@ impl OutputAgreement {
         };
         Self {
             correlation: correlation(candidate, golden),
+            reference_correlation: correlation(rounded, golden),
             max_abs,
             mean_l2: lengths.iter().sum::<f64>() / lengths.len().max(1) as f64,
             r,
@@ -127,6 +130,9 @@ impl OutputAgreement {
         let frames: usize = outputs.iter().map(|output| output.frames).sum();
         let worst =
             |of: &dyn Fn(&Self) -> f64| outputs.iter().map(|output| of(output)).reduce(worse);
+        let least = outputs
+            .iter()
+            .reduce(|a, b| if b.correlation < a.correlation { b } else { a })?;
         let weighted = |output: &&Self| output.mean_l2 * output.frames as f64;
         let range = |of: &dyn Fn(&Self) -> (f64, f64)| {
             let ranges = outputs.iter().map(|output| of(output));
@@ -134,6 +140,7 @@ impl OutputAgreement {
         };
         Some(Self {
             correlation: -worst(&|output| -output.correlation)?,
+            reference_correlation: least.reference_correlation,
             max_abs: worst(&|output| output.max_abs)?,
             mean_l2: outputs.iter().map(weighted).sum::<f64>() / frames.max(1) as f64,
             r: worst(&|output| output.r)?,

@@ -65,8 +65,10 @@ fn list(text: &mut String, lines: &[String]) {
 }
 
 fn table(text: &mut String, report: &Report, rows: &[&[soundalike_harness::StageReport]]) {
-    text.push_str(
-        "| stage | R forced | R free | R local | max error | 1 - corr | verdict |\n|---|---:|---:|---:|---:|---:|---|\n",
+    let r = rows::measured(report);
+    let _ = writeln!(
+        text,
+        "| stage | {r} forced | {r} free | R local | max error | 1 - corr | verdict |\n|---|---:|---:|---:|---:|---:|---|"
     );
     for stages in rows {
         let row = Row::new(report, stages);

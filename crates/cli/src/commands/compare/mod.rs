@@ -1,5 +1,6 @@
 //! `soundalike compare`: is it the original, and where not?
 
+mod gates;
 mod github;
 mod html;
 mod junit;
@@ -21,13 +22,13 @@ use clap::ValueEnum;
 use soundalike_convert::{Bundle, Inspection};
 use soundalike_harness::{
     About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault,
-    Gate, Names, Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window,
-    compare,
+    Names, Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
 };
 use soundalike_model::Device;
 use soundalike_torch::{Narrow, variant};
 
 use self::{
+    gates::BuiltIn,
     masks::MaskChoice,
     model::Model,
     side::{CandidateSide, ReferenceSide},
@@ -35,9 +36,6 @@ use self::{
 };
 
 use crate::{commands::diarize::Precision, output, terminal::Terminal};
-
-/// The project's own gate.
-const DEFAULT_GATE: &str = include_str!("../../../gates/exact.toml");
 
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
@@ -82,7 +80,7 @@ pub(crate) struct Args {
     /// Recordings to compare on [default: one second of the project's sample]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all, or a number
+    /// How many windows of each recording, from its start: all whole ones, or a number
     #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
     windows: Count,
     /// Compare with the reference engine even where it was never seen to be the official package
@@ -98,7 +96,8 @@ pub(crate) struct Args {
     /// { name = "ours", transpose = [0, 2, 1] } [default: they are called as ours]
     #[arg(long, value_name = "NAMES.toml")]
     map: Option<PathBuf>,
-    /// Limits that must be kept, a TOML file [default: the project's own: R < 4 everywhere, all decisions equal]
+    /// Limits that must be kept, a TOML file [default: the project's own, of f32: R < 4
+    /// everywhere, all decisions equal]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
     /// For GitHub Actions: failures as annotations, and the report in the summary of the step
@@ -156,19 +155,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         print(args, &text)?;
         return Ok(true);
     }
-    let (gate, origin) = match &args.gate {
-        None => (
-            Gate::parse(DEFAULT_GATE, "the built-in gate")?,
-            "the built-in gate".to_owned(),
-        ),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{}: cannot be read", path.display()))?;
-            let origin = path.display().to_string();
-            (Gate::parse(&text, &origin)?, origin)
-        }
+    let side: CandidateSide = args.candidate.parse()?;
+    let model = Model::load(args.model.as_deref(), args.network)?;
+    let built_in = match (args.dtype, &side) {
+        (Precision::F16 | Precision::Bf16, _) => BuiltIn::Narrow,
+        (Precision::F32, CandidateSide::Candle) if model.is_embedding() => BuiltIn::Winograd,
+        (Precision::F32, _) => BuiltIn::Exact,
     };
-    let mut report = find(args)?;
+    let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
+    let mut report = find(args, &side, model)?;
     if let Some(fault) = args.inject {
         report.candidate += &format!(" with {}", fault.name());
     }
@@ -224,11 +219,9 @@ fn check_trace(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Compares what the arguments name.
-fn find(args: &Args) -> anyhow::Result<Report> {
+fn find(args: &Args, side: &CandidateSide, model: Model) -> anyhow::Result<Report> {
     let reference = args.reference.as_deref().map(str::parse).transpose()?;
-    let side: CandidateSide = args.candidate.parse()?;
-    let names = names(args, &side)?;
-    let model = Model::load(args.model.as_deref(), args.network)?;
+    let names = names(args, side)?;
     ensure!(
         args.masks.is_empty() || model.is_embedding(),
         "--masks is for embeddings, and {} gives none",
@@ -252,7 +245,7 @@ fn find(args: &Args) -> anyhow::Result<Report> {
         .transpose()?;
     let (candidate, engine) = candidate(
         args,
-        &side,
+        side,
         &names,
         &model,
         other.as_ref(),

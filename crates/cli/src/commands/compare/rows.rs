@@ -1,16 +1,35 @@
 //! The lines of the table of stages, on a terminal, in Markdown and in HTML.
 
-use soundalike_harness::{Report, StageReport, Verdict};
+use soundalike_harness::{Report, StageError, StageReport, Verdict};
 
-/// Runs of stages that pass, and the others one by one: what one screen holds.
+/// By what an error is judged: R, or R_d of a candidate with fewer bits than f32.
+pub(super) fn measure(error: &StageError) -> f64 {
+    error.r_d.unwrap_or(error.r)
+}
+
+/// What [`measure`] is called in `report`.
+pub(super) fn measured(report: &Report) -> &'static str {
+    let forced = report.stages.iter().map(|stage| &stage.teacher_forced);
+    let free = report.stages.iter().map(|stage| &stage.free_running);
+    let mut errors = forced.chain(free).flatten();
+    if errors.any(|error| error.r_d.is_some()) {
+        "R_d"
+    } else {
+        "R"
+    }
+}
+
+/// Runs of stages that pass, and the others one by one: what one screen holds. Those that nobody saw are left out where
+/// they stand alone.
 pub(super) fn folded(stages: &[StageReport]) -> Vec<&[StageReport]> {
     let passes =
         |stage: &StageReport| matches!(stage.verdict, Verdict::Exact | Verdict::NotObserved);
+    let unseen = |stage: &StageReport| stage.verdict == Verdict::NotObserved;
     let runs = stages.chunk_by(|a, b| passes(a) && passes(b));
     let mut rows = Vec::new();
-    for run in runs {
+    for run in runs.filter(|run| !run.iter().all(unseen)) {
         if run.len() < FOLD {
-            rows.extend(run.chunks(1));
+            rows.extend(run.chunks(1).filter(|stage| !stage.iter().all(unseen)));
         } else {
             rows.push(run);
         }
@@ -28,9 +47,9 @@ pub(super) struct Row {
     pub(super) name: String,
     /// Whether it makes the error.
     pub(super) source: bool,
-    /// Teacher-forced.
+    /// Teacher-forced, in [`measure`]s.
     pub(super) forced: Option<f64>,
-    /// Free-running.
+    /// Free-running, in [`measure`]s.
     pub(super) free: Option<f64>,
     /// The larger of both ways.
     pub(super) local: Option<f64>,
@@ -75,8 +94,8 @@ impl Row {
             source: stages
                 .iter()
                 .any(|stage| report.source.contains(&stage.name)),
-            forced: forced().map(|error| error.r).reduce(worse),
-            free: free().map(|error| error.r).reduce(worse),
+            forced: forced().map(measure).reduce(worse),
+            free: free().map(measure).reduce(worse),
             local: forced()
                 .chain(free())
                 .map(|error| error.r_local)

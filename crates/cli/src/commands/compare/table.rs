@@ -36,13 +36,14 @@ pub(super) fn render(report: &Report, all: bool) -> String {
 fn table(report: &Report, all: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    let r = rows::measured(report);
     let scale = format!("{:<5}{:>5}", rows::SCALE.0, "1e6");
     table.set_header([
         "",
         "stage",
-        "R forced",
+        &format!("{r} forced"),
         &scale,
-        "R free",
+        &format!("{r} free"),
         &scale,
         "R local",
         "max error",

@@ -48,8 +48,9 @@ pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)>
     Ok((sample_rate, duration))
 }
 
-/// The first windows of the recording at `path`, one behind the other, the last filled up with silence: as
-/// long as the network of `bundle` was trained on.
+/// The first windows of the recording at `path`, one behind the other, as long as the network of `bundle` was
+/// trained on. What is left over at the end is left out: mostly silence filled up, it would say little of the
+/// recording. One that is shorter than a window is filled up with silence, as `diarize` does.
 pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
     let (sample_rate, duration) = format(bundle)?;
     let audio = Audio::read(path, sample_rate)?;
@@ -58,14 +59,14 @@ pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result
         length,
         step: length,
     };
-    let there = windows.count(audio.samples.len());
+    let there = (audio.samples.len() / length).max(1);
     let wanted = match count {
         Count::All => there,
         Count::First(count) => count,
     };
     ensure!(
         wanted <= there,
-        "{}: has {there} window(s) of {duration} s, and --windows asks for {wanted}",
+        "{}: has {there} whole window(s) of {duration} s, and --windows asks for {wanted}",
         path.display()
     );
     let uri = path.file_stem().unwrap_or_default().to_string_lossy();

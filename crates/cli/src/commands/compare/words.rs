@@ -7,6 +7,8 @@ use soundalike_harness::{
     Verdict,
 };
 
+use super::rows::{measure, measured};
+
 /// Names that a sentence lists.
 pub(super) const LISTED: usize = 6;
 
@@ -56,10 +58,13 @@ fn engine(info: &EngineInfo) -> String {
             short(&capture.sha256)
         )
     });
-    let mut parts = vec![format!(
-        "{}, {} on {}",
-        info.engine, info.dtype, info.device
-    )];
+    let what = [&info.engine, &info.dtype].map(String::as_str);
+    let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
+    let mut parts = vec![match (what.as_slice(), info.device.as_str()) {
+        ([], _) => "does not say what it is".to_owned(),
+        (what, "") => what.join(", "),
+        (what, device) => format!("{} on {device}", what.join(", ")),
+    }];
     parts.extend(
         versions
             .chain(info.cpu.clone())
@@ -96,17 +101,21 @@ pub(super) fn finding(report: &Report) -> String {
     };
     let mut words = if let Some(error) = &stage.teacher_forced {
         format!(
-            "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times PyTorch's own \
-             f32 rounding ({} at its worst, {})",
-            Figure(error.r),
-            Figure(error.r_local),
+            "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
+            Figure(measure(error)),
+            rounding(report),
+            match error.r_d {
+                None => format!(", {} times at its worst", Figure(error.r_local)),
+                Some(_) => String::new(),
+            },
             place(report, error)
         )
     } else if let Some(error) = &stage.free_running {
         format!(
-            "Not rounding: {name} is the first stage that is wrong, its error {} times PyTorch's own f32 rounding \
-             ({}); those after it may be its victims",
-            Figure(error.r),
+            "Not rounding: {name} is the first stage that is wrong, its error {} times {} ({}); those after it may be \
+             its victims",
+            Figure(measure(error)),
+            rounding(report),
             place(report, error)
         )
     } else {
@@ -129,6 +138,17 @@ pub(super) fn finding(report: &Report) -> String {
     words + "."
 }
 
+/// In what errors are measured.
+pub(super) fn rounding(report: &Report) -> String {
+    match measured(report) {
+        "R_d" => format!(
+            "the error of PyTorch rounding to {} at every stage",
+            report.provenance.candidate.dtype
+        ),
+        _ => "PyTorch's own f32 rounding".to_owned(),
+    }
+}
+
 /// Where an error is largest.
 fn place(report: &Report, error: &StageError) -> String {
     let frame = error
@@ -147,7 +167,8 @@ fn closest(report: &Report) -> String {
         let (way, error) = judged(stage)?;
         Some((stage, way, error))
     });
-    let Some((stage, way, error)) = errors.max_by(|a, b| a.2.r.total_cmp(&b.2.r)) else {
+    let Some((stage, way, error)) = errors.max_by(|a, b| measure(a.2).total_cmp(&measure(b.2)))
+    else {
         return "Nothing was compared: the candidate shows no stage of the reference.".to_owned();
     };
     let kind = match verdict(report) {
@@ -155,8 +176,9 @@ fn closest(report: &Report) -> String {
         _ => "Rounding, no bug",
     };
     format!(
-        "{kind}: the largest error is {} times PyTorch's own f32 rounding, {way} at {}{}.",
-        Figure(error.r),
+        "{kind}: the largest error is {} times {}, {way} at {}{}.",
+        Figure(measure(error)),
+        rounding(report),
         stage.name,
         match (report.inputs.len(), report.inputs.get(error.worst_input)) {
             (2.., Some(input)) => format!(" on {input}"),
@@ -186,7 +208,7 @@ pub(super) fn output(report: &Report) -> Vec<String> {
     }
     if let Some(task) = &report.task {
         lines.push(format!(
-            "decoded: DER {} (missed {}, false alarm {}, confusion {}), {} speakers against {}",
+            "decoded: DER {} (missed {}, false alarm {}, confusion {}), {} speaker(s) against {}",
             rate(task.der),
             rate(task.missed_detection),
             rate(task.false_alarm),

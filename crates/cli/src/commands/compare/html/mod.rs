@@ -83,10 +83,11 @@ fn weights(report: &Report) -> Markup {
 
 fn stages(report: &Report) -> Markup {
     let folded = rows::folded(&report.stages);
+    let r = rows::measured(report);
     html! {
         h2 { "Stages" }
         p.soft.legend {
-            "R is the error in units of PyTorch's own f32 rounding on this input; below 4 (the dark line) a stage is exact."
+            (r) " is the error in units of " (words::rounding(report)) " on this input; below 4 (the dark line) nothing else is in it."
             i.forced {} "teacher-forced: whose error it is"
             i.free {} "free-running: what a user gets"
         }
@@ -98,7 +99,7 @@ fn stages(report: &Report) -> Markup {
         }
         div.wide { table {
             tr {
-                th.text { "stage" } th.text { "shape" } th { "R forced" } th { "R free" } th { (scale()) }
+                th.text { "stage" } th.text { "shape" } th { (r) " forced" } th { (r) " free" } th { (scale()) }
                 th { "R local" } th { "max error" } th { "1 - corr" } th { "rms ratio" } th.text { "verdict" }
             }
             @for run in folded {
