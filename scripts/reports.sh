@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 case ${1:-} in '' | /*) wespeaker=${1:-} ;; *) wespeaker=$root/$1 ;; esac
 eval "$(scripts/setup_libtorch.sh)"
-cargo build --quiet --release -p soundalike --features torch
+cargo build --quiet --release --workspace --features soundalike/torch
 soundalike=$root/target/release/soundalike
 
 # The reports name files as they lie here.

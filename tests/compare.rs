@@ -193,6 +193,43 @@ fn with_nan(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
 }
 
 #[test]
+fn of_an_engine_that_shows_its_output_alone_that_is_judged_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("output.npz");
+    edited(trace.to_str().unwrap(), |name, bytes| {
+        matches!(name, "manifest" | "waveform" | "activation").then_some(bytes)
+    });
+    let gate = folder.path().join("gate.toml");
+    fs::write(
+        &gate,
+        "[[stage]]\npattern = \"lstm.*\"\nr = 4.0\nbecause = \"a test\"",
+    )
+    .unwrap();
+    let candidate = format!("trace:{}", trace.display());
+    let run = soundalike(["compare", "--layers", "--candidate", &candidate]);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("not observed in the candidate: sincnet.wav_norm1d"),
+        "{}",
+        run.stdout
+    );
+    let asks = ["--gate", gate.to_str().unwrap()];
+    let run = soundalike(
+        ["compare", "--layers", "--candidate", &candidate]
+            .into_iter()
+            .chain(asks),
+    );
+    assert_eq!(run.code, Some(3), "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("lstm.*: what the candidate shows of it is nothing"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
 fn a_reference_that_is_no_truth_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     type Edit = fn(&str, Vec<u8>) -> Option<Vec<u8>>;

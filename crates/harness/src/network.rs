@@ -18,8 +18,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// Builds the network of `bundle`, a speaker embedding computed by `kernels`. A PyanNet is portable, so that each of
-    /// its stages is seen; that its kernels are exact as well is a test (`tests/pyannet_is_pyannote.rs`).
+    /// Builds the network of `bundle`, computed by `kernels`, as `diarize` does.
     ///
     /// # Errors
     /// [`LoadError`] where the bundle holds none.
@@ -34,7 +33,7 @@ impl Network {
                 WeSpeakerResNet::load_with(bundle, dtype, device, kernels)
                     .map(Self::WeSpeakerResNet)
             }
-            _ => PyanNet::load_with(bundle, dtype, device, Kernels::Portable).map(Self::PyanNet),
+            _ => PyanNet::load_with(bundle, dtype, device, kernels).map(Self::PyanNet),
         }
     }
 
