@@ -17,7 +17,9 @@ soundalike=$root/target/release/soundalike
 # The reports name files as they lie here.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp "$(reference/.venv/bin/python -c 'import pathlib, pyannote.audio.sample as s; print(pathlib.Path(s.__file__).with_name("sample.wav"))')" "$work"
+sample=$(reference/.venv/bin/python -c 'from importlib.metadata import files
+print(next(file.locate() for file in files("pyannote.audio") if file.match("audio/sample/sample.wav")))')
+cp "$sample" "$work"
 if [ -z "$wespeaker" ]; then
     reference/.venv/bin/python reference/make_variants.py "$work" traced-34 >/dev/null
     wespeaker=$work/traced-34.ckpt
@@ -43,7 +45,8 @@ all_formats() {
     shift 2
     for format in markdown html json; do
         extension=$(echo "$format" | sed s/markdown/md/)
-        compare "$expected" "$root/reports/$name.$extension" "$@" --format "$format"
+        compare "$expected" "$name.$extension" "$@" --format "$format"
+        cp "$name.$extension" "$root/reports"
     done
 }
 

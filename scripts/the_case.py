@@ -12,7 +12,10 @@ of, budget = report["provenance"], report["budget"]
 
 
 def figure(x):
-    return f"{x:.3g}" if 1e-3 <= abs(x) < 1e5 else f"{x:.1e}"
+    if 1e-3 <= abs(x) < 1e4:
+        return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
+    digits, exponent = f"{x:.1e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 windows = "\n".join(
@@ -71,8 +74,8 @@ the f64 reference, and what becomes of it at the output is its *gain*. Root mean
 | predicted by this candidate's own errors, stage by stage | {figure(budget['predicted'])} |
 | observed | {figure(budget['observed'])} |
 
-Rounding explains {figure(budget['rounding'] / budget['observed'])} of what is observed. Among the stages without the
-mistake, the largest gain is {figure(largest['gain'])}, at `{largest['name']}`: nothing here grows exponentially. Saturating
+Rounding explains {figure(100 * budget['rounding'] / budget['observed'])} % of what is observed. Among the stages without
+the mistake, the largest gain is {figure(largest['gain'])}, at `{largest['name']}`: nothing here grows exponentially. Saturating
 gates contract, and log-softmax cannot make a difference more than twice as large.
 
 ## The report

@@ -12,9 +12,12 @@ use std::{fs, path::Path};
 
 use support::{Run, all_pass, soundalike_in};
 
-/// The report of the built-in comparison, and what `edit` makes of it.
+/// The report of the built-in comparison of every single stage, and what `edit` makes of it.
 fn report(folder: &Path, name: &str, edit: impl FnOnce(&mut serde_json::Value)) {
-    let run = soundalike_in(folder, "compare --layers --format json");
+    let run = soundalike_in(
+        folder,
+        "compare --layers --candidate candle-cpu-portable --format json",
+    );
     let mut report = serde_json::from_str(&run.ok()).unwrap();
     edit(&mut report);
     fs::write(folder.join(name), report.to_string()).unwrap();
@@ -30,7 +33,8 @@ fn stage<'a>(report: &'a mut serde_json::Value, name: &str) -> &'a mut serde_jso
 }
 
 fn compare(folder: &Path, fault: &str) -> Run {
-    soundalike_in(folder, &format!("compare --layers --gate gate.toml{fault}"))
+    let words = format!("compare --layers --candidate candle-cpu-portable --gate gate.toml{fault}");
+    soundalike_in(folder, &words)
 }
 
 #[test]

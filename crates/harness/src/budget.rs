@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 use serde::Serialize;
 
 use crate::{
-    Candidate, CompareError, Reference, STRUCTURAL_R, Window,
+    Candidate, CompareError, Figure, Reference, STRUCTURAL_R, Window,
     floors::rms,
     layout::is_part,
     observed::{Observed, Outputs},
@@ -87,12 +87,14 @@ impl Budget {
 
 fn words(stages: &[BudgetStage], rounding: f64, predicted: f64, observed: f64) -> String {
     let times = observed / rounding;
+    let explained = times < STRUCTURAL_R;
+    let [times, rounding, observed, predicted] = [times, rounding, observed, predicted].map(Figure);
     let rounding = format!(
-        "PyTorch's own f32 errors, times the measured gain of the stages after them, come to {rounding:.1e} at the output"
+        "PyTorch's own f32 errors, times the measured gain of the stages after them, come to {rounding} at the output"
     );
-    if times < STRUCTURAL_R {
+    if explained {
         return format!(
-            "rounding explains the error: {rounding}, and {observed:.1e} is observed ({times:.1} times)"
+            "rounding explains the error: {rounding}, and {observed} is observed ({times} times)"
         );
     }
     let worst = stages
@@ -100,7 +102,7 @@ fn words(stages: &[BudgetStage], rounding: f64, predicted: f64, observed: f64) -
         .max_by(|a, b| a.at_output.total_cmp(&b.at_output));
     let worst = worst.map_or("no stage", |stage| &stage.name);
     format!(
-        "rounding does not explain the error: {rounding}, and {observed:.1e} is observed ({times:.0} times); the candidate's own errors come to {predicted:.1e}, most of it from {worst}"
+        "rounding does not explain the error: {rounding}, and {observed} is observed ({times} times); the candidate's own errors come to {predicted}, most of it from {worst}"
     )
 }
 

@@ -16,6 +16,16 @@ pub struct EmbeddingAgreement {
     pub reference_rms_ratio: f64,
 }
 
+impl EmbeddingAgreement {
+    /// Length of the error of the reference's own f32 over the length of the golden. Law of cosines.
+    pub(crate) fn reference_error(&self) -> f64 {
+        let (ratio, cosine) = (self.reference_rms_ratio, self.reference_cosine);
+        ((ratio - 1.0).powi(2) + 2.0 * ratio * (1.0 - cosine))
+            .max(0.0)
+            .sqrt()
+    }
+}
+
 /// Of each of the embeddings `[..., feature]`.
 pub(super) fn agreements(
     candidate: &ArrayD<f64>,
@@ -59,6 +69,9 @@ mod tests {
         let found = agreements(&candidate, &golden, &golden);
         assert_eq!((found[0].cosine, found[0].rms_ratio), (1.0, 2.0));
         assert_eq!((found[1].cosine, found[1].rms_ratio), (0.0, 1.0));
+        let other_way = agreements(&golden, &golden, &candidate);
+        assert_eq!(other_way[0].reference_error(), 1.0);
+        assert!((other_way[1].reference_error() - 2.0_f64.sqrt()).abs() < 1e-15);
         assert_eq!(
             (found[1].reference_cosine, found[1].reference_rms_ratio),
             (1.0, 1.0)

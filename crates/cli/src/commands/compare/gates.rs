@@ -10,8 +10,6 @@ use soundalike_harness::Gate;
 pub(super) enum BuiltIn {
     /// Of an f32 engine.
     Exact,
-    /// Of our kernels for the trunk of embeddings, f32.
-    Winograd,
     /// Of an engine of f16 or bf16.
     Narrow,
 }
@@ -20,7 +18,6 @@ impl BuiltIn {
     const fn text(self) -> &'static str {
         match self {
             Self::Exact => include_str!("../../../gates/exact.toml"),
-            Self::Winograd => include_str!("../../../gates/winograd.toml"),
             Self::Narrow => include_str!("../../../gates/narrow.toml"),
         }
     }
@@ -28,7 +25,6 @@ impl BuiltIn {
     const fn origin(self) -> &'static str {
         match self {
             Self::Exact => "the built-in gate",
-            Self::Winograd => "the built-in gate of Winograd's convolutions",
             Self::Narrow => "the built-in gate of f16 and bf16",
         }
     }

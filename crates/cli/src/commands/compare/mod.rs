@@ -157,10 +157,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     }
     let side: CandidateSide = args.candidate.parse()?;
     let model = Model::load(args.model.as_deref(), args.network)?;
-    let built_in = match (args.dtype, &side) {
-        (Precision::F16 | Precision::Bf16, _) => BuiltIn::Narrow,
-        (Precision::F32, CandidateSide::Candle) if model.is_embedding() => BuiltIn::Winograd,
-        (Precision::F32, _) => BuiltIn::Exact,
+    let built_in = match args.dtype {
+        Precision::F16 | Precision::Bf16 => BuiltIn::Narrow,
+        Precision::F32 => BuiltIn::Exact,
     };
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = find(args, &side, model)?;

@@ -19,13 +19,7 @@ const DRAWN: usize = 3;
 /// Stages up to which all are shown at first.
 const UNFOLDED: usize = 40;
 /// Marks on the scale of R, and what stands there.
-const MARKS: [(f64, &str); 5] = [
-    (0.1, "0.1"),
-    (1.0, "1"),
-    (1e2, "100"),
-    (1e4, "1e4"),
-    (1e6, "1e6"),
-];
+const MARKS: [(f64, &str); 4] = [(1.0, "1"), (1e2, "100"), (1e4, "1e4"), (1e6, "1e6")];
 
 /// A complete page.
 pub(super) fn render(report: &Report) -> String {
@@ -202,7 +196,10 @@ fn output(report: &Report, evidence: &Evidence) -> Markup {
         @if let Some(input) = input { h3 { (input) } }
         div.outputs {
             @if ours.dim() == theirs.dim() {
-                (heatmap::draw((ours - theirs).view(), start, duration))
+                // Embeddings do not lie in time.
+                @if input.and_then(|input| input.output.as_ref()).is_some_and(|output| output.embeddings.is_empty()) {
+                    (heatmap::draw((ours - theirs).view(), start, duration))
+                }
                 (scatter::draw(theirs.view(), ours.view()))
             }
         }
