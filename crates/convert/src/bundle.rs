@@ -367,6 +367,27 @@ impl Bundle {
         sha256([self.bytes()])
     }
 
+    /// A copy in which `edit` has changed elements of the `f32` tensors, each of which it is given with its name and
+    /// shape. Everything else, where it came from included, stays as it is.
+    ///
+    /// # Errors
+    /// Where the new elements are not finite.
+    pub fn edited(&self, mut edit: impl FnMut(&str, &[usize], &mut [f32])) -> Result<Self, Error> {
+        let mut bytes = self.bytes.to_vec();
+        for (name, entry) in &self.entries {
+            if entry.dtype != Dtype::F32 {
+                continue;
+            }
+            let place = &mut bytes[entry.start..entry.end];
+            let mut values: Vec<f32> = chunks(place).map(f32::from_le_bytes).collect();
+            edit(name, &entry.shape, &mut values);
+            for (place, value) in place.as_chunks_mut().0.iter_mut().zip(values) {
+                *place = value.to_le_bytes();
+            }
+        }
+        Self::from_bytes(bytes, &self.header.source.file)
+    }
+
     /// Writes the bundle to a temporary file beside `path`, reads that back, compares every byte,
     /// and renames it: `path` never holds half a bundle.
     pub fn save(&self, path: &Path) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use ndarray::ArrayD;
 use soundalike_model::TensorError;
 
 use crate::{
-    About, Decoding, Evidence, Fault, Input, Network, OutputAgreement, Reference, ReferenceStage,
-    Report, StageError, StageReport, Task, TraceError, Verdict, Window,
+    About, Decoding, Evidence, Input, Network, OutputAgreement, Reference, ReferenceStage, Report,
+    StageError, StageReport, Substitution, Task, TraceError, Verdict, Window,
     layout::is_part,
     lockstep::RunError,
     observed::{Observed, Outputs},
@@ -120,7 +120,7 @@ pub enum Candidate {
         /// As `diarize` runs it.
         network: Network,
         /// A mistake put into it.
-        fault: Option<Fault>,
+        fault: Option<Substitution>,
     },
     /// What somebody else's engine, which fed itself, made of the window, by stage.
     Activations(BTreeMap<String, ArrayD<f64>>),

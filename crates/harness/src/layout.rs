@@ -39,6 +39,53 @@ fn axes(name: &str, rank: usize) -> (usize, Option<usize>) {
     }
 }
 
+/// Names the waveform among the [`inputs`] of a stage.
+pub(crate) const WAVEFORM: &str = "waveform";
+/// Names the masks among the [`inputs`] of a stage.
+pub(crate) const MASKS: &str = "masks";
+
+/// What the stage `name` is fed, in the order of its operands: stages `before` it (in order of execution), or the
+/// inputs of the network.
+pub(crate) fn inputs<'a>(name: &'a str, before: &[&'a str]) -> Vec<&'a str> {
+    let last = |wanted: &dyn Fn(&str) -> bool| before.iter().rev().find(|name| wanted(name));
+    // What a residual block is fed.
+    let block = |block: &str| {
+        let first = before.iter().position(|name| {
+            name.strip_prefix(block)
+                .is_some_and(|rest| rest == ".conv1")
+        });
+        first.and_then(|first| before.get(first.checked_sub(1)?))
+    };
+    let found = match name {
+        "sincnet.wav_norm1d" | "fbank" => return vec![WAVEFORM],
+        // The second says how many frames there are.
+        "weights" => return [MASKS].into_iter().chain(before.last().copied()).collect(),
+        "sincnet.conv1d.0.filters" => return Vec::new(),
+        "sincnet.conv1d.0" => vec![last(&|name| !is_constant(name)), before.last()],
+        "resnet.pool" => vec![
+            last(&|name| name != "weights"),
+            before.last().filter(|name| **name == "weights"),
+        ],
+        _ if is_part(name) => vec![last(&|name| !is_part(name))],
+        _ if name.starts_with("lstm.") => {
+            let parts = before.iter().rev().take_while(|name| is_part(name));
+            let mut parts: Vec<_> = parts.map(Some).collect();
+            parts.reverse();
+            parts
+        }
+        _ => match (name.strip_suffix(".shortcut.0"), name.strip_suffix(".add")) {
+            (Some(name), _) => vec![block(name)],
+            (_, Some(name)) => {
+                let norm = last(&|stage| stage.starts_with(&format!("{name}.bn")));
+                let shortcut = last(&|stage| stage == format!("{name}.shortcut.1"));
+                vec![norm, shortcut.or(block(name))]
+            }
+            _ => vec![before.last()],
+        },
+    };
+    found.into_iter().flatten().copied().collect()
+}
+
 /// Whether the stage `name` stands beside others in a larger one: a direction of an LSTM layer.
 pub(crate) fn is_part(name: &str) -> bool {
     name.starts_with("lstm.") && (name.ends_with(".forward") || name.ends_with(".reverse"))
@@ -76,6 +123,48 @@ mod tests {
         );
         let norms = names.iter().filter(|name| is_instance_norm(name));
         assert_eq!(norms.count(), 4);
+    }
+
+    #[test]
+    fn a_stage_is_fed_by_what_forward_feeds_it() {
+        let block = "resnet.layer2.0";
+        let stages = [
+            "fbank",
+            "fbank.centred",
+            "resnet.bn1.relu",
+            "resnet.layer2.0.conv1",
+            "resnet.layer2.0.bn1",
+            "resnet.layer2.0.bn1.relu",
+            "resnet.layer2.0.conv2",
+            "resnet.layer2.0.bn2",
+            "resnet.layer2.0.shortcut.0",
+            "resnet.layer2.0.shortcut.1",
+            "resnet.layer2.0.add",
+            block,
+            "weights",
+            "resnet.pool",
+        ];
+        let fed = |name: &'static str| {
+            let place = stages.iter().position(|stage| *stage == name).unwrap();
+            inputs(name, &stages[..place])
+        };
+        assert_eq!(fed("fbank"), [WAVEFORM]);
+        assert_eq!(fed("resnet.layer2.0.conv1"), ["resnet.bn1.relu"]);
+        assert_eq!(fed("resnet.layer2.0.shortcut.0"), ["resnet.bn1.relu"]);
+        assert_eq!(
+            fed("resnet.layer2.0.add"),
+            ["resnet.layer2.0.bn2", "resnet.layer2.0.shortcut.1"]
+        );
+        assert_eq!(fed("resnet.pool"), [block, "weights"]);
+        assert_eq!(
+            inputs("resnet.layer2.0.add", &stages[..8]),
+            ["resnet.layer2.0.bn2", "resnet.bn1.relu"]
+        );
+        let encoder = ["sincnet.wav_norm1d", "sincnet.conv1d.0.filters"];
+        assert_eq!(inputs("sincnet.conv1d.0", &encoder), encoder);
+        let layers = ["lstm.0", "lstm.1.forward", "lstm.1.reverse"];
+        assert_eq!(inputs("lstm.1.reverse", &layers[..2]), ["lstm.0"]);
+        assert_eq!(inputs("lstm.1", &layers), layers[1..]);
     }
 
     #[test]

@@ -9,11 +9,13 @@ mod audit;
 mod budget;
 mod compare;
 mod decoding;
+mod diagnosis;
 mod error;
 mod fault;
 mod figure;
 mod floors;
 mod gate;
+mod kept;
 mod layout;
 mod live;
 mod lockstep;
@@ -25,6 +27,7 @@ mod probes;
 mod provenance;
 mod reference;
 mod report;
+mod self_test;
 mod task;
 mod toml_file;
 mod trace;
@@ -40,11 +43,13 @@ pub use audit::{Audit, Differences, HyperparameterDifference, TensorDifference, 
 pub use budget::{Budget, BudgetStage};
 pub use compare::{Candidate, CompareError, compare};
 pub use decoding::Decoding;
+pub use diagnosis::{Cause, Diagnosis, Diagnostician, RunnerUp, Signature, Undiagnosed};
 pub use error::StageError;
-pub use fault::Fault;
+pub use fault::{Fault, FaultError, Substitution};
 pub use figure::Figure;
 pub use floors::Floors;
 pub use gate::{Gate, GateCheck, GateError, GateFailure, GateResult, KnownGood, LearnError, learn};
+pub use kept::KeptReference;
 pub use live::TorchReference;
 pub use names::{Names, NamesError};
 pub use network::Network;
@@ -52,7 +57,11 @@ pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreemen
 pub use probes::{Recorder, Teacher};
 pub use provenance::{EngineInfo, Provenance};
 pub use reference::{NarrowFloors, Reference, ReferenceStage, See};
-pub use report::{About, Diagnosis, Evidence, Input, Report, StageReport};
+pub use report::{About, Evidence, Input, Report, StageReport};
+pub use self_test::{
+    Bench, Blindness, CleanRun, Cleanliness, Naming, OrdinaryGate, OrdinaryGates, SELF_TEST_SCHEMA,
+    SelfTest, SelfTestError, Trial, TrialOutcome, blind_inputs, hard_inputs, in_batches,
+};
 pub use task::Task;
 pub use trace::{
     ActivationTrace, Audio, Manifest, MaskFile, Model, ReferenceTrace, Running, Stage, TraceError,

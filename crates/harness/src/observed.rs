@@ -39,7 +39,7 @@ impl<'a> Observed<'a> {
             Candidate::Network { network, fault } => {
                 let start = || {
                     Run::start(scope, |probe| {
-                        let mut probe = Inject::new(*fault, probe);
+                        let mut probe = Inject::new(fault.as_ref(), window, probe);
                         network.forward(window, &mut probe).map(drop)
                     })
                 };

@@ -5,8 +5,8 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    Audit, Budget, Decoding, GateResult, OutputAgreement, Provenance, Sides, StageError, Task,
-    Verdict, Window,
+    Audit, Budget, Decoding, Diagnosis, GateResult, OutputAgreement, Provenance, Sides, StageError,
+    Task, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -38,6 +38,8 @@ pub struct Report {
     pub source: Vec<String>,
     /// What is wrong there, where it is known.
     pub diagnosis: Option<Diagnosis>,
+    /// Why nothing is known of what is wrong there, and what can be said all the same.
+    pub undiagnosed: Option<Undiagnosed>,
     /// Agreement of the outputs, free-running; none where the candidate's is missing or of another shape.
     pub output: Option<OutputAgreement>,
     /// Agreement of what they are decoded to; none where that is not known.
@@ -73,7 +75,8 @@ pub struct Input {
 
 impl Input {
     /// Of `window`, on which nothing was found yet.
-    pub(crate) fn new(window: &Window) -> Self {
+    #[must_use]
+    pub fn new(window: &Window) -> Self {
         Self {
             uri: window.uri.clone(),
             start: window.start,
@@ -115,19 +118,6 @@ pub struct StageReport {
     pub free_running: Option<StageError>,
     /// What it means, on the input where it means the worst.
     pub verdict: Verdict,
-}
-
-/// A mistake that explains the error of a stage.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Diagnosis {
-    /// The stage.
-    pub stage: String,
-    /// The mistake, by its name.
-    pub cause: String,
-    /// The mistake, in words.
-    pub text: String,
-    /// How far the candidate is from the reference with this mistake put into it; 1 is rounding.
-    pub r: f64,
 }
 
 /// The outputs on one input.
@@ -254,6 +244,7 @@ impl Report {
                 .cloned()
                 .collect(),
             diagnosis: None,
+            undiagnosed: None,
             output: OutputAgreement::pool(described.iter().map(|input| input.output.as_ref())),
             task: Task::pool(described.iter().filter_map(|input| input.task.as_ref())),
             budget: None,

@@ -37,9 +37,17 @@ fn against_the_trace(candidate: &Candidate) -> std::result::Result<Report, Compa
     compare(&mut reference, candidate, &[window()], &decoding, about)
 }
 
-fn with_fault(fault: Option<Fault>) -> Report {
-    let network = network(&embedded());
-    against_the_trace(&Candidate::Network { network, fault }).expect("a comparison")
+fn with_fault(id: Option<&str>) -> Report {
+    let bundle = embedded();
+    let catalogue = Fault::catalogue(bundle.architecture());
+    let candidate = match catalogue.iter().find(|fault| Some(fault.id) == id) {
+        Some(fault) => fault.candidate(&bundle).expect("a network with a fault"),
+        None => Candidate::Network {
+            network: network(&bundle),
+            fault: None,
+        },
+    };
+    against_the_trace(&candidate).expect("a comparison")
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn without_a_fault_there_is_no_source() {
 
 #[test]
 fn relu_for_leaky_relu_is_blamed_on_its_two_stages_only() {
-    let report = with_fault(Some(Fault::ReluForLeakyRelu));
+    let report = with_fault(Some("relu-for-leaky-relu"));
     assert_eq!(
         report.source,
         ["linear.0.leaky_relu", "linear.1.leaky_relu"]

@@ -18,14 +18,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+/// Whether this program has libtorch.
+pub const BUILT: bool = cfg!(feature = "libtorch");
+
 mod error;
 mod libtorch;
+mod mistake;
 mod precision;
 mod probe;
 mod verification;
 
 pub use error::{Error, Result};
-pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet};
+pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet, mistakes};
+pub use mistake::Mistake;
 pub use precision::{Arithmetic, Narrow, Precision};
 pub use probe::{Probe, Silent};
 pub use verification::{Verification, variant, verified};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use soundalike_convert::{Bundle, PyanNet as PyanNetConfig, WeSpeakerResNet as WeSpeakerConfig};
 
-use crate::{Arithmetic, Error, Precision, Probe, Result};
+use crate::{Arithmetic, Error, Mistake, Precision, Probe, Result};
 
 /// An array of libtorch. This build has none.
 #[derive(Debug, Clone)]
@@ -157,6 +157,19 @@ impl WeSpeakerResNet {
     ) -> Result<Tensor> {
         match self.0 {}
     }
+}
+
+/// Shows `see` the stage `stage` of the network of `bundle`, fed `inputs` in f64, with each known mistake.
+///
+/// # Errors
+/// [`Error::NotBuilt`].
+pub fn mistakes(
+    _bundle: &Bundle,
+    _stage: &str,
+    _inputs: &[Tensor],
+    _see: &mut dyn FnMut(Mistake) -> Result<()>,
+) -> Result<()> {
+    Err(Error::NotBuilt)
 }
 
 #[cfg(test)]

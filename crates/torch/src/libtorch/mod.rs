@@ -6,6 +6,6 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "libtorch"))]
-pub use disabled::{PyanNet, Tensor, WeSpeakerResNet};
+pub use disabled::{PyanNet, Tensor, WeSpeakerResNet, mistakes};
 #[cfg(feature = "libtorch")]
-pub use enabled::{PyanNet, Tensor, WeSpeakerResNet};
+pub use enabled::{PyanNet, Tensor, WeSpeakerResNet, mistakes};

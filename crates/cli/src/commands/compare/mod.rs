@@ -8,6 +8,7 @@ mod markdown;
 mod masks;
 mod model;
 mod rows;
+mod self_test;
 mod side;
 mod table;
 mod task;
@@ -21,10 +22,11 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use soundalike_convert::{Bundle, Inspection};
 use soundalike_harness::{
-    About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decoding, EngineInfo, Fault,
-    Names, Network, Provenance, Reference, ReferenceTrace, Report, TorchReference, Window, compare,
+    About, ActivationTrace, Audit, Budget, Candidate, Cause, CompareError, Decoding, Diagnostician,
+    EngineInfo, Fault, Names, Network, Provenance, Reference, ReferenceTrace, Report,
+    TorchReference, Window, compare,
 };
-use soundalike_model::Device;
+use soundalike_model::{DType, Device};
 use soundalike_torch::{Narrow, variant};
 
 use self::{
@@ -48,7 +50,7 @@ use crate::{commands::diarize::Precision, output, terminal::Terminal};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Compare all stages of the network
-    #[arg(long, required_unless_present = "task")]
+    #[arg(long, required_unless_present_any = ["task", "self_test"])]
     layers: bool,
     /// What each stage of another pipeline's run costs in DER: directories with the outputs of the stages
     /// (segmentations.npz, raw_embeddings.npz, ...) of the reference and of the candidate; needs --model DIR
@@ -57,6 +59,20 @@ pub(crate) struct Args {
         conflicts_with_all = ["layers", "reference", "candidate_model", "audio", "masks", "budget", "gate", "inject"]
     )]
     task: Vec<PathBuf>,
+    /// Put every known fault into the candidate, one at a time: is it noticed, at its stage, and by its name?
+    #[arg(
+        long,
+        conflicts_with_all = ["layers", "task", "candidate", "candidate_model", "dtype", "map", "budget", "gate", "github", "inject"]
+    )]
+    self_test: bool,
+    /// Only these faults of the self-test
+    #[arg(
+        long,
+        value_name = "FAULT",
+        value_delimiter = ',',
+        requires = "self_test"
+    )]
+    faults: Vec<String>,
     /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
     /// torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
@@ -110,8 +126,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Put a fault into the candidate, to see it found
-    #[arg(long, value_name = "FAULT", hide = true, value_parser = fault)]
-    inject: Option<Fault>,
+    #[arg(long, value_name = "FAULT", hide = true, conflicts_with = "dtype")]
+    inject: Option<String>,
 }
 
 /// How a report is printed.
@@ -128,14 +144,6 @@ enum Format {
     Html,
     /// For CI servers: a test case for each limit of the gate at each stage
     Junit,
-}
-
-fn fault(name: &str) -> Result<Fault, String> {
-    let known = Fault::ALL.map(Fault::name).join(", ");
-    Fault::ALL
-        .into_iter()
-        .find(|fault| fault.name() == name)
-        .ok_or(format!("expected one of {known}"))
 }
 
 /// Runs the command; whether the gate was passed.
@@ -155,7 +163,16 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         print(args, &text)?;
         return Ok(true);
     }
-    let side: CandidateSide = args.candidate.parse()?;
+    if args.self_test {
+        let (text, passed) = self_test::run(args, terminal)?;
+        print(args, &text)?;
+        return Ok(passed);
+    }
+    let mut side: CandidateSide = args.candidate.parse()?;
+    if args.inject.is_some() && matches!(side, CandidateSide::Candle) {
+        // Faults take the place of single stages.
+        side = CandidateSide::Portable;
+    }
     let model = Model::load(args.model.as_deref(), args.network)?;
     let built_in = match args.dtype {
         Precision::F16 | Precision::Bf16 => BuiltIn::Narrow,
@@ -163,8 +180,8 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     };
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = find(args, &side, model)?;
-    if let Some(fault) = args.inject {
-        report.candidate += &format!(" with {}", fault.name());
+    if let Some(fault) = &args.inject {
+        report.candidate += &format!(" with {fault}");
     }
     report.gate = Some(gate.judge(&report, &origin)?);
     if args.github {
@@ -261,6 +278,18 @@ fn find(args: &Args, side: &CandidateSide, model: Model) -> anyhow::Result<Repor
         provenance: Provenance::here(command(), reference.engine(), engine),
     };
     let mut report = compare(reference.as_mut(), &candidate, &windows, &decoding, about)?;
+    if !report.source.is_empty() {
+        let found = Diagnostician::new(&model.bundle).diagnose(
+            reference.as_mut(),
+            &candidate,
+            &windows,
+            &report,
+        )?;
+        match found {
+            Cause::Known(diagnosis) => report.diagnosis = Some(diagnosis),
+            Cause::Unknown(undiagnosed) => report.undiagnosed = Some(undiagnosed),
+        }
+    }
     report.audit = Some(Audit::new(&model.bundle, other.as_ref()));
     if args.budget {
         let budget = Budget::measure(reference.as_mut(), &candidate, &windows)?;
@@ -317,8 +346,12 @@ fn truth(
     if windows.is_empty() {
         windows.push(second);
     }
+    if args.self_test && model.is_embedding() {
+        windows.iter_mut().for_each(self_test::shorten);
+    }
     if model.is_embedding() {
         let choices = match args.masks.as_slice() {
+            [] if args.self_test => &[MaskChoice::None, MaskChoice::Speakers],
             [] => MaskChoice::value_variants(),
             some => some,
         };
@@ -371,16 +404,16 @@ fn candidate(
                     Network::load(bundle, args.dtype.into(), &Device::Cpu, side.kernels())?
                 }
             };
-            let sha256 = &other.unwrap_or(&model.bundle).source().sha256;
-            let engine = EngineInfo {
-                engine: side.to_string(),
-                dtype: format!("{:?}", args.dtype).to_lowercase(),
-                device: "cpu".to_owned(),
-                model_sha256: Some(sha256.clone()),
-                ..EngineInfo::default()
+            let bundle = other.unwrap_or(&model.bundle);
+            let engine = engine(&side.to_string(), args.dtype.into(), bundle);
+            let candidate = match &args.inject {
+                None => Candidate::Network {
+                    network,
+                    fault: None,
+                },
+                Some(id) => fault(id, bundle)?.candidate(bundle)?,
             };
-            let fault = args.inject;
-            Ok((Candidate::Network { network, fault }, engine))
+            Ok((candidate, engine))
         }
         CandidateSide::Trace(path) => {
             ensure!(
@@ -400,6 +433,26 @@ fn candidate(
             Ok((Candidate::Activations(trace.stages), engine))
         }
     }
+}
+
+/// Our network as what runs one side.
+fn engine(name: &str, dtype: DType, bundle: &Bundle) -> EngineInfo {
+    EngineInfo {
+        engine: name.to_owned(),
+        dtype: dtype.as_str().to_owned(),
+        device: "cpu".to_owned(),
+        model_sha256: Some(bundle.source().sha256.clone()),
+        ..EngineInfo::default()
+    }
+}
+
+/// The fault `id` of the catalogue of networks like that of `bundle`.
+fn fault(id: &str, bundle: &Bundle) -> anyhow::Result<Fault> {
+    let catalogue = Fault::catalogue(bundle.architecture());
+    let found = catalogue.into_iter().find(|fault| fault.id == id);
+    found.with_context(|| {
+        format!("--inject {id}: unknown fault; compare --self-test lists those there are")
+    })
 }
 
 /// Other weights for the candidate's network.

@@ -6,6 +6,7 @@ use soundalike_harness::{
     EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, Report, StageError, StageReport,
     Verdict,
 };
+use soundalike_torch::BUILT;
 
 use super::rows::{measure, measured};
 
@@ -122,12 +123,26 @@ pub(super) fn finding(report: &Report) -> String {
         format!("{name} is wrong")
     };
     if let Some(diagnosis) = &report.diagnosis {
+        let next = diagnosis
+            .runner_up
+            .as_ref()
+            .map(|second| format!("; next comes {}, R {}", second.cause, Figure(second.r)));
         let _ = write!(
             words,
-            ". It is {} (R {})",
+            ". It is {} (R {}{})",
             diagnosis.text,
-            Figure(diagnosis.r)
+            Figure(diagnosis.r),
+            next.unwrap_or_default()
         );
+    }
+    if let Some(undiagnosed) = &report.undiagnosed {
+        // That a build has no libtorch is no news about the candidate.
+        if BUILT {
+            let _ = write!(words, ". Cause: {}", undiagnosed.reason);
+        }
+        if let Some(signature) = &undiagnosed.signature {
+            let _ = write!(words, ". Its error looks like this: {signature}");
+        }
     }
     if let [_, others @ ..] = report.source.as_slice()
         && !others.is_empty()

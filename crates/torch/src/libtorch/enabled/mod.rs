@@ -3,6 +3,7 @@
 mod elementary;
 mod fbank;
 mod layers;
+mod mistakes;
 mod pyannet;
 mod rounding;
 mod stages;
@@ -10,6 +11,7 @@ mod tensor;
 mod weights;
 mod wespeaker;
 
+pub use mistakes::mistakes;
 pub use pyannet::PyanNet;
 pub use tensor::Tensor;
 pub use wespeaker::WeSpeakerResNet;

@@ -1,0 +1,238 @@
+//! `soundalike compare --self-test`: would it have noticed?
+
+mod render;
+
+use anyhow::{Context, bail, ensure};
+use soundalike_harness::{
+    Bench, Blindness, CleanRun, Cleanliness, Decoding, Diagnostician, Fault, Input, KeptReference,
+    Network, Provenance, SELF_TEST_SCHEMA, SelfTest, TorchReference, Trial, Window, blind_inputs,
+    hard_inputs, in_batches,
+};
+use soundalike_model::{DType, Device, Kernels};
+use soundalike_torch::{BUILT, Narrow};
+
+use super::{Args, Format, model::Model, truth, windows};
+use crate::terminal::Terminal;
+
+/// Windows in a batch.
+const BATCHES: [usize; 3] = [1, 3, 32];
+/// Threads.
+const THREADS: [usize; 2] = [1, 2];
+
+/// Tries all faults that the arguments name; what is to be printed, and whether all of them were noticed.
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<(String, bool)> {
+    let render: fn(&SelfTest) -> anyhow::Result<String> = match args.format {
+        Format::Json => |found: &SelfTest| Ok(serde_json::to_string_pretty(found)? + "\n"),
+        Format::Table => |found: &SelfTest| Ok(render::terminal(found)),
+        Format::Markdown => |found: &SelfTest| Ok(render::markdown(found)),
+        Format::Html | Format::Junit => bail!(
+            "compare --self-test prints a table, JSON or Markdown: choose one of them with --format"
+        ),
+    };
+    let found = find(args, terminal)?;
+    let text = render(&found)?;
+    Ok((text, found.passed()))
+}
+
+fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
+    let side = args.reference.as_deref().map(str::parse).transpose()?;
+    let model = Model::load(args.model.as_deref(), args.network)?;
+    let bundle = &model.bundle;
+    let network = Network::load(bundle, DType::F32, &Device::Cpu, Kernels::Portable)?;
+    let decoding = Decoding::new(bundle, network.geometry());
+    let catalogue = catalogue(args, &model)?;
+    let (mut reference, windows) = truth(args, side, &model, &network)?;
+    let kept = KeptReference::of(reference.as_mut(), &windows)?;
+    let mut tests = Tests {
+        model: &model,
+        decoding: &decoding,
+        catalogue: &catalogue,
+        terminal,
+        left_out: Vec::new(),
+    };
+    let trials = tests.trials(kept.clone(), &windows, "faults", BUILT)?;
+    let clean = tests.clean(kept, &windows)?;
+    let blindness = tests.blindness(&windows, &trials)?;
+    Ok(SelfTest {
+        schema: SELF_TEST_SCHEMA,
+        reference: reference.name(),
+        provenance: Provenance::here(
+            super::command(),
+            reference.engine(),
+            super::engine("candle-cpu-portable", DType::F32, bundle),
+        ),
+        inputs: windows.iter().map(Input::new).collect(),
+        trials,
+        clean,
+        left_out: tests.left_out,
+        blindness,
+        model: model.name,
+    })
+}
+
+/// The faults that are tried: all, or those that were asked for.
+fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
+    let mut catalogue = Fault::catalogue(model.bundle.architecture());
+    for id in &args.faults {
+        ensure!(
+            catalogue.iter().any(|fault| fault.id == id),
+            "--faults {id}: unknown fault of this network; without --faults all are tried, and listed"
+        );
+    }
+    if !args.faults.is_empty() {
+        catalogue.retain(|fault| args.faults.iter().any(|id| id == fault.id));
+    }
+    ensure!(
+        !catalogue.is_empty(),
+        "{}: no faults of such a model are known",
+        model.name
+    );
+    Ok(catalogue)
+}
+
+/// Seconds of a window of an embedding: each stage of a residual network by itself takes long.
+const EMBEDDING_SECONDS: f64 = 1.0;
+
+/// Cuts `window` to what a self-test of an embedding takes.
+pub(super) fn shorten(window: &mut Window) {
+    let samples = window.waveform.len() as f64 * EMBEDDING_SECONDS / window.duration;
+    if (samples as usize) < window.waveform.len() {
+        window
+            .waveform
+            .slice_axis_inplace(ndarray::Axis(2), ndarray::Slice::from(..samples as usize));
+        window.duration = EMBEDDING_SECONDS;
+    }
+}
+
+struct Tests<'a> {
+    model: &'a Model,
+    decoding: &'a Decoding,
+    catalogue: &'a [Fault],
+    terminal: &'a Terminal,
+    left_out: Vec<String>,
+}
+
+impl Tests<'_> {
+    /// What is said to each fault on `windows`; whether it is called by its name is tried where `named`.
+    fn trials(
+        &mut self,
+        mut kept: KeptReference,
+        windows: &[Window],
+        what: &str,
+        named: bool,
+    ) -> anyhow::Result<Vec<Trial>> {
+        let diagnostician = named.then(|| Diagnostician::new(&self.model.bundle));
+        let mut bench = Bench {
+            bundle: &self.model.bundle,
+            decoding: self.decoding,
+            reference: &mut kept,
+            windows,
+            diagnostician: diagnostician.as_ref(),
+        };
+        let bar = self.terminal.progress(what);
+        bar.set_length(self.catalogue.len() as u64);
+        let mut trials = Vec::new();
+        for fault in self.catalogue {
+            match bench.try_fault(fault)? {
+                Some(trial) => trials.push(trial),
+                None => self
+                    .left_out
+                    .push(format!("{}: this model has no such stage", fault.id)),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(trials)
+    }
+
+    /// Runs without a fault.
+    fn clean(
+        &mut self,
+        mut kept: KeptReference,
+        windows: &[Window],
+    ) -> anyhow::Result<Vec<CleanRun>> {
+        let bundle = &self.model.bundle;
+        let clean = Cleanliness {
+            bundle,
+            decoding: self.decoding,
+        };
+        let mut runs = Vec::new();
+        for window in windows {
+            let what = Input::new(window).to_string();
+            runs.push(clean.run(&mut kept, window, DType::F32, &what)?);
+        }
+        let whole = windows.iter().find(|window| window.masks.is_none());
+        let whole = whole.or(windows.first()).context("there is no window")?;
+        if whole.masks.is_none() {
+            for size in BATCHES {
+                for candidate in in_batches(bundle, whole, size)? {
+                    let what = format!("in a batch of {size}");
+                    runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
+                }
+            }
+            for threads in THREADS {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()?;
+                for candidate in pool.install(|| in_batches(bundle, whole, 1))? {
+                    let what = format!("on {threads} thread(s)");
+                    runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
+                }
+            }
+        }
+        if !BUILT {
+            self.left_out.push(
+                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, and what \
+                 inputs hide: this build has no libtorch"
+                    .to_owned(),
+            );
+            return Ok(runs);
+        }
+        let (sample_rate, _) = windows::format(bundle)?;
+        let mut live = TorchReference::load(bundle, None)?;
+        let longest = if self.model.is_embedding() {
+            2.0
+        } else {
+            f64::INFINITY
+        };
+        for window in hard_inputs(whole, sample_rate, longest) {
+            runs.push(clean.run(&mut live, &window, DType::F32, &window.uri)?);
+        }
+        for (dtype, narrow, name) in [
+            (DType::F16, Narrow::F16, "f16"),
+            (DType::BF16, Narrow::BF16, "bf16"),
+        ] {
+            let mut live = TorchReference::load(bundle, Some(narrow))?;
+            runs.push(clean.run(&mut live, whole, dtype, &format!("in {name}"))?);
+        }
+        Ok(runs)
+    }
+
+    /// What silence and noise hide of what `trials` show.
+    fn blindness(
+        &mut self,
+        windows: &[Window],
+        trials: &[Trial],
+    ) -> anyhow::Result<Vec<Blindness>> {
+        // An embedding decides nothing.
+        if !BUILT || self.model.is_embedding() {
+            return Ok(Vec::new());
+        }
+        let (sample_rate, _) = windows::format(&self.model.bundle)?;
+        let mut live = TorchReference::load(&self.model.bundle, None)?;
+        let mut seen = vec![(
+            super::words::listed(windows.iter().map(|window| Input::new(window).to_string())),
+            trials.to_vec(),
+        )];
+        for window in blind_inputs(sample_rate) {
+            let name = window.uri.clone();
+            let one = [window];
+            let kept = KeptReference::of(&mut live, &one)?;
+            let trials = self.trials(kept, &one, &name, false)?;
+            seen.push((name, trials));
+        }
+        self.left_out.sort();
+        self.left_out.dedup();
+        Ok(Blindness::of(&seen))
+    }
+}

@@ -1,0 +1,224 @@
+//! What is wrong with a stage, in words: known mistakes are put into the reference, one at a time, and the one that
+//! gives what the candidate gives is it.
+
+mod case;
+mod signature;
+
+use serde::Serialize;
+use soundalike_convert::Bundle;
+use soundalike_torch::{Error, Tensor, mistakes};
+
+use self::case::Case;
+pub use self::signature::Signature;
+use crate::{
+    Candidate, CompareError, EXACT_R, Figure, Reference, Report, STRUCTURAL_R, Window, floors::rms,
+};
+
+/// The least floor, as a part of the rms: half a unit in the last place of an f32.
+const LEAST_FLOOR: f64 = 1.0 / (1u64 << 25) as f64;
+
+/// Part of an error that a mistake may leave unexplained by the rounding that it brings with it.
+const UNEXPLAINED: f64 = 0.01;
+
+/// A mistake that explains the error of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// The stage.
+    pub stage: String,
+    /// The mistake, by its name.
+    pub cause: String,
+    /// The mistake, in words.
+    pub text: String,
+    /// How far the candidate is from the reference with this mistake put into it; 1 is rounding.
+    pub r: f64,
+    /// The mistake that comes next.
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// A mistake that explains less.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunnerUp {
+    /// By its name.
+    pub cause: String,
+    /// How far the candidate is from the reference with it.
+    pub r: f64,
+}
+
+/// What can be said where no mistake explains a stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Undiagnosed {
+    /// The stage; none where nobody looked.
+    pub stage: Option<String>,
+    /// Why there is no diagnosis.
+    pub reason: String,
+    /// What the error looks like.
+    pub signature: Option<Signature>,
+}
+
+/// What came of a diagnosis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cause {
+    /// One of the known mistakes, and only one, explains it.
+    Known(Diagnosis),
+    /// None does, or several do.
+    Unknown(Undiagnosed),
+}
+
+/// Knows the mistakes of ports.
+#[derive(Debug)]
+pub struct Diagnostician<'a> {
+    bundle: &'a Bundle,
+    /// Mistakes that it is not to think of.
+    withheld: Vec<String>,
+}
+
+impl<'a> Diagnostician<'a> {
+    /// For candidates of the model in `bundle`.
+    #[must_use]
+    pub fn new(bundle: &'a Bundle) -> Self {
+        Self {
+            bundle,
+            withheld: Vec::new(),
+        }
+    }
+
+    /// The same without the mistakes of these names.
+    #[must_use]
+    pub fn without(self, withheld: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            withheld: withheld.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// What is wrong with the first stage that `report` blames, on the input where it is worst.
+    ///
+    /// # Errors
+    /// [`CompareError`] where a side fails. Without libtorch nothing fails: that is a reason not to know.
+    pub fn diagnose(
+        &self,
+        reference: &mut dyn Reference,
+        candidate: &Candidate,
+        windows: &[Window],
+        report: &Report,
+    ) -> Result<Cause, CompareError> {
+        let unknown = |reason: &str| {
+            Ok(Cause::Unknown(Undiagnosed {
+                stage: report.source.first().cloned(),
+                reason: reason.to_owned(),
+                signature: None,
+            }))
+        };
+        let Some(name) = report.source.first() else {
+            return unknown("no stage is to blame");
+        };
+        let stage = report.stages.iter().find(|stage| stage.name == *name);
+        let Some(error) = stage.and_then(|stage| stage.teacher_forced.as_ref()) else {
+            return unknown(
+                "the stage was not fed by the reference, so its error may not be its own",
+            );
+        };
+        let Some(window) = windows.get(error.worst_input) else {
+            return unknown("its input is gone");
+        };
+        let Some(case) = Case::of(reference, candidate, window, name)? else {
+            return unknown("the candidate does not show the stage");
+        };
+        self.explain(&case)
+    }
+
+    fn explain(&self, case: &Case) -> Result<Cause, CompareError> {
+        // The best of each mistake: it may have several variants, such as which two outputs are swapped.
+        let mut found: Vec<(f64, String, String)> = Vec::new();
+        let mut see = |mistake: soundalike_torch::Mistake| {
+            if self.withheld.contains(&mistake.cause) {
+                return Ok(());
+            }
+            let Some(r) = r(case, &mistake.golden, &mistake.rounded)? else {
+                return Ok(());
+            };
+            let known = found
+                .iter_mut()
+                .find(|(_, cause, _)| *cause == mistake.cause);
+            match known {
+                Some(known) if known.0 <= r => {}
+                Some(known) => *known = (r, mistake.cause, mistake.text),
+                None => found.push((r, mistake.cause, mistake.text)),
+            }
+            Ok(())
+        };
+        let inputs = case
+            .inputs
+            .iter()
+            .map(|input| {
+                let values: Vec<f64> = input.iter().copied().collect();
+                Tensor::from_f64(&values, input.shape())
+            })
+            .collect::<Result<Vec<_>, _>>();
+        let replayed =
+            inputs.and_then(|inputs| mistakes(self.bundle, &case.stage.name, &inputs, &mut see));
+        let undiagnosed = |reason: String| {
+            Cause::Unknown(Undiagnosed {
+                stage: Some(case.stage.name.clone()),
+                reason,
+                signature: Some(Signature::of(case)),
+            })
+        };
+        match replayed {
+            Ok(()) => {}
+            Err(Error::NotBuilt) => {
+                return Ok(undiagnosed(format!(
+                    "to put known mistakes into the reference takes libtorch: {}",
+                    Error::NotBuilt
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut found = found.into_iter();
+        let best = found.next();
+        let runner_up = found.next().map(|(r, cause, _)| RunnerUp { cause, r });
+        Ok(match (best, &runner_up) {
+            (Some((r, cause, _)), _) if r >= EXACT_R => undiagnosed(format!(
+                "not one of the known mistakes (nearest: {cause}, R {})",
+                Figure(r)
+            )),
+            (None, _) => undiagnosed("not one of the known mistakes".to_owned()),
+            // As much as rounding allows, both could be it.
+            (Some((_, cause, _)), Some(second)) if second.r < STRUCTURAL_R => undiagnosed(format!(
+                "not told apart: {cause} and {} explain it equally well",
+                second.cause
+            )),
+            (Some((r, cause, text)), _) => Cause::Known(Diagnosis {
+                stage: case.stage.name.clone(),
+                cause,
+                text,
+                r,
+                runner_up,
+            }),
+        })
+    }
+}
+
+/// How far the candidate is from a reference with a mistake, in units of the rounding of that reference. None where they
+/// have different shapes.
+fn r(case: &Case, golden: &Tensor, rounded: &Tensor) -> Result<Option<f64>, Error> {
+    let shape = golden.shape();
+    if shape != case.output.shape() {
+        return Ok(None);
+    }
+    let array = |tensor: &Tensor| {
+        ndarray::ArrayD::from_shape_vec(shape.clone(), tensor.to_f64()?).map_err(Error::probe)
+    };
+    let (golden, rounded) = (array(golden)?, array(rounded)?);
+    let error = rms((&case.output - &golden).view());
+    // As much as the stage rounds without the mistake is the least that anybody does. What rounds far more with it (an
+    // exponential, gates in an order that makes a layer chaotic) is not to hide behind that: it has to explain all but
+    // a hundredth of the error.
+    let usual = (case.floors.whole / rms(case.golden.view())).max(LEAST_FLOOR) * rms(golden.view());
+    let own = rms((&rounded - &golden).view());
+    let unexplained = UNEXPLAINED * rms((&case.output - &*case.golden).view()) / EXACT_R;
+    let floor = own.max(usual).min(unexplained.max(STRUCTURAL_R * usual));
+    let r = if error == 0.0 { 0.0 } else { error / floor };
+    Ok(Some(if r.is_nan() { f64::INFINITY } else { r }))
+}

@@ -1,0 +1,68 @@
+//! What an input cannot show.
+
+use serde::Serialize;
+
+use super::{OrdinaryGate, Trial, TrialOutcome};
+
+/// What an input cannot show.
+#[derive(Debug, Clone, Serialize)]
+pub struct Blindness {
+    /// The input.
+    pub input: String,
+    /// Faults that were tried on it.
+    pub faults: usize,
+    /// Those that leave all frames decided alike.
+    pub same_decisions: Vec<&'static str>,
+    /// Those that no stage shows: they stay below the bars.
+    pub hidden: Vec<Hidden>,
+}
+
+/// A fault that an input hides.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hidden {
+    /// The fault.
+    pub fault: &'static str,
+    /// R of its stages.
+    pub r: f64,
+    /// Inputs that show it.
+    pub shown_by: Vec<String>,
+}
+
+impl Blindness {
+    /// Of the trials on each of some inputs, by the names of the inputs.
+    #[must_use]
+    pub fn of(inputs: &[(String, Vec<Trial>)]) -> Vec<Self> {
+        let shown_by = |id: &str| {
+            let shows = |(_, trials): &&(String, Vec<Trial>)| {
+                let found = trials.iter().find(|trial| trial.fault.id == id);
+                found.is_some_and(|trial| trial.outcome.detected())
+            };
+            let names = inputs.iter().filter(shows).map(|(name, _)| name.clone());
+            names.collect::<Vec<_>>()
+        };
+        let of_one = |(input, trials): &(String, Vec<Trial>)| {
+            let faults = || {
+                trials
+                    .iter()
+                    .filter(|trial| trial.fault.equivalent.is_none())
+            };
+            let same =
+                |trial: &&Trial| trial.ordinary.passes(OrdinaryGate::AllFrames) == Some(true);
+            let hidden = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
+            Self {
+                input: input.clone(),
+                faults: faults().count(),
+                same_decisions: faults().filter(same).map(|trial| trial.fault.id).collect(),
+                hidden: faults()
+                    .filter(hidden)
+                    .map(|trial| Hidden {
+                        fault: trial.fault.id,
+                        r: trial.r,
+                        shown_by: shown_by(trial.fault.id),
+                    })
+                    .collect(),
+            }
+        };
+        inputs.iter().map(of_one).collect()
+    }
+}
