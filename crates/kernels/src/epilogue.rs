@@ -32,28 +32,28 @@ impl Affine {
             shift: fill(shift),
         }
     }
+
+    /// Scale and shift of the channels from `channel` on, which is one that there is.
+    #[inline(always)]
+    pub(crate) fn at<S: Simd>(&self, simd: S, channel: usize) -> [S::f32s; 2] {
+        [&self.scale, &self.shift].map(|values| load(simd, &values[channel..]))
+    }
 }
 
 impl Epilogue<'_> {
-    /// Writes one register of sums, the channels from `channel` on, to the `pixel` that begins `out` (and the
-    /// same of `residual`). What is beyond the last channel is dropped.
+    /// Writes one register of sums, the channels from `channel` on with their scale and shift ([`Affine::at`]), to the
+    /// pixel that begins `out` (and the same of `residual`). What is beyond the last channel is dropped.
     #[inline(always)]
     pub(crate) fn store<S: Simd>(
         &self,
         simd: S,
         sums: S::f32s,
+        [scale, shift]: [S::f32s; 2],
         channel: usize,
         residual: Option<&[f32]>,
         out: &mut [f32],
     ) {
-        if channel >= self.channels {
-            return;
-        }
         let room = S::F32_LANES.min(self.channels - channel);
-        let (scale, shift) = (
-            load(simd, &self.affine.scale[channel..]),
-            load(simd, &self.affine.shift[channel..]),
-        );
         let mut value = simd.mul_add_f32s(sums, scale, shift);
         if let Some(residual) = residual {
             let residual = &residual[channel..][..room];

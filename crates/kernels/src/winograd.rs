@@ -5,7 +5,7 @@
 //! elements is one product over the channels. The transforms are those of Toom and Cook for the points 0, ±A,
 //! ±B and infinity.
 
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, WithSimd, bytemuck};
 
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::{
     Images, InstructionSet,
     epilogue::{Epilogue, load, load_some, store_some},
     images::TILE,
-    product::{Panels, REGISTERS, Rows, in_tiles, tile},
+    product::{Panels, REGISTERS, Rows, WHOLE, in_tiles, tile},
 };
 
 /// Points of the interpolation, next to 0 and infinity. The usual 1 and 2 lose twice the digits: what is
@@ -25,7 +25,7 @@ const SIDE: usize = TILE + 2;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = SIDE * SIDE;
 /// Values of transformed pixels that a core works on at a time: half a megabyte or so, for its own cache.
-const AT_ONCE: usize = 1 << 18;
+const AT_ONCE: usize = 1 << 19;
 
 /// How far the values of one element are from those of the next, where there are `len` of them: a cache line more,
 /// because a tile has all elements, and those a power of two apart would take the same place in a cache.
@@ -79,7 +79,9 @@ impl Winograd {
 
     /// Values of memory that a block of `tiles` needs.
     fn scratch(&self, tiles: usize) -> usize {
-        ELEMENTS * (apart(tiles * self.inputs) + apart(tiles * self.weights[0].width()))
+        let width = self.weights[0].width();
+        // And the half-transformed tile, as wide as a register at most.
+        ELEMENTS * (apart(tiles * self.inputs) + apart(tiles * width) + width)
     }
 
     /// The convolution of `images`, and what follows, into `out`.
@@ -160,8 +162,11 @@ impl WithSimd for Run<'_> {
         let (inputs, tiles) = (winograd.inputs, block.tiles);
         let width = winograd.weights[0].width();
         let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
-        let (pixels, sums) = scratch.split_at_mut(ELEMENTS * pixels_apart);
-        transform_pixels(simd, &block, inputs, pixels);
+        let (pixels, rest) = scratch.split_at_mut(ELEMENTS * pixels_apart);
+        let (sums, half) = rest.split_at_mut(ELEMENTS * sums_apart);
+        // Where registers that do not find a place go by themselves, the stack, they would lie across cache lines.
+        let half = &mut bytemuck::cast_slice_mut(half)[..ELEMENTS];
+        transform_pixels(simd, &block, inputs, half, pixels);
         for index in 0..winograd.weights[0].count() {
             for (element, weights) in winograd.weights.iter().enumerate() {
                 let panel = weights.panel(index);
@@ -173,7 +178,7 @@ impl WithSimd for Run<'_> {
                         stride: inputs,
                         len: inputs,
                     };
-                    let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
+                    let tile = tile::<S, R, REGISTERS>(simd, WHOLE, &[rows], panel);
                     let sums = sums[first * width..][..R * width].chunks_exact_mut(width);
                     for (sums, registers) in sums.zip(tile) {
                         for (sums, register) in sums.chunks_exact_mut(S::F32_LANES).zip(registers) {
@@ -182,7 +187,7 @@ impl WithSimd for Run<'_> {
                     }
                 });
             }
-            transform_sums(simd, &mut block, index * width, sums);
+            transform_sums(simd, &mut block, index * width, half, sums);
         }
     }
 }
@@ -252,18 +257,30 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
 )]
 #[inline(always)]
-fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: &mut [f32]) {
+fn transform_pixels<S: Simd>(
+    simd: S,
+    block: &Block<'_>,
+    inputs: usize,
+    half: &mut [S::f32s],
+    pixels: &mut [f32],
+) {
+    let half: &mut [[S::f32s; SIDE]] = bytemuck::cast_slice_mut(half);
     let zero = simd.splat_f32s(0.0);
     let apart = apart(block.tiles * inputs);
     for tile in 0..block.tiles {
         for channel in (0..inputs).step_by(S::F32_LANES) {
             let room = S::F32_LANES.min(inputs - channel);
-            let mut half = [[zero; SIDE]; SIDE];
+            // All that the tile needs and gives, looked for once and not 72 times.
+            let image = &block.image[tile * TILE * inputs + channel..];
+            let image = &image[..(SIDE - 1) * (block.pitch + inputs) + room];
+            let pixels = &mut pixels[tile * inputs + channel..][..(ELEMENTS - 1) * apart + room];
             for x in 0..SIDE {
                 let mut column = [zero; SIDE];
                 for y in 0..SIDE {
-                    let place = y * block.pitch + (tile * TILE + x) * inputs + channel;
-                    column[y] = load_some(simd, &block.image[place..][..room]);
+                    let place = y * block.pitch + x * inputs;
+                    // SAFETY: `y` and `x` are below `SIDE`.
+                    let values = unsafe { image.get_unchecked(place..place + room) };
+                    column[y] = load_some(simd, values);
                 }
                 let column = pixel_transform(simd, column);
                 for y in 0..SIDE {
@@ -273,8 +290,10 @@ fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: 
             for y in 0..SIDE {
                 let row = pixel_transform(simd, half[y]);
                 for x in 0..SIDE {
-                    let place = (y * SIDE + x) * apart + tile * inputs + channel;
-                    store_some(simd, &mut pixels[place..][..room], row[x]);
+                    let place = (y * SIDE + x) * apart;
+                    // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
+                    let values = unsafe { pixels.get_unchecked_mut(place..place + room) };
+                    store_some(simd, values, row[x]);
                 }
             }
         }
@@ -287,20 +306,33 @@ fn transform_pixels<S: Simd>(simd: S, block: &Block<'_>, inputs: usize, pixels: 
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
 )]
 #[inline(always)]
-fn transform_sums<S: Simd>(simd: S, block: &mut Block<'_>, first: usize, sums: &[f32]) {
+fn transform_sums<S: Simd>(
+    simd: S,
+    block: &mut Block<'_>,
+    first: usize,
+    half: &mut [S::f32s],
+    sums: &[f32],
+) {
+    let half: &mut [[S::f32s; SIDE]] = bytemuck::cast_slice_mut(half);
     let zero = simd.splat_f32s(0.0);
     let width = REGISTERS * S::F32_LANES;
     let apart = apart(block.tiles * width);
     let channels = block.epilogue.channels;
-    for tile in 0..block.tiles {
-        for register in 0..REGISTERS {
-            let lane = register * S::F32_LANES;
-            let mut half = [[zero; SIDE]; TILE];
+    for register in 0..REGISTERS {
+        let lane = register * S::F32_LANES;
+        if first + lane >= channels {
+            return;
+        }
+        let affine = block.epilogue.affine.at(simd, first + lane);
+        for tile in 0..block.tiles {
+            let sums = &sums[tile * width + lane..][..(ELEMENTS - 1) * apart + S::F32_LANES];
             for x in 0..SIDE {
                 let mut column = [zero; SIDE];
                 for y in 0..SIDE {
-                    let place = (y * SIDE + x) * apart + tile * width + lane;
-                    column[y] = load(simd, &sums[place..]);
+                    let place = (y * SIDE + x) * apart;
+                    // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
+                    let values = unsafe { sums.get_unchecked(place..place + S::F32_LANES) };
+                    column[y] = load(simd, values);
                 }
                 let column = sum_transform(simd, column);
                 for y in 0..TILE {
@@ -319,7 +351,7 @@ fn transform_sums<S: Simd>(simd: S, block: &mut Block<'_>, first: usize, sums: &
                     let out = &mut out[pixel..];
                     block
                         .epilogue
-                        .store(simd, row[x], first + lane, residual, out);
+                        .store(simd, row[x], affine, first + lane, residual, out);
                 }
             }
         }
