@@ -16,6 +16,7 @@ mod instructions;
 mod lstm;
 mod peak;
 mod product;
+mod statistics;
 mod winograd;
 
 pub use buffer::Pool;
@@ -25,3 +26,4 @@ pub use images::Images;
 pub use instance_norm::InstanceNorm;
 pub use instructions::InstructionSet;
 pub use lstm::{Lstm, Weights};
+pub use statistics::weighted_statistics;

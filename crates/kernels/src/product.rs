@@ -1,6 +1,7 @@
 //! The one product that everything is made of: a few rows, times packed columns.
 
 use pulp::Simd;
+use rayon::prelude::*;
 
 use crate::{InstructionSet, buffer::Buffer};
 
@@ -38,7 +39,7 @@ impl Panels {
         instructions: InstructionSet,
         depth: usize,
         columns: usize,
-        at: impl Fn(usize, usize) -> f32,
+        at: impl Fn(usize, usize) -> f32 + Sync,
     ) -> Self {
         let width = REGISTERS * instructions.lanes();
         Self::with_width(width, depth, columns, at)
@@ -49,23 +50,18 @@ impl Panels {
         width: usize,
         depth: usize,
         columns: usize,
-        at: impl Fn(usize, usize) -> f32,
+        at: impl Fn(usize, usize) -> f32 + Sync,
     ) -> Self {
-        let at = &at;
-        let values = (0..columns.div_ceil(width))
-            .flat_map(|panel| {
-                (0..depth).flat_map(move |row| {
-                    (0..width).map(move |lane| {
-                        let column = panel * width + lane;
-                        if column < columns {
-                            at(row, column)
-                        } else {
-                            0.0
-                        }
-                    })
-                })
-            })
-            .collect();
+        let mut values = Buffer::zeros(columns.div_ceil(width) * depth * width);
+        let panels = values.par_chunks_exact_mut((depth * width).max(1));
+        panels.enumerate().for_each(|(panel, values)| {
+            let columns = width.min(columns - panel * width);
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                for (lane, value) in values[..columns].iter_mut().enumerate() {
+                    *value = at(row, panel * width + lane);
+                }
+            }
+        });
         Self {
             values,
             depth,

@@ -51,6 +51,7 @@ impl Winograd {
     ) -> Self {
         let transform = weight_transform();
         let weights = (0..ELEMENTS)
+            .into_par_iter()
             .map(|element| {
                 let (rows, columns) = (&transform[element / SIDE], &transform[element % SIDE]);
                 Panels::new(instructions, inputs, outputs, |input, output| {

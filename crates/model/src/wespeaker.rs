@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
-use soundalike_kernels::Pool;
+use soundalike_kernels::{InstructionSet, Pool};
 
 use crate::{
     Kernels, LoadError, Probe, Silent,
@@ -26,7 +26,8 @@ pub struct WeSpeakerResNet {
     conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
-    /// Memory of the kernels, where there are some.
+    /// Of its kernels, where there are some, and their memory.
+    instructions: Option<InstructionSet>,
     pool: Option<Pool>,
 }
 
@@ -106,6 +107,7 @@ impl WeSpeakerResNet {
                 kernels,
                 vb.pp("resnet.seg_1"),
             )?,
+            instructions: kernels.instructions(dtype, device),
             pool: kernels.instructions(dtype, device).map(|_| Pool::default()),
             config: config.clone(),
             dtype,
@@ -288,7 +290,10 @@ impl WeSpeakerResNet {
             }
         };
         let sequences = frames.flatten(1, 2)?;
-        let stats = probe.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
+        let stats = probe.see(
+            "resnet.pool",
+            stats_pool(&sequences, weights.as_ref(), self.instructions)?,
+        )?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
 }

@@ -1,6 +1,7 @@
 //! Mean and standard deviation over time, one speaker at a time.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
+use soundalike_kernels::{InstructionSet, weighted_statistics};
 
 use super::precision::of_statistics;
 
@@ -37,7 +38,11 @@ fn nearest(length: usize, frames: usize) -> Vec<u32> {
 /// Without weights is not the same as with ones: only weights have an epsilon. The statistics are taken in
 /// f32 (f64 in a network of f64), whose rounding decides what a mask of one frame gives: the sums in the
 /// dtype of sums, what is done with them step by step as PyTorch does it.
-pub(crate) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+pub(crate) fn stats_pool(
+    sequences: &Tensor,
+    weights: Option<&Tensor>,
+    instructions: Option<InstructionSet>,
+) -> Result<Tensor> {
     let dtype = match sequences.dtype() {
         DType::F64 => DType::F64,
         _ => DType::F32,
@@ -48,6 +53,9 @@ pub(crate) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result
         None => unweighted(&wide.to_dtype(summed)?)?.to_dtype(dtype)?,
         Some(weights) => {
             let weights = weights.to_dtype(dtype)?;
+            if let Some(instructions) = instructions {
+                return by_kernel(instructions, &wide, &weights);
+            }
             let pooled = (0..weights.dim(1)?)
                 .map(|mask| weighted(&wide, &weights.narrow(1, mask, 1)?, summed))
                 .collect::<Result<Vec<_>>>()?;
@@ -55,6 +63,24 @@ pub(crate) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result
         }
     };
     stats.to_dtype(sequences.dtype())
+}
+
+/// As [`weighted`] for all masks, in f32 on the CPU.
+fn by_kernel(instructions: InstructionSet, sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let (batch, features, frames) = sequences.dims3()?;
+    let masks = weights.dim(1)?;
+    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+    let (sequences, weights) = (values(sequences)?, values(weights)?);
+    let mut pooled = Vec::with_capacity(batch * masks * 2 * features);
+    for (x, masks) in sequences
+        .chunks_exact(features * frames)
+        .zip(weights.chunks_exact(masks * frames))
+    {
+        for mask in masks.chunks_exact(frames) {
+            pooled.extend(weighted_statistics(instructions, x, mask, EPS as f32));
+        }
+    }
+    Tensor::from_vec(pooled, (batch, masks, 2 * features), &Device::Cpu)
 }
 
 /// `[batch, feature, frame]` to `[batch, 2 features]`. One frame has no deviation: NaN, as in PyTorch.
@@ -85,8 +111,6 @@ fn weighted(sequences: &Tensor, weights: &Tensor, summed: DType) -> Result<Tenso
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     fn tensor(values: &[f64], shape: (usize, usize, usize), dtype: DType) -> Tensor {
@@ -176,13 +200,21 @@ mod tests {
             let sequences = tensor(&sequences, (1, 2, 5), dtype);
             let weights = masks.map(|(_, mask)| mask).concat();
             let weights = tensor(&weights, (1, masks.len(), 5), dtype);
-            let found = values(&stats_pool(&sequences, Some(&weights)).unwrap());
-            for (((name, _), found), expected) in masks.iter().zip(found.chunks(4)).zip(&expected) {
-                assert_close(&format!("{name}, {dtype:?}"), found, expected);
+            let mut kernels = vec![None];
+            if dtype == DType::F32 {
+                kernels.extend(InstructionSet::all().into_iter().map(Some));
+            }
+            for kernels in kernels {
+                let found = values(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
+                for (((name, _), found), expected) in
+                    masks.iter().zip(found.chunks(4)).zip(&expected)
+                {
+                    assert_close(&format!("{name}, {dtype:?}, {kernels:?}"), found, expected);
+                }
             }
         }
         let sequences = tensor(&sequences, (1, 2, 5), DType::F64);
-        let found = stats_pool(&sequences, None).unwrap();
+        let found = stats_pool(&sequences, None, None).unwrap();
         assert_eq!(found.dims(), [1, 4]);
         assert_close(
             "none",
