@@ -155,12 +155,14 @@ fn junit_has_a_case_for_each_limit_and_fails_those_that_json_fails() {
             .map(|case| case.classname.clone().unwrap().to_string())
             .collect()
     };
-    let clean = parsed(&soundalike(["compare", "--layers", "--format", "junit"]).ok());
+    let every_stage = ["--candidate", "candle-cpu-portable", "--format", "junit"];
+    let clean = parsed(&soundalike(["compare", "--layers"].iter().chain(&every_stage)).ok());
     assert_eq!((clean.failures, failed(&clean).len()), (0, 0));
     // Both R both ways at 33 stages, at the least.
     assert!(clean.tests >= 33 * 4, "{}", clean.tests);
-    let wrong = parsed(&fault(&["--format", "junit"]));
-    let json: serde_json::Value = serde_json::from_str(&fault(&["--format", "json"])).unwrap();
+    let wrong = parsed(&fault(&every_stage));
+    let json = fault(&["--candidate", "candle-cpu-portable", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let failures = json["gate"]["failures"].as_array().unwrap();
     assert_eq!(failed(&wrong).len(), failures.len());
     assert_eq!(failed(&wrong)[0], "linear.0.leaky_relu");

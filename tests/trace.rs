@@ -28,7 +28,7 @@ fn our_trace_of_the_built_in_window_is_an_exact_candidate() {
     for name in ["a.npz", "b.npz"] {
         trace(
             folder,
-            &format!("--engine candle-cpu --start 12.9 --duration 1 -o {name}"),
+            &format!("--engine candle-cpu-portable --start 12.9 --duration 1 -o {name}"),
         )
         .ok();
     }

@@ -85,9 +85,10 @@ impl Row {
                     format!("{} .. {} ({} stages)", first.name, last.name, stages.len())
                 }
                 [first, .., last] => format!(
-                    "{} .. {} ({} stages, {unseen} unseen)",
+                    "{} .. {} ({} of {} stages)",
                     first.name,
                     last.name,
+                    stages.len() - unseen,
                     stages.len()
                 ),
             },
