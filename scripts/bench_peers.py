@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "reference/.venv/bin/python"
 RATE, LENGTH, STEP = 16_000, 160_000, 16_000
 SPEAKERS = 3
+# Windows whose embeddings the peers compute: one after the other, a second each.
+EMBEDDED = 8
 # Of log-probabilities and embeddings relative to the largest: f32 in another order.
 AGREEMENT = 1e-3
 # What is given back to the system is not there for the next window: 1e5 page faults a second.
@@ -97,12 +99,12 @@ def networks(options):
             return self.resnet.forward_frames(features)
 
     # One window after the other: PyTorch and ONNX Runtime take as long per window for more, and gigabytes.
-    each = lambda function: torch.cat([function(i) for i in range(options.windows)])
+    each = lambda function: torch.cat([function(i) for i in range(min(options.windows, EMBEDDED))])
     pooled = lambda frames, i: embedding.resnet.forward_embedding(frames, weights=masks[i : i + 1])[1]
     features = lambda i: embedding.compute_fbank(windows[i : i + 1])
     with torch.inference_mode():
         seg_onnx = onnx_session(segmentation, windows[:2], options.threads)
-        trunk_onnx = onnx_session(Trunk(), features(0), options.threads)
+        trunk_onnx = onnx_session(Trunk().eval(), features(0), options.threads)
 
     return {
         "segmentation": {
@@ -198,7 +200,8 @@ def main():
                 for name, function in functions.items():
                     started = time.perf_counter()
                     function()
-                    times[network][name].append(1e3 * (time.perf_counter() - started) / options.windows)
+                    windows = options.windows if network == "segmentation" else min(options.windows, EMBEDDED)
+                    times[network][name].append(1e3 * (time.perf_counter() - started) / windows)
         whole = {}
         if not options.networks_only:
             commands = pipelines(options, Path(directory))
