@@ -197,7 +197,7 @@ fn ordinary(test: &SelfTest, style: &TableStyle) -> Table {
 
 fn new_table(style: &TableStyle) -> Table {
     let mut table = Table::new();
-    table.load_style(style.clone());
+    table.load_style(*style);
     table
 }
 
@@ -219,7 +219,7 @@ fn faults(test: &SelfTest, style: &TableStyle) -> Table {
         3,
     );
     for trial in test.faults() {
-        let lack = |value: Option<f64>| value.map_or("-".to_owned(), |value| lacks(value));
+        let lack = |value: Option<f64>| value.map_or("-".to_owned(), lacks);
         let rate = |value: Option<f64>| value.map_or("-".to_owned(), percent);
         table.add_row(vec![
             Cell::new(trial.fault.id),
