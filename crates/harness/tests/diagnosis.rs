@@ -1,10 +1,5 @@
 //! What is wrong, in words: right, or not at all.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the figures are shown with --show-output"
-)]
-
 use std::collections::BTreeSet;
 
 use soundalike_convert::Bundle;

@@ -38,7 +38,6 @@ fn assert_exact(bundle: &Bundle, path: &Path) {
             path,
             |waveform, probe| native.forward(waveform, probe),
             expression,
-            |_| EXACT_R,
             assert_agreement,
         );
     }

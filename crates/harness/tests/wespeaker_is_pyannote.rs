@@ -109,10 +109,6 @@ fn embeddings_are_exact_at_every_stage() {
     }
 }
 
-/// R of a stage by F(4x4, 3x3), whose transforms round values several times the size of what is left of them: 4.9 is
-/// the most that was seen, fed by the reference. What counts as a bug begins at 10.
-const WINOGRAD_R: f64 = 8.0;
-
 #[test]
 fn embeddings_by_every_instruction_set_are_exact() {
     for (checkpoint, traces) in networks() {
@@ -130,13 +126,6 @@ fn embeddings_by_every_instruction_set_are_exact() {
                     trace,
                     |waveform, probe| network.forward(waveform, masks.as_ref(), probe),
                     |waveform, probe| portable.forward(waveform, masks.as_ref(), probe),
-                    |name| {
-                        if name.starts_with("resnet.layer") {
-                            WINOGRAD_R
-                        } else {
-                            EXACT_R
-                        }
-                    },
                     |case, ours, reference: &mut ReferenceTrace<File>| {
                         let golden = reference.golden(EMBEDDING).expect("a golden output");
                         assert_embeddings(trace, case, ours, &golden);

@@ -7,7 +7,7 @@ use crate::{
     InstructionSet,
     buffer::{Buffer, Pool},
     epilogue::{load_some, store_some},
-    product::{Panels, REGISTERS, RUN, Rows, in_tiles, tile},
+    product::{Panels, REGISTERS, Rows, in_tiles, tile},
 };
 
 /// Pooled frames that a core works on at a time, so that what is pooled stays in its cache.
@@ -212,7 +212,7 @@ fn product<S: Simd, const C: usize>(
                 stride,
                 len: conv.kernel * conv.inputs,
             };
-            let sums = tile::<S, R, C>(simd, RUN, &[rows], panel);
+            let sums = tile::<S, R, C>(simd, &[rows], panel);
             for (r, sums) in sums.into_iter().enumerate() {
                 let result = &mut results[(first + r) * outputs..][..outputs];
                 for (register, sum) in sums.into_iter().enumerate() {

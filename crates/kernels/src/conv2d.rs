@@ -7,7 +7,7 @@ use crate::{
     Images, InstructionSet,
     epilogue::{Affine, Epilogue},
     images::BORDER,
-    product::{Panels, REGISTERS, Rows, WHOLE, in_tiles, tile},
+    product::{Panels, REGISTERS, Rows, in_tiles, tile},
     winograd::Winograd,
 };
 
@@ -172,9 +172,9 @@ impl WithSimd for Row<'_> {
                     len: conv.kernel * inputs,
                 };
                 let sums = if conv.kernel == 1 {
-                    tile::<S, R, REGISTERS>(simd, WHOLE, &[line(0)], panel)
+                    tile::<S, R, REGISTERS>(simd, &[line(0)], panel)
                 } else {
-                    tile::<S, R, REGISTERS>(simd, WHOLE, &[line(0), line(1), line(2)], panel)
+                    tile::<S, R, REGISTERS>(simd, &[line(0), line(1), line(2)], panel)
                 };
                 for (sums, x) in sums.into_iter().zip(x..) {
                     let pixel = x * outputs..(x + 1) * outputs;

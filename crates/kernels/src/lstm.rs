@@ -8,7 +8,7 @@ use crate::{
     activation::{sigmoid, tanh},
     buffer::{Buffer, Pool},
     epilogue::{load_some, store_some},
-    product::{Panels, REGISTERS, RUN, Rows, in_tiles, tile},
+    product::{Panels, REGISTERS, Rows, in_tiles, tile},
 };
 
 /// Gates of a unit.
@@ -211,7 +211,7 @@ impl Task<'_> {
                         stride: inputs,
                         len: inputs,
                     };
-                    let sums = tile::<S, R, REGISTERS>(simd, RUN, &[rows], panel);
+                    let sums = tile::<S, R, REGISTERS>(simd, &[rows], panel);
                     for (r, sums) in sums.into_iter().enumerate() {
                         let share = &mut shares[(row * STEPS + step + r) * gates..][..gates];
                         for (register, sum) in sums.into_iter().enumerate() {
@@ -243,7 +243,7 @@ fn recurrence<S: Simd>(simd: S, weights: &Panels, output: &[f32], hidden: usize,
                 stride: hidden,
                 len: hidden,
             };
-            let tile = tile::<S, R, REGISTERS>(simd, RUN, &[rows], panel);
+            let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
             for (r, tile) in tile.into_iter().enumerate() {
                 let sums = &mut sums[(row + r) * gates..][..gates];
                 for (register, sum) in tile.into_iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::{
     Images, InstructionSet,
     epilogue::{Epilogue, load, load_some, store_some},
     images::TILE,
-    product::{Panels, REGISTERS, Rows, WHOLE, in_tiles, tile},
+    product::{Panels, REGISTERS, Rows, in_tiles, tile},
 };
 
 /// Points of the interpolation, next to 0 and infinity. The usual 1 and 2 lose twice the digits: what is
@@ -179,7 +179,7 @@ impl WithSimd for Run<'_> {
                         stride: inputs,
                         len: inputs,
                     };
-                    let tile = tile::<S, R, REGISTERS>(simd, WHOLE, &[rows], panel);
+                    let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
                     let sums = sums[first * width..][..R * width].chunks_exact_mut(width);
                     for (sums, registers) in sums.zip(tile) {
                         for (sums, register) in sums.chunks_exact_mut(S::F32_LANES).zip(registers) {

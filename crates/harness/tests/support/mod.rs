@@ -63,7 +63,7 @@ pub(crate) fn assert_exact(
         );
         for (name, ours) in &ours {
             let floors = case.floors(name, running);
-            case.judge(name, ours, &floors, running, EXACT_R);
+            case.judge(name, ours, &floors, running);
         }
         if running == Running::Free {
             case.output(&ours, &output);
@@ -72,8 +72,7 @@ pub(crate) fn assert_exact(
     case.end();
 }
 
-/// As [`assert_exact`] for kernels that take several stages in one pass, and show the last of them. `limit` is the
-/// bar of R for each stage.
+/// As [`assert_exact`] for kernels that take several stages in one pass, and show the last of them.
 ///
 /// Fed by the reference, such a pass makes the error of all its stages, and the floor of its last alone is not what
 /// PyTorch's f32 would make of them. The floor is that of the same stages by the `portable` expression, fed where
@@ -83,7 +82,6 @@ pub(crate) fn assert_fused(
     path: &Path,
     forward: impl Forward,
     portable: impl Forward,
-    limit: impl Fn(&str) -> f64,
     output: impl Fn(&str, &ArrayD<f64>, &mut ReferenceTrace<File>),
 ) {
     let mut case = Case::open(path);
@@ -102,7 +100,7 @@ pub(crate) fn assert_fused(
     );
     for (name, ours) in &free {
         let floors = case.floors(name, Running::Free);
-        case.judge(name, ours, &floors, Running::Free, limit(name));
+        case.judge(name, ours, &floors, Running::Free);
     }
     case.output(&free, &output);
 
@@ -127,7 +125,7 @@ pub(crate) fn assert_fused(
         if let (Some(floors), Some(axis)) = (&mut floors.frame, stage.frame_axis) {
             slices(floors, axis);
         }
-        case.judge(&name, &ours, &floors, Running::Forced, limit(&name));
+        case.judge(&name, &ours, &floors, Running::Forced);
     }
     case.end();
 }
@@ -200,14 +198,7 @@ impl Case {
         self.reference.floors(&stage, running).expect("floors")
     }
 
-    fn judge(
-        &mut self,
-        name: &str,
-        ours: &ArrayD<f64>,
-        floors: &Floors,
-        running: Running,
-        limit: f64,
-    ) {
+    fn judge(&mut self, name: &str, ours: &ArrayD<f64>, floors: &Floors, running: Running) {
         let case = &self.name;
         let golden = self.reference.golden(name).expect("a golden output");
         let error = StageError::new(ours, &golden, floors, &self.stage(name));
@@ -216,7 +207,7 @@ impl Case {
             error.r, error.r_local
         );
         // What must hold is asked for, not what must not: every comparison with NaN is false.
-        if !(error.r < limit && error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0) {
+        if !(error.r < EXACT_R && error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0) {
             self.inexact
                 .push(format!("{case} {running:?} {name}: {error:?}"));
         }
