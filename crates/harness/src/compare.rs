@@ -64,6 +64,12 @@ pub enum CompareError {
         /// SHA-256 of the source of ours.
         model: String,
     },
+    /// The reference was never asked for this window.
+    #[error("{window}: the reference kept nothing of it: please report this")]
+    OtherInput {
+        /// The window.
+        window: String,
+    },
     /// A trace cannot be run again with a stage replaced.
     #[error(
         "a budget needs both sides live, a trace has no gains to be measured: give --reference torch and one of our engines as --candidate"

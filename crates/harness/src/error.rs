@@ -5,7 +5,7 @@ use serde::Serialize;
 use statrs::statistics::Statistics;
 
 use crate::{
-    Floors, Stage,
+    EXACT_R, Floors, Stage,
     floors::{rms, rms_along},
 };
 
@@ -32,8 +32,8 @@ pub struct StageError {
     pub snr_db: f64,
     /// Pearson correlation of all values: blind to gain and offset.
     pub correlation: f64,
-    /// Correlation that the reference's own f32 has at least: an error of length e takes no more than half of
-    /// (e / length of the centred golden)^2 from it.
+    /// Correlation that the reference's own f32 has at least, to first order: an error of length e takes no more
+    /// than half of (e / length of the centred golden)^2 from it.
     pub reference_correlation: f64,
     /// rms of the candidate over rms of the golden: a gain.
     pub rms_ratio: f64,
@@ -109,8 +109,8 @@ impl StageError {
     /// Over several inputs, each measure as it is where it is worst: the largest, for correlation and
     /// signal-to-noise ratio the smallest, for the gain and the offset the farthest from none; mean errors
     /// are averaged and values that are not finite counted. Frame and channel are those of the input with
-    /// the largest `r`, which is named; the reference's correlation is that of the input with the smallest.
-    /// None of none.
+    /// the largest `r`, which is named; what has no correlation on an
+    /// input is left out of it. None of none.
     pub(crate) fn pool(errors: Vec<Self>) -> Option<Self> {
         // NaN is the worst of all.
         let size = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
@@ -118,10 +118,10 @@ impl StageError {
             .iter()
             .reduce(|a, b| if size(b.r) > size(a.r) { b } else { a })?
             .clone();
-        let lack = |error: &Self| size(1.0 - error.correlation);
-        let least = errors
+        let correlations = errors
             .iter()
-            .reduce(|a, b| if lack(b) > lack(a) { b } else { a })?;
+            .map(|error| (error.correlation, error.reference_correlation));
+        let (correlation, reference_correlation) = least_correlation(correlations);
         let largest =
             |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, worse);
         let farthest = |of: &dyn Fn(&Self) -> f64, distance: &dyn Fn(f64) -> f64| {
@@ -139,8 +139,8 @@ impl StageError {
             rms_error: largest(&|error| error.rms_error),
             rel_l2: largest(&|error| error.rel_l2),
             snr_db: -largest(&|error| -error.snr_db),
-            correlation: least.correlation,
-            reference_correlation: least.reference_correlation,
+            correlation,
+            reference_correlation,
             rms_ratio: farthest(&|error| error.rms_ratio, &|x| x.ln().abs()),
             mean_offset: farthest(&|error| error.mean_offset, &f64::abs),
             non_finite: errors.iter().map(|error| error.non_finite).sum(),
@@ -185,6 +185,23 @@ impl StageError {
 /// Pearson correlation; NaN where one side is constant.
 pub(crate) fn correlation(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     a.iter().covariance(b.iter()) / (a.iter().std_dev() * b.iter().std_dev())
+}
+
+/// The smallest of several correlations, with the reference's own beside it, and with the reference's own that excuses the
+/// least: what rounding explains on one input does not excuse another. NaN of none that is a number.
+pub(crate) fn least_correlation(found: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let numbers: Vec<_> = found.filter(|(found, _)| !found.is_nan()).collect();
+    let excused = |&(found, own): &(f64, f64)| 1.0 - found < EXACT_R.powi(2) * (1.0 - own);
+    let least = |pairs: &[(f64, f64)]| pairs.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0));
+    let unexcused: Vec<_> = numbers
+        .iter()
+        .copied()
+        .filter(|pair| !excused(pair))
+        .collect();
+    let Some((correlation, own)) = least(&numbers) else {
+        return (f64::NAN, f64::NAN);
+    };
+    (correlation, least(&unexcused).map_or(own, |(_, own)| own))
 }
 
 /// No error is 0 however low the floor; an error over no floor is infinite.
@@ -325,6 +342,16 @@ mod tests {
         assert_eq!((pooled.worst_input, pooled.non_finite), (1, 1));
         assert!(pooled.r.is_nan() && pooled.max_abs.is_nan(), "{pooled:?}");
         assert_eq!(StageError::pool(Vec::new()), None);
+    }
+
+    #[test]
+    fn what_excuses_one_input_does_not_excuse_another() {
+        let (excused, not) = ((1.0 - 1e-6, 1.0 - 1e-7), (1.0 - 5e-7, 1.0 - 1e-12));
+        let pooled = |found: &[(f64, f64)]| least_correlation(found.iter().copied());
+        assert_eq!(pooled(&[excused]), excused);
+        assert_eq!(pooled(&[excused, not]), (excused.0, not.1));
+        assert_eq!(pooled(&[(f64::NAN, 1.0), not]), not);
+        assert!(pooled(&[(f64::NAN, 1.0)]).0.is_nan());
     }
 
     #[test]

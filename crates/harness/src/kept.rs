@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use crate::{CompareError, EngineInfo, Reference, ReferenceStage, Window, reference::See};
+use crate::{CompareError, EngineInfo, Input, Reference, ReferenceStage, Window, reference::See};
 
 /// What a reference showed on some windows to a candidate that shows every stage. Many candidates can be compared with it,
 /// and the reference runs no more.
@@ -35,14 +35,19 @@ impl KeptReference {
         Ok(kept)
     }
 
-    fn stages(&self, window: &Window) -> &[ReferenceStage] {
+    fn stages(&self, window: &Window) -> Result<&[ReferenceStage], CompareError> {
         let same = |kept: &Window| {
             let masks = |window: &Window| window.masks.as_ref().map(|masks| masks.name.clone());
             (&kept.uri, kept.start, masks(kept)) == (&window.uri, window.start, masks(window))
                 && kept.waveform == window.waveform
         };
         let found = self.windows.iter().find(|(kept, _)| same(kept));
-        found.map_or(&[], |(_, stages)| stages)
+        let missing = || CompareError::OtherInput {
+            window: Input::new(window).to_string(),
+        };
+        found
+            .map(|(_, stages)| stages.as_slice())
+            .ok_or_else(missing)
     }
 }
 
@@ -56,12 +61,12 @@ impl Reference for KeptReference {
     }
 
     fn names(&mut self, window: &Window) -> Result<Vec<String>, CompareError> {
-        let stages = self.stages(window).iter();
+        let stages = self.stages(window)?.iter();
         Ok(stages.map(|stage| stage.stage.name.clone()).collect())
     }
 
     fn run(&mut self, window: &Window, see: &mut See<'_>) -> Result<(), CompareError> {
-        for stage in self.stages(window) {
+        for stage in self.stages(window)? {
             see(stage)?;
         }
         Ok(())

@@ -47,6 +47,20 @@ fn trials(faults: &[Fault], withheld: &BTreeSet<String>) -> Vec<Trial> {
 fn nine_of_ten_are_called_by_their_name_and_none_by_another() {
     let catalogue = Fault::catalogue(embedded().architecture());
     let trials = trials(&catalogue, &BTreeSet::new());
+    let below: Vec<_> = trials
+        .iter()
+        .filter(|trial| trial.outcome == TrialOutcome::BelowTheFloor)
+        .map(|trial| trial.fault.id)
+        .collect();
+    // Their R is 0.6: of these norms the variance is far above either epsilon.
+    assert_eq!(below, ["norm1-eps-1e-6", "norm2-eps-1e-6"]);
+    let located = trials.iter().filter(|trial| {
+        matches!(
+            trial.outcome,
+            TrialOutcome::Located | TrialOutcome::Equivalent
+        )
+    });
+    assert_eq!(located.count() + below.len(), catalogue.len());
     let known: Vec<_> = trials
         .iter()
         .filter(|trial| trial.fault.cause.is_some() && trial.outcome == TrialOutcome::Located)

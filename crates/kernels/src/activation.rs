@@ -38,7 +38,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, coefficients: [f32; N], x: S::f3
     value
 }
 
-/// e^x, for x beyond ±88 that of ±88. NaN for NaN.
+/// e^x, for x beyond ±88 that of ±88; 0 where that is no normal number. NaN for NaN.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (low, high) = (simd.splat_f32s(-LARGEST), simd.splat_f32s(LARGEST));

@@ -30,7 +30,7 @@ impl Buffer {
         buffer
     }
 
-    /// Makes it `len` long; what was there stays, what is added is 0.
+    /// Makes it `len` long; what was there stays, what is added is 0 or what was there before.
     pub(crate) fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(LINE);
         if lines > self.lines.capacity() {
@@ -103,7 +103,7 @@ impl fmt::Debug for Buffer {
 
 /// Buffers nobody uses at the moment: fresh memory costs the system as much time as a convolution.
 ///
-/// It keeps as much as was ever in use at once.
+/// It keeps as many as were ever in use at once, each as large as it was ever needed.
 #[derive(Clone, Default)]
 pub struct Pool(Arc<Mutex<Vec<Buffer>>>);
 

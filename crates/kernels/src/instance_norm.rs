@@ -24,7 +24,7 @@ pub struct InstanceNorm {
 impl InstanceNorm {
     /// `x` `[sequence, frame, channel]` of `batch` sequences, normalised, and negative results times `slope` where
     /// there is one (LeakyReLU). Means and variances are summed in f64, as PyTorch does on the CPU, and results are
-    /// rounded once.
+    /// rounded once, with a slope twice.
     ///
     /// # Panics
     /// Where `x` is not of `batch` sequences of whole frames.

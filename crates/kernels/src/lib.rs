@@ -2,7 +2,7 @@
 //!
 //! Everything is a product of a few rows with packed columns: [`Conv2d`] takes it over the pixels of an image,
 //! [`Conv1d`] over frames, [`Lstm`] over inputs and states. The vector instructions are chosen when a kernel is built
-//! ([`InstructionSet::best`]). Each value is one chain of fused multiply-adds whose order depends on the
+//! ([`InstructionSet::best`]). Each value is a sum of short chains of fused multiply-adds whose order depends on the
 //! kernel alone, so that results are the same bits for any batch, number of threads and instruction set.
 
 mod activation;

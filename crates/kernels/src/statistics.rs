@@ -8,8 +8,8 @@ use crate::InstructionSet;
 const LANES: usize = 16;
 
 /// Of each row of `x` `[feature, frame]` its mean by the `weights` `[frame]`, then of each its standard deviation,
-/// `[2 features]`. pyannote.audio `models/blocks/pooling.py`, step by step in f32; the sums in f64, as PyTorch has
-/// them on the CPU. `eps` is what keeps weights of 0 from dividing by zero.
+/// `[2 features]`. pyannote.audio `models/blocks/pooling.py`, step by step in f32; the sums in f64, closer than
+/// PyTorch's cascades in f32. `eps` is what keeps weights of 0 from dividing by zero.
 ///
 /// # Panics
 /// Where there are no weights, or `x` is not of whole rows.

@@ -11,7 +11,7 @@ pub(crate) struct CpuArgs {
     /// Threads of the CPU [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
-    /// Compute without the kernels written by hand, which takes some ten times as long
+    /// Compute without the kernels written by hand, which takes several times as long
     #[arg(long)]
     portable: bool,
 }

@@ -6,12 +6,22 @@ use ndarray::ArrayD;
 
 use crate::{
     Candidate, CompareError, Floors, Reference, Stage, Window,
-    layout::{MASKS, WAVEFORM, inputs},
+    layout::{MASKS, WAVEFORM, inputs, is_part},
     observed::Observed,
 };
 
 /// How far back the operands of a stage lie.
 const REACH: usize = 12;
+
+/// What a candidate shows of a stage.
+pub(super) enum Observation {
+    /// Nothing.
+    NotShown,
+    /// It, together with stages before it that it does not show: what it was fed is not the stage's input.
+    Fused,
+    /// It, fed by the reference.
+    Fed(Case),
+}
 
 /// One stage of a candidate, fed by the reference.
 pub(super) struct Case {
@@ -27,20 +37,21 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// The stage `name` of `candidate` on `window`. None where it does not show that stage.
+    /// The stage `name` of `candidate` on `window`.
     pub(super) fn of(
         reference: &mut dyn Reference,
         candidate: &Candidate,
         window: &Window,
         name: &str,
-    ) -> Result<Option<Self>, CompareError> {
+    ) -> Result<Observation, CompareError> {
         let names = reference.names(window)?;
         thread::scope(|scope| {
             let mut observed = Observed::start(scope, candidate, window);
             let mut before: VecDeque<(String, Arc<ArrayD<f64>>)> = VecDeque::new();
-            let mut found = None;
+            let mut found = Observation::NotShown;
+            let mut fused = false;
             reference.run(window, &mut |stage| {
-                if found.is_some() {
+                if !matches!(found, Observation::NotShown) {
                     // What follows does not matter; the reference is led to its end.
                     return Ok(true);
                 }
@@ -49,14 +60,21 @@ impl Case {
                 if stage.stage.name == name
                     && let Some(output) = outputs.forced
                 {
-                    found = Some(Self {
-                        inputs: operands(name, &before, window),
-                        stage: stage.stage.clone(),
-                        output,
-                        golden: Arc::clone(&stage.golden),
-                        floors: stage.forced.clone(),
-                    });
+                    found = if fused {
+                        Observation::Fused
+                    } else {
+                        Observation::Fed(Self {
+                            inputs: operands(name, &before, window),
+                            stage: stage.stage.clone(),
+                            output,
+                            golden: Arc::clone(&stage.golden),
+                            floors: stage.forced.clone(),
+                        })
+                    };
                     return Ok(fed);
+                }
+                if !is_part(&stage.stage.name) {
+                    fused = !fed;
                 }
                 if before.len() == REACH {
                     before.pop_front();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use soundalike_convert::Bundle;
 use soundalike_torch::{Error, Tensor, mistakes};
 
-use self::case::Case;
+use self::case::{Case, Observation};
 pub use self::signature::Signature;
 use crate::{
     Candidate, CompareError, EXACT_R, Figure, Reference, Report, STRUCTURAL_R, Window, floors::rms,
@@ -121,10 +121,13 @@ impl<'a> Diagnostician<'a> {
         let Some(window) = windows.get(error.worst_input) else {
             return unknown("its input is gone");
         };
-        let Some(case) = Case::of(reference, candidate, window, name)? else {
-            return unknown("the candidate does not show the stage");
-        };
-        self.explain(&case)
+        match Case::of(reference, candidate, window, name)? {
+            Observation::Fed(case) => self.explain(&case),
+            Observation::Fused => unknown(
+                "the candidate computes it together with the stages before it: of ours, --candidate candle-cpu-portable shows each by itself",
+            ),
+            Observation::NotShown => unknown("the candidate does not show the stage"),
+        }
     }
 
     fn explain(&self, case: &Case) -> Result<Cause, CompareError> {
@@ -216,6 +219,10 @@ fn r(case: &Case, golden: &Tensor, rounded: &Tensor) -> Result<Option<f64>, Erro
     // exponential, gates in an order that makes a layer chaotic) is not to hide behind that: it has to explain all but
     // a hundredth of the error.
     let usual = (case.floors.whole / rms(case.golden.view())).max(LEAST_FLOOR) * rms(golden.view());
+    if !usual.is_finite() {
+        // Nothing is known of how much a stage rounds that should have given 0.
+        return Ok(None);
+    }
     let own = rms((&rounded - &golden).view());
     let unexplained = if case.golden.shape() == case.output.shape() {
         UNEXPLAINED * rms((&case.output - &*case.golden).view()) / EXACT_R

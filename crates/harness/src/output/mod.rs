@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     Decoding,
-    error::{correlation, worse},
+    error::{correlation, least_correlation, worse},
 };
 
 /// How much two outputs agree: scores `[batch, frame, class]`, or embeddings `[..., feature]`.
@@ -130,17 +130,18 @@ impl OutputAgreement {
         let frames: usize = outputs.iter().map(|output| output.frames).sum();
         let worst =
             |of: &dyn Fn(&Self) -> f64| outputs.iter().map(|output| of(output)).reduce(worse);
-        let least = outputs
+        let correlations = outputs
             .iter()
-            .reduce(|a, b| if b.correlation < a.correlation { b } else { a })?;
+            .map(|output| (output.correlation, output.reference_correlation));
+        let (correlation, reference_correlation) = least_correlation(correlations);
         let weighted = |output: &&Self| output.mean_l2 * output.frames as f64;
         let range = |of: &dyn Fn(&Self) -> (f64, f64)| {
             let ranges = outputs.iter().map(|output| of(output));
             ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
         };
         Some(Self {
-            correlation: -worst(&|output| -output.correlation)?,
-            reference_correlation: least.reference_correlation,
+            correlation,
+            reference_correlation,
             max_abs: worst(&|output| output.max_abs)?,
             mean_l2: outputs.iter().map(weighted).sum::<f64>() / frames.max(1) as f64,
             r: worst(&|output| output.r)?,

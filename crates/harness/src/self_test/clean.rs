@@ -10,7 +10,7 @@ use soundalike_model::{DType, Device, Kernels};
 use super::SelfTestError;
 use crate::{
     About, Candidate, Decoding, FaultError, Network, Provenance, Recorder, Reference, Report,
-    StageError, Window, compare,
+    StageError, Window, compare, error::worse,
 };
 
 /// A run without a fault.
@@ -84,7 +84,7 @@ impl CleanRun {
             let stages = report.stages.iter();
             stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running))
         };
-        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, f64::max);
+        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
         Self {
             what: what.to_owned(),
             r: largest(&|error| error.r_d.unwrap_or(error.r)),

@@ -11,6 +11,7 @@ use soundalike_convert::Bundle;
 use crate::{
     About, Cause, CompareError, Decoding, Diagnosis, Diagnostician, Fault, FaultError, Input,
     KeptReference, Provenance, Reference, Report, Undiagnosed, Verdict, Window, compare,
+    error::worse,
 };
 
 pub use self::{
@@ -237,7 +238,7 @@ impl Trial {
             own.clone()
                 .filter_map(|stage| stage.teacher_forced.as_ref())
         };
-        let largest = |of: &dyn Fn(&crate::StageError) -> f64| errors().map(of).fold(0.0, f64::max);
+        let largest = |of: &dyn Fn(&crate::StageError) -> f64| errors().map(of).fold(0.0, worse);
         // What comes after an output of another shape has another shape as well, whatever it is fed.
         let first = report.source.first();
         let reshaped = own.clone().any(|stage| {

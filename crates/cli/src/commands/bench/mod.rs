@@ -68,6 +68,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     if let Some(path) = &args.output {
         output::check_directory_of(path)?;
+        for source in args.audio.iter().chain(&args.model) {
+            output::check_not_source(path, source, "file that is read")?;
+        }
     }
     args.cpu.start_threads()?;
     let kernels = args.cpu.kernels();
@@ -83,13 +86,14 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         networks: Vec::new(),
         pipeline: None,
     };
-    for bundle in networks(args.model.as_deref())? {
-        terminal.note(&format!("timing {}", bundle.architecture().name()));
-        report.networks.push(network(&bundle, kernels, args)?);
-    }
+    // First, so that its peak of memory is its own.
     if let Some(path) = &args.audio {
         terminal.note(&format!("timing {}", path.display()));
         report.pipeline = Some(whole(path, args, kernels)?);
+    }
+    for bundle in networks(args.model.as_deref())? {
+        terminal.note(&format!("timing {}", bundle.architecture().name()));
+        report.networks.push(network(&bundle, kernels, args)?);
     }
     let text = match args.format {
         Format::Table => report.to_string(),
