@@ -20,7 +20,7 @@ pub(super) enum Observation {
     /// It, together with stages before it that it does not show: what it was fed is not the stage's input.
     Fused,
     /// It, fed by the reference.
-    Fed(Case),
+    Fed(Box<Case>),
 }
 
 /// One stage of a candidate, fed by the reference.
@@ -63,13 +63,13 @@ impl Case {
                     found = if fused {
                         Observation::Fused
                     } else {
-                        Observation::Fed(Self {
+                        Observation::Fed(Box::new(Self {
                             inputs: operands(name, &before, window),
                             stage: stage.stage.clone(),
                             output,
                             golden: Arc::clone(&stage.golden),
                             floors: stage.forced.clone(),
-                        })
+                        }))
                     };
                     return Ok(fed);
                 }
