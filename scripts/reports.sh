@@ -56,7 +56,9 @@ all_formats 0 wespeaker-resnet34 --reference torch --model wespeaker-resnet34.ck
 
 # What the comparison itself is worth: every known fault put in.
 "$soundalike" compare --self-test --format markdown -o self-test.md
-cp self-test.md "$root/reports"
+"$soundalike" compare --self-test --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav \
+    --format markdown -o self-test-wespeaker.md
+cp self-test.md self-test-wespeaker.md "$root/reports"
 
 # The case of the 88.6 %.
 case="--reference torch --audio sample.wav --windows all --inject relu-for-leaky-relu --budget"
