@@ -41,7 +41,9 @@ fn with_fault(id: Option<&str>) -> Report {
     let bundle = embedded();
     let catalogue = Fault::catalogue(bundle.architecture());
     let candidate = match catalogue.iter().find(|fault| Some(fault.id) == id) {
-        Some(fault) => fault.candidate(&bundle).expect("a network with a fault"),
+        Some(fault) => fault
+            .candidate(&bundle, DType::F32)
+            .expect("a network with a fault"),
         None => Candidate::Network {
             network: network(&bundle),
             fault: None,

@@ -97,11 +97,15 @@ impl Fault {
         }
     }
 
-    /// The network of `bundle` in f32 with this fault, each stage by itself.
+    /// The network of `bundle` in `dtype` with this fault, each stage by itself.
     ///
     /// # Errors
     /// [`FaultError`] where there is no such network.
-    pub fn candidate(&self, bundle: &Bundle) -> std::result::Result<Candidate, FaultError> {
+    pub fn candidate(
+        &self,
+        bundle: &Bundle,
+        dtype: DType,
+    ) -> std::result::Result<Candidate, FaultError> {
         let edited = match self.change {
             Change::Stages(..) => bundle.clone(),
             Change::Weights(edit) => {
@@ -111,7 +115,7 @@ impl Fault {
                 })?
             }
         };
-        let network = Network::load(&edited, DType::F32, &Device::Cpu, Kernels::Portable)?;
+        let network = Network::load(&edited, dtype, &Device::Cpu, Kernels::Portable)?;
         let fault = Substitution {
             change: self.change,
             bundle: Arc::new(edited),

@@ -7,6 +7,7 @@ mod ordinary;
 
 use serde::Serialize;
 use soundalike_convert::Bundle;
+use soundalike_model::DType;
 
 use crate::{
     About, Cause, CompareError, Decoding, Diagnosis, Diagnostician, Fault, FaultError, Input,
@@ -204,7 +205,7 @@ impl Bench<'_> {
         expected: &[&String],
         windows: &[Window],
     ) -> Result<Trial, SelfTestError> {
-        let candidate = fault.candidate(self.bundle)?;
+        let candidate = fault.candidate(self.bundle, DType::F32)?;
         let about = About {
             model: String::new(),
             reference: self.reference.name(),

@@ -126,7 +126,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Put a fault into the candidate, to see it found
-    #[arg(long, value_name = "FAULT", hide = true, conflicts_with = "dtype")]
+    #[arg(long, value_name = "FAULT", hide = true)]
     inject: Option<String>,
 }
 
@@ -411,7 +411,7 @@ fn candidate(
                     network,
                     fault: None,
                 },
-                Some(id) => fault(id, bundle)?.candidate(bundle)?,
+                Some(id) => fault(id, bundle)?.candidate(bundle, args.dtype.into())?,
             };
             Ok((candidate, engine))
         }
