@@ -1,7 +1,5 @@
 //! A reference that was run once and is shown as often as somebody asks.
 
-use ndarray::ArrayD;
-
 use crate::{CompareError, EngineInfo, Input, Reference, ReferenceStage, Window, reference::See};
 
 /// What a reference showed on some windows to a candidate that shows every stage. Many candidates can be compared with it,
@@ -70,15 +68,6 @@ impl Reference for KeptReference {
             see(stage)?;
         }
         Ok(())
-    }
-
-    fn output_with(
-        &mut self,
-        _window: &Window,
-        _name: &str,
-        _value: &ArrayD<f32>,
-    ) -> Result<ArrayD<f64>, CompareError> {
-        Err(CompareError::NoGains)
     }
 
     /// The floors that were kept are those of a candidate that shows every stage.
