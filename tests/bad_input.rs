@@ -18,7 +18,7 @@ use checkpoint::{Checkpoint, Py, dict, str};
 use soundalike_convert::METADATA_KEY;
 use support::{
     Encoding::{F32, I16},
-    RATE, Run, all_pass, clip, command, names, soundalike_in, wav,
+    RATE, Run, all_pass, clip, names, soundalike_in, wav,
 };
 use zip::CompressionMethod::Deflated;
 
@@ -46,7 +46,7 @@ const MEMORY: u32 = 4 << 20;
 
 #[cfg(target_os = "linux")]
 fn run(here: &Path, words: &str) -> Run {
-    let program = command(words.split(' '));
+    let program = support::command(words.split(' '));
     let mut shell = std::process::Command::new("sh");
     shell
         .args(["-c", &format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\"")])
