@@ -14,8 +14,10 @@ use crate::{Kernels, Probe};
 pub(crate) struct BiLstm {
     /// Canonical name of the layer: `lstm.N`.
     name: String,
-    forward: Direction,
-    reverse: Option<Direction>,
+    /// Of each direction, forward first, all gates' contribution of the input, both biases included.
+    input: Vec<Linear>,
+    /// `[direction, hidden, 4 hidden]`: the recurrent weights, transposed once.
+    recurrent: Tensor,
     kernel: Option<Arc<kernels::Lstm>>,
 }
 
@@ -50,25 +52,35 @@ impl BiLstm {
         } else {
             (vb.pp(index), 0)
         };
-        let direction = |suffix: &str| {
+        let suffixes = if bidirectional {
+            &["", "_reverse"][..]
+        } else {
+            &[""]
+        };
+        let mut input = Vec::with_capacity(suffixes.len());
+        let mut recurrent = Vec::with_capacity(suffixes.len());
+        for suffix in suffixes {
             let named = |kind: &str| format!("{kind}_l{k}{suffix}");
             let bias = (vb.get(4 * hidden, &named("bias_ih"))?
                 + vb.get(4 * hidden, &named("bias_hh"))?)?;
-            Ok::<_, candle_core::Error>(Direction {
-                input: Linear::new(vb.get((4 * hidden, inputs), &named("weight_ih"))?, bias),
-                recurrent: vb
-                    .get((4 * hidden, hidden), &named("weight_hh"))?
-                    .t()?
-                    .contiguous()?,
-            })
-        };
-        let forward = direction("")?;
-        let reverse = bidirectional.then(|| direction("_reverse")).transpose()?;
+            input.push(Linear::new(
+                vb.get((4 * hidden, inputs), &named("weight_ih"))?,
+                bias,
+            ));
+            recurrent.push(vb.get((4 * hidden, hidden), &named("weight_hh"))?);
+        }
         let kernel = instructions
             .map(|instructions| {
-                let directions = std::iter::once(&forward).chain(&reverse);
-                let values = directions
-                    .map(Direction::values)
+                let values = input
+                    .iter()
+                    .zip(&recurrent)
+                    .map(|(input, recurrent)| {
+                        Ok([
+                            values(input.weight())?,
+                            values(recurrent)?,
+                            values(input.bias())?,
+                        ])
+                    })
                     .collect::<Result<Vec<_>>>()?;
                 let weights: Vec<_> = values
                     .iter()
@@ -84,8 +96,10 @@ impl BiLstm {
             .transpose()?;
         Ok(Self {
             name: format!("lstm.{index}"),
-            forward,
-            reverse,
+            input,
+            recurrent: Tensor::stack(&recurrent, 0)?
+                .transpose(1, 2)?
+                .contiguous()?,
             kernel,
         })
     }
@@ -94,18 +108,7 @@ impl BiLstm {
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let both = match &self.kernel {
             Some(kernel) => self.by_kernel(kernel, x, probe)?,
-            None => {
-                let part = self.forward.run(x, false)?;
-                let forward = probe.see(&self.part("forward"), part)?;
-                match &self.reverse {
-                    None => forward,
-                    Some(reverse) => {
-                        let part = reverse.run(x, true)?;
-                        let reverse = probe.see(&self.part("reverse"), part)?;
-                        Tensor::cat(&[forward, reverse], D::Minus1)?
-                    }
-                }
-            }
+            None => self.expression(x, probe)?,
         };
         probe.see(&self.name, both)
     }
@@ -117,8 +120,7 @@ impl BiLstm {
         x: &Tensor,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
-        let hidden = self.forward.recurrent.dim(0)?;
-        let directions = 1 + usize::from(self.reverse.is_some());
+        let (directions, hidden, _) = self.recurrent.dims3()?;
         let both = by_kernel(x, directions * hidden, |x, batch| kernel.forward(x, batch))?;
         let names = ["forward", "reverse"].map(|part| self.part(part));
         let names = &names[..directions];
@@ -141,55 +143,49 @@ impl BiLstm {
         }
     }
 
+    /// Both directions and all examples in each step, which on a GPU takes nine operations whatever their number;
+    /// a tenth puts its states where they belong.
+    fn expression(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let (batch, frames, _) = x.dims3()?;
+        let (directions, hidden, _) = self.recurrent.dims3()?;
+        // Time-major, so that the gates of one step lie together, and each direction in its own order.
+        let x = x.transpose(0, 1)?.contiguous()?;
+        let in_order = |index: usize, x: Tensor, time: usize| match index {
+            0 => Ok(x),
+            _ => x.flip(&[time]),
+        };
+        let gates = self.input.iter().enumerate();
+        let gates = gates.map(|(index, input)| in_order(index, input.forward(&x)?, 0));
+        let gates = Tensor::stack(&gates.collect::<Result<Vec<_>>>()?, 1)?;
+        let gate = |gates: &Tensor, index: usize| gates.narrow(2, index * hidden, hidden);
+        let mut h = Tensor::zeros((directions, batch, hidden), x.dtype(), x.device())?;
+        let mut c = h.clone();
+        let mut states = Vec::with_capacity(frames);
+        for step in 0..frames {
+            let recurrent = in_wide_enough([&h, &self.recurrent], |[h, w]| h.matmul(w))?;
+            let gates = (gates.i(step)? + recurrent)?;
+            // Of all four in one go, though g has no use for it.
+            let open = sigmoid(&gates)?;
+            let new = (gate(&open, 0)? * gate(&gates, 2)?.tanh()?)?;
+            c = ((gate(&open, 1)? * c)? + new)?;
+            h = (gate(&open, 3)? * c.tanh()?)?;
+            states.push(h.clone());
+        }
+        let states = Tensor::stack(&states, 2)?;
+        let mut parts = Vec::with_capacity(directions);
+        for (index, part) in ["forward", "reverse"].iter().take(directions).enumerate() {
+            let value = in_order(index, states.get(index)?, 1)?;
+            parts.push(probe.see(&self.part(part), value)?);
+        }
+        Tensor::cat(&parts, D::Minus1)
+    }
+
     /// Canonical name of a direction.
     fn part(&self, part: &str) -> String {
         format!("{}.{part}", self.name)
     }
 }
 
-/// One direction of one layer.
-#[derive(Debug, Clone)]
-struct Direction {
-    /// All gates' contribution of the input, both biases included.
-    input: Linear,
-    /// `[hidden, 4 hidden]`: the recurrent weights, transposed once.
-    recurrent: Tensor,
-}
-
-impl Direction {
-    /// Weights of the input and of the recurrence, `[4 hidden, ...]`, and the bias.
-    fn values(&self) -> Result<[Vec<f32>; 3]> {
-        let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1();
-        Ok([
-            values(self.input.weight())?,
-            values(&self.recurrent.t()?)?,
-            values(self.input.bias())?,
-        ])
-    }
-
-    /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, frames in their own order either way.
-    fn run(&self, x: &Tensor, reverse: bool) -> Result<Tensor> {
-        let (batch, frames, _) = x.dims3()?;
-        let hidden = self.recurrent.dim(0)?;
-        // Time-major, so that the gates of one step lie together.
-        let gates = self.input.forward(&x.transpose(0, 1)?.contiguous()?)?;
-        let mut h = Tensor::zeros((batch, hidden), x.dtype(), x.device())?;
-        let mut c = h.clone();
-        let mut states = Vec::with_capacity(frames);
-        for step in 0..frames {
-            let frame = if reverse { frames - 1 - step } else { step };
-            let recurrent = in_wide_enough([&h, &self.recurrent], |[h, w]| h.matmul(w))?;
-            let gates = (gates.i(frame)? + recurrent)?;
-            let gate = |index: usize| gates.narrow(1, index * hidden, hidden)?.contiguous();
-            let (i, f) = (sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?);
-            let (g, o) = (gate(2)?.tanh()?, sigmoid(&gate(3)?)?);
-            c = ((f * &c)? + (i * g)?)?;
-            h = (o * c.tanh()?)?;
-            states.push(h.clone());
-        }
-        if reverse {
-            states.reverse();
-        }
-        Tensor::stack(&states, 1)
-    }
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_vec1()
 }
