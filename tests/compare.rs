@@ -28,6 +28,20 @@ fn without_arguments_the_embedded_network_is_the_original() {
 }
 
 #[test]
+fn what_metal_is_asked_for_is_the_original_too() {
+    let table = soundalike(["compare", "--layers", "--candidate", "candle-metal-ops"]).ok();
+    assert!(table.contains("candle-metal-ops against"), "{table}");
+    assert!(table.contains("gate: passed"), "{table}");
+}
+
+#[test]
+#[cfg(not(feature = "metal"))]
+fn a_gpu_that_this_build_has_no_support_for_says_how_to_get_it() {
+    let run = soundalike(["compare", "--layers", "--candidate", "candle-metal"]);
+    assert_eq!(run.no_refusal(&["--features metal"]), None);
+}
+
+#[test]
 fn the_mistake_of_the_88_percent_is_found_where_it_is_and_fails_the_gate() {
     let arguments = [
         "compare",

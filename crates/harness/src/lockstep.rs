@@ -12,7 +12,7 @@ use std::{
 };
 
 use ndarray::ArrayD;
-use soundalike_model::{DType, Tensor, TensorError};
+use soundalike_model::{DType, Device, Tensor, TensorError};
 
 /// One forward pass on a thread of its own. It waits at each stage until it is told what to go on with.
 ///
@@ -178,7 +178,9 @@ impl soundalike_torch::Probe for Stop {
 
 /// The values of a tensor, widened.
 pub(crate) fn to_f64(tensor: &Tensor) -> soundalike_model::Result<ArrayD<f64>> {
-    let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    // First to the CPU: Metal has no f64.
+    let wide = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let values = wide.flatten_all()?.to_vec1()?;
     ArrayD::from_shape_vec(tensor.dims(), values).map_err(TensorError::wrap)
 }
 
@@ -186,7 +188,7 @@ pub(crate) fn to_f64(tensor: &Tensor) -> soundalike_model::Result<ArrayD<f64>> {
 mod tests {
     use std::thread;
 
-    use soundalike_model::{Device, Probe};
+    use soundalike_model::Probe;
 
     use super::*;
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use ndarray::ArrayD;
-use soundalike_model::{DType, Probe, Result, Tensor, TensorError};
+use soundalike_model::{Probe, Result, Tensor, TensorError};
 
-use crate::ReferenceTrace;
+use crate::{ReferenceTrace, lockstep::to_f64};
 
 /// Keeps every stage and changes nothing: free-running.
 #[derive(Debug, Default)]
@@ -81,9 +81,4 @@ impl<R: Read + Seek> Probe for Teacher<'_, R> {
         let (values, _) = golden.mapv(|x| x as f32).into_raw_vec_and_offset();
         Tensor::from_vec(values, golden.shape(), value.device())?.to_dtype(value.dtype())
     }
-}
-
-fn to_f64(tensor: &Tensor) -> Result<ArrayD<f64>> {
-    let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-    ArrayD::from_shape_vec(tensor.dims(), values).map_err(TensorError::wrap)
 }

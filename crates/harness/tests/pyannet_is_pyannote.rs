@@ -15,7 +15,10 @@
 
 mod support;
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
@@ -66,23 +69,36 @@ fn assert_agreement(case: &str, ours: &ArrayD<f64>, reference: &mut ReferenceTra
     );
 }
 
+/// As [`assert_exact`] for what Metal is asked for.
+fn assert_metal_exact(path: &Path) {
+    let kernels = Kernels::MetalOps;
+    let network = PyanNet::load_with(&embedded(), DType::F32, &Device::Cpu, kernels);
+    let network = network.expect("a network");
+    let forward = |waveform: &Tensor, probe: &mut dyn Probe| network.forward(waveform, probe);
+    support::assert_exact(path, forward, assert_agreement);
+}
+
+/// The window that is part of the project.
+fn one_second() -> PathBuf {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
+    reference.join("segmentation-3.0/sample_1s.npz")
+}
+
+/// The embedded network on hard input.
+const HARD: [&str; 6] = ["speech", "silence", "padded", "offset", "clipped", "scaled"];
+
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
 #[test]
 fn one_second_of_the_sample_is_exact_at_every_stage() {
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    assert_exact(
-        &embedded(),
-        &reference.join("segmentation-3.0/sample_1s.npz"),
-    );
+    assert_exact(&embedded(), &one_second());
 }
 
 #[test]
 fn a_window_is_the_same_looked_at_and_among_others() {
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    let path = reference.join("segmentation-3.0/sample_1s.npz");
+    let path = one_second();
     for instructions in InstructionSet::all() {
         let kernels = Kernels::Native(instructions);
         let network = PyanNet::load_with(&embedded(), DType::F32, &Device::Cpu, kernels);
@@ -94,8 +110,17 @@ fn a_window_is_the_same_looked_at_and_among_others() {
 #[test]
 fn hard_input_is_exact_at_every_stage() {
     let Some(directory) = captures() else { return };
-    for case in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
+    for case in HARD {
         assert_exact(&embedded(), &directory.join(case).with_extension("npz"));
+    }
+}
+
+#[test]
+fn what_metal_is_asked_for_is_exact_at_every_stage() {
+    assert_metal_exact(&one_second());
+    let Some(directory) = captures() else { return };
+    for case in HARD {
+        assert_metal_exact(&directory.join(case).with_extension("npz"));
     }
 }
 

@@ -94,17 +94,20 @@ fn assert_embeddings(trace: &Path, case: &str, ours: &ArrayD<f64>, golden: &Arra
 #[test]
 fn embeddings_are_exact_at_every_stage() {
     for (checkpoint, traces) in networks() {
-        let network = network(&checkpoint, DType::F32, Kernels::Portable);
-        for trace in traces {
-            let masks = masks(&trace);
-            support::assert_exact(
-                &trace,
-                |waveform, probe| network.forward(waveform, masks.as_ref(), probe),
-                |case, ours, reference: &mut ReferenceTrace<File>| {
-                    let golden = reference.golden(EMBEDDING).expect("a golden output");
-                    assert_embeddings(&trace, case, ours, &golden);
-                },
-            );
+        for kernels in [Kernels::Portable, Kernels::MetalOps] {
+            let network = network(&checkpoint, DType::F32, kernels);
+            for trace in &traces {
+                println!("{kernels}");
+                let masks = masks(trace);
+                support::assert_exact(
+                    trace,
+                    |waveform, probe| network.forward(waveform, masks.as_ref(), probe),
+                    |case, ours, reference: &mut ReferenceTrace<File>| {
+                        let golden = reference.golden(EMBEDDING).expect("a golden output");
+                        assert_embeddings(trace, case, ours, &golden);
+                    },
+                );
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
-use soundalike_kernels::{InstructionSet, Pool};
+use soundalike_kernels::Pool;
 
 use crate::{
     Kernels, LoadError, Probe, Silent,
@@ -26,8 +26,8 @@ pub struct WeSpeakerResNet {
     conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
-    /// Of its kernels, where there are some, and their memory.
-    instructions: Option<InstructionSet>,
+    kernels: Kernels,
+    /// Memory of the kernels, where there are some.
     pool: Option<Pool>,
 }
 
@@ -107,7 +107,7 @@ impl WeSpeakerResNet {
                 kernels,
                 vb.pp("resnet.seg_1"),
             )?,
-            instructions: kernels.instructions(dtype, device),
+            kernels,
             pool: kernels.instructions(dtype, device).map(|_| Pool::default()),
             config: config.clone(),
             dtype,
@@ -223,7 +223,7 @@ impl WeSpeakerResNet {
         };
         let waveforms = waveforms.to_dtype(wide)?;
         let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
-        probe.see("fbank.centred", self.fbank.centre(&features)?)
+        probe.see("fbank.centred", self.fbank.centre(&features, self.kernels)?)
     }
 
     /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
@@ -292,7 +292,7 @@ impl WeSpeakerResNet {
         let sequences = frames.flatten(1, 2)?;
         let stats = probe.see(
             "resnet.pool",
-            stats_pool(&sequences, weights.as_ref(), self.instructions)?,
+            stats_pool(&sequences, weights.as_ref(), self.kernels)?,
         )?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }

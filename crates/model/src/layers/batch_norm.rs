@@ -3,7 +3,8 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::precision::{in_wide_enough, of_statistics};
+use super::precision::in_wide_enough;
+use crate::Kernels;
 
 /// Added to the variance: the default of `torch.nn.BatchNorm2d`.
 const EPS: f64 = 1e-5;
@@ -20,8 +21,8 @@ pub(crate) struct BatchNorm2d {
 
 impl BatchNorm2d {
     /// Reads `weight`, `bias`, `running_mean` and `running_var`, all `[channels]`.
-    pub(crate) fn load(channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let (dtype, wide) = (vb.dtype(), of_statistics(vb.dtype(), vb.device()));
+    pub(crate) fn load(channels: usize, kernels: Kernels, vb: VarBuilder<'_>) -> Result<Self> {
+        let (dtype, wide) = (vb.dtype(), kernels.sums(vb.dtype(), vb.device()));
         // As stored first: a 16-bit network rounds the scale, not what the scale is made of.
         let stored = vb.to_dtype(DType::F32);
         let get = |name: &str| {

@@ -43,7 +43,7 @@ impl ConvNorm {
             stride,
         } = shape;
         let conv = Conv2d::load(inputs, outputs, kernel, stride, vb.pp(&names[0]))?;
-        let norm = BatchNorm2d::load(outputs, vb.pp(&names[1]))?;
+        let norm = BatchNorm2d::load(outputs, kernels, vb.pp(&names[1]))?;
         let kernel = kernels
             .instructions(vb.dtype(), vb.device())
             .map(|instructions| {

@@ -6,8 +6,7 @@ use candle_core::{DType, Device, Error, Result, Tensor, WithDType};
 use realfft::{FftNum, RealFftPlanner, num_traits::Float};
 use soundalike_convert::WeSpeakerResNet as Config;
 
-use super::precision::of_statistics;
-use crate::LoadError;
+use crate::{Kernels, LoadError};
 
 /// Full scale of 16-bit audio, in which Kaldi counts. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
 const FULL_SCALE: f64 = 32_768.0;
@@ -144,8 +143,8 @@ impl Fbank {
 
     /// `features` `[batch, frame, band]` less their average over time. pyannote.audio
     /// `BaseWeSpeakerResNet.compute_fbank`.
-    pub(crate) fn centre(&self, features: &Tensor) -> Result<Tensor> {
-        let wide = features.to_dtype(of_statistics(features.dtype(), features.device()))?;
+    pub(crate) fn centre(&self, features: &Tensor, kernels: Kernels) -> Result<Tensor> {
+        let wide = features.to_dtype(kernels.sums(features.dtype(), features.device()))?;
         let mean = match self.span {
             None => wide.mean_keepdim(1)?,
             Some(span) => {
@@ -454,7 +453,11 @@ mod tests {
         // 45 ms: frames at 0, 10 and 20 ms.
         let fbank = Fbank::new(&with(|config| config.fbank_centering_span = Some(0.045))).unwrap();
         let features = Tensor::new(&[[[1.0_f64], [2.0], [6.0], [4.0]]], &Device::Cpu).unwrap();
-        let centred = fbank.centre(&features).unwrap().flatten_all().unwrap();
+        let centred = fbank
+            .centre(&features, Kernels::Portable)
+            .unwrap()
+            .flatten_all()
+            .unwrap();
         assert_eq!(centred.to_vec1::<f64>().unwrap(), [-0.5, -1.0, 2.0, -1.0]);
     }
 

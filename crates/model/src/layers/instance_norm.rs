@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use soundalike_kernels as kernels;
 
-use super::{LEAKY_SLOPE, Signal, frames::by_kernel, leaky_relu, precision::of_statistics};
+use super::{
+    LEAKY_SLOPE, Signal,
+    frames::by_kernel,
+    leaky_relu,
+    precision::{centre, mean},
+};
 use crate::{Kernels, Probe};
 
 /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
@@ -20,6 +25,8 @@ pub(crate) struct InstanceNorm1d {
     weight: Tensor,
     /// `[1, channel, 1]`.
     bias: Tensor,
+    /// The dtype of sums.
+    statistics: DType,
     kernel: Option<Arc<kernels::InstanceNorm>>,
 }
 
@@ -41,6 +48,7 @@ impl InstanceNorm1d {
         Ok(Self {
             weight: weight.reshape((1, channels, 1))?,
             bias: bias.reshape((1, channels, 1))?,
+            statistics: kernels.sums(vb.dtype(), vb.device()),
             kernel,
         })
     }
@@ -90,10 +98,10 @@ impl InstanceNorm1d {
 
     /// Two passes: the mean first, then the variance about it.
     fn expression(&self, x: &Tensor) -> Result<Tensor> {
-        let statistics = of_statistics(x.dtype(), x.device());
+        let statistics = self.statistics;
         let wide = x.to_dtype(statistics)?;
-        let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + EPS)?.sqrt()?;
+        let centred = centre(&wide)?;
+        let deviation = (mean(&centred.sqr()?)? + EPS)?.sqrt()?;
         let scale = self
             .weight
             .to_dtype(statistics)?

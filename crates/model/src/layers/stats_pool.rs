@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 use soundalike_kernels::{InstructionSet, weighted_statistics};
 
-use super::precision::of_statistics;
+use crate::Kernels;
 
 /// Keeps a speaker who is nowhere active from dividing by zero. pyannote.audio `blocks/pooling.py`.
 const EPS: f64 = 1e-8;
@@ -41,19 +41,20 @@ fn nearest(length: usize, frames: usize) -> Vec<u32> {
 pub(crate) fn stats_pool(
     sequences: &Tensor,
     weights: Option<&Tensor>,
-    instructions: Option<InstructionSet>,
+    kernels: Kernels,
 ) -> Result<Tensor> {
     let dtype = match sequences.dtype() {
         DType::F64 => DType::F64,
         _ => DType::F32,
     };
-    let summed = of_statistics(dtype, sequences.device());
+    let summed = kernels.sums(dtype, sequences.device());
     let wide = sequences.to_dtype(dtype)?;
     let stats = match weights {
         None => unweighted(&wide.to_dtype(summed)?)?.to_dtype(dtype)?,
         Some(weights) => {
             let weights = weights.to_dtype(dtype)?;
-            if let Some(instructions) = instructions {
+            if let Some(instructions) = kernels.instructions(sequences.dtype(), sequences.device())
+            {
                 return by_kernel(instructions, &wide, &weights);
             }
             let pooled = (0..weights.dim(1)?)
@@ -200,9 +201,10 @@ mod tests {
             let sequences = tensor(&sequences, (1, 2, 5), dtype);
             let weights = masks.map(|(_, mask)| mask).concat();
             let weights = tensor(&weights, (1, masks.len(), 5), dtype);
-            let mut kernels = vec![None];
+            let mut kernels = vec![Kernels::Portable];
             if dtype == DType::F32 {
-                kernels.extend(InstructionSet::all().into_iter().map(Some));
+                kernels.push(Kernels::MetalOps);
+                kernels.extend(InstructionSet::all().into_iter().map(Kernels::Native));
             }
             for kernels in kernels {
                 let found = values(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
@@ -214,7 +216,7 @@ mod tests {
             }
         }
         let sequences = tensor(&sequences, (1, 2, 5), DType::F64);
-        let found = stats_pool(&sequences, None, None).unwrap();
+        let found = stats_pool(&sequences, None, Kernels::Portable).unwrap();
         assert_eq!(found.dims(), [1, 4]);
         assert_close(
             "none",

@@ -26,7 +26,7 @@ use soundalike_harness::{
     EngineInfo, Fault, Names, Network, Provenance, Reference, ReferenceTrace, Report,
     TorchReference, Window, compare,
 };
-use soundalike_model::{DType, Device};
+use soundalike_model::Device;
 use soundalike_torch::{Narrow, variant};
 
 use self::{
@@ -77,8 +77,8 @@ pub(crate) struct Args {
     /// torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
-    /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), or trace:FILE.npz with another
-    /// engine's activations
+    /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), candle-metal, candle-cuda,
+    /// candle-metal-ops (on the CPU what a Mac's GPU gets), or trace:FILE.npz with another engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
     candidate: String,
     /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
@@ -169,7 +169,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         return Ok(passed);
     }
     let mut side: CandidateSide = args.candidate.parse()?;
-    if args.inject.is_some() && matches!(side, CandidateSide::Candle) {
+    if args.inject.is_some() && !matches!(side, CandidateSide::Trace(_)) {
         // Faults take the place of single stages.
         side = CandidateSide::Portable;
     }
@@ -246,7 +246,7 @@ fn find(args: &Args, side: &CandidateSide, model: Model) -> anyhow::Result<Repor
     let network = Network::load(
         &model.bundle,
         args.dtype.into(),
-        &Device::Cpu,
+        &side.device()?,
         side.kernels(),
     )?;
     let decoding = Decoding::new(&model.bundle, network.geometry());
@@ -397,15 +397,19 @@ fn candidate(
     windows: &[Window],
 ) -> anyhow::Result<(Candidate, EngineInfo)> {
     match side {
-        CandidateSide::Candle | CandidateSide::Portable => {
+        CandidateSide::Candle
+        | CandidateSide::Portable
+        | CandidateSide::MetalOps
+        | CandidateSide::Gpu(_) => {
             let network = match other {
                 None => network,
                 Some(bundle) => {
-                    Network::load(bundle, args.dtype.into(), &Device::Cpu, side.kernels())?
+                    let device = network.device();
+                    Network::load(bundle, args.dtype.into(), device, side.kernels())?
                 }
             };
             let bundle = other.unwrap_or(&model.bundle);
-            let engine = engine(&side.to_string(), args.dtype.into(), bundle);
+            let engine = engine(&side.to_string(), &network, bundle);
             let candidate = match &args.inject {
                 None => Candidate::Network {
                     network,
@@ -436,11 +440,16 @@ fn candidate(
 }
 
 /// Our network as what runs one side.
-fn engine(name: &str, dtype: DType, bundle: &Bundle) -> EngineInfo {
+fn engine(name: &str, network: &Network, bundle: &Bundle) -> EngineInfo {
+    let device = match network.device() {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    };
     EngineInfo {
         engine: name.to_owned(),
-        dtype: dtype.as_str().to_owned(),
-        device: "cpu".to_owned(),
+        dtype: network.dtype().as_str().to_owned(),
+        device: device.to_owned(),
         model_sha256: Some(bundle.source().sha256.clone()),
         ..EngineInfo::default()
     }

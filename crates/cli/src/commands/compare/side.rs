@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use anyhow::bail;
-use soundalike_model::Kernels;
+use soundalike_model::{Device, DeviceChoice, Kernels};
 
 /// The truth.
 #[derive(Debug, Clone)]
@@ -21,6 +21,10 @@ pub(super) enum CandidateSide {
     Candle,
     /// Our network from the tensor operations of candle, each stage by itself.
     Portable,
+    /// The same on the CPU as a Mac's GPU gets it.
+    MetalOps,
+    /// Our network on a GPU.
+    Gpu(DeviceChoice),
     /// Activations in a file.
     Trace(PathBuf),
 }
@@ -45,8 +49,12 @@ impl FromStr for CandidateSide {
             (_, Some(file)) => Ok(Self::Trace(file.into())),
             ("candle-cpu", _) => Ok(Self::Candle),
             ("candle-cpu-portable", _) => Ok(Self::Portable),
+            ("candle-metal-ops", _) => Ok(Self::MetalOps),
+            ("candle-metal", _) => Ok(Self::Gpu(DeviceChoice::Metal)),
+            ("candle-cuda", _) => Ok(Self::Gpu(DeviceChoice::Cuda)),
             _ => bail!(
-                "--candidate {name}: unknown engine, expected candle-cpu, candle-cpu-portable or trace:FILE.npz"
+                "--candidate {name}: unknown engine, expected candle-cpu, candle-cpu-portable, candle-metal-ops, \
+                 candle-metal, candle-cuda or trace:FILE.npz"
             ),
         }
     }
@@ -57,7 +65,16 @@ impl CandidateSide {
     pub(super) fn kernels(&self) -> Kernels {
         match self {
             Self::Candle | Self::Trace(_) => Kernels::native(),
-            Self::Portable => Kernels::Portable,
+            Self::Portable | Self::Gpu(_) => Kernels::Portable,
+            Self::MetalOps => Kernels::MetalOps,
+        }
+    }
+
+    /// Where our network runs.
+    pub(super) fn device(&self) -> anyhow::Result<Device> {
+        match self {
+            Self::Gpu(choice) => Ok(choice.open()?),
+            _ => Ok(Device::Cpu),
         }
     }
 }
@@ -67,6 +84,8 @@ impl std::fmt::Display for CandidateSide {
         match self {
             Self::Candle => f.write_str("candle-cpu"),
             Self::Portable => f.write_str("candle-cpu-portable"),
+            Self::MetalOps => f.write_str("candle-metal-ops"),
+            Self::Gpu(choice) => write!(f, "candle-{choice}"),
             Self::Trace(path) => write!(f, "trace:{}", path.display()),
         }
     }

@@ -59,7 +59,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         provenance: Provenance::here(
             super::command(),
             reference.engine(),
-            super::engine("candle-cpu-portable", DType::F32, bundle),
+            super::engine("candle-cpu-portable", &network, bundle),
         ),
         inputs: windows.iter().map(Input::new).collect(),
         trials,
