@@ -1,5 +1,7 @@
 //! The one product that everything is made of: a few rows, times packed columns.
 
+use std::hint::black_box;
+
 use pulp::Simd;
 use rayon::prelude::*;
 
@@ -96,7 +98,7 @@ pub(crate) const fn most_rows<S: Simd>() -> usize {
 }
 
 /// Sums of `R` rows times the `C` registers of one panel, from the first value of the first segment
-/// to the last of the last one: fused multiply-adds in runs of [`RUN`], one after the other.
+/// to the last of the last one: fused multiply-adds in runs of at most [`RUN`] of one segment, one after the other.
 ///
 /// The segments follow each other down the panel; `R` rows must be there in each.
 #[inline(always)]
@@ -113,55 +115,106 @@ pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
     }
     assert!(panel.len() >= depth * C * S::F32_LANES);
     let mut columns = panel.as_ptr().cast::<S::f32s>();
-    let (mut total, mut sums) = (zeros, zeros);
-    let (mut left_over, mut runs) = (RUN, 0);
-    for rows in segments {
-        let (mut left, mut len) = (rows.values.as_ptr(), rows.len);
-        while len > 0 {
-            if left_over == 0 {
-                add(simd, &mut total, &sums);
-                (sums, left_over, runs) = (zeros, RUN, runs + 1);
+    if depth <= RUN {
+        let mut sums = zeros;
+        for rows in segments {
+            // SAFETY: rows and panel are as long as that, asserted above.
+            unsafe {
+                sums = run(
+                    simd,
+                    rows.values.as_ptr(),
+                    rows.stride,
+                    columns,
+                    rows.len,
+                    sums,
+                );
+                columns = columns.add(rows.len * C);
             }
-            let steps = len.min(left_over);
-            for _ in 0..steps {
-                // SAFETY: the panel has `depth` times `C` registers, of which these are the next; registers are
-                // plain floats, aligned as such.
-                let right: [_; C] =
-                    std::array::from_fn(|column| unsafe { columns.add(column).read_unaligned() });
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: row `R - 1` has `len` values, asserted above, and `left` is less than that
-                    // into row 0.
-                    let value = simd.splat_f32s(unsafe { *left.add(row * rows.stride) });
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = simd.mul_add_f32s(value, right, *sum);
+        }
+        return sums;
+    }
+    let mut total = InMemory(zeros);
+    let mut first_run = true;
+    for rows in segments {
+        for first in (0..rows.len).step_by(RUN) {
+            let steps = RUN.min(rows.len - first);
+            // SAFETY: as above; `first` and `steps` together are not beyond the end of a row.
+            let sums = unsafe {
+                let left = rows.values.as_ptr().add(first);
+                let sums = run(simd, left, rows.stride, columns, steps, zeros);
+                columns = columns.add(steps * C);
+                sums
+            };
+            if first_run {
+                total.0 = sums;
+            } else {
+                for (total, sums) in total.0.iter_mut().zip(sums) {
+                    for (total, sum) in total.iter_mut().zip(sums) {
+                        *total = simd.add_f32s(*total, sum);
                     }
                 }
-                // SAFETY: at most one past the end of either.
-                unsafe {
-                    columns = columns.add(C);
-                    left = left.add(1);
-                }
             }
-            (len, left_over) = (len - steps, left_over - steps);
+            first_run = false;
+            // There is no room in registers. Left to itself, the compiler moves it from one place of the stack to
+            // another for each run, which takes longer than adding.
+            black_box(&mut total);
         }
     }
-    if runs > 0 {
-        add(simd, &mut sums, &total);
+    total.0
+}
+
+/// At the beginning of a cache line, so that no register lies across two.
+#[repr(align(64))]
+struct InMemory<T>(T);
+
+/// Adds the products of `steps` values of `R` rows, `stride` apart, with as many times `C` registers of columns.
+///
+/// # Safety
+/// All these must be there.
+#[inline(always)]
+unsafe fn run<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    left: *const f32,
+    stride: usize,
+    columns: *const S::f32s,
+    steps: usize,
+    mut sums: [[S::f32s; C]; R],
+) -> [[S::f32s; C]; R] {
+    // Every third row has a pointer; an address of the two after it is the pointer and once or twice the stride.
+    let mut rows: [*const f32; 4] =
+        std::array::from_fn(|base| left.wrapping_add(3 * base * stride));
+    for step in 0..steps {
+        rows[..R.div_ceil(3)].iter_mut().for_each(forget_origin);
+        // SAFETY: the caller's. Registers are plain floats, aligned as such.
+        let right: [_; C] = std::array::from_fn(|column| unsafe {
+            columns.add(step * C + column).read_unaligned()
+        });
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            let value = simd.splat_f32s(unsafe { *rows[row / 3].add(row % 3 * stride) });
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_f32s(value, right, *sum);
+            }
+        }
+        for row in &mut rows {
+            *row = row.wrapping_add(1);
+        }
     }
     sums
 }
 
-/// Adds `others` to `sums`.
+/// Makes the compiler forget where `pointer` comes from. It would go from each row to the next by an addition, which
+/// are as many instructions again as loads, or keep one address for each row, for which there are no registers.
 #[inline(always)]
-fn add<S: Simd, const R: usize, const C: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; C]; R],
-    others: &[[S::f32s; C]; R],
-) {
-    for (sums, others) in sums.iter_mut().zip(others) {
-        for (sum, other) in sums.iter_mut().zip(others) {
-            *sum = simd.add_f32s(*sum, *other);
-        }
+fn forget_origin(pointer: &mut *const f32) {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: there is no instruction in it.
+    unsafe {
+        std::arch::asm!(
+            "/* {} */",
+            inout(reg) * pointer,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
 }
 

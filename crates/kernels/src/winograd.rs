@@ -212,7 +212,7 @@ fn weight_transform() -> [[f64; 3]; SIDE] {
 
 /// Pixels to elements, in one dimension.
 #[inline(always)]
-fn pixel_transform<S: Simd>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
+fn pixel_transform<S: Simd>(simd: S, d: &[S::f32s; SIDE]) -> [S::f32s; SIDE] {
     let (a2, b2) = (A * A, B * B);
     let first = scaled(simd, -(a2 + b2), d[2], d[4]);
     let last = scaled(simd, -(a2 + b2), d[3], d[5]);
@@ -230,7 +230,7 @@ fn pixel_transform<S: Simd>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
 
 /// Sums of elements to results, in one dimension.
 #[inline(always)]
-fn sum_transform<S: Simd>(simd: S, m: [S::f32s; SIDE]) -> [S::f32s; TILE] {
+fn sum_transform<S: Simd>(simd: S, m: &[S::f32s; SIDE]) -> [S::f32s; TILE] {
     let (even_a, odd_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
     let (even_b, odd_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
     [
@@ -283,13 +283,13 @@ fn transform_pixels<S: Simd>(
                     let values = unsafe { image.get_unchecked(place..place + room) };
                     column[y] = load_some(simd, values);
                 }
-                let column = pixel_transform(simd, column);
+                let column = pixel_transform(simd, &column);
                 for y in 0..SIDE {
                     half[y][x] = column[y];
                 }
             }
             for y in 0..SIDE {
-                let row = pixel_transform(simd, half[y]);
+                let row = pixel_transform(simd, &half[y]);
                 for x in 0..SIDE {
                     let place = (y * SIDE + x) * apart;
                     // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
@@ -335,13 +335,13 @@ fn transform_sums<S: Simd>(
                     let values = unsafe { sums.get_unchecked(place..place + S::F32_LANES) };
                     column[y] = load(simd, values);
                 }
-                let column = sum_transform(simd, column);
+                let column = sum_transform(simd, &column);
                 for y in 0..TILE {
                     half[y][x] = column[y];
                 }
             }
             for y in 0..block.out.len() {
-                let row = sum_transform(simd, half[y]);
+                let row = sum_transform(simd, &half[y]);
                 let out = &mut *block.out[y];
                 let residual = block.residual.as_ref().map(|residual| residual[y]);
                 // The last tile may reach over the edge.
