@@ -1,55 +1,77 @@
 //! Linkage where a merged cluster can be nearer to others than its parts were.
 
+use std::ops::Range;
+
 use super::{
     super::dendrogram::{Dendrogram, Merge},
     heap::Heap,
 };
 
-/// The distance of a third cluster to two that merge, from its distance to the one and to the other, their
-/// distance to one another, and the sizes of the two.
-pub(super) type Update = fn(to_a: f64, to_b: f64, apart: f64, sizes: [f64; 2]) -> f64;
+/// Clusters that are left, of those there were: each stands where the last of its observations does.
+pub(super) trait Clusters {
+    /// Observations there were at the beginning, at least one.
+    fn observations(&self) -> usize;
 
-/// Distance to the centroid of all members. scipy `_hierarchy_distance_update.pxi`, `_centroid`.
-pub(super) fn centroid(to_a: f64, to_b: f64, apart: f64, [a, b]: [f64; 2]) -> f64 {
-    let squared =
-        ((a * to_a * to_a + b * to_b * to_b) - (a * b * apart * apart) / (a + b)) / (a + b);
-    squared.max(0.0).sqrt()
+    /// The nearest of the clusters behind each observation, before any merge.
+    fn all_nearest(&self) -> Vec<(usize, f64)> {
+        let mut distances = Vec::new();
+        let mut nearest = |cluster| {
+            self.distances(cluster, cluster + 1..self.observations(), &mut distances);
+            nearest(cluster + 1, &distances)
+        };
+        (0..self.observations() - 1).map(&mut nearest).collect()
+    }
+
+    /// How far two are apart.
+    fn distance(&self, a: usize, b: usize) -> f64;
+
+    /// How far the clusters of `range` are from `cluster`; those that are gone, and itself, infinitely far.
+    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>);
+
+    /// Joins `a` to `b`, which are `apart`, and returns the new size.
+    fn merge(&mut self, a: usize, b: usize, apart: f64) -> usize;
 }
 
-/// Distance to the point halfway between the two. scipy, as above, `_median`.
-pub(super) fn median(to_a: f64, to_b: f64, apart: f64, _: [f64; 2]) -> f64 {
-    let squared = 0.5 * (to_a * to_a + to_b * to_b) - 0.25 * apart * apart;
-    squared.max(0.0).sqrt()
+/// The first of the nearest, of clusters from `first` on, and how far it is.
+pub(super) fn nearest(first: usize, distances: &[f64]) -> (usize, f64) {
+    // The last place is never empty, because the one behind takes the other in.
+    let last = first + distances.len() - 1;
+    (first..)
+        .zip(distances)
+        .fold((last, f64::INFINITY), |nearest, (other, distance)| {
+            if *distance < nearest.1 {
+                (other, *distance)
+            } else {
+                nearest
+            }
+        })
 }
 
 /// Müllner's generic algorithm (arXiv:1109.2378, figure 3), in the order of scipy's
-/// `_hierarchy.fast_linkage`, which decides between equal distances. `distances` of all pairs of
-/// `observations` (at least one), as [`super::super::distances::euclidean_pairs`] gives them.
-pub(super) fn linkage(distances: Vec<f64>, observations: usize, update: Update) -> Dendrogram {
-    let mut active = Active {
-        distances,
-        sizes: vec![1; observations],
-    };
+/// `_hierarchy.fast_linkage`, which decides between equal distances.
+pub(super) fn linkage(mut clusters: impl Clusters) -> Dendrogram {
+    let observations = clusters.observations();
     // The nearest of the clusters behind each; where that is out of date, the distance is a lower bound.
-    let (mut neighbours, bounds): (Vec<usize>, Vec<f64>) = (0..observations - 1)
-        .map(|cluster| active.nearest_behind(cluster))
-        .unzip();
+    let (mut neighbours, bounds): (Vec<usize>, Vec<f64>) =
+        clusters.all_nearest().into_iter().unzip();
     let mut queue = Heap::new(bounds);
     let mut numbers: Vec<usize> = (0..observations).collect();
     let mut merges = Vec::with_capacity(observations - 1);
+    let mut distances = Vec::new();
     for number in observations..2 * observations - 1 {
         let (a, b, apart) = loop {
             let a = queue.first();
             let (b, bound) = (neighbours[a], queue.value(a));
-            if active.distance(a, b) == bound {
+            if clusters.distance(a, b) == bound {
                 break (a, b, bound);
             }
-            let (neighbour, distance) = active.nearest_behind(a);
+            clusters.distances(a, a + 1..observations, &mut distances);
+            let (neighbour, distance) = nearest(a + 1, &distances);
             neighbours[a] = neighbour;
             queue.change(a, distance);
         };
         queue.remove_first();
-        let size = active.merge(a, b, apart, update);
+        let size = clusters.merge(a, b, apart);
         let (left, right) = (numbers[a].min(numbers[b]), numbers[a].max(numbers[b]));
         numbers[b] = number;
         merges.push(Merge {
@@ -63,69 +85,18 @@ pub(super) fn linkage(distances: Vec<f64>, observations: usize, update: Update) 
                 *neighbour = b;
             }
         }
-        for other in (0..b).filter(|other| active.sizes[*other] > 0) {
-            let distance = active.distance(other, b);
-            if distance < queue.value(other) {
+        clusters.distances(b, 0..observations, &mut distances);
+        for (other, distance) in distances[..b].iter().enumerate() {
+            if *distance < f64::INFINITY && *distance < queue.value(other) {
                 neighbours[other] = b;
-                queue.change(other, distance);
+                queue.change(other, *distance);
             }
         }
         if b < observations - 1 {
-            let (neighbour, distance) = active.nearest_behind(b);
+            let (neighbour, distance) = nearest(b + 1, &distances[b + 1..]);
             neighbours[b] = neighbour;
             queue.change(b, distance);
         }
     }
     Dendrogram { merges }
-}
-
-/// The clusters that are left: each stands where the last of its observations does.
-struct Active {
-    /// Of all pairs of observations; out of date where one of the two is gone.
-    distances: Vec<f64>,
-    /// Members of each; 0 where a cluster is gone.
-    sizes: Vec<usize>,
-}
-
-impl Active {
-    fn place(&self, a: usize, b: usize) -> usize {
-        let (a, b) = (a.min(b), a.max(b));
-        self.sizes.len() * a - a * (a + 1) / 2 + (b - a - 1)
-    }
-
-    fn distance(&self, a: usize, b: usize) -> f64 {
-        self.distances[self.place(a, b)]
-    }
-
-    /// The first of the nearest clusters behind `cluster`, and how far it is. There always is one: the last
-    /// place is never empty, because the one behind takes the other in.
-    fn nearest_behind(&self, cluster: usize) -> (usize, f64) {
-        let last = self.sizes.len() - 1;
-        let behind = (cluster + 1..=last).filter(|other| self.sizes[*other] > 0);
-        behind
-            .map(|other| (other, self.distance(cluster, other)))
-            .fold((last, f64::INFINITY), |nearest, other| {
-                if other.1 < nearest.1 { other } else { nearest }
-            })
-    }
-
-    /// Joins `a` to `b`, which are `apart`, and returns the new size.
-    fn merge(&mut self, a: usize, b: usize, apart: f64, update: Update) -> usize {
-        let sizes = [self.sizes[a], self.sizes[b]];
-        self.sizes[a] = 0;
-        self.sizes[b] = sizes[0] + sizes[1];
-        for other in (0..self.sizes.len()).filter(|other| *other != b) {
-            if self.sizes[other] > 0 {
-                let place = self.place(other, b);
-                let to_a = self.distance(other, a);
-                self.distances[place] = update(
-                    to_a,
-                    self.distances[place],
-                    apart,
-                    sizes.map(|size| size as f64),
-                );
-            }
-        }
-        self.sizes[b]
-    }
 }

@@ -2,14 +2,22 @@
 
 mod generic;
 mod heap;
+mod matrix;
+mod points;
 
 use ndarray::ArrayView2;
 use soundalike_convert::Linkage;
 
+use self::{matrix::Matrix, points::Points};
 use super::{
     dendrogram::{Dendrogram, Merge},
     distances::{cosine_pairs, euclidean_pairs},
 };
+
+/// The most embeddings for which the distances of all pairs are kept, 400 MB of them. With more, centroids are kept
+/// instead: memory grows with their number only, distances are computed some three times instead of once, and differ
+/// from scipy's in the last bits.
+const MOST_PAIRED: usize = 10_000;
 
 /// Whether `method` is about points in space, so that its distances are Euclidean ones between unit vectors
 /// and not cosine distances. pyannote.audio `AgglomerativeClustering.cluster`.
@@ -23,14 +31,25 @@ pub fn is_euclidean(method: Linkage) -> bool {
 #[must_use]
 pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     let observations = embeddings.nrows();
+    match method {
+        Linkage::Centroid if observations > MOST_PAIRED => {
+            return generic::linkage(Points::new(embeddings, points::centroid));
+        }
+        Linkage::Median if observations > MOST_PAIRED => {
+            return generic::linkage(Points::new(embeddings, points::median));
+        }
+        _ => {}
+    }
     let distances = if is_euclidean(method) {
         euclidean_pairs(embeddings)
     } else {
         cosine_pairs(embeddings)
     };
     match method {
-        Linkage::Centroid => generic::linkage(distances, observations, generic::centroid),
-        Linkage::Median => generic::linkage(distances, observations, generic::median),
+        Linkage::Centroid => {
+            generic::linkage(Matrix::new(distances, observations, matrix::centroid))
+        }
+        Linkage::Median => generic::linkage(Matrix::new(distances, observations, matrix::median)),
         Linkage::Average => monotonic(distances, observations, kodama::Method::Average),
         Linkage::Complete => monotonic(distances, observations, kodama::Method::Complete),
         Linkage::Single => monotonic(distances, observations, kodama::Method::Single),
@@ -51,5 +70,38 @@ fn monotonic(mut distances: Vec<f64>, observations: usize, method: kodama::Metho
     });
     Dendrogram {
         merges: merges.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn points_merge_as_their_distances_do(
+            rows in 1_usize..40,
+            values in proptest::collection::vec(-1.0_f32..1.0, 40 * 11),
+        ) {
+            let embeddings = Array2::from_shape_vec((40, 11), values).unwrap();
+            let embeddings = embeddings.slice(ndarray::s![..rows, ..]);
+            for method in [Linkage::Centroid, Linkage::Median] {
+                let expected = linkage(embeddings, method);
+                let between = match method {
+                    Linkage::Centroid => points::centroid,
+                    _ => points::median,
+                };
+                let found = generic::linkage(Points::new(embeddings, between));
+                prop_assert_eq!(found.merges.len(), rows - 1);
+                for (found, expected) in found.merges.iter().zip(&expected.merges) {
+                    prop_assert!((found.height - expected.height).abs() < 1e-12);
+                    let height = expected.height;
+                    prop_assert_eq!(Merge { height, ..*found }, *expected);
+                }
+            }
+        }
     }
 }

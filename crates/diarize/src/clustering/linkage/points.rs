@@ -1,0 +1,122 @@
+//! Clusters as points, for so many of them that the distances of all pairs would not fit into memory.
+
+use std::ops::Range;
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use super::generic::{Clusters, nearest};
+
+/// Clusters whose distances a thread computes at a time, and at the beginning those for which it does so together, so
+/// that each point comes from memory once for all of them.
+const AT_ONCE: usize = 16;
+
+/// Where two clusters that merge come to be, from where they are and their sizes.
+type Between = fn(a: f64, b: f64, sizes: [f64; 2]) -> f64;
+
+/// The centroid of all members.
+pub(super) fn centroid(a: f64, b: f64, [size_a, size_b]: [f64; 2]) -> f64 {
+    (size_a * a + size_b * b) / (size_a + size_b)
+}
+
+/// The point halfway between the two.
+pub(super) fn median(a: f64, b: f64, _: [f64; 2]) -> f64 {
+    f64::midpoint(a, b)
+}
+
+/// Where each cluster is: distances are computed when they are asked for, again and again.
+pub(super) struct Points {
+    /// `[observation, dimension]`
+    values: Vec<f64>,
+    dimension: usize,
+    /// Members of each; 0 where a cluster is gone.
+    sizes: Vec<usize>,
+    between: Between,
+}
+
+impl Points {
+    /// Each of `rows` is a cluster.
+    pub(super) fn new(rows: ArrayView2<'_, f32>, between: Between) -> Self {
+        Self {
+            values: rows.iter().copied().map(f64::from).collect(),
+            dimension: rows.ncols(),
+            sizes: vec![1; rows.nrows()],
+            between,
+        }
+    }
+
+    fn point(&self, cluster: usize) -> &[f64] {
+        &self.values[cluster * self.dimension..][..self.dimension]
+    }
+}
+
+impl Clusters for Points {
+    fn observations(&self) -> usize {
+        self.sizes.len()
+    }
+
+    fn all_nearest(&self) -> Vec<(usize, f64)> {
+        let observations = self.observations();
+        let firsts: Vec<usize> = (0..observations - 1).step_by(AT_ONCE).collect();
+        let nearest = firsts.into_par_iter().flat_map_iter(|first| {
+            let clusters = first..(first + AT_ONCE).min(observations - 1);
+            let mut distances = vec![Vec::with_capacity(observations - first); clusters.len()];
+            for other in first + 1..observations {
+                for (cluster, distances) in clusters.clone().zip(&mut distances) {
+                    if cluster < other {
+                        distances.push(self.distance(cluster, other));
+                    }
+                }
+            }
+            let nearest =
+                |(cluster, distances): (usize, Vec<f64>)| nearest(cluster + 1, &distances);
+            clusters.zip(distances).map(nearest).collect::<Vec<_>>()
+        });
+        nearest.collect()
+    }
+
+    fn distance(&self, a: usize, b: usize) -> f64 {
+        squared(self.point(a), self.point(b)).sqrt()
+    }
+
+    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>) {
+        let distance = |other: usize| {
+            if other == cluster || self.sizes[other] == 0 {
+                f64::INFINITY
+            } else {
+                self.distance(cluster, other)
+            }
+        };
+        let distances_to = range.into_par_iter().with_min_len(AT_ONCE).map(distance);
+        distances_to.collect_into_vec(distances);
+    }
+
+    fn merge(&mut self, a: usize, b: usize, _: f64) -> usize {
+        let sizes = [self.sizes[a], self.sizes[b]].map(|size| size as f64);
+        for value in 0..self.dimension {
+            let place = b * self.dimension + value;
+            let other = self.values[a * self.dimension + value];
+            self.values[place] = (self.between)(other, self.values[place], sizes);
+        }
+        self.sizes[b] += self.sizes[a];
+        self.sizes[a] = 0;
+        self.sizes[b]
+    }
+}
+
+/// Square of the distance of two points, in sums that do not wait for each other.
+fn squared(a: &[f64], b: &[f64]) -> f64 {
+    const SUMS: usize = 8;
+    let mut sums = [0.0; SUMS];
+    let (a, b) = (a.chunks_exact(SUMS), b.chunks_exact(SUMS));
+    let rest = a.remainder().iter().zip(b.remainder());
+    for (a, b) in a.zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += (a - b) * (a - b);
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(rest) {
+        *sum += (a - b) * (a - b);
+    }
+    sums.iter().sum()
+}
