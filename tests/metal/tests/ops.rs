@@ -1,0 +1,151 @@
+//! Every operation of both networks, in every dtype, has a kernel in candle's Metal sources; and how many are launched.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that panics has failed"
+)]
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use objc2_foundation::NSString;
+use objc2_metal::{MTLCreateSystemDefaultDevice, MTLDevice, MTLLibrary, take_launches};
+use soundalike_convert::{Architecture, Bundle};
+use soundalike_model::{DType, Device, DeviceChoice, PyanNet, Silent, Tensor, WeSpeakerResNet};
+
+/// Ten seconds.
+const SAMPLES: usize = 160_000;
+/// Frames of ten seconds.
+const FRAMES: usize = 589;
+
+/// There is one list of launches.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Launches of one forward pass of `batch` windows; or what Metal lacks for it.
+fn launches(
+    bundle: &Bundle,
+    dtype: DType,
+    batch: usize,
+) -> Result<BTreeMap<String, usize>, Box<dyn std::error::Error>> {
+    let _alone = ALONE.lock();
+    let device = DeviceChoice::Metal.open()?;
+    let zeros = |shape| Tensor::zeros(shape, DType::F32, &Device::Cpu)?.to_device(&device);
+    let waveforms = zeros((batch, 1, SAMPLES))?;
+    match bundle.architecture() {
+        Architecture::WeSpeakerResNet(_) => {
+            let network = WeSpeakerResNet::load(bundle, dtype, &device)?;
+            let masks = zeros((batch, 3, FRAMES))?;
+            take_launches();
+            network.forward(&waveforms, None, &mut Silent)?;
+            network.forward(&waveforms, Some(&masks), &mut Silent)?;
+        }
+        _ => {
+            let network = PyanNet::load(bundle, dtype, &device)?;
+            take_launches();
+            network.forward(&waveforms, &mut Silent)?;
+        }
+    }
+    Ok(take_launches())
+}
+
+fn embedded() -> Bundle {
+    soundalike_weights::segmentation().unwrap()
+}
+
+/// The checkpoints of `scripts/capture_suite.sh`: both networks, with all hyperparameters.
+fn checkpoints() -> Vec<PathBuf> {
+    let Some(captures) = env::var_os("SOUNDALIKE_CAPTURES") else {
+        println!("skipped: no captures");
+        return Vec::new();
+    };
+    let files = |folder: &str| {
+        let entries = fs::read_dir(Path::new(&captures).join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let mut found: Vec<_> = files("variants").chain(files("wespeaker")).collect();
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "ckpt")
+    });
+    found.sort();
+    assert!(!found.is_empty(), "no checkpoints in {captures:?}");
+    found
+}
+
+/// What Metal lacks for `bundle`.
+fn lacking(name: &str, bundle: &Bundle) -> Vec<String> {
+    let mut lacking = Vec::new();
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for batch in [1, 2] {
+            match launches(bundle, dtype, batch) {
+                Ok(launches) => {
+                    let kernels = launches.len();
+                    let launches: usize = launches.values().sum();
+                    println!(
+                        "{name}, {dtype:?}, batch of {batch}: {launches} launches of {kernels} kernels"
+                    );
+                }
+                Err(error) => lacking.push(format!("{name}, {dtype:?}, batch of {batch}: {error}")),
+            }
+        }
+    }
+    lacking
+}
+
+#[test]
+fn every_operation_of_both_networks_has_a_metal_kernel() {
+    let mut found = lacking("segmentation-3.0", &embedded());
+    for path in checkpoints() {
+        let bundle = soundalike_convert::load(&path).unwrap();
+        found.extend(lacking(
+            &path.file_stem().unwrap().to_string_lossy(),
+            &bundle,
+        ));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_step_of_an_lstm_launches_ten_kernels_for_both_directions_and_all_windows() {
+    let of = |batch| launches(&embedded(), DType::F32, batch).unwrap();
+    let (one, many) = (of(1), of(32));
+    for (kernel, count) in &many {
+        println!("{count:6} {kernel}");
+    }
+    let [one, many] = [one, many].map(|launches| launches.values().sum::<usize>());
+    println!("{one} launches for one window, {many} for 32");
+    let layers = 4;
+    // What is not a step: SincNet, the layers after the LSTM, and what an LSTM does once.
+    let others = 300;
+    let allowed = 10 * FRAMES * layers + others;
+    assert!(
+        one < allowed && many < allowed,
+        "{one} and {many}, expected less than {allowed}"
+    );
+}
+
+#[test]
+fn a_kernel_that_is_not_in_the_source_is_not_found() {
+    let source = r#"
+        #include <metal_stdlib>
+        #define NAMED(name) template [[host_name("kernel_" #name)]] [[kernel]] decltype(f<name>) f<name>;
+        NAMED(half)
+        kernel void plain(device float *x [[buffer(0)]]) {}
+    "#;
+    let device = MTLCreateSystemDefaultDevice().unwrap();
+    let library = device.newLibraryWithSource_options_error(&NSString::from_str(source), None);
+    let library = library.unwrap();
+    let found = ["kernel_half", "plain", "kernel_float", "f"];
+    let found = found.map(|name| {
+        library
+            .newFunctionWithName(&NSString::from_str(name))
+            .is_some()
+    });
+    assert_eq!(found, [true, true, false, false]);
+}
