@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Times soundalike against the official pyannote.audio (PyTorch) and ONNX Runtime, on the same weights and audio.
 
-    scripts/bench_peers.py PIPELINE AUDIO [--threads N] [--windows N] [--repetitions N] [--networks-only] [-o FILE]
+    scripts/bench_peers.py PIPELINE AUDIO [--threads N] [--windows N] [--repetitions N] [--networks-only] [--growth] [-o FILE]
 
 PIPELINE is a directory with a config.yaml, a PyanNet and a WeSpeaker checkpoint; AUDIO a WAV of at least ten seconds. The
 peers are installed into reference/.venv (scripts/setup_reference.sh). Nothing is timed before its output was found to
 agree. In each repetition every engine runs once, so that all see the same machine; the report, reports/performance.md,
-has medians and ratios. A checkpoint is a pickle, which runs code when PyTorch loads it: give it only ones you trust.
+has medians and ratios. --growth adds how time and memory grow with the recording, up to ten hours. A checkpoint is a pickle, which runs code when PyTorch loads it: give it only ones you trust.
 """
 
 import argparse
@@ -29,6 +29,9 @@ SPEAKERS = 3
 EMBEDDED = 8
 # Of log-probabilities and embeddings relative to the largest: f32 in another order.
 AGREEMENT = 1e-3
+# Lengths of recordings, and numbers of embeddings with the hours of conversation that have as many.
+GROWTH_MINUTES = [1, 10, 60]
+CLUSTERED = {10_000: "2 hours", 25_000: "5 hours", 50_000: "10 hours"}
 # What is given back to the system is not there for the next window: 1e5 page faults a second.
 TUNED_MALLOC = {
     "MALLOC_TOP_PAD_": str(512 << 20),
@@ -53,6 +56,7 @@ def arguments():
     parser.add_argument("--windows", type=int, default=32, help="windows that go through a network together")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--networks-only", action="store_true", help="leave the whole pipeline out, which takes minutes")
+    parser.add_argument("--growth", action="store_true", help="AUDIO over and over for an hour, too, and clustering for ten")
     parser.add_argument("--soundalike", type=Path, help="the program (default: built here)")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "reports/performance.md")
     return parser.parse_args()
@@ -137,11 +141,11 @@ def ours(options, *extra):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def timed(command, environment=()):
+def timed(command, environment=None):
     """Seconds and peak memory (MB) of a process, and what it printed."""
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **dict(environment)})
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
         _, status, usage = os.wait4(process.pid, 0)
         elapsed = time.perf_counter() - started
         assert status == 0, f"{command} failed"
@@ -161,6 +165,38 @@ def pipelines(options, directory):
         "pyannote.audio": (theirs, {}, rttm),
         "pyannote.audio, malloc tuned": (theirs, TUNED_MALLOC, rttm),
     }
+
+
+def growth(options, directory):
+    """Tables of what soundalike takes for longer and longer recordings: AUDIO again and again."""
+    import wave
+
+    with wave.open(str(options.audio)) as file:
+        format, samples = file.getparams(), file.readframes(file.getnframes())
+    rows = []
+    for minutes in GROWTH_MINUTES:
+        audio = directory / "growth.wav"
+        length = minutes * 60 * format.framerate * format.sampwidth * format.nchannels
+        with wave.open(str(audio), "wb") as file:
+            file.setparams(format)
+            file.writeframes((samples * (length // len(samples) + 1))[:length])
+        command = [options.soundalike, "bench", audio, "--quiet", "--model", options.pipeline, "--threads", str(options.threads),
+                   "--windows", "1", "--runs", "1", "--format", "json"]
+        whole = json.loads(timed(command)[2])["pipeline"]
+        parts = dict(whole["stages"])
+        rows.append([str(minutes), f"{whole['seconds']:.1f}", f"{whole['seconds'] / whole['duration']:.3f}", f"{whole['peak_mb']:.0f}",
+                     *(f"{seconds:.2f}" for seconds in parts.values())])
+    text = ["## How it grows", "One recording again and again; seconds of each part, and the peak of memory until the turns are there.",
+            table(["minutes", "s", "RTF", "peak MB", *parts], rows)]
+    example = ["cargo", "build", "--release", "--quiet", "--workspace", "--example", "many_embeddings"]
+    subprocess.run(example, cwd=ROOT, check=True)
+    rows = []
+    for embeddings, hours in CLUSTERED.items():
+        program = ROOT / "target/release/examples/many_embeddings"
+        seconds, peak, _ = timed([program, str(embeddings)], {"RAYON_NUM_THREADS": str(options.threads)})
+        rows.append([str(embeddings), hours, f"{seconds:.1f}", f"{peak:.0f}"])
+    return [*text, "Agglomerative clustering alone, of made-up embeddings. Beyond 10,000, the distances of all pairs are not kept.",
+            table(["embeddings", "of about", "s", "peak MB"], rows)]
 
 
 def table(header, rows):
@@ -209,10 +245,11 @@ def main():
             turns = {}
             for _ in range(options.repetitions):
                 for name, (command, environment, file) in commands.items():
-                    elapsed, peak, output = timed(command, environment.items())
+                    elapsed, peak, output = timed(command, environment)
                     turns[name] = file.read_text() if file else output
                     assert turns[name] == turns["soundalike"], f"{name} finds other turns"
                     whole[name].append((elapsed, peak))
+        longer = growth(options, Path(directory)) if options.growth else []
     load.append(os.getloadavg()[0])
 
     text = [
@@ -253,6 +290,7 @@ def main():
                          f"{100 * speed / peak:.0f} %" if speed else ""])
         text += [f"{network['name']}; a convolution by transforms takes fewer multiplications than are counted:",
                  table(["stage", "ms per window", "GFLOP/s", "of peak"], rows)]
+    text += longer
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text("\n\n".join(text) + "\n")
     print(f"{options.output} written")

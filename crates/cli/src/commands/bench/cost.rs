@@ -9,6 +9,18 @@ use soundalike_model::{PyanNet, WeSpeakerResNet};
 /// Multiply-adds of one window, by the stage that a fused kernel shows.
 pub(super) type Costs = BTreeMap<String, usize>;
 
+/// The same by the stages of portable code, which shows a convolution before what follows it.
+pub(super) fn unfused(costs: Costs) -> Costs {
+    let stage = |name: String| match &*name {
+        "resnet.bn1.relu" => "resnet.conv1".to_owned(),
+        _ => name.replace("sincnet.pool1d.", "sincnet.conv1d."),
+    };
+    costs
+        .into_iter()
+        .map(|(name, adds)| (stage(name), adds))
+        .collect()
+}
+
 /// Of `samples` samples.
 pub(super) fn of_pyannet(network: &PyanNet, samples: usize) -> Costs {
     let config = network.config();

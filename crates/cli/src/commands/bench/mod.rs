@@ -123,13 +123,17 @@ fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
 fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
     let (dtype, device) = (DType::F32, &Device::Cpu);
     let name = bundle.architecture().name();
+    let by_stage = |costs| match kernels {
+        Kernels::Native(_) => costs,
+        Kernels::Portable | Kernels::MetalOps => cost::unfused(costs),
+    };
     match bundle.architecture() {
         Architecture::PyanNet(config) => {
             let samples = WINDOW * config.sample_rate as usize;
             let network = PyanNet::load_with(bundle, dtype, device, kernels)?;
             let forward = |x: &Tensor, probe: &mut dyn Probe| network.forward(x, probe).map(|_| ());
             let windows = args.windows.into();
-            let costs = cost::of_pyannet(&network, samples);
+            let costs = by_stage(cost::of_pyannet(&network, samples));
             timed(name, samples, [windows; 2], args.runs, &costs, forward)
         }
         Architecture::WeSpeakerResNet(config) => {
@@ -140,7 +144,7 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
                 network.forward(x, Some(&masks), probe).map(|_| ())
             };
             let windows = args.windows.into();
-            let costs = cost::of_wespeaker(&network, samples, MASKS[0]);
+            let costs = by_stage(cost::of_wespeaker(&network, samples, MASKS[0]));
             let counts = [windows, WATCHED.min(windows)];
             timed(name, samples, counts, args.runs, &costs, forward)
         }
@@ -172,6 +176,7 @@ fn timed(
         together.push(start.elapsed());
     }
     let x = input(watched)?;
+    forward(&x, &mut Stopwatch::start())?;
     let mut stages: Vec<(String, Vec<Duration>)> = Vec::new();
     for _ in 0..runs {
         let mut stopwatch = Stopwatch::start();
