@@ -37,7 +37,10 @@ impl Buffer {
             self.lines.reserve_exact(lines - self.lines.len());
             in_large_pages(self.lines.spare_capacity_mut());
         }
-        self.lines.resize(lines, Line([0.0; LINE]));
+        // Never fewer: what is longer again later need not be written again.
+        if lines > self.lines.len() {
+            self.lines.resize(lines, Line([0.0; LINE]));
+        }
         self.len = len;
     }
 
