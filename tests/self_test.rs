@@ -3,11 +3,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that panics has failed"
+    clippy::print_stdout,
+    reason = "a test that panics has failed, and one that is skipped says so"
 )]
 
+#[path = "../crates/convert/tests/support/mod.rs"]
+mod checkpoint;
 mod support;
 
+use checkpoint::assets;
 use serde_json::Value;
 use support::soundalike;
 
@@ -86,6 +90,98 @@ fn it_reads_as_a_table_and_as_markdown() {
         "{markdown}"
     );
     assert!(markdown.contains("\n| relu-for-leaky-relu "), "{markdown}");
+}
+
+/// One of each kind of a speaker embedding: in the filter bank, the trunk, the pooling and the last layer, by weights and by
+/// functions, of another shape, and none at all.
+const OF_EMBEDDINGS: [&str; 8] = [
+    "fbank-hann",
+    "fbank-one-frame-short",
+    "centring-missing",
+    "conv2d-kernel-flipped",
+    "bn-eps-1e-3",
+    "relu-missing",
+    "pool-biased",
+    "sum-the-other-way",
+];
+/// Of pooling by the frames of speakers.
+const OF_MASKS: [&str; 2] = ["masks-late", "last-bias-missing"];
+
+#[test]
+fn faults_of_a_speaker_embedding_are_located_in_what_the_official_package_computed() {
+    let Some(captures) = std::env::var_os("SOUNDALIKE_CAPTURES") else {
+        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
+        return;
+    };
+    let directory = std::path::Path::new(&captures).join("wespeaker");
+    for (trace, faults) in [("whole", &OF_EMBEDDINGS[..]), ("speakers", &OF_MASKS)] {
+        let reference = directory.join(format!("traced-34/{trace}.npz"));
+        let run = soundalike([
+            "compare",
+            "--self-test",
+            "--reference",
+            &format!("trace:{}", reference.display()),
+            "--model",
+            &directory.join("traced-34.ckpt").display().to_string(),
+            "--faults",
+            &faults.join(","),
+            "--format",
+            "json",
+        ]);
+        let found: Value = serde_json::from_str(&run.ok()).unwrap();
+        let trials = found["trials"].as_array().unwrap();
+        assert_eq!(trials.len(), faults.len());
+        for trial in trials {
+            let expected = match trial["id"].as_str().unwrap() {
+                "sum-the-other-way" => "equivalent",
+                _ => "located",
+            };
+            assert_eq!(trial["outcome"], expected, "{trial}");
+        }
+        for run in found["clean"].as_array().unwrap() {
+            assert_eq!(run["alarms"], serde_json::json!([]), "{run}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
+    let Some(assets) = assets() else { return };
+    let run = assets.join("pyannote-captures/03_dual_speaker");
+    let pipeline = assets.join("pipelines/community-1-synthetic");
+    let [run, pipeline] = [run, pipeline].map(|path| path.display().to_string());
+    let arguments = [
+        "compare",
+        "--self-test",
+        "--run",
+        &run,
+        "--model",
+        &pipeline,
+    ];
+    let table = soundalike(arguments).ok();
+    assert!(table.contains("False alarms: 0 in 1 runs"), "{table}");
+    assert!(
+        table.contains(" slots-not-aligned                  assignment      assignment "),
+        "{table}"
+    );
+    let faults = ["--faults", "counts-half-up,score-without-mapping"];
+    let markdown = soundalike(
+        arguments
+            .iter()
+            .chain(&faults)
+            .chain(&["--format", "markdown"]),
+    );
+    let markdown = markdown.ok();
+    assert!(
+        markdown.starts_with("# Would it have noticed, after the networks?\n"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("Located to the stage: 2 of 2"),
+        "{markdown}"
+    );
+    let unknown = soundalike(arguments.iter().chain(&["--faults", "typo"]));
+    assert_eq!(unknown.no_refusal(&["--faults typo", "unknown"]), None);
 }
 
 #[test]

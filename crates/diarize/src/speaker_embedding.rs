@@ -72,7 +72,7 @@ impl SpeakerEmbedder {
         let heard: Vec<usize> = (0..range.len())
             .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
             .collect();
-        let min_frames = (frames * self.network.min_num_samples()).div_ceil(windows.length);
+        let min_alone = self.min_alone(frames, windows.length);
         if heard.is_empty() {
             return Ok(embeddings);
         }
@@ -81,7 +81,11 @@ impl SpeakerEmbedder {
         let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
         let mut masks = Vec::with_capacity(heard.len() * speakers * frames);
         for window in &heard {
-            masks.extend(self.masks(activity.index_axis(Axis(0), *window), min_frames));
+            let activity = activity.index_axis(Axis(0), *window);
+            masks.extend(match self.exclude_overlap {
+                true => alone(activity, min_alone),
+                false => activity.t().to_owned(),
+            });
         }
         let shape = (heard.len(), speakers, frames);
         let masks = Tensor::from_vec(masks, shape, self.network.device())?;
@@ -106,19 +110,26 @@ impl SpeakerEmbedder {
         }
     }
 
-    /// The frames by which each local speaker of a window is heard, `[local speaker, frame]`: those where they
-    /// talk alone if these are more than `min_frames`, else all of theirs.
-    fn masks(&self, activity: ArrayView2<'_, f32>, min_frames: usize) -> Array2<f32> {
-        let mut masks = activity.t().to_owned();
-        if self.exclude_overlap {
-            let speaking = activity.sum_axis(Axis(1));
-            for mut mask in masks.rows_mut() {
-                let alone = &mask * &speaking.mapv(|speaking| f32::from(speaking < 2.0));
-                if alone.sum() > min_frames as f32 {
-                    mask.assign(&alone);
-                }
-            }
-        }
-        masks
+    /// Frames of a window of `frames` frames and `length` samples in which a local speaker must talk alone, and one more,
+    /// to be heard by these only.
+    #[must_use]
+    pub fn min_alone(&self, frames: usize, length: usize) -> usize {
+        (frames * self.network.min_num_samples()).div_ceil(length)
     }
+}
+
+/// The frames by which each local speaker of a window is heard, `[local speaker, frame]`, by their `activity`
+/// `[frame, local speaker]` of 0 and 1: those where they talk alone if these are more than `min_alone`, else all of
+/// theirs. pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
+#[must_use]
+pub fn alone(activity: ArrayView2<'_, f32>, min_alone: usize) -> Array2<f32> {
+    let mut masks = activity.t().to_owned();
+    let speaking = activity.sum_axis(Axis(1));
+    for mut mask in masks.rows_mut() {
+        let alone = &mask * &speaking.mapv(|speaking| f32::from(speaking < 2.0));
+        if alone.sum() > min_alone as f32 {
+            mask.assign(&alone);
+        }
+    }
+    masks
 }

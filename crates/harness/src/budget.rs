@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 use serde::Serialize;
 
 use crate::{
-    Candidate, CompareError, Figure, Reference, STRUCTURAL_R, Window,
+    Candidate, CompareError, Figure, Reference, Report, STRUCTURAL_R, Window,
     floors::rms,
     layout::is_part,
     observed::{Observed, Outputs},
@@ -46,6 +46,15 @@ pub struct BudgetStage {
     pub at_output: f64,
 }
 
+/// An error at the output.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Propagation {
+    /// What the errors of the stages come to there, by the gains of a [`Budget`].
+    pub predicted: f64,
+    /// What it is.
+    pub observed: f64,
+}
+
 impl Budget {
     /// Measures how the errors of `candidate`'s stages reach the output.
     ///
@@ -62,6 +71,25 @@ impl Budget {
             sums.add(reference, candidate, window)?;
         }
         Ok(sums.finish(windows.len()))
+    }
+
+    /// What the errors of another candidate's stages, fed by the reference, come to at the output by these gains, and what
+    /// is observed there: to first order, which a large error is beyond. None where a stage has no error that could be
+    /// measured.
+    #[must_use]
+    pub fn predict(&self, report: &Report) -> Option<Propagation> {
+        let mut squares = 0.0;
+        for stage in &self.stages {
+            let found = report.stages.iter().find(|found| found.name == stage.name);
+            let error = found.and_then(|found| found.teacher_forced.as_ref());
+            squares += (stage.gain * error?.rms_error).powi(2);
+        }
+        let last = report.stages.last()?.free_running.as_ref()?.rms_error;
+        let propagation = Propagation {
+            predicted: squares.sqrt(),
+            observed: last,
+        };
+        (squares.is_finite() && last.is_finite()).then_some(propagation)
     }
 
     fn new(stages: Vec<BudgetStage>, observed: f64) -> Self {
@@ -192,11 +220,17 @@ fn own_outputs(
         let mut last = None;
         reference.run(window, &mut |stage| {
             let name = &stage.stage.name;
-            let Outputs { free, forced } = observed.at(name, &names, &mut Vec::new())?;
+            let Outputs {
+                free,
+                forced,
+                fed: by_reference,
+            } = observed.at(name, &names, &mut Vec::new())?;
             let fed = forced.is_some();
             let same = |output: &ArrayD<f64>| output.shape() == stage.golden.shape();
             // A direction of a layer is not fed by itself: its error is in that of the layer.
-            if let Some(forced) = forced.filter(|output| same(output) && !is_part(name)) {
+            if let Some(forced) =
+                forced.filter(|output| by_reference && same(output) && !is_part(name))
+            {
                 stages.push(OwnStage {
                     name: name.clone(),
                     error: rms((&forced - &*stage.golden).view()),

@@ -167,7 +167,7 @@ fn compare_window(
             let name = &stage.stage.name;
             let mut outputs = observed.at(name, &names, &mut found.unexpected)?;
             let shown = outputs.forced.is_some();
-            if fused && !follows_fusion {
+            if !outputs.fed || (fused && !follows_fusion) {
                 outputs.forced = None;
             }
             found.add(stage, &outputs);
@@ -209,7 +209,7 @@ impl<'a> Comparison<'a> {
 
     /// Compares one stage.
     fn add(&mut self, stage: &ReferenceStage, outputs: &Outputs) {
-        let Outputs { free, forced } = outputs;
+        let Outputs { free, forced, fed } = outputs;
         let error = |ours: &ArrayD<f64>, floors, narrow: Option<f64>| {
             StageError::new(ours, &stage.golden, floors, &stage.stage).with_narrow_floor(narrow)
         };
@@ -235,7 +235,12 @@ impl<'a> Comparison<'a> {
             name: stage.stage.name.clone(),
             shape: stage.stage.shape.clone(),
             degenerate: stage.stage.degenerate,
-            verdict: judged.map_or(Verdict::NotObserved, Verdict::of),
+            verdict: match judged {
+                // What it was fed has another shape, and so has its output: there is nothing to compare.
+                Some(error) if !fed && error.is_of_another_shape() => Verdict::NotComparable,
+                Some(error) => Verdict::of(error),
+                None => Verdict::NotObserved,
+            },
             teacher_forced,
             free_running,
         });

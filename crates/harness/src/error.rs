@@ -160,6 +160,11 @@ impl StageError {
         }
     }
 
+    /// Whether there was nothing to compare it with.
+    pub(crate) fn is_of_another_shape(&self) -> bool {
+        self.r.is_infinite() && self.rms_error.is_nan()
+    }
+
     fn of_another_shape() -> Self {
         Self {
             r: f64::INFINITY,

@@ -4,7 +4,6 @@
 //! (`reference/capture.py`). [`Recorder`] keeps what a network computes when it feeds itself, [`Teacher`]
 //! what each of its stages makes of the reference's own input. [`StageError`] compares either with the reference.
 
-mod attribution;
 mod audit;
 mod budget;
 mod compare;
@@ -23,6 +22,7 @@ mod names;
 mod network;
 mod observed;
 mod output;
+mod pipeline;
 mod probes;
 mod provenance;
 mod reference;
@@ -35,12 +35,8 @@ mod trace_writer;
 mod verdict;
 mod window;
 
-pub use attribution::{
-    Attribution, CaptureError, CapturedRun, Misfit, Outcome, Score, Setting, Splice, SplicedStage,
-    attribute,
-};
 pub use audit::{Audit, Differences, HyperparameterDifference, TensorDifference, Weights};
-pub use budget::{Budget, BudgetStage};
+pub use budget::{Budget, BudgetStage, Propagation};
 pub use compare::{Candidate, CompareError, compare};
 pub use decoding::Decoding;
 pub use diagnosis::{Cause, Diagnosis, Diagnostician, RunnerUp, Signature, Undiagnosed};
@@ -54,6 +50,10 @@ pub use live::TorchReference;
 pub use names::{Names, NamesError};
 pub use network::Network;
 pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
+pub use pipeline::{
+    Attribution, CaptureError, CapturedRun, Misfit, Outcome, PipelineCleanRun, PipelineFault,
+    PipelineSelfTest, PipelineStage, PipelineTrial, Score, Setting, Splice, attribute, try_faults,
+};
 pub use probes::{Recorder, Teacher};
 pub use provenance::{EngineInfo, Provenance};
 pub use reference::{NarrowFloors, Reference, ReferenceStage, See};

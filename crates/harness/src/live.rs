@@ -217,7 +217,10 @@ fn start<'scope>(
 /// Lets `run` go on with `value`, or with its own.
 fn feed(run: &mut Run<Error>, value: Option<&Arc<ArrayD<f32>>>) {
     match value {
-        Some(value) => run.go_on_with(value),
+        Some(value) => {
+            // The shapes are those of the other run of this network.
+            run.go_on_with(value);
+        }
         None => run.go_on(),
     }
 }

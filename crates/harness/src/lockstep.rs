@@ -96,14 +96,15 @@ impl<E: Send> Run<E> {
     }
 
     /// Sends it on with `value`, rounded to its dtype, in place of its own output of the same shape. With
-    /// its own where the shapes differ: it could not go on with another.
-    pub(crate) fn go_on_with(&mut self, value: &Arc<ArrayD<f32>>) {
+    /// its own where the shapes differ: it could not go on with another. Whether it was replaced.
+    pub(crate) fn go_on_with(&mut self, value: &Arc<ArrayD<f32>>) -> bool {
         let same = |shown: &Shown| shown.shape == value.shape();
-        if self.pending.as_ref().is_some_and(same) {
-            self.answer(Reply::Replaced(Arc::clone(value)));
-        } else {
-            self.go_on();
-        }
+        let replaced = self.pending.as_ref().is_some_and(same);
+        self.answer(match replaced {
+            true => Reply::Replaced(Arc::clone(value)),
+            false => Reply::Own,
+        });
+        replaced
     }
 
     fn answer(&mut self, reply: Reply) {
@@ -218,9 +219,10 @@ mod tests {
                 Some(("b".to_owned(), 2.0)),
                 "asking changes nothing"
             );
-            run.go_on_with(&Arc::new(ArrayD::from_elem(vec![1], 41.0)));
+            assert!(run.go_on_with(&Arc::new(ArrayD::from_elem(vec![1], 41.0))));
             assert_eq!(at(&mut run), Some(("c".to_owned(), 42.0)));
-            run.go_on_with(&Arc::new(ArrayD::from_elem(vec![2], 0.0)));
+            let other_shape = Arc::new(ArrayD::from_elem(vec![2], 0.0));
+            assert!(!run.go_on_with(&other_shape));
             assert_eq!(at(&mut run), None);
             assert_eq!(at(&mut run), None);
         });

@@ -1,12 +1,19 @@
 //! The candidate on one window, stage by stage.
 
-use std::{collections::BTreeMap, mem, thread::Scope};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    thread::Scope,
+};
 
 use ndarray::ArrayD;
 use soundalike_model::TensorError;
 
 use crate::{
-    Candidate, CompareError, ReferenceStage, Window, fault::Inject, layout::is_part, lockstep::Run,
+    Candidate, CompareError, ReferenceStage, Window,
+    fault::Inject,
+    layout::{inputs, is_part},
+    lockstep::Run,
 };
 
 /// The candidate on one window.
@@ -16,6 +23,9 @@ pub(crate) enum Observed<'a> {
     Live {
         free: Run<TensorError>,
         forced: Run<TensorError>,
+        /// Stages whose output has another shape than the reference's, so that it went on with its own, and those that
+        /// are not shown behind them.
+        unfed: BTreeSet<String>,
     },
 }
 
@@ -23,8 +33,10 @@ pub(crate) enum Observed<'a> {
 pub(crate) struct Outputs {
     /// Feeding itself.
     pub(crate) free: Option<ArrayD<f64>>,
-    /// Fed by the reference.
+    /// Fed by the reference, as far as the shapes before allow it.
     pub(crate) forced: Option<ArrayD<f64>>,
+    /// Whether they do.
+    pub(crate) fed: bool,
 }
 
 impl<'a> Observed<'a> {
@@ -46,6 +58,7 @@ impl<'a> Observed<'a> {
                 Self::Live {
                     free: start(),
                     forced: start(),
+                    unfed: BTreeSet::new(),
                 }
             }
         }
@@ -62,28 +75,51 @@ impl<'a> Observed<'a> {
             Self::Activations(activations) => Ok(Outputs {
                 free: activations.get(name).cloned(),
                 forced: None,
+                fed: true,
             }),
-            Self::Live { free, forced } => Ok(Outputs {
-                free: value_at(free, name, names, unexpected)?,
-                forced: value_at(forced, name, names, unexpected)?,
-            }),
+            Self::Live {
+                free,
+                forced,
+                unfed,
+            } => {
+                let before: Vec<&str> = names.iter().map(String::as_str).collect();
+                let place = before.iter().position(|known| *known == name);
+                let operands = inputs(name, &before[..place.unwrap_or_default()]);
+                let fed = !operands.iter().any(|operand| unfed.contains(*operand));
+                if !fed {
+                    unfed.insert(name.to_owned());
+                }
+                Ok(Outputs {
+                    free: value_at(free, name, names, unexpected)?,
+                    forced: value_at(forced, name, names, unexpected)?,
+                    fed,
+                })
+            }
         }
     }
 
     /// Lets it go on from `stage`, if it is there.
     pub(crate) fn go_on(&mut self, stage: &ReferenceStage) {
-        let Self::Live { free, forced } = self else {
+        let Self::Live {
+            free,
+            forced,
+            unfed,
+        } = self
+        else {
             return;
         };
+        let name = &stage.stage.name;
         // A stage at which they wait and that is still to come stays as it is.
-        if is_at(free, &stage.stage.name) {
+        if is_at(free, name) {
             free.go_on();
         }
-        if is_at(forced, &stage.stage.name) {
-            if is_part(&stage.stage.name) {
+        if is_at(forced, name) {
+            if is_part(name) {
                 forced.go_on();
+            } else if forced.go_on_with(&stage.fed) {
+                unfed.remove(name);
             } else {
-                forced.go_on_with(&stage.fed);
+                unfed.insert(name.clone());
             }
         }
     }
@@ -100,7 +136,7 @@ impl<'a> Observed<'a> {
                 unknown.for_each(|name| note(unexpected, name));
                 Ok(())
             }
-            Self::Live { free, forced } => {
+            Self::Live { free, forced, .. } => {
                 for run in [free, forced] {
                     while let Some(shown) = run.at()? {
                         note(unexpected, &shown.name);

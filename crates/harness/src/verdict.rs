@@ -19,6 +19,9 @@ pub const STRUCTURAL_R_LOCAL: f64 = 32.0;
 pub enum Verdict {
     /// The candidate does not show the stage, or only within another.
     NotObserved,
+    /// The candidate was fed something of another shape than the reference there, and gives something of another shape:
+    /// nothing can be said of the stage itself.
+    NotComparable,
     /// Rounding, as PyTorch's own f32 has it.
     Exact,
     /// More rounding than PyTorch's f32 has, and no more than that; or, of a candidate with fewer bits, as
@@ -55,6 +58,7 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotObserved => "not observed",
+            Self::NotComparable => "not comparable",
             Self::Exact => "exact",
             Self::Precision => "precision",
             Self::Structural => "structural",

@@ -1,50 +1,19 @@
 //! DER attribution on what pyannote.audio computed with the real community-1 pipeline.
 
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests panic like the tests, and one that is skipped says so"
+)]
 
-use std::path::{Path, PathBuf};
+mod assets;
 
+use std::path::PathBuf;
+
+use assets::{assets, setting};
 use ndarray::{Array2, Array3, s};
 use ndarray_npy::{NpzReader, NpzWriter, ReadableElement, WritableElement};
-use soundalike_convert::load;
-use soundalike_diarize::{clustering::Plda, frames::FrameGrid};
-use soundalike_harness::{CapturedRun, Misfit, Outcome, Setting, SplicedStage, attribute};
-
-/// The directory of test data (`SOUNDALIKE_ASSETS`, or `shared/assets` beside the workspace), or `None` where
-/// there is none.
-fn assets() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
-    let directory = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(beside, PathBuf::from);
-    if directory.is_dir() {
-        return Some(directory);
-    }
-    assert!(
-        std::env::var_os("SOUNDALIKE_REQUIRE_ASSETS").is_none_or(|required| required != "1"),
-        "{} is missing",
-        directory.display()
-    );
-    println!("skipped: no assets");
-    None
-}
-
-/// Parameters of community-1 and frames of segmentation-3.0.
-fn setting(assets: &Path) -> Setting {
-    let bundle = load(&assets.join("pipelines/community-1-synthetic/plda")).expect("a PLDA");
-    Setting {
-        threshold: 0.6,
-        fa: 0.07,
-        fb: 0.8,
-        min_duration_off: 0.0,
-        plda: Plda::new(&bundle).expect("a PLDA"),
-        grid: FrameGrid {
-            duration: 0.061_937_5,
-            step: 0.016_875,
-            window_duration: 10.0,
-            window_step: 1.0,
-        },
-        frames: 589,
-    }
-}
+use soundalike_harness::{CapturedRun, Misfit, Outcome, PipelineStage, attribute};
 
 fn read<T: ReadableElement, D: ndarray::Dimension>(
     path: PathBuf,
@@ -72,7 +41,7 @@ fn the_reference_spliced_into_itself_costs_nothing() {
         let run = CapturedRun::read(&directory).expect("a capture");
         let attribution = attribute(&run, &run, &setting(&assets)).expect("it fits together");
         assert_eq!(attribution.speakers, 2);
-        assert_eq!(attribution.splices.len(), SplicedStage::ALL.len());
+        assert_eq!(attribution.splices.len(), PipelineStage::SPLICED.len());
         for splice in &attribution.splices {
             let Outcome::Score(score) = &splice.outcome else {
                 panic!("{capture}: {splice:?}");
@@ -125,30 +94,30 @@ fn a_mistake_costs_at_the_stage_that_makes_it_and_nowhere_else() {
 
     let trial = CapturedRun::read(candidate.path()).expect("a capture");
     let attribution = attribute(&run, &trial, &setting(&assets)).expect("it fits together");
-    let outcome = |stage: SplicedStage| {
+    let outcome = |stage: PipelineStage| {
         let splice = attribution
             .splices
             .iter()
             .find(|splice| splice.stage == stage);
         splice.map(|splice| splice.outcome.clone()).expect("a row")
     };
-    let score = |stage: SplicedStage| match outcome(stage) {
+    let score = |stage: PipelineStage| match outcome(stage) {
         Outcome::Score(score) => score,
         other => panic!("{stage:?}: {other:?}"),
     };
-    let counted = score(SplicedStage::Counts);
+    let counted = score(PipelineStage::Counts);
     assert!(counted.components.missed_detection > 1.0, "{counted:?}");
     assert_eq!(
         (counted.components.false_alarm, counted.components.confusion),
         (0.0, 0.0)
     );
-    let assigned = score(SplicedStage::Assignment);
+    let assigned = score(PipelineStage::Assignment);
     assert!(assigned.components.confusion > 1.0, "{assigned:?}");
-    assert_eq!(score(SplicedStage::Embeddings).components.error(), 0.0);
+    assert_eq!(score(PipelineStage::Embeddings).components.error(), 0.0);
     let misfit = Misfit {
         found: fewer.shape().to_vec(),
         expected: vectors.shape().to_vec(),
     };
-    assert_eq!(outcome(SplicedStage::Plda), Outcome::Misfit(misfit));
-    assert_eq!(outcome(SplicedStage::Vbx), Outcome::NotCaptured);
+    assert_eq!(outcome(PipelineStage::Plda), Outcome::Misfit(misfit));
+    assert_eq!(outcome(PipelineStage::Vbx), Outcome::NotCaptured);
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use soundalike_convert::Bundle;
 use soundalike_harness::{
     About, Bench, Candidate, Cause, Decoding, Diagnostician, Fault, KeptReference, Naming, Network,
-    Provenance, ReferenceTrace, Trial, TrialOutcome, Window, compare,
+    Provenance, ReferenceTrace, TorchReference, Trial, TrialOutcome, Window, compare,
 };
 use soundalike_model::{DType, Device, Kernels};
+use soundalike_torch::Narrow;
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
@@ -36,6 +37,7 @@ fn trials(faults: &[Fault], withheld: &BTreeSet<String>) -> Vec<Trial> {
         reference: &mut reference,
         windows: &[window],
         diagnostician: Some(&diagnostician),
+        budget: None,
     };
     let tried = faults
         .iter()
@@ -104,6 +106,35 @@ fn a_mistake_that_nobody_thinks_of_is_unknown_and_not_another() {
         assert!(trials.len() > causes.len() / 4);
         for trial in trials {
             assert_eq!(trial.diagnosis, None, "{}", trial.fault.id);
+        }
+    }
+}
+
+#[test]
+fn a_fault_in_an_engine_of_fewer_bits_is_found_at_its_stage() {
+    let bundle = embedded();
+    let decoding = Decoding::new(&bundle, network(&bundle).geometry());
+    let (_, window) = kept();
+    let windows = [window];
+    let catalogue = Fault::catalogue(bundle.architecture());
+    for (dtype, narrow) in [(DType::BF16, Narrow::BF16), (DType::F16, Narrow::F16)] {
+        let mut reference = TorchReference::load(&bundle, Some(narrow)).expect("a reference");
+        // By other functions, and by other weights.
+        for id in ["relu-for-leaky-relu", "classifier-bias-missing"] {
+            let fault = catalogue.iter().find(|fault| fault.id == id);
+            let fault = fault.expect("a fault");
+            let candidate = fault.candidate(&bundle, dtype).expect("a network");
+            let about = About {
+                model: "segmentation-3.0".into(),
+                reference: "torch".into(),
+                candidate: id.into(),
+                provenance: Provenance::default(),
+            };
+            let report = compare(&mut reference, &candidate, &windows, &decoding, about);
+            let report = report.expect("a comparison");
+            let names: Vec<String> = report.stages.iter().map(|s| s.name.clone()).collect();
+            let expected: Vec<_> = fault.stages_among(&names).into_iter().cloned().collect();
+            assert_eq!(report.source, expected, "{dtype:?} {id}");
         }
     }
 }

@@ -91,6 +91,30 @@ fn relu_for_leaky_relu_is_blamed_on_its_two_stages_only() {
     assert!(free.is_some_and(|error| error.r > 1e3));
 }
 
+#[test]
+fn behind_an_output_of_another_shape_nothing_is_blamed_that_cannot_be_compared() {
+    let verdict = |report: &Report, name: &str| {
+        let stage = report.stages.iter().find(|stage| stage.name == name);
+        stage.map(|stage| stage.verdict).expect("a stage")
+    };
+    let report = with_fault(Some("sinc-stride-wrong"));
+    assert_eq!(report.source, ["sincnet.conv1d.0"]);
+    let behind = report
+        .stages
+        .iter()
+        .skip_while(|stage| stage.name != "sincnet.conv1d.0")
+        .skip(1);
+    for stage in behind {
+        assert_eq!(stage.verdict, Verdict::NotComparable, "{}", stage.name);
+        assert_eq!(stage.teacher_forced, None, "{}", stage.name);
+    }
+    // The frame that the first pool loses is one that the second has no use for: from there on all is as before.
+    let report = with_fault(Some("pool-loses-a-frame"));
+    assert_eq!(report.source, ["sincnet.pool1d.0"]);
+    assert_eq!(verdict(&report, "sincnet.norm1d.0"), Verdict::NotComparable);
+    assert_eq!(verdict(&report, "lstm.0"), Verdict::Exact);
+}
+
 /// The outputs of all stages, changed by `change` on their way.
 fn activations(change: impl Fn(&str, Tensor) -> Result<Tensor>) -> BTreeMap<String, ArrayD<f64>> {
     struct Changed<F>(F, Recorder);

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 const MIN_ALONE_RATIO: f64 = 0.2;
 
 /// The embeddings of those who talk alone for long enough to be sure of their voice.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrainingSet {
     /// Window and local speaker of each, windows first.
     pub locals: Vec<(usize, usize)>,

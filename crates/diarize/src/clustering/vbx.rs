@@ -21,7 +21,7 @@ const MIN_PRIOR: f64 = 1e-7;
 const PRIOR_FLOOR: f64 = 1e-8;
 
 /// How the vectors are shared among clusters.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Vbx {
     /// Probability that a vector is a cluster's, `[vector, cluster]`.
     pub responsibilities: Array2<f64>,

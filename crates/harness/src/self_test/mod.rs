@@ -10,9 +10,9 @@ use soundalike_convert::Bundle;
 use soundalike_model::DType;
 
 use crate::{
-    About, Cause, CompareError, Decoding, Diagnosis, Diagnostician, Fault, FaultError, Input,
-    KeptReference, Provenance, Reference, Report, Undiagnosed, Verdict, Window, compare,
-    error::worse,
+    About, Budget, Cause, CompareError, Decoding, Diagnosis, Diagnostician, Fault, FaultError,
+    Input, KeptReference, Propagation, Provenance, Reference, Report, Undiagnosed, Verdict, Window,
+    compare, error::worse,
 };
 
 pub use self::{
@@ -51,6 +51,9 @@ pub struct SelfTest {
     pub trials: Vec<Trial>,
     /// Runs without a fault.
     pub clean: Vec<CleanRun>,
+    /// What the errors of the stages amount to at the output, without a fault; none where the reference cannot be run
+    /// again.
+    pub budget: Option<Budget>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
     /// What other inputs hide.
@@ -79,6 +82,8 @@ pub struct Trial {
     pub undiagnosed: Option<Undiagnosed>,
     /// What ordinary comparisons of the outputs find.
     pub ordinary: OrdinaryGates,
+    /// Its error at the output: by the gains of the budget without a fault, and as it is.
+    pub propagation: Option<Propagation>,
 }
 
 /// What came of a fault.
@@ -172,6 +177,8 @@ pub struct Bench<'a> {
     pub windows: &'a [Window],
     /// Who names mistakes; none where nobody can.
     pub diagnostician: Option<&'a Diagnostician<'a>>,
+    /// How errors reach the output; none where nobody measured it.
+    pub budget: Option<&'a Budget>,
 }
 
 impl Bench<'_> {
@@ -225,7 +232,10 @@ impl Bench<'_> {
             }
             _ => None,
         };
-        Ok(Trial::new(fault, expected, &report, cause))
+        Ok(Trial {
+            propagation: self.budget.and_then(|budget| budget.predict(&report)),
+            ..Trial::new(fault, expected, &report, cause)
+        })
     }
 }
 
@@ -240,19 +250,10 @@ impl Trial {
                 .filter_map(|stage| stage.teacher_forced.as_ref())
         };
         let largest = |of: &dyn Fn(&crate::StageError) -> f64| errors().map(of).fold(0.0, worse);
-        // What comes after an output of another shape has another shape as well, whatever it is fed.
-        let first = report.source.first();
-        let reshaped = own.clone().any(|stage| {
-            Some(&stage.name) == first
-                && stage
-                    .teacher_forced
-                    .as_ref()
-                    .is_some_and(|error| error.r.is_infinite() && error.max_abs.is_nan())
-        });
         let strays: Vec<String> = report
             .source
             .iter()
-            .filter(|name| !reshaped && !expected.contains(name))
+            .filter(|name| !expected.contains(name))
             .cloned()
             .collect();
         let outcome = match (fault.equivalent, report.source.is_empty()) {
@@ -287,6 +288,7 @@ impl Trial {
             diagnosis,
             undiagnosed,
             ordinary: OrdinaryGates::of(report),
+            propagation: None,
         }
     }
 
@@ -301,6 +303,7 @@ impl Trial {
             diagnosis: None,
             undiagnosed: None,
             ordinary: OrdinaryGates::default(),
+            propagation: None,
         }
     }
 

@@ -38,7 +38,7 @@ fn limit(check: &GateCheck) -> TestCase {
 
 fn verdict(verdict: Verdict) -> TestCaseStatus {
     match verdict {
-        Verdict::NotObserved => TestCaseStatus::skipped(),
+        Verdict::NotObserved | Verdict::NotComparable => TestCaseStatus::skipped(),
         Verdict::Exact | Verdict::Precision => TestCaseStatus::success(),
         Verdict::Structural => {
             let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);

@@ -73,6 +73,13 @@ pub(crate) struct Args {
         requires = "self_test"
     )]
     faults: Vec<String>,
+    /// Put the mistakes of the self-test into what follows the networks: directories with captured outputs of its stages,
+    /// as --task takes them; needs --model DIR
+    #[arg(
+        long, value_name = "DIR", num_args = 1.., requires_all = ["self_test", "model"],
+        conflicts_with_all = ["reference", "audio", "masks"]
+    )]
+    run: Vec<PathBuf>,
     /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
     /// torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]

@@ -19,13 +19,17 @@ pub(super) fn measured(report: &Report) -> &'static str {
     }
 }
 
-/// Runs of stages that pass, and the others one by one: what one screen holds. Those that nobody saw are left out where
+/// Runs of stages that pass or cannot be compared, and the others one by one: what one screen holds. Those that nobody saw are left out where
 /// they stand alone.
 pub(super) fn folded(stages: &[StageReport]) -> Vec<&[StageReport]> {
     let passes =
         |stage: &StageReport| matches!(stage.verdict, Verdict::Exact | Verdict::NotObserved);
     let unseen = |stage: &StageReport| stage.verdict == Verdict::NotObserved;
-    let runs = stages.chunk_by(|a, b| passes(a) && passes(b));
+    let incomparable = |stage: &StageReport| stage.verdict == Verdict::NotComparable;
+    let alike = |a: &StageReport, b: &StageReport| {
+        passes(a) && passes(b) || incomparable(a) && incomparable(b)
+    };
+    let runs = stages.chunk_by(alike);
     let mut rows = Vec::new();
     for run in runs.filter(|run| !run.iter().all(unseen)) {
         if run.len() < FOLD {

@@ -72,7 +72,7 @@ fn cells(row: &Row) -> Vec<Cell> {
         Verdict::Exact => Color::Green,
         Verdict::Precision => Color::Yellow,
         Verdict::Structural => Color::Red,
-        Verdict::NotObserved => Color::Reset,
+        Verdict::NotObserved | Verdict::NotComparable => Color::Reset,
     };
     let texts = [
         if row.source { ">" } else { "" }.to_owned(),

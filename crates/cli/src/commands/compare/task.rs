@@ -4,10 +4,12 @@ use std::{fmt::Write, path::Path};
 
 use anyhow::{Context, ensure};
 use comfy_table::{Cell, CellAlignment, Row, Table, TableStyle, presets};
-use soundalike_convert::{Clustering, Part, PipelineDirectory};
-use soundalike_diarize::{clustering::Plda, segmentation::Segmenter};
+use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
+use soundalike_diarize::{
+    clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
+};
 use soundalike_harness::{
-    Attribution, CapturedRun, Outcome, Score, Setting, SplicedStage, attribute,
+    Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 use soundalike_model::Engine;
 
@@ -18,20 +20,12 @@ pub(super) fn find(
     candidate: &Path,
     model: &Path,
 ) -> anyhow::Result<Attribution> {
-    let setting = setting(model)?;
+    let (setting, _) = setting(model)?;
     let truth = CapturedRun::read(reference)?;
-    for stage in [SplicedStage::Segmentation, SplicedStage::Embeddings] {
-        ensure!(
-            truth.has(stage),
-            "{}: has no {}, without which there is nothing to splice into; give a directory with \
-             segmentations.npz and raw_embeddings.npz",
-            reference.display(),
-            stage.name()
-        );
-    }
+    check_reference(reference, &truth)?;
     let trial = CapturedRun::read(candidate)?;
     ensure!(
-        SplicedStage::ALL.iter().any(|stage| trial.has(*stage)),
+        PipelineStage::SPLICED.iter().any(|stage| trial.has(*stage)),
         "{}: has the output of no stage, expected files such as segmentations.npz",
         candidate.display()
     );
@@ -41,8 +35,22 @@ pub(super) fn find(
     })
 }
 
-/// How the pipeline in `directory` clusters.
-fn setting(directory: &Path) -> anyhow::Result<Setting> {
+/// Refuses a run into which nothing can be put.
+pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Result<()> {
+    for stage in [PipelineStage::Segmentation, PipelineStage::Embeddings] {
+        ensure!(
+            run.has(stage),
+            "{}: has no {}, without which there is nothing to splice into; give a directory with \
+             segmentations.npz and raw_embeddings.npz",
+            directory.display(),
+            stage.name()
+        );
+    }
+    Ok(())
+}
+
+/// How the pipeline in `directory` clusters, and its PLDA.
+pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     let pipeline = PipelineDirectory::read(directory)?;
     let config = pipeline.config();
     let Clustering::VBx { threshold, fa, fb } = config.clustering else {
@@ -55,17 +63,23 @@ fn setting(directory: &Path) -> anyhow::Result<Setting> {
         let model = pipeline.model(part);
         model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
     };
-    let segmenter = Segmenter::new(part(Part::Segmentation)?, &Engine::default())?
-        .with_step(config.segmentation_step)?;
-    Ok(Setting {
+    let engine = Engine::default();
+    let segmenter =
+        Segmenter::new(part(Part::Segmentation)?, &engine)?.with_step(config.segmentation_step)?;
+    let exclude_overlap = config.embedding_exclude_overlap;
+    let embedder = SpeakerEmbedder::new(part(Part::Embedding)?, exclude_overlap, &engine)?;
+    let plda = part(Part::Plda)?;
+    let setting = Setting {
         threshold,
         fa,
         fb,
         min_duration_off: config.min_duration_off,
-        plda: Plda::new(part(Part::Plda)?)?,
+        plda: Plda::new(plda)?,
         grid: segmenter.grid(),
         frames: segmenter.frames(),
-    })
+        min_alone: embedder.min_alone(segmenter.frames(), segmenter.windows().length),
+    };
+    Ok((setting, plda.clone()))
 }
 
 /// For a terminal.

@@ -305,6 +305,6 @@ fn class(verdict: Verdict) -> &'static str {
         Verdict::Exact => "exact",
         Verdict::Precision => "precision",
         Verdict::Structural => "structural",
-        Verdict::NotObserved => "unseen",
+        Verdict::NotObserved | Verdict::NotComparable => "unseen",
     }
 }

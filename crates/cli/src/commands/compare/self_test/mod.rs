@@ -1,12 +1,13 @@
 //! `soundalike compare --self-test`: would it have noticed?
 
+mod pipeline;
 mod render;
 
 use anyhow::{Context, bail, ensure};
 use soundalike_harness::{
-    Bench, Blindness, CleanRun, Cleanliness, Decoding, Diagnostician, Fault, Input, KeptReference,
-    Network, Provenance, SELF_TEST_SCHEMA, SelfTest, TorchReference, Trial, Window, blind_inputs,
-    hard_inputs, in_batches,
+    Bench, Blindness, Budget, Candidate, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
+    Input, KeptReference, Network, Provenance, SELF_TEST_SCHEMA, SelfTest, TorchReference, Trial,
+    Window, blind_inputs, hard_inputs, in_batches,
 };
 use soundalike_model::{DType, Device, Kernels};
 use soundalike_torch::{BUILT, Narrow};
@@ -21,6 +22,9 @@ const THREADS: [usize; 2] = [1, 2];
 
 /// Tries all faults that the arguments name; what is to be printed, and whether all of them were noticed.
 pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<(String, bool)> {
+    if !args.run.is_empty() {
+        return pipeline::run(args, &args.run);
+    }
     let render: fn(&SelfTest) -> anyhow::Result<String> = match args.format {
         Format::Json => |found: &SelfTest| Ok(serde_json::to_string_pretty(found)? + "\n"),
         Format::Table => |found: &SelfTest| Ok(render::terminal(found)),
@@ -50,7 +54,13 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         terminal,
         left_out: Vec::new(),
     };
-    let trials = tests.trials(kept.clone(), &windows, "faults", BUILT)?;
+    let budget = tests.budget(&windows)?;
+    let what = What {
+        name: "faults",
+        named: BUILT,
+        budget: budget.as_ref(),
+    };
+    let trials = tests.trials(kept.clone(), &windows, &what)?;
     let clean = tests.clean(kept, &windows)?;
     let blindness = tests.blindness(&windows, &trials)?;
     Ok(SelfTest {
@@ -64,6 +74,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         inputs: windows.iter().map(Input::new).collect(),
         trials,
         clean,
+        budget,
         left_out: tests.left_out,
         blindness,
         model: model.name,
@@ -73,21 +84,25 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
 /// The faults that are tried: all, or those that were asked for.
 fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
     let mut catalogue = Fault::catalogue(model.bundle.architecture());
-    for id in &args.faults {
-        ensure!(
-            catalogue.iter().any(|fault| fault.id == id),
-            "--faults {id}: unknown fault of this network; without --faults all are tried, and listed"
-        );
-    }
-    if !args.faults.is_empty() {
-        catalogue.retain(|fault| args.faults.iter().any(|id| id == fault.id));
-    }
+    only(&mut catalogue, &args.faults, |fault| fault.id)?;
     ensure!(
         !catalogue.is_empty(),
         "{}: no faults of such a model are known",
         model.name
     );
     Ok(catalogue)
+}
+
+/// Keeps those that were asked for; all, where none was.
+fn only<T>(catalogue: &mut Vec<T>, ids: &[String], id: fn(&T) -> &str) -> anyhow::Result<()> {
+    for wanted in ids {
+        ensure!(
+            catalogue.iter().any(|fault| id(fault) == wanted),
+            "--faults {wanted}: unknown fault of this network; without --faults all are tried, and listed"
+        );
+    }
+    catalogue.retain(|fault| ids.is_empty() || ids.iter().any(|wanted| id(fault) == wanted));
+    Ok(())
 }
 
 /// Seconds of a window of an embedding: each stage of a residual network by itself takes long.
@@ -112,24 +127,51 @@ struct Tests<'a> {
     left_out: Vec<String>,
 }
 
+/// Of some trials.
+struct What<'a> {
+    /// What is shown beside their progress.
+    name: &'a str,
+    /// Whether it is tried to call the faults by their names.
+    named: bool,
+    /// How errors reach the output.
+    budget: Option<&'a Budget>,
+}
+
 impl Tests<'_> {
-    /// What is said to each fault on `windows`; whether it is called by its name is tried where `named`.
+    /// How the errors of the stages reach the output, without a fault.
+    fn budget(&mut self, windows: &[Window]) -> anyhow::Result<Option<Budget>> {
+        if !BUILT {
+            return Ok(None);
+        }
+        let bundle = &self.model.bundle;
+        let mut live = TorchReference::load(bundle, None)?;
+        let candidate = Candidate::Network {
+            network: Network::load(bundle, DType::F32, &Device::Cpu, Kernels::Portable)?,
+            fault: None,
+        };
+        // Masks change nothing before the pooling.
+        let whole = windows.iter().find(|window| window.masks.is_none());
+        let window = std::slice::from_ref(whole.or(windows.first()).context("no window")?);
+        Ok(Some(Budget::measure(&mut live, &candidate, window)?))
+    }
+
+    /// What is said to each fault on `windows`.
     fn trials(
         &mut self,
         mut kept: KeptReference,
         windows: &[Window],
-        what: &str,
-        named: bool,
+        what: &What<'_>,
     ) -> anyhow::Result<Vec<Trial>> {
-        let diagnostician = named.then(|| Diagnostician::new(&self.model.bundle));
+        let named = what.named.then(|| Diagnostician::new(&self.model.bundle));
         let mut bench = Bench {
             bundle: &self.model.bundle,
             decoding: self.decoding,
             reference: &mut kept,
             windows,
-            diagnostician: diagnostician.as_ref(),
+            diagnostician: named.as_ref(),
+            budget: what.budget,
         };
-        let bar = self.terminal.progress(what);
+        let bar = self.terminal.progress(what.name);
         bar.set_length(self.catalogue.len() as u64);
         let mut trials = Vec::new();
         for fault in self.catalogue {
@@ -184,8 +226,8 @@ impl Tests<'_> {
         }
         if !BUILT {
             self.left_out.push(
-                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, and what \
-                 inputs hide: this build has no libtorch"
+                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, errors at the \
+                 output, and what inputs hide: this build has no libtorch"
                     .to_owned(),
             );
             return Ok(runs);
@@ -235,7 +277,12 @@ impl Tests<'_> {
             let name = window.uri.clone();
             let one = [window];
             let kept = KeptReference::of(&mut live, &one)?;
-            let trials = self.trials(kept, &one, &name, false)?;
+            let what = What {
+                name: &name,
+                named: false,
+                budget: None,
+            };
+            let trials = self.trials(kept, &one, &what)?;
             seen.push((name, trials));
         }
         self.left_out.sort();

@@ -4,24 +4,21 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Row, Table, TableStyle, presets};
 use soundalike_harness::{
-    Blindness, Figure, Naming, OrdinaryGate, SelfTest, Trial, TrialOutcome, Verdict,
+    Blindness, Figure, Naming, OrdinaryGate, Propagation, SelfTest, Trial, TrialOutcome, Verdict,
 };
 
 use super::super::words::{near_one, percent};
 
-/// Of 53 faults in PyTorch, on three windows of ten seconds of speech, those that each of the ordinary gates let pass.
+/// Of 53 faults, those that each of the ordinary gates let pass when they were put into PyTorch itself, in place of our
+/// engine: segmentation-3.0 of the official package with its real weights, worst of three windows of ten seconds of real
+/// speech. Typed in from that measurement, which was made once, before there was a self-test; nothing here makes it anew.
 const MEASURED_BEFORE: [usize; OrdinaryGate::ALL.len()] = [12, 20, 21, 18, 12, 24, 16];
+/// Of the same 53, those that R let pass.
+const MISSED_BY_R_BEFORE: usize = 3;
 
 /// For a terminal.
 pub(super) fn terminal(test: &SelfTest) -> String {
-    render(
-        test,
-        &Style {
-            table: presets::NOTHING,
-            heading: "",
-            point: "  ",
-        },
-    )
+    render(test, &Style::TERMINAL)
 }
 
 /// For a file that is kept.
@@ -29,21 +26,45 @@ pub(super) fn markdown(test: &SelfTest) -> String {
     format!(
         "# Would it have noticed?\n\n```sh\n{}\n```\n\n{}",
         test.provenance.command,
-        render(
-            test,
-            &Style {
-                table: presets::ASCII_MARKDOWN,
-                heading: "## ",
-                point: "- "
-            }
-        )
+        render(test, &Style::MARKDOWN)
     )
 }
 
-struct Style {
-    table: TableStyle,
-    heading: &'static str,
-    point: &'static str,
+/// How headings, points and tables look.
+pub(super) struct Style {
+    pub(super) table: TableStyle,
+    pub(super) heading: &'static str,
+    pub(super) point: &'static str,
+}
+
+impl Style {
+    pub(super) const TERMINAL: Self = Self {
+        table: presets::NOTHING,
+        heading: "",
+        point: "  ",
+    };
+    pub(super) const MARKDOWN: Self = Self {
+        table: presets::ASCII_MARKDOWN,
+        heading: "## ",
+        point: "- ",
+    };
+
+    /// A table without white space at the ends of its lines.
+    pub(super) fn lines(table: &Table) -> String {
+        let mut lines = String::new();
+        for line in table.to_string().lines() {
+            let _ = writeln!(lines, "{}", line.trim_end());
+        }
+        lines
+    }
+
+    /// One point a line.
+    pub(super) fn points(&self, lines: impl IntoIterator<Item = String>) -> String {
+        let points = lines.into_iter();
+        points
+            .map(|line| format!("{}{line}\n", self.point))
+            .collect()
+    }
 }
 
 fn render(test: &SelfTest, style: &Style) -> String {
@@ -64,17 +85,10 @@ fn render(test: &SelfTest, style: &Style) -> String {
             text.push('\n');
         }
     };
-    let table = |table: Table| {
-        let mut lines = String::new();
-        for line in table.to_string().lines() {
-            let _ = writeln!(lines, "{}", line.trim_end());
-        }
-        lines
-    };
-    let points = |lines: Vec<String>| {
-        let points = lines.iter().map(|line| format!("{}{line}\n", style.point));
-        points.collect::<String>()
-    };
+    let (table, points) = (
+        |table: Table| Style::lines(&table),
+        |lines: Vec<String>| style.points(lines),
+    );
     section(
         "What ordinary comparisons miss",
         table(ordinary(test, &style.table)),
@@ -88,6 +102,10 @@ fn render(test: &SelfTest, style: &Style) -> String {
     );
     section("No faults at all", points(equivalent(test)));
     section("Without a fault", table(clean(test, &style.table)));
+    section(
+        "What errors come to at the output",
+        style.points(budget(test)),
+    );
     section("What an input hides", points(blindness(&test.blindness)));
     section("Left out", points(test.left_out.clone()));
     text.truncate(text.trim_end().len());
@@ -136,7 +154,7 @@ fn totals(test: &SelfTest) -> Vec<String> {
     lines
 }
 
-fn header(table: &mut Table, names: &[&str], left: usize) {
+pub(super) fn header(table: &mut Table, names: &[&str], left: usize) {
     let cells = names.iter().enumerate().map(|(index, name)| {
         let alignment = if index < left {
             CellAlignment::Left
@@ -148,15 +166,20 @@ fn header(table: &mut Table, names: &[&str], left: usize) {
     table.set_header(Row::from(cells.collect::<Vec<_>>()));
 }
 
-fn right(text: impl ToString) -> Cell {
+pub(super) fn right(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }
 
 fn ordinary(test: &SelfTest, style: &TableStyle) -> Table {
     let mut table = new_table(style);
+    // They were a segmentation network's.
     let segmentation = test
         .faults()
         .any(|trial| trial.ordinary.frame_agreement.is_some());
+    let of_53 = |missed: usize| match segmentation {
+        true => right(format!("{missed} of 53")),
+        false => right("-"),
+    };
     header(
         &mut table,
         &[
@@ -172,30 +195,24 @@ fn ordinary(test: &SelfTest, style: &TableStyle) -> Table {
             continue;
         }
         let missed = test.count(|trial| trial.ordinary.passes(gate) == Some(true));
-        let before = if segmentation {
-            format!("{before} of 53")
-        } else {
-            "-".to_owned()
-        };
         let all = test.faults().count();
         table.add_row(vec![
             Cell::new(gate.text()),
             right(format!("{missed} of {all}")),
-            right(before),
+            of_53(before),
         ]);
     }
     let missed = test.count(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
     let all = test.faults().count();
-    let before = if segmentation { "3 of 53" } else { "-" };
     table.add_row(vec![
         Cell::new("R and R_local, every stage"),
         right(format!("{missed} of {all}")),
-        right(before),
+        of_53(MISSED_BY_R_BEFORE),
     ]);
     table
 }
 
-fn new_table(style: &TableStyle) -> Table {
+pub(super) fn new_table(style: &TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(*style);
     table
@@ -203,25 +220,25 @@ fn new_table(style: &TableStyle) -> Table {
 
 fn faults(test: &SelfTest, style: &TableStyle) -> Table {
     let mut table = new_table(style);
-    header(
-        &mut table,
-        &[
-            "fault",
-            "blamed",
-            "named",
-            "R",
-            "R local",
-            "frames alike",
-            "1 - corr",
-            "1 - cosine",
-            "DER",
-        ],
-        3,
-    );
+    let mut headings = vec![
+        "fault",
+        "blamed",
+        "named",
+        "R",
+        "R local",
+        "frames alike",
+        "1 - corr",
+        "1 - cosine",
+        "DER",
+    ];
+    if test.budget.is_some() {
+        headings.extend(["error at the output", "predicted"]);
+    }
+    header(&mut table, &headings, 3);
     for trial in test.faults() {
         let lack = |value: Option<f64>| value.map_or("-".to_owned(), lacks);
         let rate = |value: Option<f64>| value.map_or("-".to_owned(), percent);
-        table.add_row(vec![
+        let mut row = vec![
             Cell::new(trial.fault.id),
             Cell::new(blamed(trial)),
             Cell::new(named(trial)),
@@ -231,7 +248,18 @@ fn faults(test: &SelfTest, style: &TableStyle) -> Table {
             right(lack(trial.ordinary.correlation)),
             right(lack(trial.ordinary.cosine)),
             right(rate(trial.ordinary.der)),
-        ]);
+        ];
+        if test.budget.is_some() {
+            let figure = |of: fn(&Propagation) -> f64| {
+                let found = trial.propagation.as_ref().map(|found| Figure(of(found)));
+                right(found.map_or("-".to_owned(), |found| found.to_string()))
+            };
+            row.extend([
+                figure(|found| found.observed),
+                figure(|found| found.predicted),
+            ]);
+        }
+        table.add_row(row);
     }
     table
 }
@@ -355,6 +383,30 @@ fn clean(test: &SelfTest, style: &TableStyle) -> Table {
     }
     table
 }
+
+/// Whether rounding explains the error without a fault, and how well gains tell that of one.
+fn budget(test: &SelfTest) -> Vec<String> {
+    let Some(budget) = &test.budget else {
+        return Vec::new();
+    };
+    let ratios = || {
+        let found = test.faults().filter_map(|trial| trial.propagation);
+        found.map(|found| found.predicted / found.observed)
+    };
+    let close = ratios().filter(|ratio| (1.0 / CLOSE..=CLOSE).contains(ratio));
+    vec![
+        format!("without a fault, {}", budget.text),
+        format!(
+            "of {} faults, {} have an error at the output within {CLOSE} times what the gains of the clean run predict, which \
+             were measured with errors as small as rounding; the others are beyond the first order",
+            ratios().count(),
+            close.count()
+        ),
+    ]
+}
+
+/// Times by which an error may be off and is still told well: gains depend on direction.
+const CLOSE: f64 = 10.0;
 
 fn blindness(inputs: &[Blindness]) -> Vec<String> {
     let words = |blind: &Blindness| {

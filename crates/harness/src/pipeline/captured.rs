@@ -1,0 +1,200 @@
+//! What the stages of a pipeline gave on one recording, as files have it.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use ndarray::{Array, Array1, Array2, ArrayView2, Dimension};
+use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
+use soundalike_convert::Inspection;
+use soundalike_diarize::clustering::{training::TrainingSet, vbx::Vbx};
+use soundalike_metrics::rttm;
+
+use super::{PipelineStage, outputs::Outputs};
+
+/// Why a captured run cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// A file cannot be opened.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{}: entry `{entry}`: {source}; capture it again", path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        entry: &'static str,
+        /// What the reader said.
+        source: ReadNpzError,
+    },
+    /// The turns cannot be read.
+    #[error(transparent)]
+    Turns(#[from] soundalike_metrics::Error),
+    /// It is damaged.
+    #[error(transparent)]
+    Damaged(#[from] soundalike_convert::Error),
+}
+
+/// Outputs of stages on one recording, as far as they were captured. Names and shapes of files and arrays are
+/// those of a directory with `segmentations.npz` (`segmentations` `[window, frame, local speaker]`, f32),
+/// `raw_embeddings.npz` (`embeddings` `[window, local speaker, dimension]`, f32), `plda_embeddings.npz`
+/// (`post_plda` `[embedding, dimension]`, f64, of the local speakers `train_speaker_idx` of the windows `train_chunk_idx`,
+/// i64), `vbx_state.npz` (`qinit`, `q_final` `[embedding, cluster]` and `sp_final` `[cluster]`, f64), `clustering.npz`
+/// (`hard_clusters` `[window, local speaker]`, i8, below 0 for nobody), `reconstruction.npz` (`count` `[frame, 1]`, u8, and
+/// `discrete_diarization` `[frame, speaker]`, f32) and `reference.rttm`.
+#[derive(Debug, Clone, Default)]
+pub struct CapturedRun {
+    pub(super) outputs: Outputs,
+    captured: BTreeSet<PipelineStage>,
+}
+
+impl CapturedRun {
+    /// Reads what is there of `directory`.
+    ///
+    /// # Errors
+    /// [`CaptureError`] where a file is there and is not what it should be.
+    pub fn read(directory: &Path) -> Result<Self, CaptureError> {
+        let array = |file: &str| directory.join(file);
+        let mut run = Self::default();
+        let mut has = |stage| run.captured.insert(stage);
+        let outputs = &mut run.outputs;
+        if let Some(activity) = entry(&array("segmentations.npz"), "segmentations")? {
+            has(PipelineStage::Segmentation);
+            outputs.segmentation = activity;
+        }
+        if let Some(embeddings) = entry(&array("raw_embeddings.npz"), "embeddings")? {
+            has(PipelineStage::Embeddings);
+            outputs.embeddings = embeddings;
+        }
+        let vectors = array("plda_embeddings.npz");
+        if let Some(plda) = entry(&vectors, "post_plda")? {
+            has(PipelineStage::Plda);
+            outputs.plda = plda;
+        }
+        let state = array("vbx_state.npz");
+        let start: Option<Array2<f64>> = entry(&state, "qinit")?;
+        if let Some(start) = start {
+            has(PipelineStage::Ahc);
+            outputs.ahc = labels(start.view());
+        }
+        let responsibilities: Option<Array2<f64>> = entry(&state, "q_final")?;
+        let priors: Option<Array1<f64>> = entry(&state, "sp_final")?;
+        if let Some((responsibilities, priors)) = responsibilities.zip(priors) {
+            has(PipelineStage::Vbx);
+            outputs.vbx = Vbx {
+                responsibilities,
+                priors,
+                bounds: Vec::new(),
+            };
+        }
+        let clusters: Option<Array2<i8>> = entry(&array("clustering.npz"), "hard_clusters")?;
+        if let Some(clusters) = clusters {
+            has(PipelineStage::Assignment);
+            outputs.assignment = clusters.mapv(|k| usize::try_from(k).ok());
+        }
+        let counts: Option<Array2<u8>> = entry(&array("reconstruction.npz"), "count")?;
+        if let Some(counts) = counts {
+            has(PipelineStage::Counts);
+            outputs.counts = counts.iter().copied().map(usize::from).collect();
+        }
+        Ok(run)
+    }
+
+    /// Reads what else a self-test of the pipeline compares with, which no stage is spliced by.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_all(directory: &Path) -> Result<Self, CaptureError> {
+        let mut run = Self::read(directory)?;
+        let vectors = directory.join("plda_embeddings.npz");
+        if run.has(PipelineStage::Plda) && run.has(PipelineStage::Embeddings) {
+            let windows: Option<Array1<i64>> = entry(&vectors, "train_chunk_idx")?;
+            let speakers: Option<Array1<i64>> = entry(&vectors, "train_speaker_idx")?;
+            let places = windows.iter().flatten().zip(speakers.iter().flatten());
+            let locals = places.map(|(window, speaker)| (*window as usize, *speaker as usize));
+            let locals: Vec<_> = locals.collect();
+            let embeddings = &run.outputs.embeddings;
+            let (windows, speakers, dimension) = embeddings.dim();
+            // One that is not there leaves the vectors of the PLDA without a match: a misfit.
+            let mut known = locals.clone();
+            known.retain(|(window, speaker)| *window < windows && *speaker < speakers);
+            let rows = Array2::from_shape_fn((known.len(), dimension), |(row, value)| {
+                let (window, speaker) = known[row];
+                embeddings[[window, speaker, value]]
+            });
+            run.outputs.training = TrainingSet {
+                locals,
+                embeddings: rows,
+            };
+            run.captured.insert(PipelineStage::Training);
+        }
+        let path = directory.join("reconstruction.npz");
+        let active: Option<Array2<f32>> = entry(&path, "discrete_diarization")?;
+        if let Some(active) = active {
+            run.outputs.active = active.mapv(|x| x > 0.5);
+            run.captured.insert(PipelineStage::Reconstruction);
+        }
+        let path = directory.join("reference.rttm");
+        if path.is_file() {
+            let recordings = rttm::read(&path)?;
+            run.outputs.turns = recordings.into_iter().next().unwrap_or_default();
+            run.captured.insert(PipelineStage::Turns);
+        }
+        Ok(run)
+    }
+
+    /// Whether the output of `stage` was captured.
+    #[must_use]
+    pub fn has(&self, stage: PipelineStage) -> bool {
+        self.captured.contains(&stage)
+    }
+
+    /// Windows, and local speakers of each.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let (windows, _, speakers) = self.outputs.segmentation.dim();
+        (windows, speakers)
+    }
+}
+
+/// The largest value of each row: what `qinit`, a softmax of one-hot rows, was made of.
+fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
+    let largest = |row: ndarray::ArrayView1<'_, f64>| {
+        let larger = |best: usize, (index, value): (usize, &f64)| {
+            if *value > row[best] { index } else { best }
+        };
+        row.iter().enumerate().fold(0, larger)
+    };
+    start.outer_iter().map(largest).collect()
+}
+
+/// The array `entry` of an `.npz`, or nothing where there is no such file.
+fn entry<T: ReadableElement, D: Dimension>(
+    path: &Path,
+    entry: &'static str,
+) -> Result<Option<Array<T, D>>, CaptureError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    // A file's arrays are no larger than the file says, and it says no more than it holds.
+    Inspection::of(path)?;
+    let file = File::open(path).map_err(|source| CaptureError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    let array = NpzReader::new(file).and_then(|mut npz| npz.by_name(entry));
+    let failed = |source| CaptureError::Entry {
+        path: path.to_owned(),
+        entry,
+        source,
+    };
+    array.map(Some).map_err(failed)
+}
