@@ -253,6 +253,31 @@ fn as_many_speakers_are_found_as_are_asked_for() {
 }
 
 #[test]
+fn sixteen_bits_tell_their_price_and_claim_no_kernels() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fs::write(here.join("a.wav"), clip(0.0, 2.0)).unwrap();
+    let wide = soundalike_in(here, "diarize -v a.wav");
+    assert!(wide.stderr.contains(" (f32) on cpu, "), "{}", wide.stderr);
+    for dtype in ["f16", "bf16"] {
+        let run = soundalike_in(
+            here,
+            &format!("diarize -v a.wav --device cpu --dtype {dtype}"),
+        );
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        for part in [
+            &*format!("note: {dtype} moved turns by a DER of "),
+            " times as long: reports/precision.md",
+            &format!(" ({dtype}) on cpu, no kernels, "),
+        ] {
+            assert!(run.stderr.contains(part), "no `{part}`: {}", run.stderr);
+        }
+    }
+    let quiet = soundalike_in(here, "diarize -q a.wav --dtype f16");
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
 fn quiet_is_silent_and_verbose_tells_of_the_model_and_the_time() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
@@ -265,7 +290,7 @@ fn quiet_is_silent_and_verbose_tells_of_the_model_and_the_time() {
     }
     let verbose = soundalike_in(here, "diarize -v a.wav");
     assert_eq!(verbose.stdout, plain.stdout);
-    for part in ["segmentation-3.0 (F32)", "a.wav: 2.0 s of audio in ", NOTE] {
+    for part in ["segmentation-3.0 (f32)", "a.wav: 2.0 s of audio in ", NOTE] {
         assert!(verbose.stderr.contains(part), "{}", verbose.stderr);
     }
 }

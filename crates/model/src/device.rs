@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 /// The device asked for on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,12 +63,25 @@ impl DeviceChoice {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda => open(cfg!(feature = "cuda"), Device::new_cuda),
             Self::Metal => open(cfg!(feature = "metal"), Device::new_metal),
-            Self::Auto => Ok(Self::Cuda
-                .open()
-                .or_else(|_| Self::Metal.open())
-                .unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(preferred(Self::open)),
         }
     }
+
+    /// What `device` is called.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { .. } => Self::Cuda,
+            DeviceLocation::Metal { .. } => Self::Metal,
+        }
+    }
+}
+
+/// The first GPU that `open` opens, else the CPU.
+fn preferred(open: impl Fn(DeviceChoice) -> Result<Device, DeviceError>) -> Device {
+    let mut gpus = [DeviceChoice::Cuda, DeviceChoice::Metal].into_iter();
+    gpus.find_map(|gpu| open(gpu).ok()).unwrap_or(Device::Cpu)
 }
 
 impl fmt::Display for DeviceChoice {
@@ -92,5 +105,42 @@ impl FromStr for DeviceChoice {
             .ok_or_else(|| DeviceError::Unknown {
                 name: name.to_owned(),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// What is tried in which order, where the machine has `there` and the build all of them.
+    fn tried(there: &[DeviceChoice]) -> (Vec<DeviceChoice>, Device) {
+        let tried = RefCell::new(Vec::new());
+        let device = preferred(|device| {
+            tried.borrow_mut().push(device);
+            if there.contains(&device) {
+                return Ok(Device::Cpu);
+            }
+            Err(DeviceError::NotBuilt { device })
+        });
+        (tried.into_inner(), device)
+    }
+
+    #[test]
+    fn auto_takes_the_first_gpu_that_opens_and_else_the_cpu() {
+        use DeviceChoice::{Cuda, Metal};
+        assert_eq!(tried(&[Cuda, Metal]).0, [Cuda]);
+        assert_eq!(tried(&[Metal]).0, [Cuda, Metal]);
+        let (order, device) = tried(&[]);
+        assert_eq!(order, [Cuda, Metal]);
+        assert_eq!(DeviceChoice::of(&device), DeviceChoice::Cpu);
+    }
+
+    #[test]
+    fn auto_always_opens_something_and_names_read_back() {
+        let device = DeviceChoice::Auto.open().unwrap();
+        let name = DeviceChoice::of(&device).to_string();
+        assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
     }
 }

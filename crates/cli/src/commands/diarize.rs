@@ -9,11 +9,12 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use soundalike_convert::{Part, PipelineDirectory};
 use soundalike_diarize::{Diarization, Diarizer, Options, Overrides, SetupError, audio::Audio};
-use soundalike_model::{DType, DeviceChoice, Engine};
+use soundalike_model::{DeviceChoice, Engine};
 
 use super::{
     clustering_args::{ClusteringArgs, of_option},
     cpu_args::CpuArgs,
+    precision::Precision,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{output, terminal::Terminal};
@@ -55,24 +56,6 @@ pub(crate) struct Args {
     /// Also keep what the networks said of the recording, for `recluster`
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     save_run: Option<PathBuf>,
-}
-
-/// Precision of weights and activations.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(crate) enum Precision {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl From<Precision> for DType {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::F16 => Self::F16,
-            Precision::Bf16 => Self::BF16,
-        }
-    }
 }
 
 /// Runs the command. A file that cannot be diarized is reported and the others are done all the same.
@@ -147,12 +130,18 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
         device: args.device.open()?,
         kernels: args.cpu.kernels(),
     };
+    let device = DeviceChoice::of(&engine.device);
+    if args.device == DeviceChoice::Auto && device != DeviceChoice::Cpu {
+        terminal.note(&format!("note: on {device}; --device cpu takes the CPU"));
+    }
+    if let Some(cost) = args.dtype.cost(engine.device.is_cpu())? {
+        terminal.note(&cost);
+    }
     let (name, diarizer) = pipeline(args.model.as_deref(), &overrides, &engine)?;
     terminal.detail(&format!(
-        "{name} ({:?}) on {:?}, {}, ready after {:.2?}",
-        engine.dtype,
-        engine.device.location(),
-        engine.kernels,
+        "{name} ({}) on {device}, {}, ready after {:.2?}",
+        engine.dtype.as_str(),
+        engine.used_kernels(),
         started.elapsed()
     ));
     Ok(diarizer)

@@ -8,6 +8,7 @@ mod cpu_args;
 pub(crate) mod diarize;
 pub(crate) mod gate;
 pub(crate) mod inspect;
+mod precision;
 pub(crate) mod recluster;
 pub(crate) mod score;
 pub(crate) mod trace;

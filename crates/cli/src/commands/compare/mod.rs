@@ -37,7 +37,7 @@ use self::{
     windows::Count,
 };
 
-use crate::{commands::diarize::Precision, output, terminal::Terminal};
+use crate::{commands::precision::Precision, output, terminal::Terminal};
 
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
