@@ -1,12 +1,14 @@
 #!/bin/sh
 # Writes reports/ anew: what `soundalike compare` says, against libtorch, of the two networks as they are, of the mistake
 # of a public port that took its 88.6 % of correlation for rounding, and of itself. (reports/performance.md is written by
-# scripts/bench_peers.py.)
+# scripts/bench_peers.py, reports/precision.md by scripts/precision.py: both take a while.)
 #
-#   scripts/reports.sh [WESPEAKER]
+#   scripts/reports.sh [WESPEAKER [PIPELINE RUN...]]
 #
 # The recording is the sample of the official package, 30 s of real speech, which scripts/setup_reference.sh installs.
-# WESPEAKER is a checkpoint of a speaker embedding; without it, one with random weights is made.
+# WESPEAKER is a checkpoint of a speaker embedding; without it, one with random weights is made. PIPELINE is a directory
+# with a config.yaml, and each RUN one with what the official package gave there, stage by stage; without them, what is
+# said of mistakes after the networks stays as it is.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -26,6 +28,13 @@ if [ -z "$wespeaker" ]; then
     wespeaker=$work/traced-34.ckpt
 fi
 ln -s "$wespeaker" "$work/wespeaker-resnet34.ckpt" 2>/dev/null || true
+[ $# -eq 0 ] || shift
+pipeline=$(basename "${1:-}") captured=
+for path; do
+    ln -s "$(realpath "$path")" "$work"
+    name=$(basename "$path")
+    [ "$name" = "$pipeline" ] || captured="$captured $name"
+done
 mkdir -p reports
 cd "$work"
 
@@ -59,6 +68,11 @@ all_formats 0 wespeaker-resnet34 --reference torch --model wespeaker-resnet34.ck
 "$soundalike" compare --self-test --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav \
     --format markdown -o self-test-wespeaker.md
 cp self-test.md self-test-wespeaker.md "$root/reports"
+if [ "$captured" ]; then
+    # shellcheck disable=SC2086
+    "$soundalike" compare --self-test --model "$pipeline" --run $captured --format markdown -o self-test-pipeline.md
+    cp self-test-pipeline.md "$root/reports"
+fi
 
 # The case of the 88.6 %.
 case="--reference torch --audio sample.wav --windows all --inject relu-for-leaky-relu --budget"
