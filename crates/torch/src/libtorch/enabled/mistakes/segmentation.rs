@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use soundalike_convert::Architecture;
 use tch::{Kind, Tensor};
 
 use super::{
