@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Error, Result, Tensor, WithDType};
 use realfft::{FftNum, RealFftPlanner, num_traits::Float};
 use soundalike_convert::WeSpeakerResNet as Config;
 
+use super::precision::mean;
 use crate::{Kernels, LoadError};
 
 /// Full scale of 16-bit audio, in which Kaldi counts. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
@@ -146,7 +147,7 @@ impl Fbank {
     pub(crate) fn centre(&self, features: &Tensor, kernels: Kernels) -> Result<Tensor> {
         let wide = features.to_dtype(kernels.sums(features.dtype(), features.device()))?;
         let mean = match self.span {
-            None => wide.mean_keepdim(1)?,
+            None => mean(&wide.transpose(1, 2)?)?.transpose(1, 2)?,
             Some(span) => {
                 // `avg_pool1d(kernel_size=2 * (span // 2) + 1, count_include_pad=False)`
                 let (frames, half) = (features.dim(1)?, span / 2);
@@ -483,6 +484,22 @@ mod tests {
                 other => panic!("{other}"),
             };
             assert_eq!(found, name, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mean_in_f32_is_that_in_f64_however_long_the_signal() {
+        let fbank = Fbank::new(&config()).unwrap();
+        let values: Vec<f32> = (0..998).map(|frame| 10.0 + (frame as f32).sin()).collect();
+        let features = Tensor::from_vec(values, (1, 998, 1), &Device::Cpu).unwrap();
+        let [ours, exact] = [Kernels::MetalOps, Kernels::Portable].map(|kernels| {
+            let centred = fbank.centre(&features, kernels).unwrap();
+            centred.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        });
+        // The mean is the same but for the unit in its last place.
+        let allowed = 8.0 * f32::EPSILON;
+        for (ours, exact) in ours.iter().zip(exact) {
+            assert!((ours - exact).abs() <= allowed, "{ours}, expected {exact}");
         }
     }
 }
