@@ -206,6 +206,10 @@ unsafe fn run<S: Simd, const R: usize, const C: usize>(
 /// Makes the compiler forget where `pointer` comes from. It would go from each row to the next by an addition, which
 /// are as many instructions again as loads, or keep one address for each row, for which there are no registers.
 #[inline(always)]
+#[allow(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "the pointer is given back, and nothing is read through it"
+)]
 fn forget_origin(pointer: &mut *const f32) {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     // SAFETY: there is no instruction in it.
