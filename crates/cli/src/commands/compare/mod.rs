@@ -73,8 +73,8 @@ pub(crate) struct Args {
         requires = "self_test"
     )]
     faults: Vec<String>,
-    /// Put the mistakes of the self-test into what follows the networks: directories with captured outputs of its stages,
-    /// as --task takes them; needs --model DIR
+    /// Put the mistakes of the self-test into what follows the networks, of --model DIR: directories with
+    /// captured outputs of its stages, the same as for --task
     #[arg(
         long, value_name = "DIR", num_args = 1.., requires_all = ["self_test", "model"],
         conflicts_with_all = ["reference", "audio", "masks"]
