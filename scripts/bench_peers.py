@@ -146,11 +146,24 @@ def timed(command, environment=None):
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = 0
+        # What the system says of a process that has ended includes the one it was forked from, which is this one.
+        while process.poll() is None:
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.01)
         elapsed = time.perf_counter() - started
-        assert status == 0, f"{command} failed"
+        assert process.returncode == 0, f"{command} failed"
         output.seek(0)
-        return elapsed, usage.ru_maxrss * 1024 / 1e6, output.read().decode()
+        return elapsed, peak, output.read().decode()
+
+
+def peak_memory(process):
+    """The most memory (MB) that `process` has had; 0 where it is gone or the system does not say."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 0
 
 
 def pipelines(options, directory):
