@@ -16,11 +16,14 @@
     reason = "helpers of tests may panic and print like the tests themselves"
 )]
 
+#[path = "../../../tests/support/assets.rs"]
+mod assets;
 mod cases;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use assets::assets;
 use cases::Case;
 use serde::Deserialize;
 use soundalike_metrics as metrics;
@@ -200,22 +203,6 @@ struct Pair {
 #[derive(Deserialize)]
 struct Pairs {
     cases: Vec<Pair>,
-}
-
-/// The folder with the test data, if there is one.
-fn assets() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
-    let folder = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(
-        std::env::var_os("SOUNDALIKE_REQUIRE_ASSETS").is_none_or(|v| v != "1"),
-        "{} is missing",
-        folder.display()
-    );
-    println!("skipped: no assets");
-    None
 }
 
 #[test]

@@ -1,19 +1,21 @@
 //! Checkpoints written by hand, and where the real ones are.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+
+#[path = "../../../../tests/support/assets.rs"]
+mod assets;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use soundalike_convert::{Architecture, Kind};
 
-/// The real files: `SOUNDALIKE_ASSETS`, or `shared/assets` beside the workspace. Without them the
-/// test is skipped, unless `SOUNDALIKE_REQUIRE_ASSETS` is 1.
-pub(crate) fn assets() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
-    let path = std::env::var_os("SOUNDALIKE_ASSETS").map_or(beside, PathBuf::from);
-    required(path.is_dir().then_some(path))
-}
+pub(crate) use assets::assets;
+use assets::required;
 
 /// The official ONNX export, which the crate `weights` lets cargo download.
 pub(crate) fn onnx_export() -> Option<PathBuf> {
@@ -31,18 +33,6 @@ pub(crate) fn onnx_export() -> Option<PathBuf> {
             file.is_file().then_some(file)
         });
     required(file)
-}
-
-fn required(path: Option<PathBuf>) -> Option<PathBuf> {
-    if path.is_none() {
-        let required = std::env::var("SOUNDALIKE_REQUIRE_ASSETS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "SOUNDALIKE_REQUIRE_ASSETS is 1 and the assets are not there"
-        );
-        println!("skipped: no assets");
-    }
-    path
 }
 
 /// A Python value to be pickled.

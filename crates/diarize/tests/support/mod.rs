@@ -7,29 +7,15 @@
     reason = "each test program uses a part of it, and helpers may panic and print like the tests themselves"
 )]
 
+#[path = "../../../../tests/support/assets.rs"]
+mod assets;
+
 use std::{fs::File, path::Path, path::PathBuf};
 
 use ndarray::{Array, Dimension};
 use ndarray_npy::{NpzReader, ReadNpyExt, ReadableElement};
 
-/// The directory of test data (`SOUNDALIKE_ASSETS`, or `shared/assets` beside the workspace), or `None` where
-/// there is none.
-pub(crate) fn assets() -> Option<PathBuf> {
-    let directory = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets"),
-        PathBuf::from,
-    );
-    if directory.is_dir() {
-        return Some(directory);
-    }
-    assert!(
-        std::env::var_os("SOUNDALIKE_REQUIRE_ASSETS").is_none_or(|required| required != "1"),
-        "{} is missing",
-        directory.display()
-    );
-    println!("skipped: no assets");
-    None
-}
+pub(crate) use assets::assets;
 
 /// What pyannote.audio computed with the real community-1 pipeline on one recording, stage by stage.
 pub(crate) struct Capture {

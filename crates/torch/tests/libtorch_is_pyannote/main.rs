@@ -23,6 +23,8 @@
     reason = "the figures are shown with --show-output"
 )]
 
+#[path = "../../../../tests/support/assets.rs"]
+mod assets;
 mod comparison;
 mod record;
 
@@ -124,13 +126,8 @@ struct Assets {
 
 impl Assets {
     fn find() -> Option<Self> {
-        let folder = std::env::var_os("SOUNDALIKE_ASSETS")
-            .map_or_else(|| path("../shared/assets"), PathBuf::from);
+        let folder = assets::assets()?;
         let python = path("reference/.venv/bin/python");
-        if !folder.is_dir() {
-            println!("skipped: no assets");
-            return None;
-        }
         if !python.is_file() {
             println!("skipped: no official package (scripts/setup_reference.sh)");
             return None;
