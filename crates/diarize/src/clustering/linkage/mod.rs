@@ -31,30 +31,23 @@ pub fn is_euclidean(method: Linkage) -> bool {
 #[must_use]
 pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     let observations = embeddings.nrows();
-    match method {
-        Linkage::Centroid if observations > MOST_PAIRED => {
-            return generic::linkage(Points::new(embeddings, points::centroid));
-        }
-        Linkage::Median if observations > MOST_PAIRED => {
-            return generic::linkage(Points::new(embeddings, points::median));
-        }
-        _ => {}
-    }
-    let distances = if is_euclidean(method) {
-        euclidean_pairs(embeddings)
-    } else {
-        cosine_pairs(embeddings)
+    let pairs = || match is_euclidean(method) {
+        true => euclidean_pairs(embeddings),
+        false => cosine_pairs(embeddings),
     };
+    let matrix = |update| generic::linkage(Matrix::new(pairs(), observations, update));
+    let points = |between| generic::linkage(Points::new(embeddings, between));
+    let monotonic = |method| monotonic(pairs(), observations, method);
     match method {
-        Linkage::Centroid => {
-            generic::linkage(Matrix::new(distances, observations, matrix::centroid))
-        }
-        Linkage::Median => generic::linkage(Matrix::new(distances, observations, matrix::median)),
-        Linkage::Average => monotonic(distances, observations, kodama::Method::Average),
-        Linkage::Complete => monotonic(distances, observations, kodama::Method::Complete),
-        Linkage::Single => monotonic(distances, observations, kodama::Method::Single),
-        Linkage::Ward => monotonic(distances, observations, kodama::Method::Ward),
-        Linkage::Weighted => monotonic(distances, observations, kodama::Method::Weighted),
+        Linkage::Centroid if observations > MOST_PAIRED => points(points::centroid),
+        Linkage::Median if observations > MOST_PAIRED => points(points::median),
+        Linkage::Centroid => matrix(matrix::centroid),
+        Linkage::Median => matrix(matrix::median),
+        Linkage::Average => monotonic(kodama::Method::Average),
+        Linkage::Complete => monotonic(kodama::Method::Complete),
+        Linkage::Single => monotonic(kodama::Method::Single),
+        Linkage::Ward => monotonic(kodama::Method::Ward),
+        Linkage::Weighted => monotonic(kodama::Method::Weighted),
     }
 }
 
