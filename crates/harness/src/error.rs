@@ -109,8 +109,7 @@ impl StageError {
     /// Over several inputs, each measure as it is where it is worst: the largest, for correlation and
     /// signal-to-noise ratio the smallest, for the gain and the offset the farthest from none; mean errors
     /// are averaged and values that are not finite counted. Frame and channel are those of the input with
-    /// the largest `r`, which is named; what has no correlation on an
-    /// input is left out of it. None of none.
+    /// the largest `r`, which is named; an input without a correlation is left out of that. None of none.
     pub(crate) fn pool(errors: Vec<Self>) -> Option<Self> {
         // NaN is the worst of all.
         let size = |x: f64| if x.is_nan() { f64::INFINITY } else { x };

@@ -69,6 +69,12 @@ impl Edit<'_> {
         }
     }
 
+    /// Leaves out weight and bias of the norms that `pattern` names.
+    pub(super) fn without_affine(&mut self, pattern: &str) {
+        self.each(&format!("{pattern}.weight"), one);
+        self.each(&format!("{pattern}.bias"), zero);
+    }
+
     /// Changes each tensor of these `kinds` (`weight_ih`, ...) of LSTM layers.
     pub(super) fn lstm(
         &mut self,
@@ -153,6 +159,10 @@ pub(super) fn transpose(values: ArrayD<f32>) -> ArrayD<f32> {
 /// Zeros in place of everything.
 pub(super) fn zero(values: ArrayD<f32>) -> ArrayD<f32> {
     values * 0.0
+}
+
+pub(super) fn one(values: ArrayD<f32>) -> ArrayD<f32> {
+    values * 0.0 + 1.0
 }
 
 /// Rounded to 11 bits of precision, as an f16 has it, its range aside.

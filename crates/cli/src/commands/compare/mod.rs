@@ -26,7 +26,7 @@ use soundalike_harness::{
     EngineInfo, Fault, Names, Network, Provenance, Reference, ReferenceTrace, Report,
     TorchReference, Window, compare,
 };
-use soundalike_model::Device;
+use soundalike_model::DeviceChoice;
 use soundalike_torch::{Narrow, variant};
 
 use self::{
@@ -448,15 +448,10 @@ fn candidate(
 
 /// Our network as what runs one side.
 fn engine(name: &str, network: &Network, bundle: &Bundle) -> EngineInfo {
-    let device = match network.device() {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Metal(_) => "metal",
-    };
     EngineInfo {
         engine: name.to_owned(),
         dtype: network.dtype().as_str().to_owned(),
-        device: device.to_owned(),
+        device: DeviceChoice::of(network.device()).to_string(),
         model_sha256: Some(bundle.source().sha256.clone()),
         ..EngineInfo::default()
     }

@@ -19,8 +19,8 @@ pub(super) fn measured(report: &Report) -> &'static str {
     }
 }
 
-/// Runs of stages that pass or cannot be compared, and the others one by one: what one screen holds. Those that nobody saw are left out where
-/// they stand alone.
+/// Runs of stages that pass or cannot be compared, and the others one by one: what one screen holds. Those that nobody
+/// saw are left out where they stand alone.
 pub(super) fn folded(stages: &[StageReport]) -> Vec<&[StageReport]> {
     let passes =
         |stage: &StageReport| matches!(stage.verdict, Verdict::Exact | Verdict::NotObserved);

@@ -11,7 +11,7 @@ use soundalike_diarize::{
 use soundalike_harness::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
-use soundalike_model::Engine;
+use soundalike_model::{Engine, Kernels};
 
 /// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in
 /// `model`.
@@ -63,7 +63,11 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
         let model = pipeline.model(part);
         model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
     };
-    let engine = Engine::default();
+    // Only asked about frames, so that nothing is packed for kernels.
+    let engine = Engine {
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
     let segmenter =
         Segmenter::new(part(Part::Segmentation)?, &engine)?.with_step(config.segmentation_step)?;
     let exclude_overlap = config.embedding_exclude_overlap;

@@ -6,7 +6,7 @@ use soundalike_model::Tensor;
 use super::super::{
     Fault,
     call::{batch_norm, causal, conv2d, leaky, replicated},
-    edit::{flip, transpose, zero},
+    edit::{flip, one, transpose, zero},
     stage, weights,
 };
 
@@ -132,7 +132,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             NORMS,
             |edit| {
                 edit.each("*.running_mean", zero);
-                edit.each("*.running_var", |w| w * 0.0 + 1.0);
+                edit.each("*.running_var", one);
             },
         )
         .named("statistics-left-out"),
@@ -141,10 +141,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             "weights and biases of the first batch norm are not loaded",
             "CrispASR #334",
             FIRST_NORM,
-            |edit| {
-                edit.each("resnet.bn1.weight", |w| w * 0.0 + 1.0);
-                edit.each("resnet.bn1.bias", zero);
-            },
+            |edit| edit.without_affine("resnet.bn1"),
         )
         .named("affine-left-out"),
         weights(

@@ -101,10 +101,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             "weights and biases of the norms are not loaded",
             "InstanceNorm1d without affine in several ports",
             NORMS,
-            |edit| {
-                edit.each("sincnet.norm1d.*.weight", |w| w * 0.0 + 1.0);
-                edit.each("sincnet.norm1d.*.bias", zero);
-            },
+            |edit| edit.without_affine("sincnet.norm1d.*"),
         )
         .named("affine-left-out"),
         weights(

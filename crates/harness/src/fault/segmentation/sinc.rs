@@ -3,7 +3,7 @@
 use super::super::{
     Fault,
     call::{NORM, Norm, instance_norm, late},
-    edit::{Edit, half, zero},
+    edit::{Edit, half},
     stage, weights,
 };
 
@@ -28,10 +28,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             "weight and bias of the waveform norm are not loaded",
             "pyannote-ggml",
             WAV_NORM,
-            |edit| {
-                edit.each("sincnet.wav_norm1d.weight", |w| w * 0.0 + 1.0);
-                edit.each("sincnet.wav_norm1d.bias", zero);
-            },
+            |edit| edit.without_affine("sincnet.wav_norm1d"),
         )
         .named("affine-left-out"),
         stage(
