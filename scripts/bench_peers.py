@@ -134,10 +134,10 @@ def check(engines):
             assert difference < AGREEMENT, f"{network}: {name} differs from {first} by {difference:.1e}"
 
 
-def ours(options, *extra):
-    """What `soundalike bench` measures."""
+def ours(options, windows, *extra):
+    """What `soundalike bench` measures, with `windows` that go through a network together."""
     command = [options.soundalike, "bench", "--quiet", "--model", options.pipeline, "--threads", str(options.threads),
-               "--windows", str(options.windows), "--runs", "1", "--format", "json", *extra]
+               "--windows", str(windows), "--runs", "1", "--format", "json", *extra]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -193,9 +193,7 @@ def growth(options, directory):
         with wave.open(str(audio), "wb") as file:
             file.setparams(format)
             file.writeframes((samples * (length // len(samples) + 1))[:length])
-        command = [options.soundalike, "bench", audio, "--quiet", "--model", options.pipeline, "--threads", str(options.threads),
-                   "--windows", "1", "--runs", "1", "--format", "json"]
-        whole = json.loads(timed(command)[2])["pipeline"]
+        whole = ours(options, 1, audio)["pipeline"]
         parts = dict(whole["stages"])
         rows.append([str(minutes), f"{whole['seconds']:.1f}", f"{whole['seconds'] / whole['duration']:.3f}", f"{whole['peak_mb']:.0f}",
                      *(f"{seconds:.2f}" for seconds in parts.values())])
@@ -241,7 +239,7 @@ def main():
         times = {network: {name: [] for name in ["soundalike", *functions]} for network, functions in engines.items()}
         reports = []
         for _ in range(options.repetitions):
-            report = ours(options)
+            report = ours(options, options.windows)
             reports.append(report)
             for network, own in zip(engines, report["networks"]):
                 times[network]["soundalike"].append(own["ms"])

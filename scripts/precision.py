@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench_peers import ROOT, cpu
+
 WIDE, NARROW = "f32", ("f16", "bf16")
 NETWORKS = ("segmentation", "embedding")
 # Windows of the first recording on which the networks are compared.
@@ -96,13 +97,6 @@ def network(program, pipeline, name, dtype, audio):
         "cosine": min(cosines) if cosines else None,
         "correlation": output["correlation"],
     }
-
-
-def cpu():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown processor"
 
 
 def percent(share):
