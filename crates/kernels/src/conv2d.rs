@@ -1,18 +1,24 @@
 //! Convolution over images, with what follows it.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::{
     Images, InstructionSet,
+    buffer::Pool,
     epilogue::{Affine, Epilogue},
-    images::BORDER,
+    images::{BORDER, TILE},
     product::{Panels, REGISTERS, Rows, in_tiles, tile},
+    strip::Strip,
     winograd::Winograd,
 };
 
 /// Fewest channels for which transforms pay.
 const WINOGRAD_CHANNELS: usize = 16;
+/// Tiles of results that are computed together without transforms.
+const DIRECT_TILES: usize = 24;
 
 /// A convolution, a scale and a shift of each channel, and where wanted the sum with another image and a
 /// ReLU, in one pass.
@@ -88,68 +94,99 @@ impl Conv2d {
     /// Where the images have other channels than these.
     #[must_use]
     pub fn forward(&self, images: &Images, residual: Option<&Images>, relu: bool) -> Images {
-        let [batch, channels, height, width] = images.shape();
+        let shape = self.out_shape(images.shape());
+        assert!(residual.is_none_or(|residual| residual.shape() == shape));
+        let mut out = Images::new(images.pool(), shape);
+        let mut rows = out.rows_mut().peekable();
+        let mut strips = Vec::new();
+        let at_once = self.rows_at_once(shape[3]);
+        while let Some((index, first, _)) = rows.peek() {
+            let (index, first) = (*index, *first);
+            let range = first..shape[2].min(first + at_once);
+            let lines = self.lines(range.clone());
+            strips.push(Strip {
+                lines: lines.map(|y| images.line(index, y)).collect(),
+                residual: residual.map_or_else(Vec::new, |residual| {
+                    range.clone().map(|y| residual.row(index, y)).collect()
+                }),
+                out: rows
+                    .by_ref()
+                    .take(range.len())
+                    .map(|(_, _, row)| row)
+                    .collect(),
+            });
+        }
+        drop(rows);
+        strips
+            .into_par_iter()
+            .for_each(|strip| self.strip(strip, relu, images.pool()));
+        out
+    }
+
+    /// Values of the weight.
+    #[must_use]
+    pub fn weights(&self) -> usize {
+        self.outputs * self.inputs * self.kernel * self.kernel
+    }
+
+    /// The shape that comes of `images`.
+    pub(crate) fn out_shape(&self, [batch, channels, height, width]: [usize; 4]) -> [usize; 4] {
         assert_eq!(channels, self.inputs);
-        let shape = [
+        [
             batch,
             self.outputs,
             height.div_ceil(self.stride),
             width.div_ceil(self.stride),
-        ];
-        assert!(residual.is_none_or(|residual| residual.shape() == shape));
-        let mut out = Images::new(images.pool(), shape);
+        ]
+    }
+
+    /// Rows of a result of `width` columns that are best computed together.
+    pub(crate) fn rows_at_once(&self, width: usize) -> usize {
+        let tiles = match &self.algorithm {
+            Algorithm::Winograd(winograd) => winograd.tiles(),
+            Algorithm::Direct(_) => DIRECT_TILES,
+        };
+        TILE * (tiles / width.div_ceil(TILE)).max(1)
+    }
+
+    /// The rows of the input that a strip of `rows` of the result has for its lines. Some are outside.
+    pub(crate) fn lines(&self, rows: Range<usize>) -> Range<isize> {
+        let top = (rows.start * self.stride) as isize - BORDER as isize;
+        let count = match &self.algorithm {
+            Algorithm::Winograd(_) => rows.len().next_multiple_of(TILE),
+            Algorithm::Direct(_) => (rows.len() - 1) * self.stride + 1,
+        };
+        top..top + (count + 2 * BORDER) as isize
+    }
+
+    /// The rows of `strip`, and negative values to 0 if `relu`, with scratch memory of `pool`.
+    pub(crate) fn strip(&self, strip: Strip<'_>, relu: bool, pool: &Pool) {
         let epilogue = Epilogue {
             affine: &self.affine,
             relu,
             channels: self.outputs,
         };
         match &self.algorithm {
-            Algorithm::Direct(weight) => self.direct(weight, images, residual, epilogue, &mut out),
-            Algorithm::Winograd(winograd) => {
-                winograd.forward(images, residual, epilogue, &mut out);
-            }
-        }
-        out
-    }
-
-    fn direct(
-        &self,
-        weight: &Panels,
-        images: &Images,
-        residual: Option<&Images>,
-        epilogue: Epilogue<'_>,
-        out: &mut Images,
-    ) {
-        let rows: Vec<_> = out.rows_mut().collect();
-        rows.into_par_iter().for_each(|(index, y, out)| {
-            self.instructions.run(Row {
+            Algorithm::Direct(weight) => self.instructions.run(Direct {
                 conv: self,
                 weight,
-                image: images.image(index),
-                pitch: images.pitch(),
-                y,
+                strip,
                 epilogue,
-                residual: residual.map(|residual| residual.row(index, y)),
-                out,
-            });
-        });
+            }),
+            Algorithm::Winograd(winograd) => winograd.forward(strip, epilogue, pool),
+        }
     }
 }
 
-/// One row of the result.
-struct Row<'a> {
+/// Each row of a strip, sum by sum.
+struct Direct<'a> {
     conv: &'a Conv2d,
     weight: &'a Panels,
-    image: &'a [f32],
-    pitch: usize,
-    /// Which row of the result.
-    y: usize,
+    strip: Strip<'a>,
     epilogue: Epilogue<'a>,
-    residual: Option<&'a [f32]>,
-    out: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for Direct<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -157,39 +194,41 @@ impl WithSimd for Row<'_> {
         let Self {
             conv,
             weight,
-            pitch,
-            ..
+            mut strip,
+            epilogue,
         } = self;
         let (inputs, outputs) = (conv.inputs, conv.outputs);
         let corner = BORDER - conv.kernel / 2;
-        let top = (self.y * conv.stride + corner) * pitch + corner * inputs;
         for index in 0..weight.count() {
             let panel = weight.panel(index);
-            in_tiles!(S, self.out.len() / outputs, |x, R| {
-                let line = |line: usize| Rows {
-                    values: &self.image[top + line * pitch + x * conv.stride * inputs..],
-                    stride: conv.stride * inputs,
-                    len: conv.kernel * inputs,
-                };
-                let sums = if conv.kernel == 1 {
-                    tile::<S, R, REGISTERS>(simd, &[line(0)], panel)
-                } else {
-                    tile::<S, R, REGISTERS>(simd, &[line(0), line(1), line(2)], panel)
-                };
-                for (sums, x) in sums.into_iter().zip(x..) {
-                    let pixel = x * outputs..(x + 1) * outputs;
-                    let residual = self.residual.map(|residual| &residual[pixel.clone()]);
-                    let out = &mut self.out[pixel];
-                    for (register, sums) in sums.into_iter().enumerate() {
-                        let channel = index * weight.width() + register * S::F32_LANES;
-                        if channel < outputs {
-                            let affine = self.epilogue.affine.at(simd, channel);
-                            self.epilogue
-                                .store(simd, sums, affine, channel, residual, out);
+            for (y, out) in strip.out.iter_mut().enumerate() {
+                let lines = &strip.lines[y * conv.stride + corner..];
+                let residual = strip.residual.get(y);
+                in_tiles!(S, out.len() / outputs, |x, R| {
+                    let line = |line: usize| Rows {
+                        values: &lines[line][(x * conv.stride + corner) * inputs..],
+                        stride: conv.stride * inputs,
+                        len: conv.kernel * inputs,
+                    };
+                    let sums = if conv.kernel == 1 {
+                        tile::<S, R, REGISTERS>(simd, &[line(0)], panel)
+                    } else {
+                        tile::<S, R, REGISTERS>(simd, &[line(0), line(1), line(2)], panel)
+                    };
+                    for (sums, x) in sums.into_iter().zip(x..) {
+                        let pixel = x * outputs..(x + 1) * outputs;
+                        let residual = residual.map(|residual| &residual[pixel.clone()]);
+                        let out = &mut out[pixel];
+                        for (register, sums) in sums.into_iter().enumerate() {
+                            let channel = index * weight.width() + register * S::F32_LANES;
+                            if channel < outputs {
+                                let affine = epilogue.affine.at(simd, channel);
+                                epilogue.store(simd, sums, affine, channel, residual, out);
+                            }
                         }
                     }
-                }
-            });
+                });
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What follows a convolution, while its sums are in registers.
 
-use pulp::{Simd, bytemuck};
+use pulp::Simd;
 
 use crate::buffer::Buffer;
 
@@ -68,10 +68,23 @@ impl Epilogue<'_> {
     }
 }
 
-/// The first values of `values`.
+/// The first values of `values`, which are a register or more.
 #[inline(always)]
 pub(crate) fn load<S: Simd>(_: S, values: &[f32]) -> S::f32s {
-    bytemuck::cast_slice(&values[..S::F32_LANES])[0]
+    assert!(values.len() >= S::F32_LANES);
+    // SAFETY: a register is that many floats, any bits of which are values.
+    unsafe { values.as_ptr().cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes `register` to the first values of `values`, which are a register or more.
+#[inline(always)]
+pub(crate) fn store<S: Simd>(_: S, values: &mut [f32], register: S::f32s) {
+    assert!(values.len() >= S::F32_LANES);
+    // SAFETY: as above.
+    unsafe {
+        let values = values.as_mut_ptr().cast::<S::f32s>();
+        values.write_unaligned(register);
+    }
 }
 
 /// `values`, a register or less, and zeros.
@@ -88,7 +101,7 @@ pub(crate) fn load_some<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
 #[inline(always)]
 pub(crate) fn store_some<S: Simd>(simd: S, values: &mut [f32], register: S::f32s) {
     if values.len() == S::F32_LANES {
-        bytemuck::cast_slice_mut(values)[0] = register;
+        store(simd, values, register);
     } else {
         simd.partial_store_f32s(values, register);
     }

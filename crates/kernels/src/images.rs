@@ -1,17 +1,19 @@
 //! Images of many channels, as convolutions like to have them.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::buffer::{Buffer, Pool};
 
-/// Rows and columns come in whole tiles.
+/// Rows and columns of results come in whole tiles.
 pub(crate) const TILE: usize = 4;
 /// Zeros around an image: as many as a kernel of 3 reaches over its edge.
 pub(crate) const BORDER: usize = 1;
 
 /// A batch of images of one size, the channels of a pixel side by side, with a border of zeros.
 ///
-/// Rows and columns are filled up to whole tiles, with zeros as well.
+/// Rows are filled up to whole tiles, with zeros as well.
 #[derive(Debug)]
 pub struct Images {
     batch: usize,
@@ -106,24 +108,31 @@ impl Images {
     }
 
     /// Values from one row to the next.
-    pub(crate) fn pitch(&self) -> usize {
+    fn pitch(&self) -> usize {
         (self.width.next_multiple_of(TILE) + 2 * BORDER) * self.channels
     }
 
-    /// Rows with the border.
+    /// Rows with the border: one above serves for all that are outside.
     fn rows(&self) -> usize {
-        self.height.next_multiple_of(TILE) + 2 * BORDER
+        BORDER + self.height
     }
 
     /// Values from one image to the next.
-    pub(crate) fn image_len(&self) -> usize {
+    fn image_len(&self) -> usize {
         self.rows() * self.pitch()
     }
 
     /// One image, from the corner of its border on.
-    pub(crate) fn image(&self, index: usize) -> &[f32] {
+    fn image(&self, index: usize) -> &[f32] {
         let len = self.image_len();
         &self.values[index * len..][..len]
+    }
+
+    /// One row with its border; zeros for those around the image.
+    pub(crate) fn line(&self, index: usize, y: isize) -> &[f32] {
+        let inside = (0..self.height as isize).contains(&y);
+        let line = if inside { BORDER + y as usize } else { 0 };
+        &self.image(index)[line * self.pitch()..][..self.pitch()]
     }
 
     /// The pixels of one row.
@@ -145,16 +154,28 @@ impl Images {
         })
     }
 
+    /// The pixels of `rows` of one image, counted on from the first row where there are not that many.
+    pub(crate) fn some_rows_mut(&mut self, index: usize, rows: Range<usize>) -> Vec<&mut [f32]> {
+        let height = self.height;
+        let of_image = self.rows_mut().filter(|(image, _, _)| *image == index);
+        let mut found: Vec<_> = of_image
+            .map(|(_, y, row)| ((y + height - rows.start % height) % height, row))
+            .filter(|(nth, _)| *nth < rows.len())
+            .collect();
+        found.sort_by_key(|(nth, _)| *nth);
+        found.into_iter().map(|(_, row)| row).collect()
+    }
+
     /// Puts zeros around the pixels.
     fn clear_border(&mut self) {
         let (pitch, depth) = (self.pitch(), self.channels);
-        let (height, width, len) = (self.height, self.width, self.image_len());
+        let (width, len) = (self.width, self.image_len());
         if len == 0 {
             return;
         }
         self.values.par_chunks_exact_mut(len).for_each(|image| {
             for (y, row) in image.chunks_exact_mut(pitch).enumerate() {
-                if y < BORDER || y >= BORDER + height {
+                if y < BORDER {
                     row.fill(0.0);
                 } else {
                     row[..BORDER * depth].fill(0.0);

@@ -7,6 +7,7 @@
 
 mod activation;
 mod buffer;
+mod cascade;
 mod conv1d;
 mod conv2d;
 mod epilogue;
@@ -17,9 +18,11 @@ mod lstm;
 mod peak;
 mod product;
 mod statistics;
+mod strip;
 mod winograd;
 
 pub use buffer::Pool;
+pub use cascade::{Cascade, Step};
 pub use conv1d::{After, Conv1d};
 pub use conv2d::Conv2d;
 pub use images::Images;

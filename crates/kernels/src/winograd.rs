@@ -5,15 +5,16 @@
 //! elements is one product over the channels. The transforms are those of Toom and Cook for the points 0, ±A,
 //! ±B and infinity.
 
-use pulp::{Simd, WithSimd, bytemuck};
-
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::{
-    Images, InstructionSet,
-    epilogue::{Epilogue, load, load_some, store_some},
+    InstructionSet,
+    buffer::Pool,
+    epilogue::{Epilogue, load, load_some, store, store_some},
     images::TILE,
     product::{Panels, REGISTERS, Rows, in_tiles, tile},
+    strip::Strip,
 };
 
 /// Points of the interpolation, next to 0 and infinity. The usual 1 and 2 lose twice the digits: what is
@@ -24,8 +25,10 @@ const B: f32 = 1.5;
 const SIDE: usize = TILE + 2;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = SIDE * SIDE;
-/// Values of transformed pixels that a core works on at a time: half a megabyte or so, for its own cache.
-const AT_ONCE: usize = 1 << 19;
+/// Values of transformed pixels that a core works on at a time: half a megabyte, for its own cache.
+const AT_ONCE: usize = 1 << 17;
+/// Tiles that a core works on at a time, at least and at most: those that fill the rows of a product, times a few.
+const TILES: [usize; 2] = [12, 24];
 
 /// How far the values of one element are from those of the next, where there are `len` of them: a cache line more,
 /// because a tile has all elements, and those a power of two apart would take the same place in a cache.
@@ -71,83 +74,40 @@ impl Winograd {
         }
     }
 
-    /// Tiles of one block, where there are `across` in a row.
-    fn block(&self, across: usize) -> usize {
-        let most = (AT_ONCE / (ELEMENTS * self.inputs)).clamp(12, 48);
-        // All of about the same size.
-        across.div_ceil(across.div_ceil(most).max(1)).max(1)
+    /// Tiles that are worked on at a time.
+    pub(crate) fn tiles(&self) -> usize {
+        let [least, most] = TILES;
+        let tiles = (AT_ONCE / (ELEMENTS * self.inputs)).clamp(least, most);
+        tiles / least * least
     }
 
-    /// Values of memory that a block of `tiles` needs.
-    fn scratch(&self, tiles: usize) -> usize {
+    /// The rows of `strip` and what follows, with scratch memory of `pool`.
+    pub(crate) fn forward(&self, strip: Strip<'_>, epilogue: Epilogue<'_>, pool: &Pool) {
         let width = self.weights[0].width();
-        // And the half-transformed tile, as wide as a register at most.
-        ELEMENTS * (apart(tiles * self.inputs) + apart(tiles * width) + width)
-    }
-
-    /// The convolution of `images`, and what follows, into `out`.
-    pub(crate) fn forward(
-        &self,
-        images: &Images,
-        residual: Option<&Images>,
-        epilogue: Epilogue<'_>,
-        out: &mut Images,
-    ) {
-        let [_, outputs, height, width] = out.shape();
-        let across = width.div_ceil(TILE);
-        let tiles = self.block(across);
-        let mut blocks = Vec::new();
-        let mut rows = out.rows_mut().peekable();
-        while let Some((index, top, _)) = rows.peek() {
-            let (index, top) = (*index, *top);
-            // The parts of up to four rows that belong to each block.
-            let mut parts: Vec<_> = rows
-                .by_ref()
-                .take(TILE.min(height - top))
-                .map(|(_, _, row)| row.chunks_mut(tiles * TILE * outputs))
-                .collect();
-            blocks.extend((0..across).step_by(tiles).map(|first| Block {
-                image: &images.image(index)[top * images.pitch() + first * TILE * self.inputs..],
-                pitch: images.pitch(),
-                tiles: tiles.min(across - first),
-                epilogue,
-                out: parts.iter_mut().filter_map(Iterator::next).collect(),
-                residual: residual.map(|residual| {
-                    let start = first * TILE * outputs;
-                    let rows = top..height.min(top + TILE);
-                    rows.map(|y| &residual.row(index, y)[start..]).collect()
-                }),
-            }));
-        }
-        blocks.into_par_iter().for_each(|block| {
-            let mut scratch = images.pool().take(self.scratch(block.tiles));
-            self.instructions.run(Run {
-                winograd: self,
-                block,
-                scratch: &mut scratch,
-            });
-            images.pool().give(scratch);
+        let tiles = self.tiles();
+        let (pixels, sums) = (apart(tiles * self.inputs), apart(tiles * width));
+        let mut scratch = pool.take(ELEMENTS * (pixels + sums));
+        let (pixels, sums) = scratch.split_at_mut(ELEMENTS * pixels);
+        self.instructions.run(Run {
+            winograd: self,
+            strip,
+            epilogue,
+            pixels,
+            sums,
         });
+        pool.give(scratch);
     }
 }
 
-/// Tiles side by side.
-struct Block<'a> {
-    /// The image from the corner of what the first tile depends on.
-    image: &'a [f32],
-    /// Values from one row of it to the next.
-    pitch: usize,
-    tiles: usize,
-    epilogue: Epilogue<'a>,
-    /// The rows of the result, one to four, and the same of what is added.
-    out: Vec<&'a mut [f32]>,
-    residual: Option<Vec<&'a [f32]>>,
-}
-
+/// All tiles of a strip.
 struct Run<'a> {
     winograd: &'a Winograd,
-    block: Block<'a>,
-    scratch: &'a mut [f32],
+    strip: Strip<'a>,
+    epilogue: Epilogue<'a>,
+    /// Room for transformed pixels, `[element, tile, channel]`.
+    pixels: &'a mut [f32],
+    /// Room for their products with one panel of the weights, `[element, tile, channel of the panel]`.
+    sums: &'a mut [f32],
 }
 
 impl WithSimd for Run<'_> {
@@ -157,39 +117,69 @@ impl WithSimd for Run<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             winograd,
-            mut block,
-            scratch,
+            mut strip,
+            epilogue,
+            pixels,
+            sums,
         } = self;
-        let (inputs, tiles) = (winograd.inputs, block.tiles);
+        let inputs = winograd.inputs;
         let width = winograd.weights[0].width();
-        let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
-        let (pixels, rest) = scratch.split_at_mut(ELEMENTS * pixels_apart);
-        let (sums, half) = rest.split_at_mut(ELEMENTS * sums_apart);
-        // Where registers that do not find a place go by themselves, the stack, they would lie across cache lines.
-        let half = &mut bytemuck::cast_slice_mut(half)[..ELEMENTS];
-        transform_pixels(simd, &block, inputs, half, pixels);
-        for index in 0..winograd.weights[0].count() {
-            for (element, weights) in winograd.weights.iter().enumerate() {
-                let panel = weights.panel(index);
-                let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
-                let sums = &mut sums[element * sums_apart..][..tiles * width];
-                in_tiles!(S, tiles, |first, R| {
-                    let rows = Rows {
-                        values: &pixels[first * inputs..],
-                        stride: inputs,
-                        len: inputs,
-                    };
-                    let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
-                    let sums = sums[first * width..][..R * width].chunks_exact_mut(width);
-                    for (sums, registers) in sums.zip(tile) {
-                        for (sums, register) in sums.chunks_exact_mut(S::F32_LANES).zip(registers) {
-                            store_some(simd, sums, register);
+        let across = (strip.out[0].len() / epilogue.channels).div_ceil(TILE);
+        let all = strip.out.len().div_ceil(TILE) * across;
+        let at_once = winograd.tiles();
+        for first in (0..all).step_by(at_once) {
+            let block = Block {
+                first,
+                tiles: at_once.min(all - first),
+                across,
+            };
+            let tiles = block.tiles;
+            let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
+            transform_pixels(simd, &strip.lines, block, inputs, pixels);
+            for index in 0..winograd.weights[0].count() {
+                for (element, weights) in winograd.weights.iter().enumerate() {
+                    let panel = weights.panel(index);
+                    let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
+                    let sums = &mut sums[element * sums_apart..][..tiles * width];
+                    in_tiles!(S, tiles, |first, R| {
+                        let rows = Rows {
+                            values: &pixels[first * inputs..],
+                            stride: inputs,
+                            len: inputs,
+                        };
+                        let tile = tile::<S, R, REGISTERS>(simd, &[rows], panel);
+                        let sums = sums[first * width..][..R * width].chunks_exact_mut(width);
+                        for (sums, registers) in sums.zip(tile) {
+                            for (sums, register) in
+                                sums.chunks_exact_mut(S::F32_LANES).zip(registers)
+                            {
+                                store(simd, sums, register);
+                            }
                         }
-                    }
-                });
+                    });
+                }
+                transform_sums(simd, &mut strip, block, &epilogue, index * width, sums);
             }
-            transform_sums(simd, &mut block, index * width, half, sums);
         }
+    }
+}
+
+/// Tiles that are worked on together.
+#[derive(Clone, Copy)]
+struct Block {
+    /// The first of them, counted row by row.
+    first: usize,
+    tiles: usize,
+    /// Tiles in a row of them.
+    across: usize,
+}
+
+impl Block {
+    /// Row and column of each tile.
+    #[inline(always)]
+    fn places(self) -> impl Iterator<Item = (usize, usize)> {
+        let places = self.first..self.first + self.tiles;
+        places.map(move |tile| (tile / self.across, tile % self.across))
     }
 }
 
@@ -210,40 +200,69 @@ fn weight_transform() -> [[f64; 3]; SIDE] {
     ]
 }
 
+/// The element of a point at an end, 0 or infinity, from every other pixel, in one dimension.
+#[inline(always)]
+fn pixel_end<S: Simd>(simd: S, d: [S::f32s; 3]) -> S::f32s {
+    let (a2, b2) = (A * A, B * B);
+    scaled(simd, a2 * b2, d[0], scaled(simd, -(a2 + b2), d[1], d[2]))
+}
+
+/// The elements of `point` and its opposite from the four pixels in the middle, in one dimension. `other` is the other
+/// point.
+#[inline(always)]
+fn pixel_pair<S: Simd>(simd: S, [point, other]: [f32; 2], d: [S::f32s; 4]) -> [S::f32s; 2] {
+    let even = scaled(simd, -(other * other), d[1], d[3]);
+    let odd = scaled(simd, -(other * other), d[0], d[2]);
+    [
+        scaled(simd, point, odd, even),
+        scaled(simd, -point, odd, even),
+    ]
+}
+
 /// Pixels to elements, in one dimension.
 #[inline(always)]
-fn pixel_transform<S: Simd>(simd: S, d: &[S::f32s; SIDE]) -> [S::f32s; SIDE] {
-    let (a2, b2) = (A * A, B * B);
-    let first = scaled(simd, -(a2 + b2), d[2], d[4]);
-    let last = scaled(simd, -(a2 + b2), d[3], d[5]);
-    let (even_a, odd_a) = (scaled(simd, -b2, d[2], d[4]), scaled(simd, -b2, d[1], d[3]));
-    let (even_b, odd_b) = (scaled(simd, -a2, d[2], d[4]), scaled(simd, -a2, d[1], d[3]));
+fn pixel_transform<S: Simd>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
+    let middle = [d[1], d[2], d[3], d[4]];
+    let [a, minus_a] = pixel_pair(simd, [A, B], middle);
+    let [b, minus_b] = pixel_pair(simd, [B, A], middle);
     [
-        scaled(simd, a2 * b2, d[0], first),
-        scaled(simd, A, odd_a, even_a),
-        scaled(simd, -A, odd_a, even_a),
-        scaled(simd, B, odd_b, even_b),
-        scaled(simd, -B, odd_b, even_b),
-        scaled(simd, a2 * b2, d[1], last),
+        pixel_end(simd, [d[0], d[2], d[4]]),
+        a,
+        minus_a,
+        b,
+        minus_b,
+        pixel_end(simd, [d[1], d[3], d[5]]),
+    ]
+}
+
+/// The first and third of four results, from the first five elements, in one dimension.
+#[inline(always)]
+fn even_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
+    let (a, b) = (simd.add_f32s(m[1], m[2]), simd.add_f32s(m[3], m[4]));
+    let third = simd.mul_f32s(simd.splat_f32s(B * B), b);
+    [
+        simd.add_f32s(m[0], simd.add_f32s(a, b)),
+        scaled(simd, A * A, a, third),
+    ]
+}
+
+/// The second and fourth of four results, from the last five elements, in one dimension.
+#[inline(always)]
+fn odd_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
+    let (a, b) = (simd.sub_f32s(m[0], m[1]), simd.sub_f32s(m[2], m[3]));
+    let second = simd.mul_f32s(simd.splat_f32s(B), b);
+    [
+        scaled(simd, A, a, second),
+        scaled(simd, A * A * A, a, scaled(simd, B * B * B, b, m[4])),
     ]
 }
 
 /// Sums of elements to results, in one dimension.
 #[inline(always)]
-fn sum_transform<S: Simd>(simd: S, m: &[S::f32s; SIDE]) -> [S::f32s; TILE] {
-    let (even_a, odd_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
-    let (even_b, odd_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
-    [
-        simd.add_f32s(m[0], simd.add_f32s(even_a, even_b)),
-        scaled(simd, A, odd_a, simd.mul_f32s(simd.splat_f32s(B), odd_b)),
-        scaled(
-            simd,
-            A * A,
-            even_a,
-            simd.mul_f32s(simd.splat_f32s(B * B), even_b),
-        ),
-        scaled(simd, A * A * A, odd_a, scaled(simd, B * B * B, odd_b, m[5])),
-    ]
+fn sum_transform<S: Simd>(simd: S, m: [S::f32s; SIDE]) -> [S::f32s; TILE] {
+    let [first, third] = even_results(simd, [m[0], m[1], m[2], m[3], m[4]]);
+    let [second, fourth] = odd_results(simd, [m[1], m[2], m[3], m[4], m[5]]);
+    [first, second, third, fourth]
 }
 
 /// `factor * x + y`
@@ -252,7 +271,10 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_f32s(simd.splat_f32s(factor), x, y)
 }
 
-/// The pixels of each tile to `[element, tile, channel]`.
+/// The pixels of each tile, of the `lines` that the strip depends on, to `[element, tile, channel]`.
+///
+/// Two rows of elements at a time stay in registers until they are done: what is read again for the next two costs
+/// less than writing down a tile that is half transformed.
 #[allow(
     clippy::needless_range_loop,
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
@@ -260,48 +282,109 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
 #[inline(always)]
 fn transform_pixels<S: Simd>(
     simd: S,
-    block: &Block<'_>,
+    lines: &[&[f32]],
+    block: Block,
     inputs: usize,
-    half: &mut [S::f32s],
     pixels: &mut [f32],
 ) {
-    let half: &mut [[S::f32s; SIDE]] = bytemuck::cast_slice_mut(half);
     let zero = simd.splat_f32s(0.0);
     let apart = apart(block.tiles * inputs);
-    for tile in 0..block.tiles {
+    for (tile, (row, column)) in block.places().enumerate() {
+        let mut tile_lines = [lines[0]; SIDE];
+        for y in 0..SIDE {
+            tile_lines[y] = &lines[row * TILE + y][column * TILE * inputs..][..SIDE * inputs];
+        }
         for channel in (0..inputs).step_by(S::F32_LANES) {
             let room = S::F32_LANES.min(inputs - channel);
-            // All that the tile needs and gives, looked for once and not 72 times.
-            let image = &block.image[tile * TILE * inputs + channel..];
-            let image = &image[..(SIDE - 1) * (block.pitch + inputs) + room];
-            let pixels = &mut pixels[tile * inputs + channel..][..(ELEMENTS - 1) * apart + room];
-            for x in 0..SIDE {
-                let mut column = [zero; SIDE];
-                for y in 0..SIDE {
-                    let place = y * block.pitch + x * inputs;
-                    // SAFETY: `y` and `x` are below `SIDE`.
-                    let values = unsafe { image.get_unchecked(place..place + room) };
-                    column[y] = load_some(simd, values);
-                }
-                let column = pixel_transform(simd, &column);
-                for y in 0..SIDE {
-                    half[y][x] = column[y];
-                }
-            }
-            for y in 0..SIDE {
-                let row = pixel_transform(simd, &half[y]);
+            let from = Pixels {
+                lines: tile_lines,
+                inputs,
+                channel,
+                room,
+            };
+            let mut to = Elements {
+                values: &mut pixels[tile * inputs + channel..][..(ELEMENTS - 1) * apart + room],
+                apart,
+                room,
+            };
+            for (y, first) in [(0, 0), (SIDE - 1, 1)] {
+                let mut row = [zero; SIDE];
                 for x in 0..SIDE {
-                    let place = (y * SIDE + x) * apart;
-                    // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
-                    let values = unsafe { pixels.get_unchecked_mut(place..place + room) };
-                    store_some(simd, values, row[x]);
+                    let others = [
+                        from.at(simd, first, x),
+                        from.at(simd, first + 2, x),
+                        from.at(simd, first + 4, x),
+                    ];
+                    row[x] = pixel_end(simd, others);
                 }
+                to.put(simd, y, pixel_transform(simd, row));
+            }
+            for (y, points) in [(1, [A, B]), (3, [B, A])] {
+                let mut rows = [[zero; SIDE]; 2];
+                for x in 0..SIDE {
+                    let middle = [
+                        from.at(simd, 1, x),
+                        from.at(simd, 2, x),
+                        from.at(simd, 3, x),
+                        from.at(simd, 4, x),
+                    ];
+                    [rows[0][x], rows[1][x]] = pixel_pair(simd, points, middle);
+                }
+                to.put(simd, y, pixel_transform(simd, rows[0]));
+                to.put(simd, y + 1, pixel_transform(simd, rows[1]));
             }
         }
     }
 }
 
-/// `[element, tile, channel]` of the panel whose first channel is `first`, to the results.
+/// Some channels of the pixels that a tile depends on.
+#[derive(Clone, Copy)]
+struct Pixels<'a> {
+    /// `[column, channel]` each.
+    lines: [&'a [f32]; SIDE],
+    inputs: usize,
+    /// The first channel, and how many there are.
+    channel: usize,
+    room: usize,
+}
+
+impl Pixels<'_> {
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> S::f32s {
+        debug_assert!(x < SIDE);
+        let place = x * self.inputs + self.channel;
+        // SAFETY: a line has `SIDE` pixels of `inputs` channels each, of which `room` follow `channel`.
+        load_some(simd, unsafe {
+            self.lines[y].get_unchecked(place..place + self.room)
+        })
+    }
+}
+
+/// Where the elements of one transformed tile go, from a channel on.
+struct Elements<'a> {
+    values: &'a mut [f32],
+    /// Values from one element to the next.
+    apart: usize,
+    /// Channels.
+    room: usize,
+}
+
+impl Elements<'_> {
+    #[allow(clippy::needless_range_loop, reason = "registers, as above")]
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, simd: S, y: usize, row: [S::f32s; SIDE]) {
+        debug_assert!(y < SIDE && self.values.len() >= (ELEMENTS - 1) * self.apart + self.room);
+        for x in 0..SIDE {
+            let place = (y * SIDE + x) * self.apart;
+            // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
+            let values = unsafe { self.values.get_unchecked_mut(place..place + self.room) };
+            store_some(simd, values, row[x]);
+        }
+    }
+}
+
+/// `[element, tile, channel]` of the panel whose first channel is `first`, to the results. In registers as
+/// [`transform_pixels`].
 #[allow(
     clippy::needless_range_loop,
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
@@ -309,52 +392,94 @@ fn transform_pixels<S: Simd>(
 #[inline(always)]
 fn transform_sums<S: Simd>(
     simd: S,
-    block: &mut Block<'_>,
+    strip: &mut Strip<'_>,
+    block: Block,
+    epilogue: &Epilogue<'_>,
     first: usize,
-    half: &mut [S::f32s],
     sums: &[f32],
 ) {
-    let half: &mut [[S::f32s; SIDE]] = bytemuck::cast_slice_mut(half);
     let zero = simd.splat_f32s(0.0);
     let width = REGISTERS * S::F32_LANES;
     let apart = apart(block.tiles * width);
-    let channels = block.epilogue.channels;
+    let channels = epilogue.channels;
+    let pixels = strip.out[0].len() / channels;
     for register in 0..REGISTERS {
-        let lane = register * S::F32_LANES;
-        if first + lane >= channels {
+        let channel = first + register * S::F32_LANES;
+        if channel >= channels {
             return;
         }
-        let affine = block.epilogue.affine.at(simd, first + lane);
-        for tile in 0..block.tiles {
-            let sums = &sums[tile * width + lane..][..(ELEMENTS - 1) * apart + S::F32_LANES];
-            for x in 0..SIDE {
-                let mut column = [zero; SIDE];
-                for y in 0..SIDE {
-                    let place = (y * SIDE + x) * apart;
-                    // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
-                    let values = unsafe { sums.get_unchecked(place..place + S::F32_LANES) };
-                    column[y] = load(simd, values);
+        let affine = epilogue.affine.at(simd, channel);
+        for (tile, (row, column)) in block.places().enumerate() {
+            let sums = Sums {
+                values: &sums[tile * width + register * S::F32_LANES..]
+                    [..(ELEMENTS - 1) * apart + S::F32_LANES],
+                apart,
+            };
+            // The last tile may reach over the edge.
+            let columns = (pixels - column * TILE).min(TILE);
+            let start = column * TILE * channels;
+            for odd in [false, true] {
+                let mut rows = [[zero; SIDE]; 2];
+                for x in 0..SIDE {
+                    let first = usize::from(odd);
+                    let five = [
+                        sums.at(simd, first, x),
+                        sums.at(simd, first + 1, x),
+                        sums.at(simd, first + 2, x),
+                        sums.at(simd, first + 3, x),
+                        sums.at(simd, first + 4, x),
+                    ];
+                    [rows[0][x], rows[1][x]] = if odd {
+                        odd_results(simd, five)
+                    } else {
+                        even_results(simd, five)
+                    };
                 }
-                let column = sum_transform(simd, &column);
-                for y in 0..TILE {
-                    half[y][x] = column[y];
-                }
-            }
-            for y in 0..block.out.len() {
-                let row = sum_transform(simd, &half[y]);
-                let out = &mut *block.out[y];
-                let residual = block.residual.as_ref().map(|residual| residual[y]);
-                // The last tile may reach over the edge.
-                let left = (out.len() / channels - tile * TILE).min(TILE);
-                for x in 0..left {
-                    let pixel = (tile * TILE + x) * channels;
-                    let residual = residual.map(|residual| &residual[pixel..]);
-                    let out = &mut out[pixel..];
-                    block
-                        .epilogue
-                        .store(simd, row[x], affine, first + lane, residual, out);
+                for half in 0..2 {
+                    let y = row * TILE + 2 * half + usize::from(odd);
+                    let Some(out) = strip.out.get_mut(y) else {
+                        continue;
+                    };
+                    let out = &mut out[start..][..columns * channels];
+                    let residual = strip.residual.get(y);
+                    let residual =
+                        residual.map(|residual| &residual[start..][..columns * channels]);
+                    let results = sum_transform(simd, rows[half]);
+                    for x in 0..TILE {
+                        if x < columns {
+                            let pixel = x * channels;
+                            // SAFETY: both have `columns` pixels of `channels` channels.
+                            let (out, residual) = unsafe {
+                                (
+                                    out.get_unchecked_mut(pixel..pixel + channels),
+                                    residual.map(|r| r.get_unchecked(pixel..pixel + channels)),
+                                )
+                            };
+                            epilogue.store(simd, results[x], affine, channel, residual, out);
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// The sums of one tile, from a channel on.
+#[derive(Clone, Copy)]
+struct Sums<'a> {
+    values: &'a [f32],
+    /// Values from one element to the next.
+    apart: usize,
+}
+
+impl Sums<'_> {
+    #[inline(always)]
+    fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> S::f32s {
+        debug_assert!(y < SIDE && x < SIDE);
+        let place = (y * SIDE + x) * self.apart;
+        // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
+        load(simd, unsafe {
+            self.values.get_unchecked(place..place + S::F32_LANES)
+        })
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
-use soundalike_kernels::Pool;
+use soundalike_kernels::{Cascade, Pool, Step};
 
 use crate::{
     Kernels, LoadError, Probe, Silent,
@@ -27,9 +27,23 @@ pub struct WeSpeakerResNet {
     blocks: Vec<Block>,
     seg_1: Linear,
     kernels: Kernels,
-    /// Memory of the kernels, where there are some.
-    pool: Option<Pool>,
+    /// What the kernels have, where there are some.
+    native: Option<Native>,
 }
+
+/// What the trunk needs on hand-written kernels.
+#[derive(Debug, Clone)]
+struct Native {
+    pool: Pool,
+    /// `conv1` and the first blocks, whose images are larger than their weights.
+    first: Cascade,
+    /// How many blocks these are.
+    blocks: usize,
+}
+
+/// Values of the weights of a convolution, at most, for which it is done some rows at a time: they are read again for
+/// each, while the cache of a core still has them.
+const CASCADED: usize = 64 * 64 * 9;
 
 impl WeSpeakerResNet {
     /// Builds the network of `bundle` in `dtype` on `device`, with the fastest kernels there are for them.
@@ -87,19 +101,21 @@ impl WeSpeakerResNet {
                 blocks.push(block);
             }
         }
+        let conv1 = ConvNorm::load(
+            ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
+            ConvShape {
+                inputs: 1,
+                outputs: config.m_channels,
+                kernel: 3,
+                stride: 1,
+            },
+            kernels,
+            &vb,
+        )?;
         Ok(Self {
             fbank,
-            conv1: ConvNorm::load(
-                ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
-                ConvShape {
-                    inputs: 1,
-                    outputs: config.m_channels,
-                    kernel: 3,
-                    stride: 1,
-                },
-                kernels,
-                &vb,
-            )?,
+            native: Native::new(&conv1, &blocks),
+            conv1,
             blocks,
             seg_1: Linear::load(
                 config.pool_out_dim(),
@@ -108,7 +124,6 @@ impl WeSpeakerResNet {
                 vb.pp("resnet.seg_1"),
             )?,
             kernels,
-            pool: kernels.instructions(dtype, device).map(|_| Pool::default()),
             config: config.clone(),
             dtype,
             device: device.clone(),
@@ -184,7 +199,8 @@ impl WeSpeakerResNet {
         let parts = (0..windows).into_par_iter().map(|window| {
             let weights = weights.map(|weights| weights.narrow(0, window, 1));
             let waveform = waveforms.narrow(0, window, 1)?;
-            self.forward_together(&waveform, weights.transpose()?.as_ref(), &mut Silent)
+            let frames = self.frames_on_one_thread(&waveform)?;
+            self.forward_embedding(&frames, weights.transpose()?.as_ref(), &mut Silent)
         });
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
@@ -232,19 +248,32 @@ impl WeSpeakerResNet {
     /// # Errors
     /// As [`Self::compute_fbank`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let features = self.compute_fbank(waveforms, probe)?;
-        // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
-        let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
-        let image = image.unsqueeze(1)?.contiguous()?;
-        let mut x = match &self.pool {
-            Some(pool) => FeatureMaps::images(pool, &image)?,
-            None => FeatureMaps::Tensor(image),
+        let image = self.image(waveforms, probe)?;
+        let x = match &self.native {
+            Some(native) => FeatureMaps::images(&native.pool, &image)?,
+            None => FeatureMaps::Tensor(image.contiguous()?),
         };
-        x = self.conv1.forward_relu(&x, probe)?;
-        for block in &self.blocks {
-            x = block.forward(&x, probe)?;
-        }
-        x.into_tensor()
+        let x = self.conv1.forward_relu(&x, probe)?;
+        through(&self.blocks, x, probe)
+    }
+
+    /// As [`Self::forward_frames`] where nobody looks: the same bits, with less to read and write where each thread has
+    /// a window of its own.
+    fn frames_on_one_thread(&self, waveforms: &Tensor) -> Result<Tensor> {
+        let Some(native) = &self.native else {
+            return self.forward_frames(waveforms, &mut Silent);
+        };
+        let image = self.image(waveforms, &mut Silent)?;
+        let x = FeatureMaps::images(&native.pool, &image)?;
+        let x = x.cascade(&native.first)?;
+        through(&self.blocks[native.blocks..], x, &mut Silent)
+    }
+
+    /// What the first convolution sees: the filter bank `[batch, frame, band]` as `[batch, 1, band, frame]`.
+    fn image(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let features = self.compute_fbank(waveforms, probe)?;
+        let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
+        image.unsqueeze(1)
     }
 
     /// Whether `probe` looks at any stage.
@@ -296,6 +325,40 @@ impl WeSpeakerResNet {
         )?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
+}
+
+impl Native {
+    /// `None` where there are no kernels.
+    fn new(conv1: &ConvNorm, blocks: &[Block]) -> Option<Self> {
+        let mut steps = vec![Step {
+            conv: conv1.kernel()?.clone(),
+            input: 0,
+            residual: None,
+            relu: true,
+        }];
+        let mut count = 0;
+        for block in blocks {
+            let more = block.steps(steps.len())?;
+            if more.iter().any(|step| step.conv.weights() > CASCADED) {
+                break;
+            }
+            steps.extend(more);
+            count += 1;
+        }
+        Some(Self {
+            pool: Pool::default(),
+            first: Cascade::new(steps),
+            blocks: count,
+        })
+    }
+}
+
+/// `x` through `blocks`, as a tensor.
+fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Result<Tensor> {
+    for block in blocks {
+        x = block.forward(&x, probe)?;
+    }
+    x.into_tensor()
 }
 
 /// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
@@ -359,6 +422,33 @@ impl Block {
             last,
             shortcut,
         })
+    }
+
+    /// The block as steps of a cascade, after `input` of them; `None` where there are no kernels.
+    fn steps(&self, input: usize) -> Option<Vec<Step>> {
+        let mut steps = Vec::new();
+        let mut residual = input;
+        if let Some(shortcut) = &self.shortcut {
+            steps.push(Step {
+                conv: shortcut.kernel()?.clone(),
+                input,
+                residual: None,
+                relu: false,
+            });
+            residual += 1;
+        }
+        let mut last = input;
+        for layer in self.branch.iter().chain([&self.last]) {
+            steps.push(Step {
+                conv: layer.kernel()?.clone(),
+                input: last,
+                residual: None,
+                relu: true,
+            });
+            last = input + steps.len();
+        }
+        steps.last_mut()?.residual = Some(residual);
+        Some(steps)
     }
 
     /// Whether `probe` looks at any stage of it.

@@ -51,7 +51,8 @@ impl ConvNorm {
                     instructions,
                     [outputs, inputs, kernel],
                     stride,
-                    &values(conv.weight())?,
+                    // Rows of the images are frames.
+                    &values(&conv.weight().transpose(2, 3)?)?,
                     &values(norm.scale())?,
                     &values(norm.shift())?,
                 )))
@@ -115,6 +116,11 @@ impl ConvNorm {
             }
         };
         out.see(name, probe)
+    }
+
+    /// What computes both in one, if there is a kernel.
+    pub(crate) fn kernel(&self) -> Option<&Arc<kernels::Conv2d>> {
+        self.kernel.as_ref()
     }
 
     /// Whether `probe` looks at any stage of it.

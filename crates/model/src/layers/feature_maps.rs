@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Error, Result, Tensor};
-use soundalike_kernels::{Images, Pool};
+use soundalike_kernels::{Cascade, Images, Pool};
 
 use crate::Probe;
 
@@ -12,7 +12,7 @@ use crate::Probe;
 pub(crate) enum FeatureMaps {
     /// `[batch, channel, band, frame]`.
     Tensor(Tensor),
-    /// The channels of a pixel side by side.
+    /// The channels of a pixel side by side; a row is a frame, a column a band.
     Images(Arc<Images>),
 }
 
@@ -30,11 +30,12 @@ impl FeatureMaps {
                 if value.id() == shown_id {
                     return Ok(self);
                 }
-                if value.dims() != images.shape() {
+                let [batch, channels, frames, bands] = images.shape();
+                let expected = [batch, channels, bands, frames];
+                if value.dims() != expected {
                     candle_core::bail!(
-                        "{name} was replaced by a tensor of shape {:?}, expected {:?}",
-                        value.dims(),
-                        images.shape()
+                        "{name} was replaced by a tensor of shape {:?}, expected {expected:?}",
+                        value.dims()
                     );
                 }
                 Self::images(images.pool(), &value)
@@ -44,10 +45,19 @@ impl FeatureMaps {
 
     /// Brings `tensor` `[batch, channel, band, frame]` into the layout of the kernels, in memory of `pool`.
     pub(crate) fn images(pool: &Pool, tensor: &Tensor) -> Result<Self> {
+        let tensor = tensor.transpose(2, 3)?;
         let shape = tensor.dims4()?.into();
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         let images = Images::from_planes(pool, shape, &values);
         Ok(Self::Images(Arc::new(images)))
+    }
+
+    /// Through `cascade`, which is made of kernels.
+    pub(crate) fn cascade(&self, cascade: &Cascade) -> Result<Self> {
+        match self {
+            Self::Tensor(_) => Err(Error::Msg("a tensor came to a cascade of kernels".into())),
+            Self::Images(images) => Ok(Self::Images(Arc::new(cascade.forward(images)))),
+        }
     }
 
     /// `[batch, channel, band, frame]`.
@@ -68,5 +78,7 @@ impl FeatureMaps {
 }
 
 fn to_tensor(images: &Images) -> Result<Tensor> {
-    Tensor::from_vec(images.to_planes(), images.shape().to_vec(), &Device::Cpu)
+    let shape = images.shape().to_vec();
+    let frames_first = Tensor::from_vec(images.to_planes(), shape, &Device::Cpu)?;
+    frames_first.transpose(2, 3)?.contiguous()
 }

@@ -1,0 +1,85 @@
+//! Convolutions in a cascade against the same one by one.
+
+mod support;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use soundalike_kernels::{Cascade, Conv2d, Images, InstructionSet, Pool, Step};
+use support::noise;
+
+/// A step: outputs, kernel and stride, whose result it takes, whether it adds what has its shape, and a ReLU.
+type Sketch = (usize, usize, usize, prop::sample::Index, bool, bool);
+
+/// Steps after images of `channels`, and the shape of each result for images of `size`.
+fn steps(channels: usize, size: [usize; 2], sketches: &[Sketch]) -> Vec<Step> {
+    let mut shapes = vec![[channels, size[0], size[1]]];
+    let mut steps = Vec::new();
+    for (seed, (outputs, kernel, stride, source, add, relu)) in (1..).zip(sketches) {
+        let input = source.index(shapes.len());
+        let [inputs, height, width] = shapes[input];
+        let shape = [*outputs, height.div_ceil(*stride), width.div_ceil(*stride)];
+        let weight = noise(seed, outputs * inputs * kernel * kernel);
+        let (scale, shift) = (noise(seed + 100, *outputs), noise(seed + 200, *outputs));
+        let conv = Conv2d::new(
+            InstructionSet::all()[0],
+            [*outputs, inputs, *kernel],
+            *stride,
+            &weight,
+            &scale,
+            &shift,
+        );
+        steps.push(Step {
+            conv: Arc::new(conv),
+            input,
+            residual: shapes.iter().position(|other| *add && *other == shape),
+            relu: *relu,
+        });
+        shapes.push(shape);
+    }
+    steps
+}
+
+fn one_by_one(steps: &[Step], images: Images) -> Vec<f32> {
+    let mut results = vec![images];
+    for step in steps {
+        let residual = step.residual.map(|source| &results[source]);
+        let result = step.conv.forward(&results[step.input], residual, step.relu);
+        results.push(result);
+    }
+    results[steps.len()].to_planes()
+}
+
+fn sketch() -> impl Strategy<Value = Sketch> {
+    let outputs = prop_oneof![Just(16_usize), Just(20), 1..=5_usize];
+    let kernel = prop_oneof![Just(1_usize), Just(3), Just(3)];
+    let stride = prop_oneof![Just(1_usize), Just(1), Just(2)];
+    (
+        outputs,
+        kernel,
+        stride,
+        any::<prop::sample::Index>(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_cascade_gives_the_bits_of_its_steps_one_by_one(
+        (batch, channels) in (1..=2_usize, 1..=18_usize),
+        size in [1..=70_usize, 1..=60_usize],
+        sketches in prop::collection::vec(sketch(), 1..=6),
+    ) {
+        let steps = steps(channels, size, &sketches);
+        let pixels = noise(0, batch * channels * size[0] * size[1]);
+        let images = || {
+            let shape = [batch, channels, size[0], size[1]];
+            Images::from_planes(&Pool::default(), shape, &pixels)
+        };
+        let found = Cascade::new(steps.clone()).forward(&images()).to_planes();
+        prop_assert!(found == one_by_one(&steps, images()));
+    }
+}
