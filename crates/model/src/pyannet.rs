@@ -12,7 +12,8 @@ use soundalike_kernels::{After, InstructionSet};
 use crate::{
     Kernels, LoadError, Probe, Silent,
     layers::{
-        BiLstm, ConvPool, InstanceNorm1d, Linear, LstmShape, Signal, leaky_relu, sinc_filters,
+        BiLstm, ConvPool, InstanceNorm1d, Linear, LstmShape, Signal, leaky_relu,
+        leaky_relu_in_one_pass, sinc_filters,
     },
 };
 
@@ -251,7 +252,11 @@ impl PyanNet {
         let mut x = x.clone();
         for (index, linear) in self.linear.iter().enumerate() {
             x = probe.see(&format!("linear.{index}"), linear.forward(&x)?)?;
-            x = probe.see(&format!("linear.{index}.leaky_relu"), leaky_relu(&x)?)?;
+            x = match self.instructions {
+                Some(_) => leaky_relu_in_one_pass(&x)?,
+                None => leaky_relu(&x)?,
+            };
+            x = probe.see(&format!("linear.{index}.leaky_relu"), x)?;
         }
         x = probe.see("classifier", self.classifier.forward(&x)?)?;
         let scores = match self.config.activation {

@@ -35,6 +35,15 @@ pub(crate) fn leaky_relu(x: &candle_core::Tensor) -> candle_core::Result<candle_
     candle_nn::ops::leaky_relu(x, LEAKY_SLOPE)
 }
 
+/// As [`leaky_relu`] of `[batch, frame, feature]` in f32 on the CPU, in one pass over memory where candle takes six.
+pub(crate) fn leaky_relu_in_one_pass(
+    x: &candle_core::Tensor,
+) -> candle_core::Result<candle_core::Tensor> {
+    let slope = LEAKY_SLOPE as f32;
+    let leaky = |x: &f32| if *x < 0.0 { slope * x } else { *x };
+    frames::by_kernel(x, x.dim(2)?, |x, _| x.iter().map(leaky).collect())
+}
+
 /// `torch.nn.functional.relu(x)`, any shape. NaN stays NaN, of which candle's own makes 0.
 fn relu(x: &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor> {
     x.lt(0.0)?.where_cond(&x.zeros_like()?, x)
