@@ -139,17 +139,28 @@ impl Diarizer {
             SpeakerClustering::Pyannote(clustering) => Some(Method::new(clustering, plda)?),
             SpeakerClustering::BuiltIn { .. } => None,
         };
-        let bundle = model(Part::Segmentation)?;
-        let segmenter = Segmenter::new(bundle, engine)?.with_step(parameters.segmentation_step)?;
-        let mut models = vec![Model::new(Part::Segmentation, bundle)];
-        let bundle = model(Part::Embedding)?;
+        let (segmentation, embedding) = (model(Part::Segmentation)?, model(Part::Embedding)?);
         let exclude_overlap = parameters.embedding_exclude_overlap;
-        let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, engine)?;
+        let (segmenter, (embedder, models)) = rayon::join(
+            || Segmenter::new(segmentation, engine)?.with_step(parameters.segmentation_step),
+            || {
+                rayon::join(
+                    || SpeakerEmbedder::new(embedding, exclude_overlap, engine),
+                    || {
+                        let mut models = vec![
+                            Model::new(Part::Segmentation, segmentation),
+                            Model::new(Part::Embedding, embedding),
+                        ];
+                        models.extend(plda.map(|plda| Model::new(Part::Plda, plda)));
+                        models
+                    },
+                )
+            },
+        );
+        let (segmenter, embedder) = (segmenter?, embedder?);
         if let Some(method) = method {
             method.check_dimension(embedder.dimension())?;
         }
-        models.push(Model::new(Part::Embedding, bundle));
-        models.extend(plda.map(|plda| Model::new(Part::Plda, plda)));
         if embedder.sample_rate() != segmenter.sample_rate() {
             return Err(SetupError::SampleRates {
                 segmentation: segmenter.sample_rate(),

@@ -52,15 +52,28 @@ impl Panels {
         columns: usize,
         at: impl Fn(usize, usize) -> f32 + Sync,
     ) -> Self {
+        Self::by_panel(width, depth, columns, |first, columns, panel| {
+            for (row, values) in panel.chunks_exact_mut(width).enumerate() {
+                for (lane, value) in values[..columns].iter_mut().enumerate() {
+                    *value = at(row, first + lane);
+                }
+            }
+        })
+    }
+
+    /// As [`Self::with_width`], where `fill` is given the first column of each panel, how many there are of them, and
+    /// the panel, full of zeros.
+    pub(crate) fn by_panel(
+        width: usize,
+        depth: usize,
+        columns: usize,
+        fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) -> Self {
         let mut values = Buffer::zeros(columns.div_ceil(width) * depth * width);
         let panels = values.par_chunks_exact_mut((depth * width).max(1));
         panels.enumerate().for_each(|(panel, values)| {
-            let columns = width.min(columns - panel * width);
-            for (row, values) in values.chunks_exact_mut(width).enumerate() {
-                for (lane, value) in values[..columns].iter_mut().enumerate() {
-                    *value = at(row, panel * width + lane);
-                }
-            }
+            let first = panel * width;
+            fill(first, width.min(columns - first), values);
         });
         Self {
             values,

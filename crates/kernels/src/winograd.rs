@@ -6,7 +6,6 @@
 //! ±B and infinity.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::{
     InstructionSet,
@@ -23,6 +22,8 @@ const A: f32 = 0.5;
 const B: f32 = 1.5;
 /// Pixels on each side that a tile of results depends on.
 const SIDE: usize = TILE + 2;
+/// Weights from one channel to another.
+const TAPS: usize = 9;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = SIDE * SIDE;
 /// Values of transformed pixels that a core works on at a time: half a megabyte, for its own cache.
@@ -41,8 +42,8 @@ fn apart(len: usize) -> usize {
 pub(crate) struct Winograd {
     instructions: InstructionSet,
     inputs: usize,
-    /// For each element, `[inputs, outputs]`.
-    weights: Vec<Panels>,
+    /// `[element, inputs, outputs]`: for each panel of outputs one element after the other.
+    weights: Panels,
 }
 
 impl Winograd {
@@ -52,21 +53,16 @@ impl Winograd {
         [outputs, inputs]: [usize; 2],
         weight: &[f32],
     ) -> Self {
-        let transform = weight_transform();
-        let weights = (0..ELEMENTS)
-            .into_par_iter()
-            .map(|element| {
-                let (rows, columns) = (&transform[element / SIDE], &transform[element % SIDE]);
-                Panels::new(instructions, inputs, outputs, |input, output| {
-                    let taps = &weight[(output * inputs + input) * 9..][..9];
-                    let line = |line: usize| -> f64 {
-                        let taps = taps[3 * line..][..3].iter();
-                        taps.zip(columns).map(|(tap, c)| f64::from(*tap) * c).sum()
-                    };
-                    (0..3).map(|y| rows[y] * line(y)).sum::<f64>() as f32
-                })
-            })
-            .collect();
+        let width = REGISTERS * instructions.lanes();
+        let depth = ELEMENTS * inputs;
+        let weights = Panels::by_panel(width, depth, outputs, |first, columns, panel| {
+            instructions.run(Pack {
+                weight: &weight[first * inputs * TAPS..][..columns * inputs * TAPS],
+                inputs,
+                width,
+                panel,
+            });
+        });
         Self {
             instructions,
             inputs,
@@ -83,7 +79,7 @@ impl Winograd {
 
     /// The rows of `strip` and what follows, with scratch memory of `pool`.
     pub(crate) fn forward(&self, strip: Strip<'_>, epilogue: Epilogue<'_>, pool: &Pool) {
-        let width = self.weights[0].width();
+        let width = self.weights.width();
         let tiles = self.tiles();
         let (pixels, sums) = (apart(tiles * self.inputs), apart(tiles * width));
         let mut scratch = pool.take(ELEMENTS * (pixels + sums));
@@ -123,7 +119,7 @@ impl WithSimd for Run<'_> {
             sums,
         } = self;
         let inputs = winograd.inputs;
-        let width = winograd.weights[0].width();
+        let width = winograd.weights.width();
         let across = (strip.out[0].len() / epilogue.channels).div_ceil(TILE);
         let all = strip.out.len().div_ceil(TILE) * across;
         let at_once = winograd.tiles();
@@ -136,9 +132,9 @@ impl WithSimd for Run<'_> {
             let tiles = block.tiles;
             let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
             transform_pixels(simd, &strip.lines, block, inputs, pixels);
-            for index in 0..winograd.weights[0].count() {
-                for (element, weights) in winograd.weights.iter().enumerate() {
-                    let panel = weights.panel(index);
+            for index in 0..winograd.weights.count() {
+                let elements = winograd.weights.panel(index).chunks_exact(inputs * width);
+                for (element, panel) in elements.enumerate() {
                     let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
                     let sums = &mut sums[element * sums_apart..][..tiles * width];
                     in_tiles!(S, tiles, |first, R| {
@@ -181,6 +177,65 @@ impl Block {
         let places = self.first..self.first + self.tiles;
         places.map(move |tile| (tile / self.across, tile % self.across))
     }
+}
+
+/// The weights of some outputs, which become one panel.
+struct Pack<'a> {
+    /// `[outputs, inputs, 3, 3]`
+    weight: &'a [f32],
+    inputs: usize,
+    width: usize,
+    /// `[element, inputs, width]`
+    panel: &'a mut [f32],
+}
+
+/// Outputs whose weights are transformed together.
+const LANES: usize = 8;
+
+impl WithSimd for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (inputs, transform) = (self.inputs, weight_transform());
+        let outputs = self.weight.chunks(LANES * inputs * TAPS).enumerate();
+        for ((block, weight), input) in
+            outputs.flat_map(|block| (0..inputs).map(move |i| (block, i)))
+        {
+            let mut taps = [[0.0; LANES]; TAPS];
+            let kernels = weight.chunks_exact(inputs * TAPS);
+            let lanes = kernels.len();
+            for (lane, kernel) in kernels.enumerate() {
+                for (taps, tap) in taps.iter_mut().zip(&kernel[input * TAPS..]) {
+                    taps[lane] = f64::from(*tap);
+                }
+            }
+            for (x, columns) in transform.iter().enumerate() {
+                let lines =
+                    [0, 3, 6].map(|y| combined(columns, [&taps[y], &taps[y + 1], &taps[y + 2]]));
+                for (y, rows) in transform.iter().enumerate() {
+                    let values = combined(rows, lines.each_ref());
+                    let place = ((y * SIDE + x) * inputs + input) * self.width + block * LANES;
+                    let panel = &mut self.panel[place..][..lanes];
+                    for (to, value) in panel.iter_mut().zip(values) {
+                        *to = value as f32;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sum of each three values times these factors.
+#[inline(always)]
+fn combined(factors: &[f64; 3], values: [&[f64; LANES]; 3]) -> [f64; LANES] {
+    let mut sums = [0.0; LANES];
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        *sum = factors[0] * values[0][lane]
+            + factors[1] * values[1][lane]
+            + factors[2] * values[2][lane];
+    }
+    sums
 }
 
 /// `[3]` weights to `[6]`, in one dimension: the value at each point over the derivative there of what is 0 at all

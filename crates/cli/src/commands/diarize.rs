@@ -205,6 +205,8 @@ fn diarize(
     });
     bar.finish_and_clear();
     let run = run.with_context(name)?;
+    // What takes the most memory of a long recording, and clustering needs some as well.
+    drop(audio);
     if let Some(path) = &args.save_run {
         output::to_file(path, &run.to_bytes()?)?;
     }
@@ -214,8 +216,8 @@ fn diarize(
     terminal.detail(&format!(
         "{}: {:.1} s of audio in {elapsed:.2} s (RTF {:.3}), {} speaker(s)",
         name(),
-        audio.duration(),
-        elapsed / audio.duration(),
+        run.duration(),
+        elapsed / run.duration(),
         diarization.speakers.len()
     ));
     Ok(diarization)

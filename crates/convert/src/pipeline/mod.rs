@@ -9,7 +9,9 @@ mod error;
 mod yaml;
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -148,14 +150,13 @@ impl PipelineDirectory {
             references,
             ignored,
         } = yaml::read(&bytes).map_err(here)?;
-        let mut models = Vec::new();
-        for (part, reference) in references {
+        let models = at_once(references, |(part, reference)| {
             let file = locate(path, part, &reference).map_err(here)?;
             let model = conversion::convert(&file)?;
             part.check(model.bundle.architecture())
                 .map_err(|e| ErrorKind::from(e).at(&file))?;
-            models.push((part, model));
-        }
+            Ok((part, model))
+        })?;
         let source = Source {
             file: CONFIG_YAML.into(),
             format: Format::PipelineDirectory,
@@ -175,13 +176,17 @@ impl PipelineDirectory {
             let (found, expected) = (manifest.format, PIPELINE_FORMAT);
             return Err(here(PipelineError::Format { found, expected }));
         }
-        let mut models: Vec<(Part, Conversion)> = Vec::new();
-        for model in manifest.models {
+        for (index, model) in manifest.models.iter().enumerate() {
             let part = model.part;
-            if models.iter().any(|(other, _)| *other == part) {
+            if manifest.models[..index]
+                .iter()
+                .any(|other| other.part == part)
+            {
                 return Err(here(PipelineError::Twice { part: part.name() }));
             }
-            let file = path.join(part.file());
+        }
+        let models = at_once(manifest.models, |model| {
+            let file = path.join(model.part.file());
             let conversion = conversion::convert(&file)?;
             let found = conversion.bundle.sha256();
             if found != model.sha256 {
@@ -191,10 +196,11 @@ impl PipelineDirectory {
                 };
                 return Err(ErrorKind::from(error).at(&file));
             }
-            part.check(conversion.bundle.architecture())
+            let (part, architecture) = (model.part, conversion.bundle.architecture());
+            part.check(architecture)
                 .map_err(|e| ErrorKind::from(e).at(&file))?;
-            models.push((part, conversion));
-        }
+            Ok((part, conversion))
+        })?;
         Self::new(manifest.pipeline, manifest.source, manifest.ignored, models).map_err(here)
     }
 
@@ -305,6 +311,22 @@ impl PipelineDirectory {
         text.push('\n');
         text
     }
+}
+
+/// What `read` makes of each of the few `models`, on a thread for each; the error of the first that has one.
+fn at_once<T: Send, R: Send>(
+    models: impl IntoIterator<Item = T>,
+    read: impl Fn(T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let read = &read;
+    thread::scope(|scope| {
+        let start = |model| scope.spawn(move || read(model));
+        let threads: Vec<_> = models.into_iter().map(start).collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results
+            .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// What a configuration says about where a model is.

@@ -227,6 +227,7 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
         *of_part += before.elapsed();
         before = Instant::now();
     })?;
+    drop(audio);
     let clustering = Instant::now();
     let diarization = run.diarize(&Options::default())?;
     let clustering = clustering.elapsed();
@@ -238,7 +239,7 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
         ("clustering", clustering),
     ];
     Ok(Pipeline {
-        duration: audio.duration(),
+        duration: run.duration(),
         speakers: diarization.speakers.len(),
         stages: stages
             .map(|(name, time)| (name.to_owned(), time.as_secs_f64()))
