@@ -13,7 +13,7 @@ if [ ${#drivers[@]} -eq 0 ] && command -v apt-get >/dev/null; then
     $as_root apt-get install --quiet --yes --no-install-recommends libvulkan1 mesa-vulkan-drivers
 fi
 
-# The versions of the project, and what it has compiled of them.
+# The versions of the project.
 cp Cargo.lock tests/wgsl/Cargo.lock
 # Or Mesa complains.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
