@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What can be known of the engine for Metal without a Mac. Everything is type-checked and linted as a Mac would compile
 # it; needs rustup, to whose toolchain it adds the standard library for Macs. And candle's code for Metal runs both
-# networks (tests/metal) on a Metal that launches nothing, but refuses what has no kernel.
+# networks (tests/metal) on a Metal that launches nothing, but refuses what has no kernel, or not what a kernel declares.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=aarch64-apple-darwin

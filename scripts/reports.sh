@@ -3,7 +3,9 @@
 # of a public port that took its 88.6 % of correlation for rounding, and of itself. (reports/performance.md is written by
 # scripts/bench_peers.py, reports/precision.md by scripts/precision.py: both take a while.)
 #
-#   scripts/reports.sh [WESPEAKER [PIPELINE RUN...]]
+#   scripts/reports.sh [--engines] [WESPEAKER [PIPELINE RUN...]]
+#
+# --engines: only reports/engines/, of every engine that runs without a GPU.
 #
 # The recording is the sample of the official package, 30 s of real speech, which scripts/setup_reference.sh installs.
 # WESPEAKER is a checkpoint of a speaker embedding; without it, one with random weights is made. PIPELINE is a directory
@@ -12,6 +14,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
+engines_only=
+[ "${1:-}" != --engines ] || { engines_only=yes && shift; }
 case ${1:-} in '' | /*) wespeaker=${1:-} ;; *) wespeaker=$root/$1 ;; esac
 eval "$(scripts/setup_libtorch.sh)"
 cargo build --quiet --release --workspace --features soundalike/torch
@@ -37,6 +41,11 @@ for path; do
 done
 mkdir -p reports
 cd "$work"
+
+"$root/reference/.venv/bin/python" "$root/scripts/engines.py" "$soundalike" sample.wav wespeaker-resnet34.ckpt engines
+mkdir -p "$root/reports/engines"
+cp engines/* "$root/reports/engines"
+[ -z "$engines_only" ] || exit 0
 
 # compare EXIT_CODE OUTPUT [OPTION...]
 compare() {

@@ -152,6 +152,17 @@ fn recordings_that_are_none_are_refused() {
             "diarize good.wav --device metal",
             &["no metal support", "--features metal"],
         ),
+        (
+            "diarize good.wav --device cpu --experimental-kernels",
+            &["--experimental-kernels are for Metal", "run on cpu"],
+        ),
+        (
+            "compare --layers --experimental-kernels",
+            &[
+                "--experimental-kernels are for candle-metal",
+                "candle-cpu has none",
+            ],
+        ),
     ] {
         let built = (cfg!(feature = "cuda") && words.ends_with("cuda"))
             || (cfg!(feature = "metal") && words.ends_with("metal"));

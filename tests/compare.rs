@@ -29,9 +29,18 @@ fn without_arguments_the_embedded_network_is_the_original() {
 
 #[test]
 fn what_metal_is_asked_for_is_the_original_too() {
-    let table = soundalike(["compare", "--layers", "--candidate", "candle-metal-ops"]).ok();
-    assert!(table.contains("candle-metal-ops against"), "{table}");
-    assert!(table.contains("gate: passed"), "{table}");
+    let metal = ["compare", "--layers", "--candidate", "candle-metal-ops"];
+    for (arguments, name) in [
+        (&metal[..], "candle-metal-ops against"),
+        (
+            &[&metal[..], &["--experimental-kernels"]].concat(),
+            "candle-metal-ops with experimental kernels against",
+        ),
+    ] {
+        let table = soundalike(arguments).ok();
+        assert!(table.contains(name), "{table}");
+        assert!(table.contains("gate: passed"), "{table}");
+    }
 }
 
 #[test]

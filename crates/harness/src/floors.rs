@@ -17,7 +17,8 @@ pub struct Floors {
 
 impl Floors {
     /// Of the errors of `rounded` at `stage`, both of the stage's shape.
-    pub(crate) fn new(rounded: &ArrayD<f64>, golden: &ArrayD<f64>, stage: &Stage) -> Self {
+    #[must_use]
+    pub fn new(rounded: &ArrayD<f64>, golden: &ArrayD<f64>, stage: &Stage) -> Self {
         let error = rounded - golden;
         Self {
             whole: rms(error.view()),

@@ -69,13 +69,15 @@ fn assert_agreement(case: &str, ours: &ArrayD<f64>, reference: &mut ReferenceTra
     );
 }
 
-/// As [`assert_exact`] for what Metal is asked for.
-fn assert_metal_exact(path: &Path) {
-    let kernels = Kernels::MetalOps;
-    let network = PyanNet::load_with(&embedded(), DType::F32, &Device::Cpu, kernels);
-    let network = network.expect("a network");
-    let forward = |waveform: &Tensor, probe: &mut dyn Probe| network.forward(waveform, probe);
-    support::assert_exact(path, forward, assert_agreement);
+/// As [`assert_exact`] for what Metal is asked for: operations alone, and with the experimental kernels.
+fn assert_metal_exact(bundle: &Bundle, path: &Path) {
+    for kernels in [Kernels::MetalOps, Kernels::Experimental] {
+        println!("{kernels}");
+        let network = PyanNet::load_with(bundle, DType::F32, &Device::Cpu, kernels);
+        let network = network.expect("a network");
+        let forward = |waveform: &Tensor, probe: &mut dyn Probe| network.forward(waveform, probe);
+        support::assert_exact(path, forward, assert_agreement);
+    }
 }
 
 /// The window that is part of the project.
@@ -117,10 +119,10 @@ fn hard_input_is_exact_at_every_stage() {
 
 #[test]
 fn what_metal_is_asked_for_is_exact_at_every_stage() {
-    assert_metal_exact(&one_second());
+    assert_metal_exact(&embedded(), &one_second());
     let Some(directory) = captures() else { return };
     for case in HARD {
-        assert_metal_exact(&directory.join(case).with_extension("npz"));
+        assert_metal_exact(&embedded(), &directory.join(case).with_extension("npz"));
     }
 }
 
@@ -131,5 +133,6 @@ fn networks_of_all_hyperparameters_are_exact_at_every_stage() {
         let bundle =
             soundalike_convert::load(&checkpoint).unwrap_or_else(|error| panic!("{error}"));
         assert_exact(&bundle, &checkpoint.with_extension("npz"));
+        assert_metal_exact(&bundle, &checkpoint.with_extension("npz"));
     }
 }

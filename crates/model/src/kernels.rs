@@ -15,6 +15,9 @@ pub enum Kernels {
     Portable,
     /// As [`Self::Portable`], in the dtypes that Metal has: the CPU computes what an Apple GPU is asked for.
     MetalOps,
+    /// As [`Self::MetalOps`], but a layer of the LSTM is one launch of a kernel (`lstm.wgsl`) that no Mac was seen to
+    /// run. On the CPU, the same in plain Rust.
+    Experimental,
 }
 
 impl Kernels {
@@ -52,6 +55,7 @@ impl fmt::Display for Kernels {
             Self::Native(instructions) => write!(f, "{} kernels", instructions.name()),
             Self::Portable => f.write_str("no kernels"),
             Self::MetalOps => f.write_str("no kernels, as on Metal"),
+            Self::Experimental => f.write_str("experimental kernels"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use soundalike_convert::{Part, PipelineDirectory};
 use soundalike_diarize::{Diarization, Diarizer, Options, Overrides, SetupError, audio::Audio};
-use soundalike_model::{DeviceChoice, Engine};
+use soundalike_model::{DeviceChoice, Engine, Kernels};
 
 use super::{
     clustering_args::{ClusteringArgs, of_option},
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     dtype: Precision,
     #[command(flatten)]
     cpu: CpuArgs,
+    /// On Metal, compute with kernels that no Mac was seen to run, in a hundredth of the launches
+    #[arg(long, conflicts_with = "portable")]
+    experimental_kernels: bool,
     /// Time between two windows, as a part of their length, at most 1: higher is faster and less exact
     /// [default: the pipeline's; 0.1 without one]
     #[arg(long, value_name = "X")]
@@ -125,10 +128,21 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
         step: args.step,
         ..args.clustering.overrides()
     };
+    let device = args.device.open()?;
+    let kernels = if args.experimental_kernels {
+        ensure!(
+            device.is_metal(),
+            "--experimental-kernels are for Metal, and the networks run on {}",
+            DeviceChoice::of(&device)
+        );
+        Kernels::Experimental
+    } else {
+        args.cpu.kernels()
+    };
     let engine = Engine {
         dtype: args.dtype.into(),
-        device: args.device.open()?,
-        kernels: args.cpu.kernels(),
+        device,
+        kernels,
     };
     let device = DeviceChoice::of(&engine.device);
     if args.device == DeviceChoice::Auto && device != DeviceChoice::Cpu {

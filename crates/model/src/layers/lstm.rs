@@ -1,11 +1,16 @@
 //! One layer of an LSTM, in one or both directions.
 
+#[cfg(feature = "metal")]
+mod metal;
+mod whole_sequence;
+
 use std::sync::Arc;
 
 use candle_core::{D, IndexOp, Result, Tensor};
 use candle_nn::{VarBuilder, ops::sigmoid};
 use soundalike_kernels as kernels;
 
+use self::whole_sequence::WholeSequence;
 use super::{Linear, frames::by_kernel, precision::in_wide_enough};
 use crate::{Kernels, Probe};
 
@@ -18,7 +23,14 @@ pub(crate) struct BiLstm {
     input: Vec<Linear>,
     /// `[direction, hidden, 4 hidden]`: the recurrent weights, transposed once.
     recurrent: Tensor,
-    kernel: Option<Arc<kernels::Lstm>>,
+    fused: Option<Fused>,
+}
+
+/// What computes all frames of both directions in one go.
+#[derive(Debug, Clone)]
+enum Fused {
+    Native(Arc<kernels::Lstm>),
+    WholeSequence(WholeSequence),
 }
 
 /// Size of a layer.
@@ -69,7 +81,7 @@ impl BiLstm {
             ));
             recurrent.push(vb.get((4 * hidden, hidden), &named("weight_hh"))?);
         }
-        let kernel = instructions
+        let native = instructions
             .map(|instructions| {
                 let values = input
                     .iter()
@@ -91,37 +103,49 @@ impl BiLstm {
                     })
                     .collect();
                 let layer = kernels::Lstm::new(instructions, [inputs, hidden], &weights);
-                Ok::<_, candle_core::Error>(Arc::new(layer))
+                Ok::<_, candle_core::Error>(Fused::Native(Arc::new(layer)))
             })
             .transpose()?;
+        let fused = match kernels {
+            Kernels::Experimental => {
+                let layer = WholeSequence::new(shape, &input, &recurrent)?;
+                Some(Fused::WholeSequence(layer))
+            }
+            _ => native,
+        };
         Ok(Self {
             name: format!("lstm.{index}"),
             input,
             recurrent: Tensor::stack(&recurrent, 0)?
                 .transpose(1, 2)?
                 .contiguous()?,
-            kernel,
+            fused,
         })
     }
 
     /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let both = match &self.kernel {
-            Some(kernel) => self.by_kernel(kernel, x, probe)?,
+        let both = match &self.fused {
             None => self.expression(x, probe)?,
+            Some(fused) => self.see_parts(self.fused(fused, x)?, probe)?,
         };
         probe.see(&self.name, both)
     }
 
-    /// Both directions in one pass; each is cut out only where the probe looks at it.
-    fn by_kernel(
-        &self,
-        kernel: &kernels::Lstm,
-        x: &Tensor,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
+    /// Both directions in one pass.
+    fn fused(&self, fused: &Fused, x: &Tensor) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
-        let both = by_kernel(x, directions * hidden, |x, batch| kernel.forward(x, batch))?;
+        match fused {
+            Fused::Native(kernel) => {
+                by_kernel(x, directions * hidden, |x, batch| kernel.forward(x, batch))
+            }
+            Fused::WholeSequence(layer) => layer.forward(x),
+        }
+    }
+
+    /// Each direction of `both` is cut out only where the probe looks at it.
+    fn see_parts(&self, both: Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let (directions, hidden, _) = self.recurrent.dims3()?;
         let names = ["forward", "reverse"].map(|part| self.part(part));
         let names = &names[..directions];
         if !names.iter().any(|name| probe.looks_at(name)) {

@@ -1,5 +1,5 @@
-//! As much of `objc2-metal` as candle uses, without a GPU: buffers are memory of zeros, a library is the names of the
-//! kernels in its source, and a launch is written down.
+//! As much of `objc2-metal` as candle uses, without a GPU: buffers are memory of zeros, a library is the declarations of
+//! the kernels in its source, and a launch is written down, once it has what its kernel declares.
 #![allow(
     non_snake_case,
     non_upper_case_globals,
@@ -14,7 +14,7 @@ mod library;
 mod types;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::c_void,
     mem,
     ptr::NonNull,
@@ -30,6 +30,9 @@ use objc2_foundation::{NSError, NSRange, NSString};
 pub use types::*;
 
 type Object<P> = Retained<ProtocolObject<P>>;
+
+/// Bytes that a threadgroup can share on Apple's GPUs.
+const LARGEST_SHARED: usize = 32 << 10;
 
 /// How often each kernel was launched.
 static LAUNCHES: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
@@ -94,7 +97,7 @@ pub trait MTLDevice {
         &self,
         function: &ProtocolObject<dyn MTLFunction>,
     ) -> Result<Object<dyn MTLComputePipelineState>, Retained<NSError>> {
-        Ok(ProtocolObject::retained(function.state::<String>().clone()))
+        Ok(ProtocolObject::retained(function.state::<Kernel>().clone()))
     }
     fn newCommandQueue(&self) -> Option<Object<dyn MTLCommandQueue>> {
         Some(ProtocolObject::retained(()))
@@ -160,7 +163,7 @@ pub trait MTLCommandBuffer {
         &self,
         _: MTLDispatchType,
     ) -> Option<Object<dyn MTLComputeCommandEncoder>> {
-        Some(ProtocolObject::retained(Mutex::new(String::new())))
+        Some(ProtocolObject::retained(Mutex::new(Launch::default())))
     }
     fn blitCommandEncoder(&self) -> Option<Object<dyn MTLBlitCommandEncoder>> {
         Some(ProtocolObject::retained(()))
@@ -205,32 +208,78 @@ pub trait MTLComputeCommandEncoder {
     fn memoryBarrierWithScope(&self, _: MTLBarrierScope) {}
     fn waitForFence(&self, _: &ProtocolObject<dyn MTLFence>) {}
     fn updateFence(&self, _: &ProtocolObject<dyn MTLFence>) {}
-    unsafe fn setThreadgroupMemoryLength_atIndex(&self, _: usize, _: usize) {}
-    unsafe fn setBytes_length_atIndex(&self, _: NonNull<c_void>, _: usize, _: usize) {}
+    unsafe fn setThreadgroupMemoryLength_atIndex(&self, length: usize, index: usize);
+    unsafe fn setBytes_length_atIndex(&self, _: NonNull<c_void>, _: usize, index: usize);
     unsafe fn setBuffer_offset_atIndex(
         &self,
         _: Option<&ProtocolObject<dyn MTLBuffer>>,
         _: usize,
-        _: usize,
-    ) {
-    }
+        index: usize,
+    );
 }
 
-/// The kernel that is launched next.
-fn next(encoder: &ProtocolObject<dyn MTLComputeCommandEncoder>) -> MutexGuard<'_, String> {
-    let next: &Mutex<String> = encoder.state();
-    next.lock().unwrap_or_else(PoisonError::into_inner)
+/// What comes next.
+#[derive(Default)]
+struct Launch {
+    kernel: Kernel,
+    /// Where there are arguments for it.
+    bound: BTreeSet<usize>,
+    /// Bytes that a threadgroup shares.
+    shared: BTreeMap<usize, usize>,
+}
+
+impl Launch {
+    fn of(encoder: &ProtocolObject<dyn MTLComputeCommandEncoder>) -> MutexGuard<'_, Self> {
+        let next: &Mutex<Self> = encoder.state();
+        next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Arguments stay bound on a Mac; here each launch has to bring its own.
+    fn go(&mut self) {
+        let Kernel {
+            name,
+            buffers,
+            shared,
+        } = &self.kernel;
+        let missing: Vec<_> = buffers.difference(&self.bound).collect();
+        assert!(missing.is_empty(), "{name}: nothing in buffers {missing:?}");
+        let found = self.shared.values().sum::<usize>();
+        assert!(
+            self.shared.len() >= *shared && found <= LARGEST_SHARED,
+            "{name}: {found} bytes of shared memory in {} of {shared} arguments",
+            self.shared.len()
+        );
+        launch(name);
+        self.bound.clear();
+        self.shared.clear();
+    }
 }
 
 impl MTLComputeCommandEncoder for ProtocolObject<dyn MTLComputeCommandEncoder> {
     fn setComputePipelineState(&self, pipeline: &ProtocolObject<dyn MTLComputePipelineState>) {
-        *next(self) = pipeline.state::<String>().clone();
+        Launch::of(self).kernel = pipeline.state::<Kernel>().clone();
     }
     fn dispatchThreads_threadsPerThreadgroup(&self, _: MTLSize, _: MTLSize) {
-        launch(&next(self));
+        Launch::of(self).go();
     }
     fn dispatchThreadgroups_threadsPerThreadgroup(&self, _: MTLSize, _: MTLSize) {
-        launch(&next(self));
+        Launch::of(self).go();
+    }
+    unsafe fn setThreadgroupMemoryLength_atIndex(&self, length: usize, index: usize) {
+        Launch::of(self).shared.insert(index, length);
+    }
+    unsafe fn setBytes_length_atIndex(&self, _: NonNull<c_void>, _: usize, index: usize) {
+        Launch::of(self).bound.insert(index);
+    }
+    unsafe fn setBuffer_offset_atIndex(
+        &self,
+        buffer: Option<&ProtocolObject<dyn MTLBuffer>>,
+        _: usize,
+        index: usize,
+    ) {
+        if buffer.is_some() {
+            Launch::of(self).bound.insert(index);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kernels in a source.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::c_void,
     io::Write,
     process::{Command, Stdio},
@@ -13,8 +13,35 @@ use objc2_foundation::{NSError, NSString};
 
 use crate::{MTLDataType, Object};
 
-/// The names of the kernels in `source`, once a C preprocessor has expanded the macros that write most of them.
-pub(crate) fn kernels(source: &str) -> Result<BTreeSet<String>, String> {
+/// A kernel, and what a launch must bring, as far as its source says so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    /// Where it has its arguments.
+    pub(crate) buffers: BTreeSet<usize>,
+    /// How many of them are memory that a threadgroup shares.
+    pub(crate) shared: usize,
+}
+
+impl Kernel {
+    /// From its declaration: `name(arguments)`.
+    fn declared(declaration: &str) -> Option<Self> {
+        let (name, arguments) = declaration.split_once('(')?;
+        let slots = arguments.split("[[buffer(").skip(1);
+        let slots = slots.filter_map(|slot| slot.split(')').next()?.parse().ok());
+        let arguments = arguments.split(',').map(str::trim_start);
+        Some(Self {
+            name: name.trim().to_owned(),
+            buffers: slots.collect(),
+            shared: arguments
+                .filter(|argument| argument.starts_with("threadgroup "))
+                .count(),
+        })
+    }
+}
+
+/// The kernels in `source`, once a C preprocessor has expanded the macros that write most of them.
+pub(crate) fn kernels(source: &str) -> Result<BTreeMap<String, Kernel>, String> {
     // Apple's headers are not here, and define no kernels.
     let own = source
         .lines()
@@ -49,7 +76,11 @@ pub(crate) fn kernels(source: &str) -> Result<BTreeSet<String>, String> {
     // [[host_name("gemm_" "nn")]], whose parts C joins.
     let named = text.split("host_name(").skip(1).map(|rest| {
         let quoted = rest.split(')').next().unwrap_or_default();
-        quoted.split('"').skip(1).step_by(2).collect()
+        let name = quoted.split('"').skip(1).step_by(2).collect();
+        Kernel {
+            name,
+            ..Kernel::default()
+        }
     });
     // kernel void name( or [[kernel]] void name(
     let plain = text.split("void ").zip(text.split("void ").skip(1));
@@ -57,11 +88,11 @@ pub(crate) fn kernels(source: &str) -> Result<BTreeSet<String>, String> {
         let before = before.trim_end();
         before.ends_with("kernel") || before.ends_with("[[kernel]]")
     });
-    let plain = plain
-        .filter_map(|(_, after)| after.split('(').next())
-        .map(str::trim)
-        .map(str::to_owned);
-    Ok(named.chain(plain).collect())
+    let plain = plain.filter_map(|(_, after)| Kernel::declared(after.split('{').next()?));
+    let kernels = named.chain(plain);
+    Ok(kernels
+        .map(|kernel| (kernel.name.clone(), kernel))
+        .collect())
 }
 
 pub trait MTLFunction {}
@@ -80,11 +111,9 @@ pub trait MTLLibrary {
 
 impl MTLLibrary for ProtocolObject<dyn MTLLibrary> {
     fn newFunctionWithName(&self, name: &NSString) -> Option<Object<dyn MTLFunction>> {
-        let name = name.to_string();
-        let kernels: &BTreeSet<String> = self.state();
-        kernels
-            .contains(&name)
-            .then(|| ProtocolObject::retained(name))
+        let kernels: &BTreeMap<String, Kernel> = self.state();
+        let kernel = kernels.get(&name.to_string())?;
+        Some(ProtocolObject::retained(kernel.clone()))
     }
 }
 

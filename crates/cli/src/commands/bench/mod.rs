@@ -125,7 +125,7 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
     let name = bundle.architecture().name();
     let by_stage = |costs| match kernels {
         Kernels::Native(_) => costs,
-        Kernels::Portable | Kernels::MetalOps => cost::unfused(costs),
+        Kernels::Portable | Kernels::MetalOps | Kernels::Experimental => cost::unfused(costs),
     };
     match bundle.architecture() {
         Architecture::PyanNet(config) => {

@@ -56,13 +56,13 @@ pub(crate) struct Args {
     /// (segmentations.npz, raw_embeddings.npz, ...) of the reference and of the candidate; needs --model DIR
     #[arg(
         long, num_args = 2, value_names = ["REFERENCE", "CANDIDATE"], requires = "model",
-        conflicts_with_all = ["layers", "reference", "candidate_model", "audio", "masks", "budget", "gate", "inject"]
+        conflicts_with_all = ["layers", "reference", "experimental_kernels", "candidate_model", "audio", "masks", "budget", "gate", "inject"]
     )]
     task: Vec<PathBuf>,
     /// Put every known fault into the candidate, one at a time: is it noticed, at its stage, and by its name?
     #[arg(
         long,
-        conflicts_with_all = ["layers", "task", "candidate", "candidate_model", "dtype", "map", "budget", "gate", "github", "inject"]
+        conflicts_with_all = ["layers", "task", "candidate", "experimental_kernels", "candidate_model", "dtype", "map", "budget", "gate", "github", "inject"]
     )]
     self_test: bool,
     /// Only these faults of the self-test
@@ -88,6 +88,9 @@ pub(crate) struct Args {
     /// candle-metal-ops (on the CPU what a Mac's GPU gets), or trace:FILE.npz with another engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
     candidate: String,
+    /// With the kernels for Metal that no Mac was seen to run (candle-metal, candle-metal-ops)
+    #[arg(long)]
+    experimental_kernels: bool,
     /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "FILE|DIR")]
     model: Option<PathBuf>,
@@ -176,6 +179,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         return Ok(passed);
     }
     let mut side: CandidateSide = args.candidate.parse()?;
+    if args.experimental_kernels {
+        side = side.with_experimental_kernels()?;
+    }
     if args.inject.is_some() && !matches!(side, CandidateSide::Trace(_)) {
         // Faults take the place of single stages.
         side = CandidateSide::Portable;
@@ -406,8 +412,8 @@ fn candidate(
     match side {
         CandidateSide::Candle
         | CandidateSide::Portable
-        | CandidateSide::MetalOps
-        | CandidateSide::Gpu(_) => {
+        | CandidateSide::MetalOps { .. }
+        | CandidateSide::Gpu { .. } => {
             let network = match other {
                 None => network,
                 Some(bundle) => {
