@@ -177,7 +177,7 @@ impl WeSpeakerResNet {
     /// listed in its order.
     ///
     /// On the CPU, where no probe looks at it, each thread takes one window after the other, so that
-    /// memory is that of as many windows as there are threads: 40 MB each for 10 s.
+    /// memory is that of as many windows as there are threads: 13 MB each for 10 s.
     ///
     /// # Errors
     /// Where the shapes are others, the window is shorter than [`Self::min_num_samples`], or the probe fails.
