@@ -3,11 +3,11 @@
 
 #![expect(
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a test that panics has failed, which is what it is for"
 )]
 #![expect(
     clippy::print_stdout,
-    clippy::unwrap_used,
     reason = "the figures are shown with --show-output"
 )]
 
