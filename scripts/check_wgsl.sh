@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the kernel of the LSTM that is written in WGSL (tests/wgsl) on Vulkan. Where there is no device for it, Debian's
-# Vulkan in software is installed.
+# Runs the kernel of the LSTM that is written in WGSL on Vulkan (tests/wgsl), and compares it with the original. Where
+# there is no device for it, Debian's Vulkan in software is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,9 +13,10 @@ if [ ${#drivers[@]} -eq 0 ] && command -v apt-get >/dev/null; then
     $as_root apt-get install --quiet --yes --no-install-recommends libvulkan1 mesa-vulkan-drivers
 fi
 
-# The versions of the project.
-cp Cargo.lock tests/wgsl/Cargo.lock
 # Or Mesa complains.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-cargo test --manifest-path tests/wgsl/Cargo.toml --release --quiet --test lstm -- "$@"
+cargo build --manifest-path tests/wgsl/Cargo.toml --quiet
+export SOUNDALIKE_WGSL=$CARGO_TARGET_DIR/debug/lstm-on-vulkan
+# With the features of the whole workspace, of which most is compiled already.
+cargo test --workspace --release --quiet --features soundalike-harness/wgsl --test lstm_kernel -- "$@"

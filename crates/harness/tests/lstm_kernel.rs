@@ -1,14 +1,24 @@
 //! The kernel of the LSTM against the original: each layer gets the golden input, rounded to f32, and its error is
 //! measured in that of a reference in f32 (R). Matrix products with the input are candle's, as in the network.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures are shown with --show-output"
+)]
+
 use std::{
     collections::BTreeMap,
     env,
+    io::Write,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    process::{Command, Stdio},
 };
 
-use candle_core::safetensors::load_buffer;
 use ndarray::{ArrayD, Axis, Slice};
 use soundalike_convert::{Architecture, Bundle};
 use soundalike_diarize::audio::Audio;
@@ -16,14 +26,30 @@ use soundalike_harness::{
     EXACT_R, Floors, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, Stage, StageError,
 };
 use soundalike_model::{DType, Device, Kernels, Probe, PyanNet, Result, Tensor};
-use wgsl_kernels::Gpu;
 
-/// Each test has all cores.
-static GPU: LazyLock<Mutex<Gpu>> = LazyLock::new(|| Mutex::new(Gpu::open()));
-
+/// `shares` `[batch, frame, direction, hidden, 4]` and `recurrent` `[direction, hidden, hidden, 4]` to
+/// `[batch, frame, direction, hidden]`, by the program that `scripts/check_wgsl.sh` builds.
 fn on_gpu(shares: &Tensor, recurrent: &Tensor) -> Tensor {
-    let gpu = GPU.lock().unwrap_or_else(PoisonError::into_inner);
-    gpu.lstm(shares, recurrent).unwrap()
+    let program = env::var_os("SOUNDALIKE_WGSL");
+    let program = program.expect("SOUNDALIKE_WGSL names no program: scripts/check_wgsl.sh does");
+    let mut run = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let shape = &shares.dims()[..4];
+    let sizes = shape.iter().map(|size| u32::try_from(*size).unwrap());
+    let mut input: Vec<u8> = sizes.flat_map(u32::to_ne_bytes).collect();
+    for values in [shares, recurrent] {
+        let values = values.flatten_all().unwrap().to_vec1().unwrap();
+        input.extend(values.into_iter().flat_map(f32::to_ne_bytes));
+    }
+    run.stdin.take().unwrap().write_all(&input).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let (states, _) = output.stdout.as_chunks();
+    let states = states.iter().map(|state| f32::from_ne_bytes(*state));
+    Tensor::from_vec(states.collect(), shape, &Device::Cpu).unwrap()
 }
 
 /// The stage before the first layer.
@@ -42,14 +68,14 @@ impl Layer {
         let Architecture::PyanNet(config) = bundle.architecture() else {
             panic!("not a PyanNet");
         };
-        let tensors = load_buffer(bundle.bytes(), &Device::Cpu).unwrap();
         let directions = if config.lstm.bidirectional { 2 } else { 1 };
         let hidden = config.lstm.hidden_size;
         let of = |kind: &str, direction: usize| {
             let name = config.lstm.tensor_name(kind, index, direction == 1);
-            let width = tensors[&name].elem_count() / (4 * hidden);
-            let weight = tensors[&name].reshape((4, hidden, width)).unwrap();
-            weight.transpose(0, 1).unwrap()
+            let values = bundle.tensor(&name).unwrap().to_f32().unwrap();
+            let width = values.len() / (4 * hidden);
+            let weight = Tensor::from_vec(values, (4, hidden, width), &Device::Cpu);
+            weight.unwrap().transpose(0, 1).unwrap()
         };
         let input = (0..directions).map(|direction| {
             let bias = of("bias_ih", direction) + of("bias_hh", direction);
@@ -250,7 +276,7 @@ fn every_layer_is_that_of_the_official_package() {
 
 /// `batch` windows of the sample, of so many frames, each from elsewhere and of another loudness.
 fn windows(batch: usize, frames: usize, network: &PyanNet) -> Tensor {
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/sample.wav");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
     let sample = Audio::read(&sample, 16_000).unwrap().samples;
     let geometry = network.geometry();
     let length = geometry.receptive_field + (frames - 1) * geometry.step;
