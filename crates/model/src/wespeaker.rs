@@ -11,6 +11,12 @@ use crate::{
     layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
 };
 
+/// The most convolutions of a block that look at neighbours.
+const CONVOLUTIONS: usize = 2;
+/// How far behind itself a frame depends on others through such a convolution: by definition one frame, but a kernel
+/// that computes tiles of four rounds by all that a tile sees.
+const FARTHEST: usize = 4;
+
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
 /// `pyannote/audio/models/embedding/wespeaker/`.
@@ -70,23 +76,23 @@ impl WeSpeakerResNet {
         }
         let fbank = Fbank::new(config)?;
         let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
-        let mut channels = config.m_channels;
-        let mut blocks = Vec::new();
+        let (mut channels, mut sizes) = (config.m_channels, Vec::new());
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
+            let planes = config.m_channels << layer;
             for index in 0..*count {
-                let block = Block::load(
-                    format!("resnet.layer{}.{index}", layer + 1),
-                    config.block,
-                    channels,
-                    config.m_channels << layer,
-                    if index == 0 { stride } else { 1 },
-                    kernels,
-                    &vb,
-                )?;
-                channels = (config.m_channels << layer) * config.block.expansion();
-                blocks.push(block);
+                let name = format!("resnet.layer{}.{index}", layer + 1);
+                let stride = if index == 0 { stride } else { 1 };
+                sizes.push((name, [channels, planes, stride]));
+                channels = planes * config.block.expansion();
             }
         }
+        // Bringing the weights into the layout of the kernels takes as long as a window.
+        let blocks = sizes
+            .into_par_iter()
+            .map(|(name, [inputs, planes, stride])| {
+                Block::load(name, config.block, inputs, planes, stride, kernels, &vb)
+            });
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
         Ok(Self {
             fbank,
             conv1: ConvNorm::load(
@@ -174,30 +180,44 @@ impl WeSpeakerResNet {
     ) -> Result<Tensor> {
         let windows = waveforms.dim(0)?;
         let of_each = |weights: &Tensor| weights.dims().first() == Some(&windows);
-        if !self.device.is_cpu()
-            || windows < 2
+        if windows == 0
+            || !self.device.is_cpu()
             || self.is_watched(probe)
             || !weights.is_none_or(of_each)
         {
-            return self.forward_together(waveforms, weights, probe);
+            let frames = self.forward_frames(waveforms, probe)?;
+            return self.forward_embedding(&frames, weights, probe);
         }
         let parts = (0..windows).into_par_iter().map(|window| {
             let weights = weights.map(|weights| weights.narrow(0, window, 1));
             let waveform = waveforms.narrow(0, window, 1)?;
-            self.forward_together(&waveform, weights.transpose()?.as_ref(), &mut Silent)
+            self.forward_alone(&waveform, weights.transpose()?.as_ref())
         });
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// As [`Self::forward`], all windows through each stage before the next.
-    fn forward_together(
-        &self,
-        waveforms: &Tensor,
-        weights: Option<&Tensor>,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        let frames = self.forward_frames(waveforms, probe)?;
-        self.forward_embedding(&frames, weights, probe)
+    /// As [`Self::forward`], of one window. Kernels leave out the end of a window where nobody is heard, as after a
+    /// recording of a second; what they do compute has the same bits.
+    fn forward_alone(&self, waveform: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+        let features = self.compute_fbank(waveform, &mut Silent)?;
+        let (Some(weights), Some(_)) = (weights, &self.pool) else {
+            let frames = self.trunk(&features, &mut Silent)?;
+            return self.forward_embedding(&frames, weights, &mut Silent);
+        };
+        let weights = interpolate_nearest(weights, self.num_frames(waveform.dim(2)?))?;
+        let heard = last_above_zero(&weights)?.map_or(1, |last| last + 1);
+        let reached = self.reach(heard).min(features.dim(1)?);
+        let frames = self.trunk(&features.narrow(1, 0, reached)?, &mut Silent)?;
+        let (frames, weights) = (frames.narrow(3, 0, heard)?, weights.narrow(2, 0, heard)?);
+        self.forward_embedding(&frames, Some(&weights), &mut Silent)
+    }
+
+    /// Frames of the filter bank on which the first `frames` of the trunk depend, to the last bit, or some more.
+    fn reach(&self, frames: usize) -> usize {
+        let layers = self.config.num_blocks.iter().zip(Config::STRIDES).rev();
+        layers.fold(frames, |frames, (blocks, stride)| {
+            (frames + blocks * CONVOLUTIONS * FARTHEST) * stride
+        }) + FARTHEST
     }
 
     /// Logarithmic mel energies less their average over the window, `[batch, frame, band]`, of `waveforms`
@@ -233,6 +253,11 @@ impl WeSpeakerResNet {
     /// As [`Self::compute_fbank`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let features = self.compute_fbank(waveforms, probe)?;
+        self.trunk(&features, probe)
+    }
+
+    /// The trunk of `features` `[batch, frame, band]`.
+    fn trunk(&self, features: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
         let image = image.unsqueeze(1)?.contiguous()?;
@@ -296,6 +321,18 @@ impl WeSpeakerResNet {
         )?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
+}
+
+/// The last frame where one of `weights` `[batch, speaker, frame]` is not 0.
+fn last_above_zero(weights: &Tensor) -> Result<Option<usize>> {
+    let frames = weights.dim(2)?;
+    let weights = weights
+        .to_dtype(DType::F32)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    let places = weights.iter().enumerate();
+    let above = places.filter(|(_, weight)| **weight != 0.0);
+    Ok(above.map(|(place, _)| place % frames).max())
 }
 
 /// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
