@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, Axis, s};
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
-use soundalike_model::{Engine, LoadError};
+use soundalike_model::{Engine, LoadError, Probe, Silent};
 
 use crate::{
     Diarization, Options, Parameters,
@@ -244,7 +244,11 @@ impl Diarizer {
         for start in (0..windows).step_by(BATCH) {
             let range = start..windows.min(start + BATCH);
             let mut voices = segmenter.voice_probe();
-            let scores = segmenter.scores(&audio.samples, range.clone(), &mut voices)?;
+            let probe: &mut dyn Probe = match &self.embedder {
+                None => &mut voices,
+                Some(_) => &mut Silent,
+            };
+            let scores = segmenter.scores(&audio.samples, range.clone(), probe)?;
             for (window, scores) in range.clone().zip(scores.outer_iter()) {
                 activity
                     .index_axis_mut(Axis(0), window)

@@ -11,6 +11,12 @@ use crate::{
     layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
 };
 
+/// The most convolutions of a block that look at neighbours.
+const CONVOLUTIONS: usize = 2;
+/// How far behind itself a frame depends on others through such a convolution: by definition one frame, but a kernel
+/// that computes tiles of four rounds by all that a tile sees.
+const FARTHEST: usize = 4;
+
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
 /// `pyannote/audio/models/embedding/wespeaker/`.
@@ -84,21 +90,14 @@ impl WeSpeakerResNet {
         }
         let fbank = Fbank::new(config)?;
         let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
-        let mut channels = config.m_channels;
-        let mut blocks = Vec::new();
+        let (mut channels, mut sizes) = (config.m_channels, Vec::new());
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
+            let planes = config.m_channels << layer;
             for index in 0..*count {
-                let block = Block::load(
-                    format!("resnet.layer{}.{index}", layer + 1),
-                    config.block,
-                    channels,
-                    config.m_channels << layer,
-                    if index == 0 { stride } else { 1 },
-                    kernels,
-                    &vb,
-                )?;
-                channels = (config.m_channels << layer) * config.block.expansion();
-                blocks.push(block);
+                let name = format!("resnet.layer{}.{index}", layer + 1);
+                let stride = if index == 0 { stride } else { 1 };
+                sizes.push((name, [channels, planes, stride]));
+                channels = planes * config.block.expansion();
             }
         }
         let conv1 = ConvNorm::load(
@@ -112,6 +111,13 @@ impl WeSpeakerResNet {
             kernels,
             &vb,
         )?;
+        // Bringing the weights into the layout of the kernels takes as long as a window.
+        let blocks = sizes
+            .into_par_iter()
+            .map(|(name, [inputs, planes, stride])| {
+                Block::load(name, config.block, inputs, planes, stride, kernels, &vb)
+            });
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
         Ok(Self {
             fbank,
             native: Native::new(&conv1, &blocks),
@@ -189,31 +195,59 @@ impl WeSpeakerResNet {
     ) -> Result<Tensor> {
         let windows = waveforms.dim(0)?;
         let of_each = |weights: &Tensor| weights.dims().first() == Some(&windows);
-        if !self.device.is_cpu()
-            || windows < 2
+        if windows == 0
+            || !self.device.is_cpu()
             || self.is_watched(probe)
             || !weights.is_none_or(of_each)
         {
-            return self.forward_together(waveforms, weights, probe);
+            let frames = self.forward_frames(waveforms, probe)?;
+            return self.forward_embedding(&frames, weights, probe);
         }
+        // Fewer windows than threads share the threads among them in each layer.
+        let one_thread_each = windows >= rayon::current_num_threads();
         let parts = (0..windows).into_par_iter().map(|window| {
             let weights = weights.map(|weights| weights.narrow(0, window, 1));
             let waveform = waveforms.narrow(0, window, 1)?;
-            let frames = self.frames_on_one_thread(&waveform)?;
-            self.forward_embedding(&frames, weights.transpose()?.as_ref(), &mut Silent)
+            let weights = weights.transpose()?;
+            self.forward_alone(&waveform, weights.as_ref(), one_thread_each)
         });
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// As [`Self::forward`], all windows through each stage before the next.
-    fn forward_together(
+    /// As [`Self::forward`], of one window. Kernels leave out the end of a window where nobody is heard, as after a
+    /// recording of a second; what they do compute has the same bits.
+    fn forward_alone(
         &self,
-        waveforms: &Tensor,
+        waveform: &Tensor,
         weights: Option<&Tensor>,
-        probe: &mut dyn Probe,
+        on_one_thread: bool,
     ) -> Result<Tensor> {
-        let frames = self.forward_frames(waveforms, probe)?;
-        self.forward_embedding(&frames, weights, probe)
+        let features = self.compute_fbank(waveform, &mut Silent)?;
+        let Some(native) = &self.native else {
+            let frames = self.trunk(&features, &mut Silent)?;
+            return self.forward_embedding(&frames, weights, &mut Silent);
+        };
+        let trunk = |features: &Tensor| match on_one_thread {
+            true => self.trunk_on_one_thread(native, features),
+            false => self.trunk(features, &mut Silent),
+        };
+        let Some(weights) = weights else {
+            return self.forward_embedding(&trunk(&features)?, None, &mut Silent);
+        };
+        let weights = interpolate_nearest(weights, self.num_frames(waveform.dim(2)?))?;
+        let heard = last_above_zero(&weights)?.map_or(1, |last| last + 1);
+        let reached = self.reach(heard).min(features.dim(1)?);
+        let frames = trunk(&features.narrow(1, 0, reached)?)?;
+        let (frames, weights) = (frames.narrow(3, 0, heard)?, weights.narrow(2, 0, heard)?);
+        self.forward_embedding(&frames, Some(&weights), &mut Silent)
+    }
+
+    /// Frames of the filter bank on which the first `frames` of the trunk depend, to the last bit, or some more.
+    fn reach(&self, frames: usize) -> usize {
+        let layers = self.config.num_blocks.iter().zip(Config::STRIDES).rev();
+        layers.fold(frames, |frames, (blocks, stride)| {
+            (frames + blocks * CONVOLUTIONS * FARTHEST) * stride
+        }) + FARTHEST
     }
 
     /// Logarithmic mel energies less their average over the window, `[batch, frame, band]`, of `waveforms`
@@ -248,7 +282,13 @@ impl WeSpeakerResNet {
     /// # Errors
     /// As [`Self::compute_fbank`].
     pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let image = self.image(waveforms, probe)?;
+        let features = self.compute_fbank(waveforms, probe)?;
+        self.trunk(&features, probe)
+    }
+
+    /// The trunk of `features` `[batch, frame, band]`.
+    fn trunk(&self, features: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let image = self.image(features)?;
         let x = match &self.native {
             Some(native) => FeatureMaps::images(&native.pool, &image)?,
             None => FeatureMaps::Tensor(image.contiguous()?),
@@ -257,21 +297,15 @@ impl WeSpeakerResNet {
         through(&self.blocks, x, probe)
     }
 
-    /// As [`Self::forward_frames`] where nobody looks: the same bits, with less to read and write where each thread has
-    /// a window of its own.
-    fn frames_on_one_thread(&self, waveforms: &Tensor) -> Result<Tensor> {
-        let Some(native) = &self.native else {
-            return self.forward_frames(waveforms, &mut Silent);
-        };
-        let image = self.image(waveforms, &mut Silent)?;
-        let x = FeatureMaps::images(&native.pool, &image)?;
+    /// As [`Self::trunk`] where nobody looks: the same bits on one thread, with less to read and write.
+    fn trunk_on_one_thread(&self, native: &Native, features: &Tensor) -> Result<Tensor> {
+        let x = FeatureMaps::images(&native.pool, &self.image(features)?)?;
         let x = x.cascade(&native.first)?;
         through(&self.blocks[native.blocks..], x, &mut Silent)
     }
 
-    /// What the first convolution sees: the filter bank `[batch, frame, band]` as `[batch, 1, band, frame]`.
-    fn image(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let features = self.compute_fbank(waveforms, probe)?;
+    /// What the first convolution sees: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
+    fn image(&self, features: &Tensor) -> Result<Tensor> {
         let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
         image.unsqueeze(1)
     }
@@ -359,6 +393,18 @@ fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Resul
         x = block.forward(&x, probe)?;
     }
     x.into_tensor()
+}
+
+/// The last frame where one of `weights` `[batch, speaker, frame]` is not 0.
+fn last_above_zero(weights: &Tensor) -> Result<Option<usize>> {
+    let frames = weights.dim(2)?;
+    let weights = weights
+        .to_dtype(DType::F32)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    let places = weights.iter().enumerate();
+    let above = places.filter(|(_, weight)| **weight != 0.0);
+    Ok(above.map(|(place, _)| place % frames).max())
 }
 
 /// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use soundalike_kernels as kernels;
 
-use super::{BatchNorm2d, Conv2d, FeatureMaps, relu};
+use super::{BatchNorm2d, Conv2d, FeatureMaps, frames::with_values, relu};
 use crate::{Kernels, Probe};
 
 /// A convolution and the batch norm after it, with what follows them in a residual network.
@@ -14,9 +14,14 @@ use crate::{Kernels, Probe};
 pub(crate) struct ConvNorm {
     /// Canonical names: `resnet.conv1` and `resnet.bn1`.
     names: [String; 2],
-    conv: Conv2d,
-    norm: BatchNorm2d,
-    kernel: Option<Arc<kernels::Conv2d>>,
+    code: Code,
+}
+
+/// By what both are computed. A kernel has the weights in a layout of its own, beside which they are not kept.
+#[derive(Debug, Clone)]
+enum Code {
+    Kernel(Arc<kernels::Conv2d>),
+    Expression(Conv2d, BatchNorm2d),
 }
 
 /// Size of a convolution.
@@ -44,36 +49,33 @@ impl ConvNorm {
         } = shape;
         let conv = Conv2d::load(inputs, outputs, kernel, stride, vb.pp(&names[0]))?;
         let norm = BatchNorm2d::load(outputs, kernels, vb.pp(&names[1]))?;
-        let kernel = kernels
-            .instructions(vb.dtype(), vb.device())
-            .map(|instructions| {
-                Ok::<_, candle_core::Error>(Arc::new(kernels::Conv2d::new(
-                    instructions,
-                    [outputs, inputs, kernel],
-                    stride,
-                    // Rows of the images are frames.
-                    &values(&conv.weight().transpose(2, 3)?)?,
-                    &values(norm.scale())?,
-                    &values(norm.shift())?,
-                )))
-            })
-            .transpose()?;
-        Ok(Self {
-            names,
-            conv,
-            norm,
-            kernel,
-        })
+        let code = match kernels.instructions(vb.dtype(), vb.device()) {
+            None => Code::Expression(conv, norm),
+            Some(instructions) => {
+                let (scale, shift) = (values(norm.scale())?, values(norm.shift())?);
+                let size = [outputs, inputs, kernel];
+                // Rows of the images are frames.
+                let weight = conv.weight().transpose(2, 3)?;
+                let packed = with_values(&weight, |weight| {
+                    kernels::Conv2d::new(instructions, size, stride, weight, &scale, &shift)
+                })?;
+                Code::Kernel(Arc::new(packed))
+            }
+        };
+        Ok(Self { names, code })
     }
 
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up.
     pub(crate) fn forward(&self, x: &FeatureMaps, probe: &mut dyn Probe) -> Result<FeatureMaps> {
-        match (&self.kernel, x) {
-            (Some(kernel), FeatureMaps::Images(images)) => {
-                let out = kernel.forward(images, None, false);
+        match &self.code {
+            Code::Kernel(kernel) => {
+                let out = kernel.forward(x.as_images()?, None, false);
                 FeatureMaps::Images(Arc::new(out)).see(&self.names[1], probe)
             }
-            _ => self.expression(x, probe).map(FeatureMaps::Tensor),
+            Code::Expression(conv, norm) => {
+                let out = self.expression(conv, norm, x, probe)?;
+                Ok(FeatureMaps::Tensor(out))
+            }
         }
     }
 
@@ -84,11 +86,14 @@ impl ConvNorm {
         probe: &mut dyn Probe,
     ) -> Result<FeatureMaps> {
         let name = format!("{}.relu", self.names[1]);
-        let out = match (&self.kernel, x) {
-            (Some(kernel), FeatureMaps::Images(images)) => {
-                FeatureMaps::Images(Arc::new(kernel.forward(images, None, true)))
+        let out = match &self.code {
+            Code::Kernel(kernel) => {
+                let out = kernel.forward(x.as_images()?, None, true);
+                FeatureMaps::Images(Arc::new(out))
             }
-            _ => FeatureMaps::Tensor(relu(&self.expression(x, probe)?)?),
+            Code::Expression(conv, norm) => {
+                FeatureMaps::Tensor(relu(&self.expression(conv, norm, x, probe)?)?)
+            }
         };
         out.see(&name, probe)
     }
@@ -101,16 +106,14 @@ impl ConvNorm {
         name: &str,
         probe: &mut dyn Probe,
     ) -> Result<FeatureMaps> {
-        let out = match (&self.kernel, x) {
-            (Some(kernel), FeatureMaps::Images(images)) => {
-                let FeatureMaps::Images(residual) = shortcut(probe)? else {
-                    candle_core::bail!("{name}: a shortcut without a kernel");
-                };
-                let out = kernel.forward(images, Some(&residual), true);
+        let out = match &self.code {
+            Code::Kernel(kernel) => {
+                let residual = shortcut(probe)?;
+                let out = kernel.forward(x.as_images()?, Some(residual.as_images()?), true);
                 FeatureMaps::Images(Arc::new(out))
             }
-            _ => {
-                let out = self.expression(x, probe)?;
+            Code::Expression(conv, norm) => {
+                let out = self.expression(conv, norm, x, probe)?;
                 let sum = (out + shortcut(probe)?.tensor()?)?;
                 FeatureMaps::Tensor(relu(&probe.see(&format!("{name}.add"), sum)?)?)
             }
@@ -120,7 +123,10 @@ impl ConvNorm {
 
     /// What computes both in one, if there is a kernel.
     pub(crate) fn kernel(&self) -> Option<&Arc<kernels::Conv2d>> {
-        self.kernel.as_ref()
+        match &self.code {
+            Code::Kernel(kernel) => Some(kernel),
+            Code::Expression(..) => None,
+        }
     }
 
     /// Whether `probe` looks at any stage of it.
@@ -130,10 +136,15 @@ impl ConvNorm {
     }
 
     /// Convolution and norm, one after the other.
-    fn expression(&self, x: &FeatureMaps, probe: &mut dyn Probe) -> Result<Tensor> {
-        let [conv, norm] = &self.names;
-        let x = probe.see(conv, self.conv.forward(x.tensor()?)?)?;
-        probe.see(norm, self.norm.forward(&x)?)
+    fn expression(
+        &self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        x: &FeatureMaps,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let x = probe.see(&self.names[0], conv.forward(x.tensor()?)?)?;
+        probe.see(&self.names[1], norm.forward(&x)?)
     }
 }
 

@@ -75,6 +75,14 @@ impl FeatureMaps {
             Self::Images(_) => Err(Error::Msg("images came to a layer without a kernel".into())),
         }
     }
+
+    /// The images of a layer that has a kernel.
+    pub(super) fn as_images(&self) -> Result<&Images> {
+        match self {
+            Self::Images(images) => Ok(images),
+            Self::Tensor(_) => Err(Error::Msg("a tensor came to a kernel for images".into())),
+        }
+    }
 }
 
 fn to_tensor(images: &Images) -> Result<Tensor> {

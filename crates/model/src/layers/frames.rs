@@ -56,13 +56,18 @@ pub(super) fn by_kernel(
     kernel: impl FnOnce(&[f32], usize) -> Vec<f32>,
 ) -> Result<Tensor> {
     let (batch, ..) = x.dims3()?;
+    let out = with_values(x, |values| kernel(values, batch))?;
+    let frames = out.len() / (batch * features).max(1);
+    Tensor::from_vec(out, (batch, frames, features), &Device::Cpu)
+}
+
+/// What `take` makes of the values of `x`, which are lent where they lie in order.
+pub(super) fn with_values<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
     else {
         return Err(Error::Msg("a kernel needs values on the CPU".into()));
     };
-    let out = kernel(&storage.as_slice::<f32>()?[start..end], batch);
-    let frames = out.len() / (batch * features).max(1);
-    Tensor::from_vec(out, (batch, frames, features), &Device::Cpu)
+    Ok(take(&storage.as_slice::<f32>()?[start..end]))
 }

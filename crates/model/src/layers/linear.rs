@@ -6,7 +6,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 use soundalike_kernels as kernels;
 
-use super::{frames::by_kernel, precision::in_wide_enough};
+use super::{
+    frames::{by_kernel, with_values},
+    precision::in_wide_enough,
+};
 use crate::Kernels;
 
 /// `torch.nn.Linear`.
@@ -35,13 +38,17 @@ impl Linear {
         let kernel = kernels
             .instructions(vb.dtype(), vb.device())
             .map(|instructions| {
-                Ok::<_, candle_core::Error>(Arc::new(kernels::Conv1d::new(
-                    instructions,
-                    [outputs, inputs, 1],
-                    &linear.weight.flatten_all()?.to_vec1::<f32>()?,
-                    &linear.bias.to_vec1::<f32>()?,
-                    kernels::After::default(),
-                )))
+                let (size, bias) = ([outputs, inputs, 1], linear.bias.to_vec1::<f32>()?);
+                let after = kernels::After::default();
+                with_values(&linear.weight, |weight| {
+                    Arc::new(kernels::Conv1d::new(
+                        instructions,
+                        size,
+                        weight,
+                        &bias,
+                        after,
+                    ))
+                })
             })
             .transpose()?;
         Ok(Self { kernel, ..linear })
