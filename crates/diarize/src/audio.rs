@@ -6,9 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rubato::{
-    Fft, FixedSync, Resampler, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
-};
 use symphonia::core::{
     codecs::audio::AudioDecoderOptions,
     errors::Error as DecodeError,
@@ -16,6 +13,8 @@ use symphonia::core::{
     io::MediaSourceStream,
     meta::MetadataOptions,
 };
+
+use crate::resampling::Resampling;
 
 /// Most samples that are decoded, all channels averaged: 12 hours at 48 kHz. A file of a few bytes may claim
 /// any length, and a compressed one may hold it.
@@ -28,8 +27,6 @@ const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// Largest amplitude, that of 32-bit integers which somebody wrote as floats without scaling. The squares of
 /// larger ones leave the range of f32.
 const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
-/// Fewest samples resampled at a time. The filter is as long.
-const RESAMPLING_CHUNK: usize = 1024;
 
 /// A mono recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,34 +148,13 @@ pub enum AudioError {
 }
 
 impl Audio {
-    /// Decodes `path`, averages its channels and resamples it to `sample_rate`. No change of level.
+    /// Decodes `path`, averages its channels and resamples it to `sample_rate` as it comes. No change of level.
     /// pyannote.audio `core/io.py`, `Audio.downmix_and_resample`.
     ///
     /// # Errors
     /// [`AudioError`], which names the file.
     pub fn read(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
-        let audio = decode(path)?;
-        if let Some((index, value)) = audio
-            .samples
-            .iter()
-            .enumerate()
-            .find(|(_, x)| x.is_nan() || x.abs() > MAX_AMPLITUDE)
-        {
-            return Err(AudioError::NotFinite {
-                path: path.to_owned(),
-                index,
-                value: *value,
-            });
-        }
-        let from = audio.sample_rate;
-        audio
-            .resampled(sample_rate)
-            .map_err(|reason| AudioError::Resample {
-                path: path.to_owned(),
-                from,
-                to: sample_rate,
-                reason,
-            })
+        decode(path, sample_rate)
     }
 
     /// Seconds.
@@ -186,48 +162,10 @@ impl Audio {
     pub fn duration(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }
-
-    fn resampled(self, sample_rate: u32) -> Result<Self, String> {
-        if self.sample_rate == sample_rate {
-            return Ok(self);
-        }
-        let (from, to) = (self.sample_rate as usize, sample_rate as usize);
-        let frames = self.samples.len();
-        // The filter delays by half a chunk, of which the resampler takes back whole samples only: so an even
-        // number of samples goes in and an even number comes out.
-        let unit = 2 * (from / greatest_common_divisor(from, to));
-        let mut resampler = Fft::<f32>::new_custom(
-            from,
-            to,
-            RESAMPLING_CHUNK.next_multiple_of(unit),
-            1,
-            1,
-            WindowFunction::BlackmanHarris2,
-            FixedSync::Input,
-        )
-        .map_err(|e| e.to_string())?;
-        let input = InterleavedSlice::new(&self.samples, 1, frames).map_err(|e| e.to_string())?;
-        let output = resampler
-            .process_all(&input, frames, None)
-            .map_err(|e| e.to_string())?;
-        Ok(Self {
-            samples: output.take_data(),
-            sample_rate,
-            ..self
-        })
-    }
 }
 
-/// Euclid's. Neither is 0.
-fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// Decodes the first audio track of `path` and averages its channels.
-fn decode(path: &Path) -> Result<Audio, AudioError> {
+/// Decodes the first audio track of `path`, averages its channels and brings them to `sample_rate`.
+fn decode(path: &Path, sample_rate: u32) -> Result<Audio, AudioError> {
     let here = || path.to_owned();
     let read = |source| AudioError::Read {
         path: here(),
@@ -268,7 +206,7 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
         .as_ref()
         .and_then(|parameters| parameters.audio());
     let parameters = parameters.ok_or_else(|| AudioError::NoTrack { path: here() })?;
-    let sample_rate = parameters
+    let from = parameters
         .sample_rate
         .filter(|rate| SAMPLE_RATES.contains(rate))
         .ok_or_else(|| AudioError::NoSampleRate { path: here() })?;
@@ -279,10 +217,16 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
     // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
     let block = parameters.frames_per_block.unwrap_or(1).max(1);
 
-    let most = MAX_SAMPLES.min(MAX_HOURS * 3600 * sample_rate as usize);
-    let mut samples = Vec::new();
-    let mut skipped_packets = 0;
-    let mut interleaved: Vec<f32> = Vec::new();
+    let most = MAX_SAMPLES.min(MAX_HOURS * 3600 * from as usize);
+    let resample = |reason| AudioError::Resample {
+        path: here(),
+        from,
+        to: sample_rate,
+        reason,
+    };
+    let mut samples = Resampling::new(from, sample_rate).map_err(resample)?;
+    let (mut skipped_packets, mut not_finite) = (0, None);
+    let (mut interleaved, mut mono): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
     loop {
         let packet = match format.next_packet() {
             Ok(Some(packet)) => packet,
@@ -294,7 +238,7 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
             Err(source) => {
                 return Err(AudioError::Decode {
                     path: here(),
-                    decoded: samples.len(),
+                    decoded: samples.taken(),
                     source,
                 });
             }
@@ -307,7 +251,12 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
                 let channels = decoded.num_planes().max(1);
                 decoded.copy_to_vec_interleaved(&mut interleaved);
                 let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-                samples.extend(interleaved.chunks_exact(channels).map(mean));
+                mono.clear();
+                mono.extend(interleaved.chunks_exact(channels).map(mean));
+                let mut values = (samples.taken()..).zip(&mono);
+                let odd = values.find(|(_, x)| x.is_nan() || x.abs() > MAX_AMPLITUDE);
+                not_finite = not_finite.or(odd.map(|(index, value)| (index, *value)));
+                samples.push(&mono).map_err(resample)?;
             }
             // One bad packet of a lossy stream; players go on, and so do we, and say so. Silence in its
             // place, or all that follows would come early.
@@ -317,34 +266,44 @@ fn decode(path: &Path) -> Result<Audio, AudioError> {
                     packet.dur.get() as f64 * f64::from(base.numer.get())
                         / f64::from(base.denom.get())
                 });
-                let silent = (seconds * f64::from(sample_rate)).round() as usize;
-                samples.resize(samples.len() + silent.min(most), 0.0);
+                let silent = (seconds * f64::from(from)).round() as usize;
+                samples
+                    .push(&vec![0.0; silent.min(most)])
+                    .map_err(resample)?;
             }
             Err(source) => {
                 return Err(AudioError::Decode {
                     path: here(),
-                    decoded: samples.len(),
+                    decoded: samples.taken(),
                     source,
                 });
             }
         }
-        if samples.len() > most {
+        if samples.taken() > most {
             return Err(AudioError::TooLong { path: here() });
         }
     }
     match announced {
-        Some(expected) if (samples.len() as u64).saturating_add(block) <= expected => {
-            Err(AudioError::Truncated {
+        Some(expected) if (samples.taken() as u64).saturating_add(block) <= expected => {
+            return Err(AudioError::Truncated {
                 path: here(),
                 expected,
-                found: samples.len(),
-            })
+                found: samples.taken(),
+            });
         }
-        _ if samples.is_empty() => Err(AudioError::NoSamples { path: here() }),
-        _ => Ok(Audio {
-            samples,
-            sample_rate,
-            skipped_packets,
-        }),
+        _ if samples.taken() == 0 => return Err(AudioError::NoSamples { path: here() }),
+        _ => {}
     }
+    if let Some((index, value)) = not_finite {
+        return Err(AudioError::NotFinite {
+            path: here(),
+            index,
+            value,
+        });
+    }
+    Ok(Audio {
+        samples: samples.finish().map_err(resample)?,
+        sample_rate,
+        skipped_packets,
+    })
 }

@@ -20,6 +20,7 @@ mod parameters;
 mod pipeline;
 pub mod powerset;
 pub mod reconstruction;
+mod resampling;
 mod run;
 mod run_file;
 pub mod segmentation;

@@ -1,0 +1,157 @@
+//! From one sample rate to another, as the samples come.
+
+use rubato::{
+    Fft, FixedSync, Resampler, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
+};
+
+/// Fewest samples resampled at a time. The filter is as long.
+const CHUNK: usize = 1024;
+
+/// Takes samples at one rate and keeps them at another, so that a recording is never there at both.
+pub(crate) struct Resampling {
+    /// `None` where the rates are the same.
+    resampler: Option<Fft<f32>>,
+    /// Samples that were given.
+    taken: usize,
+    /// Those of them that do not make a chunk yet.
+    pending: Vec<f32>,
+    /// What becomes of a chunk.
+    chunk: Vec<f32>,
+    /// Results that are still to be left out: the filter's delay.
+    delay: usize,
+    samples: Vec<f32>,
+}
+
+impl Resampling {
+    /// From and to so many samples per second.
+    ///
+    /// # Errors
+    /// What the resampler says of rates it cannot convert.
+    pub(crate) fn new(from: u32, to: u32) -> Result<Self, String> {
+        let (from, to) = (from as usize, to as usize);
+        // The filter delays by half a chunk, of which the resampler takes back whole samples only: so an even
+        // number of samples goes in and an even number comes out.
+        let unit = 2 * (from / greatest_common_divisor(from, to));
+        let chunk = CHUNK.next_multiple_of(unit);
+        let window = WindowFunction::BlackmanHarris2;
+        let resampler = (from != to)
+            .then(|| Fft::<f32>::new_custom(from, to, chunk, 1, 1, window, FixedSync::Input))
+            .transpose()
+            .map_err(|e| e.to_string())?;
+        let of_chunk = resampler.as_ref().map_or(0, Resampler::output_frames_max);
+        Ok(Self {
+            taken: 0,
+            pending: Vec::new(),
+            chunk: vec![0.0; of_chunk],
+            delay: resampler.as_ref().map_or(0, Resampler::output_delay),
+            samples: Vec::new(),
+            resampler,
+        })
+    }
+
+    /// Samples that were given until now.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Takes the next `samples`.
+    ///
+    /// # Errors
+    /// What the resampler says.
+    pub(crate) fn push(&mut self, mut samples: &[f32]) -> Result<(), String> {
+        self.taken += samples.len();
+        let Some(resampler) = &self.resampler else {
+            self.samples.extend_from_slice(samples);
+            return Ok(());
+        };
+        let chunk = resampler.input_frames_next();
+        while !samples.is_empty() {
+            let room = chunk - self.pending.len();
+            let (some, rest) = samples.split_at(room.min(samples.len()));
+            self.pending.extend_from_slice(some);
+            samples = rest;
+            if self.pending.len() == chunk {
+                self.process()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All samples at the new rate: as many as make the same duration, rounded up.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(crate) fn finish(mut self) -> Result<Vec<f32>, String> {
+        let Some(ratio) = self.resampler.as_ref().map(Resampler::resample_ratio) else {
+            return Ok(self.samples);
+        };
+        let expected = (ratio * self.taken as f64).ceil() as usize;
+        while self.samples.len() < expected {
+            self.process()?;
+        }
+        self.samples.truncate(expected);
+        Ok(self.samples)
+    }
+
+    /// Resamples what is pending, with silence behind it where that is less than a chunk.
+    fn process(&mut self) -> Result<(), String> {
+        let Some(resampler) = &mut self.resampler else {
+            return Ok(());
+        };
+        let (chunk, room) = (resampler.input_frames_next(), self.chunk.len());
+        self.pending.resize(chunk, 0.0);
+        let input = InterleavedSlice::new(&self.pending, 1, chunk).map_err(|e| e.to_string())?;
+        let mut output =
+            InterleavedSlice::new_mut(&mut self.chunk, 1, room).map_err(|e| e.to_string())?;
+        let (_, made) = resampler
+            .process_into_buffer(&input, &mut output, None)
+            .map_err(|e| e.to_string())?;
+        self.pending.clear();
+        let late = self.delay.min(made);
+        self.delay -= late;
+        self.samples.extend_from_slice(&self.chunk[late..made]);
+        Ok(())
+    }
+}
+
+/// Euclid's. Neither is 0.
+fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_pieces_it_is_what_the_resampler_makes_of_all_at_once() {
+        for (from, to) in [(44_100, 16_000), (48_000, 16_000), (8_000, 16_000)] {
+            for length in [1, 500, 1023, 1024, 1025, 1764, 1765, 30_000] {
+                let signal: Vec<f32> = (0..length).map(|i| (i as f32 * 0.07).sin()).collect();
+                let mut whole = Resampling::new(from, to).unwrap().resampler.unwrap();
+                let input = InterleavedSlice::new(&signal, 1, length).unwrap();
+                let expected = whole.process_all(&input, length, None).unwrap().take_data();
+                for piece in [1, 333, 4096] {
+                    let mut resampling = Resampling::new(from, to).unwrap();
+                    for samples in signal.chunks(piece) {
+                        resampling.push(samples).unwrap();
+                    }
+                    assert_eq!(resampling.taken(), length);
+                    let found = resampling.finish().unwrap();
+                    assert_eq!(found, expected, "{from} to {to}, {length} by {piece}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_rate_is_the_same_samples() {
+        let mut resampling = Resampling::new(16_000, 16_000).unwrap();
+        resampling.push(&[0.5, -0.25]).unwrap();
+        resampling.push(&[1.0]).unwrap();
+        assert_eq!(resampling.finish().unwrap(), [0.5, -0.25, 1.0]);
+    }
+}
