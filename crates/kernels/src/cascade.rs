@@ -28,7 +28,6 @@ pub struct Step {
 }
 
 /// Rows that a step makes in one go.
-#[derive(Debug, Clone, PartialEq, Eq)]
 struct Turn {
     step: usize,
     rows: Range<usize>,
