@@ -132,7 +132,7 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     let kernels = if args.experimental_kernels {
         ensure!(
             device.is_metal(),
-            "--experimental-kernels are for Metal, and the networks run on {}",
+            "--experimental-kernels are for Metal, and the networks run on {}; leave the option out, or see --device",
             DeviceChoice::of(&device)
         );
         Kernels::Experimental

@@ -54,10 +54,7 @@ impl FeatureMaps {
 
     /// Through `cascade`, which is made of kernels.
     pub(crate) fn cascade(&self, cascade: &Cascade) -> Result<Self> {
-        match self {
-            Self::Tensor(_) => Err(Error::Msg("a tensor came to a cascade of kernels".into())),
-            Self::Images(images) => Ok(Self::Images(Arc::new(cascade.forward(images)))),
-        }
+        Ok(Self::Images(Arc::new(cascade.forward(self.as_images()?))))
     }
 
     /// `[batch, channel, band, frame]`.

@@ -79,7 +79,8 @@ impl CandidateSide {
                 experimental,
             } => *experimental = true,
             _ => bail!(
-                "--experimental-kernels are for candle-metal and candle-metal-ops; {self} has none"
+                "--experimental-kernels are for candle-metal and candle-metal-ops, and {self} has none; \
+                 choose one of these with --candidate"
             ),
         }
         Ok(self)
