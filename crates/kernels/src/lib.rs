@@ -17,6 +17,7 @@ mod instance_norm;
 mod instructions;
 mod lstm;
 mod peak;
+mod prefetch;
 mod product;
 mod statistics;
 mod strip;

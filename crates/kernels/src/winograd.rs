@@ -12,6 +12,7 @@ use crate::{
     buffer::Pool,
     epilogue::{Epilogue, load, load_some, store, store_some},
     images::TILE,
+    prefetch::prefetch,
     product::{Panels, REGISTERS, Rows, in_tiles, tile},
     strip::Strip,
 };
@@ -133,6 +134,8 @@ impl WithSimd for Run<'_> {
             let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
             transform_pixels(simd, &strip.lines, block, inputs, pixels);
             for index in 0..winograd.weights.count() {
+                // While the products take their time.
+                prefetch_results::<S>(&strip, block, epilogue.channels, index * width);
                 let elements = winograd.weights.panel(index).chunks_exact(inputs * width);
                 for (element, panel) in elements.enumerate() {
                     let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
@@ -174,8 +177,14 @@ impl Block {
     /// Row and column of each tile.
     #[inline(always)]
     fn places(self) -> impl Iterator<Item = (usize, usize)> {
-        let places = self.first..self.first + self.tiles;
-        places.map(move |tile| (tile / self.across, tile % self.across))
+        (0..self.tiles).map(move |tile| self.place(tile))
+    }
+
+    /// Row and column of one tile.
+    #[inline(always)]
+    fn place(self, tile: usize) -> (usize, usize) {
+        let tile = self.first + tile;
+        (tile / self.across, tile % self.across)
     }
 }
 
@@ -349,8 +358,19 @@ fn transform_pixels<S: Simd>(
         for y in 0..SIDE {
             tile_lines[y] = &lines[row * TILE + y][column * TILE * inputs..][..SIDE * inputs];
         }
+        let (next_row, next_column) = block.place(tile + 1);
+        let next_lines = lines[(next_row * TILE).min(lines.len())..]
+            .iter()
+            .take(SIDE);
         for channel in (0..inputs).step_by(S::F32_LANES) {
             let room = S::F32_LANES.min(inputs - channel);
+            // Their first columns are the last of this tile.
+            for line in next_lines.clone() {
+                let start = line.as_ptr().wrapping_add(next_column * TILE * inputs);
+                for x in SIDE - TILE..SIDE {
+                    prefetch(start.wrapping_add(x * inputs + channel));
+                }
+            }
             let from = Pixels {
                 lines: tile_lines,
                 inputs,
@@ -434,6 +454,27 @@ impl Elements<'_> {
             // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
             let values = unsafe { self.values.get_unchecked_mut(place..place + self.room) };
             store_some(simd, values, row[x]);
+        }
+    }
+}
+
+/// Asks for where the results of the panel whose first channel is `first` go, and for what is added to them.
+#[inline(always)]
+fn prefetch_results<S: Simd>(strip: &Strip<'_>, block: Block, channels: usize, first: usize) {
+    for (row, column) in block.places() {
+        let rows = row * TILE..strip.out.len().min((row + 1) * TILE);
+        for y in rows {
+            let out = strip.out[y].as_ptr();
+            let residual = strip.residual.get(y).map(|residual| residual.as_ptr());
+            for x in 0..TILE {
+                for register in 0..REGISTERS {
+                    let place = (column * TILE + x) * channels + first + register * S::F32_LANES;
+                    prefetch(out.wrapping_add(place));
+                    if let Some(residual) = residual {
+                        prefetch(residual.wrapping_add(place));
+                    }
+                }
+            }
         }
     }
 }
