@@ -1,32 +1,13 @@
 //! Audio files to mono samples at the network's rate.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
-use symphonia::core::{
-    codecs::audio::AudioDecoderOptions,
-    errors::Error as DecodeError,
-    formats::{FormatOptions, TrackType, probe::Hint},
-    io::MediaSourceStream,
-    meta::MetadataOptions,
-};
+use symphonia::core::errors::Error as DecodeError;
 
-use crate::resampling::Resampling;
-
-/// Most samples that are decoded, all channels averaged: 12 hours at 48 kHz. A file of a few bytes may claim
-/// any length, and a compressed one may hold it.
-const MAX_SAMPLES: usize = MAX_HOURS * 3600 * 48_000;
-/// Longest recording, so that a low sample rate makes no longer one of as many samples.
-const MAX_HOURS: usize = 12;
-/// Sample rates that recordings of speech have, and some. Resampling takes memory in proportion to the
-/// quotient of the rates.
-const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
-/// Largest amplitude, that of 32-bit integers which somebody wrote as floats without scaling. The squares of
-/// larger ones leave the range of f32.
-const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
+use crate::decoding::{Decoding, MAX_HOURS, MAX_SAMPLES, SAMPLE_RATES};
 
 /// A mono recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,11 +108,21 @@ pub enum AudioError {
         /// The sample.
         value: f32,
     },
-    /// The recording is longer than this program holds in memory.
+    /// The recording is longer than any that this program takes.
     #[error("{}: is longer than {MAX_HOURS} hours, or has more than {MAX_SAMPLES} samples; split it", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
+    },
+    /// It was read twice, and ended earlier the second time.
+    #[error("{}: has {found} samples where it had {expected} before; was it changed meanwhile?", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Samples there were.
+        expected: usize,
+        /// Samples there are.
+        found: usize,
     },
     /// Its sample rate cannot be converted.
     #[error("{}: cannot be resampled from {from} Hz to {to} Hz: {reason}", path.display())]
@@ -154,7 +145,14 @@ impl Audio {
     /// # Errors
     /// [`AudioError`], which names the file.
     pub fn read(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
-        decode(path, sample_rate)
+        let mut decoding = Decoding::open(path, sample_rate)?;
+        let mut samples = Vec::new();
+        while decoding.more(&mut samples)? {}
+        Ok(Self {
+            samples,
+            sample_rate,
+            skipped_packets: decoding.skipped_packets(),
+        })
     }
 
     /// Seconds.
@@ -162,148 +160,4 @@ impl Audio {
     pub fn duration(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }
-}
-
-/// Decodes the first audio track of `path`, averages its channels and brings them to `sample_rate`.
-fn decode(path: &Path, sample_rate: u32) -> Result<Audio, AudioError> {
-    let here = || path.to_owned();
-    let read = |source| AudioError::Read {
-        path: here(),
-        source,
-    };
-    let metadata = path.metadata().map_err(read)?;
-    if metadata.is_dir() {
-        return Err(AudioError::Directory { path: here() });
-    }
-    if metadata.is_file() && metadata.len() == 0 {
-        return Err(AudioError::EmptyFile { path: here() });
-    }
-    let unknown = |source| AudioError::Unknown {
-        path: here(),
-        source,
-    };
-    let mut hint = Hint::new();
-    if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
-        hint.with_extension(extension);
-    }
-    let stream = MediaSourceStream::new(
-        Box::new(File::open(path).map_err(read)?),
-        Default::default(),
-    );
-    let mut format = symphonia::default::get_probe()
-        .probe(
-            &hint,
-            stream,
-            FormatOptions::default(),
-            MetadataOptions::default(),
-        )
-        .map_err(unknown)?;
-    let track = format
-        .default_track(TrackType::Audio)
-        .ok_or_else(|| AudioError::NoTrack { path: here() })?;
-    let parameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio());
-    let parameters = parameters.ok_or_else(|| AudioError::NoTrack { path: here() })?;
-    let from = parameters
-        .sample_rate
-        .filter(|rate| SAMPLE_RATES.contains(rate))
-        .ok_or_else(|| AudioError::NoSampleRate { path: here() })?;
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(unknown)?;
-    let (track, announced, time_base) = (track.id, track.num_frames, track.time_base);
-    // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
-    let block = parameters.frames_per_block.unwrap_or(1).max(1);
-
-    let most = MAX_SAMPLES.min(MAX_HOURS * 3600 * from as usize);
-    let resample = |reason| AudioError::Resample {
-        path: here(),
-        from,
-        to: sample_rate,
-        reason,
-    };
-    let mut samples = Resampling::new(from, sample_rate).map_err(resample)?;
-    let (mut skipped_packets, mut not_finite) = (0, None);
-    let (mut interleaved, mut mono): (Vec<f32>, Vec<f32>) = (Vec::new(), Vec::new());
-    loop {
-        let packet = match format.next_packet() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break,
-            // A container that ends in the middle of a packet; what is missing is counted below.
-            Err(DecodeError::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                break;
-            }
-            Err(source) => {
-                return Err(AudioError::Decode {
-                    path: here(),
-                    decoded: samples.taken(),
-                    source,
-                });
-            }
-        };
-        if packet.track_id != track {
-            continue;
-        }
-        match decoder.decode(&packet) {
-            Ok(decoded) => {
-                let channels = decoded.num_planes().max(1);
-                decoded.copy_to_vec_interleaved(&mut interleaved);
-                let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-                mono.clear();
-                mono.extend(interleaved.chunks_exact(channels).map(mean));
-                let mut values = (samples.taken()..).zip(&mono);
-                let odd = values.find(|(_, x)| x.is_nan() || x.abs() > MAX_AMPLITUDE);
-                not_finite = not_finite.or(odd.map(|(index, value)| (index, *value)));
-                samples.push(&mono).map_err(resample)?;
-            }
-            // One bad packet of a lossy stream; players go on, and so do we, and say so. Silence in its
-            // place, or all that follows would come early.
-            Err(DecodeError::DecodeError(_)) => {
-                skipped_packets += 1;
-                let seconds = time_base.map_or(0.0, |base| {
-                    packet.dur.get() as f64 * f64::from(base.numer.get())
-                        / f64::from(base.denom.get())
-                });
-                let silent = (seconds * f64::from(from)).round() as usize;
-                samples
-                    .push(&vec![0.0; silent.min(most)])
-                    .map_err(resample)?;
-            }
-            Err(source) => {
-                return Err(AudioError::Decode {
-                    path: here(),
-                    decoded: samples.taken(),
-                    source,
-                });
-            }
-        }
-        if samples.taken() > most {
-            return Err(AudioError::TooLong { path: here() });
-        }
-    }
-    match announced {
-        Some(expected) if (samples.taken() as u64).saturating_add(block) <= expected => {
-            return Err(AudioError::Truncated {
-                path: here(),
-                expected,
-                found: samples.taken(),
-            });
-        }
-        _ if samples.taken() == 0 => return Err(AudioError::NoSamples { path: here() }),
-        _ => {}
-    }
-    if let Some((index, value)) = not_finite {
-        return Err(AudioError::NotFinite {
-            path: here(),
-            index,
-            value,
-        });
-    }
-    Ok(Audio {
-        samples: samples.finish().map_err(resample)?,
-        sample_rate,
-        skipped_packets,
-    })
 }

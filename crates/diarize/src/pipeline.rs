@@ -1,16 +1,19 @@
 //! From a recording to what the networks say of it.
 
-use ndarray::{Array3, Axis, s};
+use std::ops::Range;
+
+use ndarray::{Array3, ArrayView3, Axis, s};
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
-use soundalike_model::{Engine, LoadError, Probe, Silent};
+use soundalike_model::{Engine, LoadError, Probe, Silent, TensorError};
 
 use crate::{
     Diarization, Options, Parameters,
-    audio::Audio,
-    built_in::embedding::describe,
+    audio::AudioError,
+    built_in::embedding::{VoiceProbe, describe},
     clustering::{self, Method},
     diarization::Model,
     parameters::{Overrides, ParameterError, SpeakerClustering},
+    recording::Recording,
     run::Run,
     segmentation::{self, Segmenter, to_array},
     speaker_embedding::SpeakerEmbedder,
@@ -69,9 +72,17 @@ pub enum Error {
         /// Of the recording.
         found: u32,
     },
+    /// The recording cannot be read any more.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
     /// A network failed.
-    #[error("the network failed: {0}")]
-    Network(#[from] soundalike_model::TensorError),
+    #[error("the network failed in the windows {windows:?}: {source}")]
+    Network {
+        /// The windows that were in it.
+        windows: Range<usize>,
+        /// What it said.
+        source: TensorError,
+    },
     /// The clustering cannot be done.
     #[error(transparent)]
     Clustering(#[from] clustering::SetupError),
@@ -201,28 +212,29 @@ impl Diarizer {
     pub fn diarize(
         &self,
         uri: &str,
-        audio: &Audio,
+        recording: &mut Recording<'_>,
         options: &Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Diarization, Error> {
-        Ok(self.listen(uri, audio, progress)?.diarize(options)?)
+        Ok(self.listen(uri, recording, progress)?.diarize(options)?)
     }
 
-    /// Runs the networks over the recording `uri`: who speaks in each window, and what they sound like.
-    /// `progress` is told of each batch of windows when it is segmented, and again when its voices are known.
+    /// Runs the networks over `recording`, from its beginning to its end: who speaks in each window, and what they
+    /// sound like. `uri` is its name. `progress` is told of each batch of windows when it is segmented, and again when
+    /// its voices are known.
     ///
     /// # Errors
-    /// [`Error`] where the recording has another sample rate or the device fails.
+    /// [`Error`] where the recording has another sample rate, cannot be read, or the device fails.
     pub fn listen(
         &self,
         uri: &str,
-        audio: &Audio,
+        recording: &mut Recording<'_>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Run, Error> {
-        if audio.sample_rate != self.sample_rate() {
+        if recording.sample_rate() != self.sample_rate() {
             return Err(Error::SampleRate {
                 expected: self.sample_rate(),
-                found: audio.sample_rate,
+                found: recording.sample_rate(),
             });
         }
         let (segmenter, powerset) = (&self.segmenter, self.segmenter.powerset());
@@ -231,7 +243,7 @@ impl Diarizer {
             None => segmenter.voice_features(),
             Some(embedder) => embedder.dimension(),
         };
-        let windows = segmenter.windows().count(audio.samples.len());
+        let windows = segmenter.windows().count(recording.len());
         let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
         let mut embeddings = Array3::zeros((windows, speakers, dimension));
         let mut tell = |part, done| {
@@ -243,44 +255,37 @@ impl Diarizer {
         };
         for start in (0..windows).step_by(BATCH) {
             let range = start..windows.min(start + BATCH);
+            let failed = |source| Error::Network {
+                windows: range.clone(),
+                source,
+            };
+            let samples = recording.samples(segmenter.windows().span(range.clone()))?;
             let mut voices = segmenter.voice_probe();
             let probe: &mut dyn Probe = match &self.embedder {
                 None => &mut voices,
                 Some(_) => &mut Silent,
             };
-            let scores = segmenter.scores(&audio.samples, range.clone(), probe)?;
-            for (window, scores) in range.clone().zip(scores.outer_iter()) {
+            let scores = segmenter.scores(samples, 0..range.len(), probe);
+            for (window, scores) in range.clone().zip(scores.map_err(failed)?.outer_iter()) {
                 activity
                     .index_axis_mut(Axis(0), window)
                     .assign(&powerset.decode(scores));
             }
             tell(Part::Segmentation, range.end);
             let speaking = activity.slice(s![range.clone(), .., ..]);
-            let mut vectors = embeddings.slice_mut(s![range.clone(), .., ..]);
-            match &self.embedder {
-                None => {
-                    let features = to_array(&voices.features()?)?;
-                    for ((mut vectors, speaking), features) in vectors
-                        .outer_iter_mut()
-                        .zip(speaking.outer_iter())
-                        .zip(features.outer_iter())
-                    {
-                        vectors.assign(&describe(speaking, features));
-                    }
-                }
-                Some(embedder) => vectors.assign(&embedder.embed(
-                    &audio.samples,
-                    segmenter.windows(),
-                    range.clone(),
-                    speaking,
-                )?),
-            }
+            let vectors = match &self.embedder {
+                None => described(&voices, speaking),
+                Some(embedder) => embedder.embed(samples, segmenter.windows(), speaking),
+            };
+            embeddings
+                .slice_mut(s![range.clone(), .., ..])
+                .assign(&vectors.map_err(failed)?);
             tell(Part::Embedding, range.end);
         }
         Ok(Run {
             uri: uri.to_owned(),
-            samples: audio.samples.len(),
-            sample_rate: audio.sample_rate,
+            samples: recording.len(),
+            sample_rate: recording.sample_rate(),
             grid: segmenter.grid(),
             activity,
             embeddings,
@@ -289,4 +294,22 @@ impl Diarizer {
             models: self.models.clone(),
         })
     }
+}
+
+/// What the local speakers of some windows sound like to the segmentation network, by their activity.
+fn described(
+    voices: &VoiceProbe,
+    speaking: ArrayView3<'_, f32>,
+) -> Result<Array3<f32>, TensorError> {
+    let features = to_array(&voices.features()?)?;
+    let (windows, _, speakers) = speaking.dim();
+    let mut vectors = Array3::zeros((windows, speakers, features.dim().2));
+    for ((mut vectors, speaking), features) in vectors
+        .outer_iter_mut()
+        .zip(speaking.outer_iter())
+        .zip(features.outer_iter())
+    {
+        vectors.assign(&describe(speaking, features));
+    }
+    Ok(vectors)
 }

@@ -7,7 +7,7 @@ use rubato::{
 /// Fewest samples resampled at a time. The filter is as long.
 const CHUNK: usize = 1024;
 
-/// Takes samples at one rate and keeps them at another, so that a recording is never there at both.
+/// Takes samples at one rate and gives them at another.
 pub(crate) struct Resampling {
     /// `None` where the rates are the same.
     resampler: Option<Fft<f32>>,
@@ -19,7 +19,8 @@ pub(crate) struct Resampling {
     chunk: Vec<f32>,
     /// Results that are still to be left out: the filter's delay.
     delay: usize,
-    samples: Vec<f32>,
+    /// Results that were given.
+    made: usize,
 }
 
 impl Resampling {
@@ -44,7 +45,7 @@ impl Resampling {
             pending: Vec::new(),
             chunk: vec![0.0; of_chunk],
             delay: resampler.as_ref().map_or(0, Resampler::output_delay),
-            samples: Vec::new(),
+            made: 0,
             resampler,
         })
     }
@@ -54,14 +55,14 @@ impl Resampling {
         self.taken
     }
 
-    /// Takes the next `samples`.
+    /// Takes the next `samples`, and appends what is known of the result to `out`.
     ///
     /// # Errors
     /// What the resampler says.
-    pub(crate) fn push(&mut self, mut samples: &[f32]) -> Result<(), String> {
+    pub(crate) fn push(&mut self, mut samples: &[f32], out: &mut Vec<f32>) -> Result<(), String> {
         self.taken += samples.len();
         let Some(resampler) = &self.resampler else {
-            self.samples.extend_from_slice(samples);
+            out.extend_from_slice(samples);
             return Ok(());
         };
         let chunk = resampler.input_frames_next();
@@ -71,30 +72,32 @@ impl Resampling {
             self.pending.extend_from_slice(some);
             samples = rest;
             if self.pending.len() == chunk {
-                self.process()?;
+                self.process(out)?;
             }
         }
         Ok(())
     }
 
-    /// All samples at the new rate: as many as make the same duration, rounded up.
+    /// Appends the rest of the result to `out`: altogether as many samples as make the same duration, rounded up.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub(crate) fn finish(mut self) -> Result<Vec<f32>, String> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
         let Some(ratio) = self.resampler.as_ref().map(Resampler::resample_ratio) else {
-            return Ok(self.samples);
+            return Ok(());
         };
         let expected = (ratio * self.taken as f64).ceil() as usize;
-        while self.samples.len() < expected {
-            self.process()?;
+        while self.made < expected {
+            self.process(out)?;
         }
-        self.samples.truncate(expected);
-        Ok(self.samples)
+        // What came before the last chunk is less than the input so far, by the delay.
+        out.truncate(out.len() - (self.made - expected));
+        self.made = expected;
+        Ok(())
     }
 
     /// Resamples what is pending, with silence behind it where that is less than a chunk.
-    fn process(&mut self) -> Result<(), String> {
+    fn process(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
         let Some(resampler) = &mut self.resampler else {
             return Ok(());
         };
@@ -109,7 +112,8 @@ impl Resampling {
         self.pending.clear();
         let late = self.delay.min(made);
         self.delay -= late;
-        self.samples.extend_from_slice(&self.chunk[late..made]);
+        self.made += made - late;
+        out.extend_from_slice(&self.chunk[late..made]);
         Ok(())
     }
 }
@@ -136,11 +140,12 @@ mod tests {
                 let expected = whole.process_all(&input, length, None).unwrap().take_data();
                 for piece in [1, 333, 4096] {
                     let mut resampling = Resampling::new(from, to).unwrap();
+                    let mut found = Vec::new();
                     for samples in signal.chunks(piece) {
-                        resampling.push(samples).unwrap();
+                        resampling.push(samples, &mut found).unwrap();
                     }
                     assert_eq!(resampling.taken(), length);
-                    let found = resampling.finish().unwrap();
+                    resampling.finish(&mut found).unwrap();
                     assert_eq!(found, expected, "{from} to {to}, {length} by {piece}");
                 }
             }
@@ -149,9 +154,10 @@ mod tests {
 
     #[test]
     fn the_same_rate_is_the_same_samples() {
-        let mut resampling = Resampling::new(16_000, 16_000).unwrap();
-        resampling.push(&[0.5, -0.25]).unwrap();
-        resampling.push(&[1.0]).unwrap();
-        assert_eq!(resampling.finish().unwrap(), [0.5, -0.25, 1.0]);
+        let (mut resampling, mut out) = (Resampling::new(16_000, 16_000).unwrap(), Vec::new());
+        resampling.push(&[0.5, -0.25], &mut out).unwrap();
+        resampling.push(&[1.0], &mut out).unwrap();
+        resampling.finish(&mut out).unwrap();
+        assert_eq!(out, [0.5, -0.25, 1.0]);
     }
 }

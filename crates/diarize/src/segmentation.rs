@@ -183,7 +183,7 @@ impl Segmenter {
         match scores.iter().find(|score| score.is_nan()) {
             None => Ok(scores),
             Some(score) => Err(TensorError::msg(format!(
-                "a score in the windows {range:?} is {score} in {:?}; try a wider dtype",
+                "a score is {score} in {:?}; try a wider dtype",
                 self.network.dtype()
             ))),
         }

@@ -1,7 +1,5 @@
 //! What each local speaker sounds like, by the speaker embedding network.
 
-use std::ops::Range;
-
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use soundalike_convert::Bundle;
 use soundalike_model::{Engine, LoadError, Result, Silent, Tensor, TensorError, WeSpeakerResNet};
@@ -49,7 +47,7 @@ impl SpeakerEmbedder {
         self.network.dimension()
     }
 
-    /// The embedding, not normalised, of each local speaker of the windows `range` of `samples`,
+    /// The embedding, not normalised, of each local speaker of the first windows of `samples`,
     /// `[window, local speaker, dimension]`, by their `activity` `[window, frame, local speaker]` of 0 and 1.
     /// pyannote.audio `SpeakerDiarization.get_embeddings`.
     ///
@@ -64,19 +62,18 @@ impl SpeakerEmbedder {
         &self,
         samples: &[f32],
         windows: Windows,
-        range: Range<usize>,
         activity: ArrayView3<'_, f32>,
     ) -> Result<Array3<f32>> {
-        let (_, frames, speakers) = activity.dim();
-        let mut embeddings = Array3::zeros((range.len(), speakers, self.dimension()));
-        let heard: Vec<usize> = (0..range.len())
+        let (count, frames, speakers) = activity.dim();
+        let mut embeddings = Array3::zeros((count, speakers, self.dimension()));
+        let heard: Vec<usize> = (0..count)
             .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
             .collect();
         let min_alone = self.min_alone(frames, windows.length);
         if heard.is_empty() {
             return Ok(embeddings);
         }
-        let waveforms = windows.batch(samples, heard.iter().map(|window| range.start + window));
+        let waveforms = windows.batch(samples, heard.iter().copied());
         let shape = (heard.len(), 1, windows.length);
         let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
         let mut masks = Vec::with_capacity(heard.len() * speakers * frames);
@@ -104,7 +101,7 @@ impl SpeakerEmbedder {
         match embeddings.iter().find(|value| value.is_nan()) {
             None => Ok(embeddings),
             Some(value) => Err(TensorError::msg(format!(
-                "an embedding in the windows {range:?} is {value} in {:?}; try a wider dtype",
+                "an embedding is {value} in {:?}; try a wider dtype",
                 self.network.dtype()
             ))),
         }

@@ -1,5 +1,7 @@
 //! Cutting a recording into overlapping windows.
 
+use std::ops::Range;
+
 /// Sliding windows over a recording. pyannote.audio `Inference.slide`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
@@ -18,6 +20,12 @@ impl Windows {
             None => 1,
             Some(rest) => rest / self.step + 1 + usize::from(!rest.is_multiple_of(self.step)),
         }
+    }
+
+    /// The samples that the windows `range`, at least one, lie over.
+    #[must_use]
+    pub fn span(&self, range: Range<usize>) -> Range<usize> {
+        range.start * self.step..(range.end - 1) * self.step + self.length
     }
 
     /// Copies window `index` of `samples` into `window` (`[length]`), zeros where the recording has ended.

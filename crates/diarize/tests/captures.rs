@@ -3,7 +3,9 @@
 mod support;
 
 use ndarray::{Array1, Array3, Axis};
-use soundalike_diarize::{Diarizer, Options, Overrides, audio::Audio, segmentation::Segmenter};
+use soundalike_diarize::{
+    Diarizer, Options, Overrides, Recording, audio::Audio, segmentation::Segmenter,
+};
 use soundalike_metrics::{DiarizationErrorRate, rttm};
 use soundalike_model::{Engine, Silent};
 use support::{Capture, assets};
@@ -80,9 +82,9 @@ fn turns_are_close_to_those_of_pyannote() {
     let mut rates = Vec::new();
     for (name, _) in CAPTURES {
         let capture = Capture::new(&assets, name);
-        let audio = Audio::read(&capture.path("clip_16k.wav"), diarizer.sample_rate());
-        let audio = audio.unwrap_or_else(|error| panic!("{error}"));
-        let ours = diarizer.diarize("clip_16k", &audio, &Options::default(), &mut |_| {});
+        let recording = Recording::open(&capture.path("clip_16k.wav"), diarizer.sample_rate());
+        let mut recording = recording.unwrap_or_else(|error| panic!("{error}"));
+        let ours = diarizer.diarize("clip_16k", &mut recording, &Options::default(), &mut |_| {});
         let ours = ours.expect("a diarization").turns;
         let theirs = rttm::read(capture.path("reference.rttm")).expect("a reference");
         let rate = DiarizationErrorRate::default()

@@ -14,7 +14,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use ndarray_npy::ReadNpyExt;
 use soundalike_convert::PipelineDirectory;
 use soundalike_diarize::{
-    Diarization, Diarizer, Options, Overrides, Run, audio::Audio, turns::Numbering,
+    Diarization, Diarizer, Options, Overrides, Recording, Run, audio::Audio, turns::Numbering,
 };
 use soundalike_metrics::{Annotation, rttm};
 use soundalike_model::Engine;
@@ -61,8 +61,9 @@ fn pipeline(assets: &Path, name: &str) -> (PipelineDirectory, Diarizer) {
 }
 
 fn listen(diarizer: &Diarizer, name: &str, path: &Path) -> Run {
-    let audio = Audio::read(path, diarizer.sample_rate()).unwrap_or_else(|error| panic!("{error}"));
-    let run = diarizer.listen(name, &audio, &mut |_| {});
+    let recording = Recording::open(path, diarizer.sample_rate());
+    let mut recording = recording.unwrap_or_else(|error| panic!("{error}"));
+    let run = diarizer.listen(name, &mut recording, &mut |_| {});
     run.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -146,12 +147,16 @@ fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
     let mut audio = audio.unwrap_or_else(|error| panic!("{error}"));
     // Six to eighteen seconds: speech from the first window on, padding in none.
     audio.samples = audio.samples[96_000..288_000].to_vec();
-    let together = diarizer.listen("x", &audio, &mut |_| {}).expect("a run");
+    let together = diarizer
+        .listen("x", &mut (&audio).into(), &mut |_| {})
+        .expect("a run");
     assert_eq!(together.activity.dim(), (3, 589, 3));
     for window in 0..3 {
         let mut alone = audio.clone();
         alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
-        let alone = diarizer.listen("x", &alone, &mut |_| {}).expect("a run");
+        let alone = diarizer
+            .listen("x", &mut (&alone).into(), &mut |_| {})
+            .expect("a run");
         assert_eq!(
             alone.activity.index_axis(Axis(0), 0),
             together.activity.index_axis(Axis(0), window)

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use soundalike_convert::{Part, PipelineDirectory};
-use soundalike_diarize::{Diarization, Diarizer, Options, Overrides, SetupError, audio::Audio};
+use soundalike_diarize::{Diarization, Diarizer, Error, Options, Overrides, Recording, SetupError};
 use soundalike_model::{DeviceChoice, Engine, Kernels};
 
 use super::{
@@ -200,17 +200,17 @@ fn diarize(
     terminal: &Terminal,
 ) -> anyhow::Result<Diarization> {
     let started = Instant::now();
-    let audio = Audio::read(path, diarizer.sample_rate())?;
+    let mut recording = Recording::open(path, diarizer.sample_rate())?;
     let name = || path.display().to_string();
-    if audio.skipped_packets > 0 {
+    if recording.skipped_packets() > 0 {
         terminal.warn(&format!(
             "{}: {} packet(s) could not be decoded and were left out",
             name(),
-            audio.skipped_packets
+            recording.skipped_packets()
         ));
     }
     let bar = terminal.progress(uri);
-    let run = diarizer.listen(uri, &audio, &mut |progress| {
+    let run = diarizer.listen(uri, &mut recording, &mut |progress| {
         // The voices come last.
         if progress.part == Part::Embedding {
             bar.set_length(progress.windows as u64);
@@ -218,9 +218,11 @@ fn diarize(
         }
     });
     bar.finish_and_clear();
-    let run = run.with_context(name)?;
-    // What takes the most memory of a long recording, and clustering needs some as well.
-    drop(audio);
+    let run = match run {
+        // Names the file itself.
+        Err(Error::Audio(error)) => return Err(error.into()),
+        run => run.with_context(name)?,
+    };
     if let Some(path) = &args.save_run {
         output::to_file(path, &run.to_bytes()?)?;
     }

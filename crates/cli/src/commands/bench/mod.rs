@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::bail;
 use soundalike_convert::{Architecture, Bundle, Part, PipelineDirectory};
-use soundalike_diarize::{Options, Overrides, audio::Audio};
+use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
     DType, Device, Engine, InstructionSet, Kernels, Probe, PyanNet, Result, Silent, Tensor,
     WeSpeakerResNet,
@@ -215,11 +215,11 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
     let started = Instant::now();
     let (_, diarizer) = diarize::pipeline(args.model.as_deref(), &Overrides::default(), &engine)?;
     let ready = started.elapsed();
-    let audio = Audio::read(path, diarizer.sample_rate())?;
+    let mut recording = Recording::open(path, diarizer.sample_rate())?;
     let decoded = started.elapsed();
     let (mut segmentation, mut embedding) = (Duration::ZERO, Duration::ZERO);
     let mut before = Instant::now();
-    let run = diarizer.listen("bench", &audio, &mut |progress| {
+    let run = diarizer.listen("bench", &mut recording, &mut |progress| {
         let of_part = match progress.part {
             Part::Segmentation => &mut segmentation,
             _ => &mut embedding,
@@ -227,7 +227,6 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
         *of_part += before.elapsed();
         before = Instant::now();
     })?;
-    drop(audio);
     let clustering = Instant::now();
     let diarization = run.diarize(&Options::default())?;
     let clustering = clustering.elapsed();

@@ -1,0 +1,201 @@
+//! A recording that is listened to from its beginning to its end.
+
+use std::{borrow::Cow, ops::Range, path::Path};
+
+use crate::{
+    audio::{Audio, AudioError},
+    decoding::Decoding,
+};
+
+/// A recording of known length, of which only the part that is listened to need be in memory.
+pub struct Recording<'a> {
+    sample_rate: u32,
+    len: usize,
+    skipped_packets: usize,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Memory(Cow<'a, [f32]>),
+    File {
+        decoding: Box<Decoding>,
+        /// What was decoded and is still needed.
+        samples: Vec<f32>,
+        /// Which of all samples is the first of these.
+        first: usize,
+    },
+}
+
+impl Recording<'static> {
+    /// Opens `path`, which is decoded once to know that all of it is sound and how long it is, and once more while it is
+    /// listened to. What can be read only once, as a pipe, is kept in memory.
+    ///
+    /// # Errors
+    /// [`AudioError`], which names the file.
+    pub fn open(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
+        if !path.is_file() {
+            let audio = Audio::read(path, sample_rate)?;
+            return Ok(Self {
+                sample_rate,
+                len: audio.samples.len(),
+                skipped_packets: audio.skipped_packets,
+                source: Source::Memory(audio.samples.into()),
+            });
+        }
+        let mut decoding = Decoding::open(path, sample_rate)?;
+        let (mut len, mut samples) = (0, Vec::new());
+        let mut going_on = true;
+        while going_on {
+            samples.clear();
+            going_on = decoding.more(&mut samples)?;
+            len += samples.len();
+        }
+        samples.clear();
+        Ok(Self {
+            sample_rate,
+            len,
+            skipped_packets: decoding.skipped_packets(),
+            source: Source::File {
+                decoding: Box::new(Decoding::open(path, sample_rate)?),
+                samples,
+                first: 0,
+            },
+        })
+    }
+}
+
+impl<'a> From<&'a Audio> for Recording<'a> {
+    fn from(audio: &'a Audio) -> Self {
+        Self {
+            sample_rate: audio.sample_rate,
+            len: audio.samples.len(),
+            skipped_packets: audio.skipped_packets,
+            source: Source::Memory(audio.samples.as_slice().into()),
+        }
+    }
+}
+
+impl Recording<'_> {
+    /// Samples per second.
+    #[must_use]
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    /// Samples of the whole recording.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Packets that could not be decoded and became silence.
+    #[must_use]
+    pub fn skipped_packets(&self) -> usize {
+        self.skipped_packets
+    }
+
+    /// The samples of `range`, as far as there are. What is before them is gone afterwards.
+    ///
+    /// # Errors
+    /// [`AudioError`] where the file has become another since it was opened.
+    ///
+    /// # Panics
+    /// Where `range` begins before one that was asked for.
+    pub fn samples(&mut self, range: Range<usize>) -> Result<&[f32], AudioError> {
+        let end = range.end.min(self.len);
+        let start = range.start.min(end);
+        match &mut self.source {
+            Source::Memory(samples) => Ok(&samples[start..end]),
+            Source::File {
+                decoding,
+                samples,
+                first,
+            } => loop {
+                assert!(start >= *first, "samples {start} and on are gone");
+                let gone = (start - *first).min(samples.len());
+                samples.drain(..gone);
+                *first += gone;
+                if *first + samples.len() >= end {
+                    return Ok(&samples[..end - start]);
+                }
+                if !decoding.more(samples)? && *first + samples.len() < end {
+                    return Err(AudioError::Changed {
+                        path: decoding.path().to_owned(),
+                        expected: self.len,
+                        found: *first + samples.len(),
+                    });
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    fn data(name: &str) -> PathBuf {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+        tests.join("data").join(name)
+    }
+
+    #[test]
+    fn piece_by_piece_it_is_what_is_in_the_file() {
+        // As it is, compressed, and from other rates, where the resampler holds back some.
+        for (name, rate) in [
+            ("sample.wav", 16_000),
+            ("sample.wav", 44_100),
+            ("formats/clip.flac", 16_000),
+            ("formats/clip.mp3", 8_000),
+        ] {
+            let whole = Audio::read(&data(name), rate).unwrap().samples;
+            for (length, step) in [(whole.len(), 1), (1000, 1000), (5000, 300), (300, 5000)] {
+                let mut recording = Recording::open(&data(name), rate).unwrap();
+                assert_eq!(
+                    (recording.len(), recording.sample_rate()),
+                    (whole.len(), rate)
+                );
+                for start in (0..whole.len()).step_by(step.max(whole.len() / 40)) {
+                    let end = (start + length).min(whole.len());
+                    let found = recording.samples(start..start + length).unwrap();
+                    assert!(
+                        found == &whole[start..end],
+                        "{name} at {rate}, {start}..{end}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_lost_its_end_meanwhile_is_told_of() {
+        // As programs write it that do not know yet how long it will be.
+        let unknown = u32::MAX.to_le_bytes();
+        for (len, expected) in [(None, "truncated"), (Some(unknown), "changed")] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("talk.wav");
+            let mut bytes = fs::read(data("sample.wav")).unwrap();
+            if let Some(len) = len {
+                // Of the file, and of its samples.
+                bytes[4..8].copy_from_slice(&len);
+                bytes[40..44].copy_from_slice(&len);
+            }
+            fs::write(&path, &bytes).unwrap();
+            let mut recording = Recording::open(&path, 16_000).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(bytes.len() as u64 / 2).unwrap();
+            let error = recording.samples(0..recording.len()).unwrap_err();
+            let error = error.to_string();
+            let (file, what) = (error.contains("talk.wav"), error.contains(expected));
+            assert!(file && what, "{error}");
+        }
+    }
+}
