@@ -3,11 +3,14 @@
 //! Two things are known of two local speakers: how alike they sound, and, where their windows overlap,
 //! whether they speak at the same times. The second is the surer, so it overrides the first.
 
-use kodama::{Dendrogram, Method, Step, linkage};
-use ndarray::{ArrayView1, ArrayView3, s};
+use ndarray::{Array2, ArrayView1, ArrayView3, Axis, s};
 
 use super::embedding::Embeddings;
-use crate::{clustering::SpeakerBounds, frames::FrameGrid, reconstruction::Assignment};
+use crate::{
+    clustering::{SpeakerBounds, dendrogram::Merge, linkage::average_but_for},
+    frames::FrameGrid,
+    reconstruction::Assignment,
+};
 
 /// Average cosine distance up to which clusters are joined. The lowest DER over a set of clips of two to
 /// twelve speakers lay between 0.35 and 0.5.
@@ -22,7 +25,7 @@ const MIN_SHARED_FRAMES: usize = 30;
 /// Distance of two local speakers of one window, who are two people by definition: so large that a single
 /// such pair keeps apart clusters of any size, whose average dilutes it; finite, also times their size, so
 /// that a forced number of speakers joins those with the fewest such pairs first.
-const SAME_WINDOW: f32 = 1e30;
+const SAME_WINDOW: f64 = 1e30;
 
 /// One local speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub struct Clustering<'a> {
     evidence: Evidence<'a>,
     founders: Vec<Local>,
     others: Vec<Local>,
-    tree: Dendrogram<f32>,
+    merges: Vec<Merge>,
 }
 
 impl<'a> Clustering<'a> {
@@ -60,21 +63,23 @@ impl<'a> Clustering<'a> {
             vectors: unit_vectors(embeddings),
             grid,
         };
-        let mut distances =
-            Vec::with_capacity(founders.len() * founders.len().saturating_sub(1) / 2);
-        for (index, a) in founders.iter().enumerate() {
-            distances.extend(
-                founders[index + 1..]
-                    .iter()
-                    .map(|b| evidence.distance(*a, *b)),
-            );
-        }
-        let tree = linkage(&mut distances, founders.len(), Method::Average);
+        let merges = if founders.is_empty() {
+            Vec::new()
+        } else {
+            let vectors = founders.iter().map(|local| evidence.vector(*local));
+            let vectors: Vec<_> = vectors.collect();
+            let vectors = ndarray::stack(Axis(0), &vectors).unwrap_or_default();
+            let known = founders.iter().enumerate().flat_map(|(index, local)| {
+                let later = evidence.known(*local, &founders, index + 1);
+                later.map(move |(other, distance)| ([index, other], distance))
+            });
+            average_but_for(vectors.view(), known).merges
+        };
         Self {
             evidence,
             founders,
             others,
-            tree,
+            merges,
         }
     }
 
@@ -87,8 +92,8 @@ impl<'a> Clustering<'a> {
     /// Clusters that are left when all those at most `threshold` (0 to 2) apart on average are joined.
     #[must_use]
     pub fn clusters_at(&self, threshold: f64) -> usize {
-        let joined = |step: &&Step<f32>| f64::from(step.dissimilarity) <= threshold;
-        self.founders.len() - self.tree.steps().iter().filter(joined).count()
+        let joined = |merge: &&Merge| merge.height <= threshold;
+        self.founders.len() - self.merges.iter().filter(joined).count()
     }
 
     /// Which of `clusters` people each local speaker is.
@@ -100,8 +105,9 @@ impl<'a> Clustering<'a> {
         for (local, cluster) in self.founders.iter().zip(&labels) {
             assignment[[local.window, local.speaker]] = Some(*cluster);
         }
+        let people = People::new(&self.evidence, &self.founders, labels);
         for local in &self.others {
-            let nearest = self.nearest(*local, &labels, assignment.row(local.window));
+            let nearest = people.nearest(*local, assignment.row(local.window));
             assignment[[local.window, local.speaker]] = nearest;
         }
         assignment
@@ -110,11 +116,11 @@ impl<'a> Clustering<'a> {
     /// A cluster for each founder, numbered by first member.
     fn labels(&self, clusters: usize) -> Vec<usize> {
         let founders = self.founders.len();
-        // A step joins two earlier clusters: a founder each, or what step `cluster - founders` made.
+        // Two earlier clusters merge: a founder each, or what merge `cluster - founders` made.
         let mut members: Vec<Vec<usize>> = (0..founders).map(|founder| vec![founder]).collect();
-        for step in &self.tree.steps()[..founders.saturating_sub(clusters.max(1))] {
-            let mut joined = std::mem::take(&mut members[step.cluster1]);
-            joined.append(&mut members[step.cluster2]);
+        for merge in &self.merges[..founders.saturating_sub(clusters.max(1))] {
+            let mut joined = std::mem::take(&mut members[merge.left]);
+            joined.append(&mut members[merge.right]);
             members.push(joined);
         }
         members.retain(|members| !members.is_empty());
@@ -127,24 +133,60 @@ impl<'a> Clustering<'a> {
         }
         labels
     }
+}
+
+/// The founders, as clusters.
+struct People<'c, 'a> {
+    evidence: &'c Evidence<'a>,
+    founders: &'c [Local],
+    /// The cluster of each.
+    labels: Vec<usize>,
+    /// Their vectors' sum, `[cluster, feature]`, and how many they are.
+    sums: Array2<f64>,
+    sizes: Vec<usize>,
+}
+
+impl<'c, 'a> People<'c, 'a> {
+    fn new(evidence: &'c Evidence<'a>, founders: &'c [Local], labels: Vec<usize>) -> Self {
+        let clusters = labels.iter().max().map_or(0, |last| last + 1);
+        let mut sums = Array2::zeros((clusters, evidence.vectors.dim().2));
+        let mut sizes = vec![0; clusters];
+        for (founder, cluster) in founders.iter().zip(&labels) {
+            let mut sum = sums.row_mut(*cluster);
+            sum += &evidence.vector(*founder).mapv(f64::from);
+            sizes[*cluster] += 1;
+        }
+        Self {
+            evidence,
+            founders,
+            labels,
+            sums,
+            sizes,
+        }
+    }
 
     /// The cluster whose founders are nearest to `local` on average, of those not `taken` by somebody else
     /// of their window.
-    fn nearest(
-        &self,
-        local: Local,
-        labels: &[usize],
-        taken: ArrayView1<'_, Option<usize>>,
-    ) -> Option<usize> {
-        let clusters = labels.iter().max().map_or(0, |last| last + 1);
-        let mut sums = vec![(0.0_f64, 0_u32); clusters];
-        for (founder, cluster) in self.founders.iter().zip(labels) {
-            let (sum, members) = &mut sums[*cluster];
-            *sum += f64::from(self.evidence.distance(local, *founder));
-            *members += 1;
+    fn nearest(&self, local: Local, taken: ArrayView1<'_, Option<usize>>) -> Option<usize> {
+        let vector = self.evidence.vector(local).mapv(f64::from);
+        let cosines = self.sums.dot(&vector);
+        let sizes = self.sizes.iter().map(|size| *size as f64);
+        let mut distances: Vec<f64> = sizes
+            .zip(&cosines)
+            .map(|(size, cosine)| size - cosine)
+            .collect();
+        for (founder, distance) in self.evidence.known(local, self.founders, 0) {
+            let cosine = self
+                .evidence
+                .vector(self.founders[founder])
+                .mapv(f64::from)
+                .dot(&vector);
+            distances[self.labels[founder]] += distance - (1.0 - cosine);
         }
-        sums.iter()
-            .map(|(sum, members)| sum / f64::from(*members))
+        distances
+            .iter()
+            .zip(&self.sizes)
+            .map(|(distance, size)| distance / *size as f64)
             .enumerate()
             .filter(|(cluster, _)| !taken.iter().any(|taken| *taken == Some(*cluster)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
@@ -200,24 +242,45 @@ struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// How far apart two local speakers are, 0 to 2, or [`SAME_WINDOW`].
-    fn distance(&self, a: Local, b: Local) -> f32 {
-        if a.window == b.window {
-            SAME_WINDOW
-        } else if self.speak_together(a, b) {
-            0.0
-        } else {
-            let vector = |local: Local| self.vectors.slice(s![local.window, local.speaker, ..]);
-            // Rounding can push the cosine of a vector with itself above 1.
-            (1.0 - vector(a).dot(&vector(b))).max(0.0)
-        }
+    fn vector(&self, local: Local) -> ArrayView1<'_, f32> {
+        self.vectors.slice(s![local.window, local.speaker, ..])
+    }
+
+    /// Those of `founders`, in the order of windows, from `first` on of which is known whether `local` is the same
+    /// person, whatever they sound like, with their distance.
+    fn known(
+        &self,
+        local: Local,
+        founders: &[Local],
+        first: usize,
+    ) -> impl Iterator<Item = (usize, f64)> {
+        let overlaps = move |other: &Local| self.offset(local, *other) < self.activity.dim().1;
+        let start =
+            founders.partition_point(|other| other.window < local.window && !overlaps(other));
+        let start = start.max(first);
+        let near = founders[start..]
+            .iter()
+            .take_while(move |other| overlaps(other));
+        (start..).zip(near).filter_map(move |(index, other)| {
+            let distance = if local.window == other.window {
+                Some(SAME_WINDOW)
+            } else {
+                self.speak_together(local, *other).then_some(0.0)
+            };
+            distance.map(|distance| (index, distance))
+        })
+    }
+
+    /// Frames from the beginning of the window of the one to that of the other.
+    fn offset(&self, a: Local, b: Local) -> usize {
+        let [a, b] = [a, b].map(|local| self.grid.first_frame(local.window));
+        a.abs_diff(b)
     }
 
     /// Whether two local speakers of overlapping windows speak at the same times there.
     fn speak_together(&self, a: Local, b: Local) -> bool {
         let (early, late) = if a.window < b.window { (a, b) } else { (b, a) };
-        let offset = self.grid.first_frame(late.window) - self.grid.first_frame(early.window);
-        let frames = self.activity.dim().1;
+        let (offset, frames) = (self.offset(early, late), self.activity.dim().1);
         if offset >= frames {
             return false;
         }

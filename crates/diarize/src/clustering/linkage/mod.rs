@@ -1,5 +1,6 @@
 //! Agglomerative clustering: the two nearest clusters merge until one is left.
 
+mod averages;
 mod generic;
 mod heap;
 mod matrix;
@@ -8,7 +9,7 @@ mod points;
 use ndarray::ArrayView2;
 use soundalike_convert::Linkage;
 
-use self::{matrix::Matrix, points::Points};
+use self::{averages::Averages, matrix::Matrix, points::Points};
 use super::{
     dendrogram::{Dendrogram, Merge},
     distances::{cosine_pairs, euclidean_pairs},
@@ -16,7 +17,7 @@ use super::{
 
 /// The most embeddings for which the distances of all pairs are kept, 400 MB of them. With more, centroids are kept
 /// instead: memory grows with their number only, distances are computed some three times instead of once, and differ
-/// from scipy's in the last bits.
+/// from scipy's in the last bits. Of equal distances another one may come first.
 const MOST_PAIRED: usize = 10_000;
 
 /// Whether `method` is about points in space, so that its distances are Euclidean ones between unit vectors
@@ -48,6 +49,21 @@ pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
         Linkage::Single => monotonic(kodama::Method::Single),
         Linkage::Ward => monotonic(kodama::Method::Ward),
         Linkage::Weighted => monotonic(kodama::Method::Weighted),
+    }
+}
+
+/// The tree of average linkage, by cosine distance, of the rows of `vectors` (at least one, of unit length), but for
+/// pairs whose distance is `known` otherwise.
+#[must_use]
+pub fn average_but_for(
+    vectors: ArrayView2<'_, f32>,
+    known: impl IntoIterator<Item = ([usize; 2], f64)>,
+) -> Dendrogram {
+    let (rows, clusters) = (vectors.nrows(), Averages::new(vectors, known));
+    if rows > MOST_PAIRED {
+        generic::linkage(clusters)
+    } else {
+        monotonic(clusters.all_pairs(), rows, kodama::Method::Average)
     }
 }
 
@@ -94,6 +110,42 @@ mod tests {
                     let height = expected.height;
                     prop_assert_eq!(Merge { height, ..*found }, *expected);
                 }
+            }
+        }
+
+        #[test]
+        fn averages_merge_as_all_distances_do(
+            rows in 1_usize..40,
+            values in proptest::collection::vec(-1.0_f32..1.0, 40 * 11),
+            known in proptest::collection::btree_map((0_usize..40, 0_usize..40), 0.0_f64..3.0, 0..60),
+        ) {
+            let mut vectors = Array2::from_shape_vec((40, 11), values).unwrap();
+            for mut vector in vectors.rows_mut() {
+                vector /= vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE);
+            }
+            let vectors = vectors.slice(ndarray::s![..rows, ..]);
+            let known = known.into_iter().filter(|((a, b), _)| a < b && *b < rows);
+            // Some are as far apart as nothing else.
+            let known = known.map(|((a, b), distance)| ([a, b], if distance < 2.0 { distance } else { 1e30 }));
+            let known: Vec<_> = known.collect();
+            let wide = vectors.mapv(f64::from);
+            let mut distances = Vec::new();
+            for a in 0..rows {
+                for b in a + 1..rows {
+                    let of_pair = known.iter().find(|(pair, _)| *pair == [a, b]);
+                    let by_vectors = 1.0 - wide.row(a).dot(&wide.row(b));
+                    distances.push(of_pair.map_or(by_vectors, |(_, distance)| *distance));
+                }
+            }
+            let expected = monotonic(distances, rows, kodama::Method::Average);
+            let found = generic::linkage(Averages::new(vectors, known));
+            prop_assert_eq!(found.merges.len(), rows - 1);
+            let alike = found.merges.iter().zip(&expected.merges);
+            // From there on distances are equal, and either may come first.
+            for (found, expected) in alike.take_while(|(_, expected)| expected.height < 3.0) {
+                let height = expected.height;
+                prop_assert!((found.height - height).abs() < 1e-5, "{} and {height}", found.height);
+                prop_assert_eq!(Merge { height, ..*found }, *expected);
             }
         }
     }
