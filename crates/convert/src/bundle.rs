@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::View;
@@ -198,6 +199,8 @@ pub struct Bundle {
     bytes: Cow<'static, [u8]>,
     header: Header,
     entries: BTreeMap<String, Entry>,
+    /// Of `bytes`, once somebody has asked: it takes as long as reading them.
+    sha256: OnceLock<String>,
 }
 
 impl Bundle {
@@ -260,6 +263,7 @@ impl Bundle {
             bytes,
             header,
             entries,
+            sha256: OnceLock::new(),
         };
         let tensors: Vec<NotFinite> = bundle
             .tensors()
@@ -363,8 +367,8 @@ impl Bundle {
     }
 
     /// SHA-256 of the safetensors file, in lower-case hexadecimal.
-    pub fn sha256(&self) -> String {
-        sha256([self.bytes()])
+    pub fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| sha256([self.bytes()]))
     }
 
     /// A copy in which `edit` has changed elements of the `f32` tensors, each of which it is given with its name and

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Seek},
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -31,6 +31,9 @@ pub(crate) const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 /// larger ones leave the range of f32.
 const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
 
+/// Samples of silence that are made at a time: a damaged packet may claim to be hours long.
+const SILENCE_AT_ONCE: usize = 1 << 16;
+
 /// The first audio track of a file, from its beginning to its end: the average of its channels, at the rate that is
 /// wanted.
 pub(crate) struct Decoding {
@@ -49,6 +52,8 @@ pub(crate) struct Decoding {
     most: usize,
     resampling: Resampling,
     skipped_packets: usize,
+    /// Samples of silence in the place of a packet, that are still to come.
+    silence: usize,
     not_finite: Option<(usize, f32)>,
     /// Of one packet.
     interleaved: Vec<f32>,
@@ -62,12 +67,39 @@ impl Decoding {
     /// # Errors
     /// [`AudioError`] where there is none.
     pub(crate) fn open(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
+        let read = |source| AudioError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        Self::of(path, File::open(path).map_err(read)?, sample_rate)
+    }
+
+    /// As [`Self::open`], of `file`, which is at `path`, from its start. There can be one of it at a time: they share
+    /// the place in the file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn from_start(
+        path: &Path,
+        file: &File,
+        sample_rate: u32,
+    ) -> Result<Self, AudioError> {
+        let read = |source| AudioError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = file.try_clone().map_err(read)?;
+        file.rewind().map_err(read)?;
+        Self::of(path, file, sample_rate)
+    }
+
+    fn of(path: &Path, file: File, sample_rate: u32) -> Result<Self, AudioError> {
         let here = || path.to_owned();
         let read = |source| AudioError::Read {
             path: here(),
             source,
         };
-        let metadata = path.metadata().map_err(read)?;
+        let metadata = file.metadata().map_err(read)?;
         if metadata.is_dir() {
             return Err(AudioError::Directory { path: here() });
         }
@@ -82,10 +114,7 @@ impl Decoding {
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
-        let stream = MediaSourceStream::new(
-            Box::new(File::open(path).map_err(read)?),
-            Default::default(),
-        );
+        let stream = MediaSourceStream::new(Box::new(file), Default::default());
         let format = symphonia::default::get_probe()
             .probe(
                 &hint,
@@ -131,16 +160,12 @@ impl Decoding {
             most: MAX_SAMPLES.min(MAX_HOURS * 3600 * from as usize),
             resampling,
             skipped_packets: 0,
+            silence: 0,
             not_finite: None,
             interleaved: Vec::new(),
             mono: Vec::new(),
             ended: false,
         })
-    }
-
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Packets until now that could not be decoded and became silence.
@@ -154,6 +179,13 @@ impl Decoding {
     /// [`AudioError`] where the file is damaged, and at its end where something was wrong with all of it.
     pub(crate) fn more(&mut self, samples: &mut Vec<f32>) -> Result<bool, AudioError> {
         while !self.ended {
+            if self.silence > 0 {
+                self.mono.clear();
+                self.mono.resize(self.silence.min(SILENCE_AT_ONCE), 0.0);
+                self.silence -= self.mono.len();
+                self.resample(samples)?;
+                return Ok(true);
+            }
             let packet = match self.format.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return self.end(samples),
@@ -198,11 +230,16 @@ impl Decoding {
                         / f64::from(base.denom.get())
                 });
                 let silent = (seconds * f64::from(self.rates[0])).round() as usize;
-                self.mono.clear();
-                self.mono.resize(silent.min(self.most), 0.0);
+                self.silence = silent;
+                return Ok(());
             }
             Err(source) => return Err(self.damaged(source)),
         }
+        self.resample(samples)
+    }
+
+    /// Appends what comes of `mono`.
+    fn resample(&mut self, samples: &mut Vec<f32>) -> Result<(), AudioError> {
         let resampled = self.resampling.push(&self.mono, samples);
         resampled.map_err(|reason| self.not_resampled(reason))?;
         if self.resampling.taken() > self.most {

@@ -61,7 +61,7 @@ impl Model {
     pub(crate) fn new(part: Part, bundle: &Bundle) -> Self {
         Self {
             part,
-            sha256: bundle.sha256(),
+            sha256: bundle.sha256().to_owned(),
             source: bundle.source().clone(),
         }
     }

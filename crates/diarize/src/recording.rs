@@ -1,6 +1,11 @@
 //! A recording that is listened to from its beginning to its end.
 
-use std::{borrow::Cow, ops::Range, path::Path};
+use std::{
+    borrow::Cow,
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     audio::{Audio, AudioError},
@@ -18,6 +23,8 @@ pub struct Recording<'a> {
 enum Source<'a> {
     Memory(Cow<'a, [f32]>),
     File {
+        path: PathBuf,
+        file: File,
         decoding: Box<Decoding>,
         /// What was decoded and is still needed.
         samples: Vec<f32>,
@@ -42,7 +49,11 @@ impl Recording<'static> {
                 source: Source::Memory(audio.samples.into()),
             });
         }
-        let mut decoding = Decoding::open(path, sample_rate)?;
+        let file = File::open(path).map_err(|source| AudioError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut decoding = Decoding::from_start(path, &file, sample_rate)?;
         let (mut len, mut samples) = (0, Vec::new());
         let mut going_on = true;
         while going_on {
@@ -56,7 +67,9 @@ impl Recording<'static> {
             len,
             skipped_packets: decoding.skipped_packets(),
             source: Source::File {
-                decoding: Box::new(Decoding::open(path, sample_rate)?),
+                path: path.to_owned(),
+                decoding: Box::new(Decoding::from_start(path, &file, sample_rate)?),
+                file,
                 samples,
                 first: 0,
             },
@@ -100,24 +113,27 @@ impl Recording<'_> {
         self.skipped_packets
     }
 
-    /// The samples of `range`, as far as there are. What is before them is gone afterwards.
+    /// The samples of `range`, as far as there are. What is before them is forgotten: to go back is to begin anew.
     ///
     /// # Errors
-    /// [`AudioError`] where the file has become another since it was opened.
-    ///
-    /// # Panics
-    /// Where `range` begins before one that was asked for.
+    /// [`AudioError`] where the file has lost its end since it was opened, or cannot be read any more.
     pub fn samples(&mut self, range: Range<usize>) -> Result<&[f32], AudioError> {
         let end = range.end.min(self.len);
         let start = range.start.min(end);
         match &mut self.source {
             Source::Memory(samples) => Ok(&samples[start..end]),
             Source::File {
+                path,
+                file,
                 decoding,
                 samples,
                 first,
             } => loop {
-                assert!(start >= *first, "samples {start} and on are gone");
+                if start < *first {
+                    **decoding = Decoding::from_start(path, file, self.sample_rate)?;
+                    samples.clear();
+                    *first = 0;
+                }
                 let gone = (start - *first).min(samples.len());
                 samples.drain(..gone);
                 *first += gone;
@@ -126,7 +142,7 @@ impl Recording<'_> {
                 }
                 if !decoding.more(samples)? && *first + samples.len() < end {
                     return Err(AudioError::Changed {
-                        path: decoding.path().to_owned(),
+                        path: path.clone(),
                         expected: self.len,
                         found: *first + samples.len(),
                     });
@@ -157,8 +173,8 @@ mod tests {
             ("formats/clip.mp3", 8_000),
         ] {
             let whole = Audio::read(&data(name), rate).unwrap().samples;
+            let mut recording = Recording::open(&data(name), rate).unwrap();
             for (length, step) in [(whole.len(), 1), (1000, 1000), (5000, 300), (300, 5000)] {
-                let mut recording = Recording::open(&data(name), rate).unwrap();
                 assert_eq!(
                     (recording.len(), recording.sample_rate()),
                     (whole.len(), rate)

@@ -30,6 +30,8 @@ const METADATA_KEY: &str = "soundalike.run";
 const FORMAT: u32 = 1;
 /// Largest file that is read: twelve hours have 0.4 GB.
 const MAX_BYTES: u64 = 2 << 30;
+/// More local speakers than any network tells apart: those of a window are compared one by one.
+const MAX_LOCAL_SPEAKERS: usize = 64;
 /// Longest time that makes sense for a window, seconds.
 const MAX_SECONDS: f64 = 3600.0;
 
@@ -236,6 +238,11 @@ impl Run {
                 format!("[{windows}, {speakers}, dimension]"),
             ));
         }
+        if speakers > MAX_LOCAL_SPEAKERS {
+            let found = format!("of {speakers} local speakers");
+            let expected = format!("of at most {MAX_LOCAL_SPEAKERS}");
+            return Err(refuse("segmentations", found, expected));
+        }
         let (shape, counts) = tensor(&tensors, "counts", Dtype::U8)?;
         let grid = header.grid;
         let (expected, last) = (grid.count(windows), grid.first_frame(windows - 1));
@@ -315,6 +322,10 @@ impl Header {
                 let expected = format!("times from one sample to {MAX_SECONDS} s");
                 return Err(refuse("grid", format!("{:?}", self.grid), expected));
             }
+        }
+        if window_step < step {
+            let found = format!("windows every {window_step} s, frames every {step} s");
+            return Err(refuse("grid", found, "windows no oftener than frames"));
         }
         Ok(())
     }
@@ -447,6 +458,11 @@ mod tests {
                 "`grid` is",
             ),
             (
+                r#""step":1.0"#,
+                r#""step":6.0"#,
+                "`grid` is windows every 5 s",
+            ),
+            (
                 r#""window_step":5.0"#,
                 r#""window_step":3000.0"#,
                 "`counts` is [16], expected [3011]",
@@ -502,6 +518,11 @@ mod tests {
             error.starts_with("`embeddings` is [2, 3, 3], expected [2, 2, dimension]"),
             "{error}"
         );
+        let error = changed(&|run| {
+            run.activity = Array3::zeros((2, 10, 99));
+            run.embeddings = Array3::zeros((2, 99, 3));
+        });
+        assert!(error.contains("of 99 local speakers"), "{error}");
         let error = changed(&|run| run.embeddings = Array3::zeros((2, 2, 0)));
         assert!(error.starts_with("`embeddings` is [2, 2, 0]"), "{error}");
 

@@ -23,8 +23,7 @@ impl Windows {
     }
 
     /// The samples that the windows `range`, at least one, lie over.
-    #[must_use]
-    pub fn span(&self, range: Range<usize>) -> Range<usize> {
+    pub(crate) fn span(&self, range: Range<usize>) -> Range<usize> {
         range.start * self.step..(range.end - 1) * self.step + self.length
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Values of one cache line, which is the widest register as well.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// One cache line.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::{
     InstructionSet,
-    buffer::Pool,
+    buffer::{LINE, Pool},
     epilogue::{Epilogue, load, load_some, store, store_some},
     images::TILE,
     prefetch::prefetch,
@@ -364,11 +364,13 @@ fn transform_pixels<S: Simd>(
             .take(SIDE);
         for channel in (0..inputs).step_by(S::F32_LANES) {
             let room = S::F32_LANES.min(inputs - channel);
-            // Their first columns are the last of this tile.
-            for line in next_lines.clone() {
-                let start = line.as_ptr().wrapping_add(next_column * TILE * inputs);
-                for x in SIDE - TILE..SIDE {
-                    prefetch(start.wrapping_add(x * inputs + channel));
+            if channel.is_multiple_of(LINE) {
+                for line in next_lines.clone() {
+                    let start = line.as_ptr().wrapping_add(next_column * TILE * inputs);
+                    // The first columns are the last of this tile, but at the beginning of a row.
+                    for x in SIDE - TILE..SIDE {
+                        prefetch(start.wrapping_add(x * inputs + channel));
+                    }
                 }
             }
             let from = Pixels {
@@ -461,14 +463,15 @@ impl Elements<'_> {
 /// Asks for where the results of the panel whose first channel is `first` go, and for what is added to them.
 #[inline(always)]
 fn prefetch_results<S: Simd>(strip: &Strip<'_>, block: Block, channels: usize, first: usize) {
+    let last = channels.min(first + REGISTERS * S::F32_LANES);
     for (row, column) in block.places() {
         let rows = row * TILE..strip.out.len().min((row + 1) * TILE);
         for y in rows {
             let out = strip.out[y].as_ptr();
             let residual = strip.residual.get(y).map(|residual| residual.as_ptr());
             for x in 0..TILE {
-                for register in 0..REGISTERS {
-                    let place = (column * TILE + x) * channels + first + register * S::F32_LANES;
+                for channel in (first..last).step_by(LINE) {
+                    let place = (column * TILE + x) * channels + channel;
                     prefetch(out.wrapping_add(place));
                     if let Some(residual) = residual {
                         prefetch(residual.wrapping_add(place));

@@ -181,7 +181,7 @@ impl Converted {
         let tensors = conversion.tensors();
         Self {
             bundle,
-            sha256: of.sha256(),
+            sha256: of.sha256().to_owned(),
             source: of.source().clone(),
             architecture: of.architecture().clone(),
             specifications: of.specifications().cloned(),

@@ -191,7 +191,7 @@ impl PipelineDirectory {
             let found = conversion.bundle.sha256();
             if found != model.sha256 {
                 let error = PipelineError::Changed {
-                    found,
+                    found: found.to_owned(),
                     expected: model.sha256,
                 };
                 return Err(ErrorKind::from(error).at(&file));
@@ -296,7 +296,7 @@ impl PipelineDirectory {
     pub fn manifest(&self) -> String {
         let model = |(part, conversion): &(Part, Conversion)| ManifestModel {
             part: *part,
-            sha256: conversion.bundle.sha256(),
+            sha256: conversion.bundle.sha256().to_owned(),
             source: conversion.bundle.source().clone(),
         };
         let manifest = Manifest {

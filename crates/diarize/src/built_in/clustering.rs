@@ -3,7 +3,7 @@
 //! Two things are known of two local speakers: how alike they sound, and, where their windows overlap,
 //! whether they speak at the same times. The second is the surer, so it overrides the first.
 
-use ndarray::{Array2, ArrayView1, ArrayView3, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView3, s};
 
 use super::embedding::Embeddings;
 use crate::{
@@ -67,13 +67,11 @@ impl<'a> Clustering<'a> {
             Vec::new()
         } else {
             let vectors = founders.iter().map(|local| evidence.vector(*local));
-            let vectors: Vec<_> = vectors.collect();
-            let vectors = ndarray::stack(Axis(0), &vectors).unwrap_or_default();
             let known = founders.iter().enumerate().flat_map(|(index, local)| {
                 let later = evidence.known(*local, &founders, index + 1);
                 later.map(move |(other, distance)| ([index, other], distance))
             });
-            average_but_for(vectors.view(), known).merges
+            average_but_for(vectors, known).merges
         };
         Self {
             evidence,
@@ -277,13 +275,10 @@ impl Evidence<'_> {
         a.abs_diff(b)
     }
 
-    /// Whether two local speakers of overlapping windows speak at the same times there.
+    /// Whether two local speakers, whose windows overlap, speak at the same times there.
     fn speak_together(&self, a: Local, b: Local) -> bool {
         let (early, late) = if a.window < b.window { (a, b) } else { (b, a) };
         let (offset, frames) = (self.offset(early, late), self.activity.dim().1);
-        if offset >= frames {
-            return false;
-        }
         let early = self
             .activity
             .slice(s![early.window, offset.., early.speaker]);

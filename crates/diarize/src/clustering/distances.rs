@@ -39,7 +39,8 @@ pub fn cosine_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     distances
 }
 
-fn number_of_pairs(rows: usize) -> usize {
+/// Pairs of `rows` rows.
+pub(super) fn number_of_pairs(rows: usize) -> usize {
     rows * rows.saturating_sub(1) / 2
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use ndarray::ArrayView2;
+use ndarray::ArrayView1;
 use rayon::prelude::*;
 
-use super::generic::Clusters;
+use super::{super::distances::number_of_pairs, generic::Clusters};
 
 /// Clusters whose distances a thread computes at a time.
 const AT_ONCE: usize = 64;
@@ -24,16 +24,22 @@ pub(super) struct Averages {
 }
 
 impl Averages {
-    /// Each of `rows` is a cluster. `known` are the distances of pairs.
-    pub(super) fn new(
-        rows: ArrayView2<'_, f32>,
+    /// Each of `rows`, which are of one length, is a cluster. `known` are the distances of pairs.
+    pub(super) fn new<'a>(
+        rows: impl Iterator<Item = ArrayView1<'a, f32>>,
         known: impl IntoIterator<Item = ([usize; 2], f64)>,
     ) -> Self {
+        let (mut means, mut dimension, mut observations) = (Vec::new(), 0, 0);
+        for row in rows {
+            means.extend(row);
+            dimension = row.len();
+            observations += 1;
+        }
         let mut clusters = Self {
-            means: rows.iter().copied().collect(),
-            dimension: rows.ncols(),
-            sizes: vec![1; rows.nrows()],
-            beyond: vec![BTreeMap::new(); rows.nrows()],
+            means,
+            dimension,
+            sizes: vec![1; observations],
+            beyond: vec![BTreeMap::new(); observations],
         };
         for ([a, b], distance) in known {
             let beyond = distance - clusters.by_means(a, b);
@@ -46,10 +52,12 @@ impl Averages {
     /// The distance of each pair, of the first with those behind it, then of the second, ...
     pub(super) fn all_pairs(&self) -> Vec<f64> {
         let observations = self.observations();
-        let pairs = (0..observations)
-            .into_par_iter()
-            .flat_map_iter(|a| (a + 1..observations).map(move |b| self.distance(a, b)));
-        pairs.collect()
+        let mut pairs = Vec::with_capacity(number_of_pairs(observations));
+        for a in 0..observations {
+            let behind = (a + 1..observations).into_par_iter();
+            pairs.par_extend(behind.with_min_len(AT_ONCE).map(|b| self.distance(a, b)));
+        }
+        pairs
     }
 
     fn mean(&self, cluster: usize) -> &[f32] {

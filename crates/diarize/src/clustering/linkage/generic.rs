@@ -1,25 +1,41 @@
-//! Linkage where a merged cluster can be nearer to others than its parts were.
+//! Linkage, whether or not a merged cluster can be nearer to others than its parts were.
 
 use std::ops::Range;
+
+use rayon::prelude::*;
 
 use super::{
     super::dendrogram::{Dendrogram, Merge},
     heap::Heap,
 };
 
+/// Clusters for which the nearest is looked for together, so that each other comes from memory once for all of them.
+const TOGETHER: usize = 16;
+
 /// Clusters that are left, of those there were: each stands where the last of its observations does.
-pub(super) trait Clusters {
+pub(super) trait Clusters: Sync {
     /// Observations there were at the beginning, at least one.
     fn observations(&self) -> usize;
 
     /// The nearest of the clusters behind each observation, before any merge.
     fn all_nearest(&self) -> Vec<(usize, f64)> {
-        let mut distances = Vec::new();
-        let mut nearest = |cluster| {
-            self.distances(cluster, cluster + 1..self.observations(), &mut distances);
-            nearest(cluster + 1, &distances)
-        };
-        (0..self.observations() - 1).map(&mut nearest).collect()
+        let observations = self.observations();
+        let firsts: Vec<usize> = (0..observations - 1).step_by(TOGETHER).collect();
+        let nearest = firsts.into_par_iter().flat_map_iter(|first| {
+            let clusters = first..(first + TOGETHER).min(observations - 1);
+            let mut distances = vec![Vec::with_capacity(observations - first); clusters.len()];
+            for other in first + 1..observations {
+                for (cluster, distances) in clusters.clone().zip(&mut distances) {
+                    if cluster < other {
+                        distances.push(self.distance(cluster, other));
+                    }
+                }
+            }
+            let nearest =
+                |(cluster, distances): (usize, Vec<f64>)| nearest(cluster + 1, &distances);
+            clusters.zip(distances).map(nearest).collect::<Vec<_>>()
+        });
+        nearest.collect()
     }
 
     /// How far two are apart.
@@ -33,7 +49,7 @@ pub(super) trait Clusters {
 }
 
 /// The first of the nearest, of clusters from `first` on, and how far it is.
-pub(super) fn nearest(first: usize, distances: &[f64]) -> (usize, f64) {
+fn nearest(first: usize, distances: &[f64]) -> (usize, f64) {
     // The last place is never empty, because the one behind takes the other in.
     let last = first + distances.len() - 1;
     (first..)

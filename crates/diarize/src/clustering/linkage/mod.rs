@@ -6,10 +6,10 @@ mod heap;
 mod matrix;
 mod points;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2};
 use soundalike_convert::Linkage;
 
-use self::{averages::Averages, matrix::Matrix, points::Points};
+use self::{averages::Averages, generic::Clusters, matrix::Matrix, points::Points};
 use super::{
     dendrogram::{Dendrogram, Merge},
     distances::{cosine_pairs, euclidean_pairs},
@@ -17,7 +17,7 @@ use super::{
 
 /// The most embeddings for which the distances of all pairs are kept, 400 MB of them. With more, centroids are kept
 /// instead: memory grows with their number only, distances are computed some three times instead of once, and differ
-/// from scipy's in the last bits. Of equal distances another one may come first.
+/// from scipy's in the last bits (averages of vectors: of f32). Of equal distances another one may come first.
 const MOST_PAIRED: usize = 10_000;
 
 /// Whether `method` is about points in space, so that its distances are Euclidean ones between unit vectors
@@ -52,18 +52,18 @@ pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     }
 }
 
-/// The tree of average linkage, by cosine distance, of the rows of `vectors` (at least one, of unit length), but for
-/// pairs whose distance is `known` otherwise.
-#[must_use]
-pub fn average_but_for(
-    vectors: ArrayView2<'_, f32>,
+/// The tree of average linkage, by cosine distance, of `vectors` (at least one, of unit length and one dimension), but
+/// for pairs whose distance is `known` otherwise.
+pub(crate) fn average_but_for<'a>(
+    vectors: impl Iterator<Item = ArrayView1<'a, f32>>,
     known: impl IntoIterator<Item = ([usize; 2], f64)>,
 ) -> Dendrogram {
-    let (rows, clusters) = (vectors.nrows(), Averages::new(vectors, known));
-    if rows > MOST_PAIRED {
+    let clusters = Averages::new(vectors, known);
+    let observations = clusters.observations();
+    if observations > MOST_PAIRED {
         generic::linkage(clusters)
     } else {
-        monotonic(clusters.all_pairs(), rows, kodama::Method::Average)
+        monotonic(clusters.all_pairs(), observations, kodama::Method::Average)
     }
 }
 
@@ -114,38 +114,50 @@ mod tests {
         }
 
         #[test]
-        fn averages_merge_as_all_distances_do(
-            rows in 1_usize..40,
-            values in proptest::collection::vec(-1.0_f32..1.0, 40 * 11),
-            known in proptest::collection::btree_map((0_usize..40, 0_usize..40), 0.0_f64..3.0, 0..60),
+        fn each_merge_is_of_two_whose_average_distance_is_the_least(
+            rows in 1_usize..25,
+            values in proptest::collection::vec(-1.0_f32..1.0, 25 * 11),
+            known in proptest::collection::btree_map((0_usize..25, 0_usize..25), 0.0_f64..3.0, 0..60),
         ) {
-            let mut vectors = Array2::from_shape_vec((40, 11), values).unwrap();
+            let mut vectors = Array2::from_shape_vec((25, 11), values).unwrap();
             for mut vector in vectors.rows_mut() {
                 vector /= vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE);
             }
-            let vectors = vectors.slice(ndarray::s![..rows, ..]);
-            let known = known.into_iter().filter(|((a, b), _)| a < b && *b < rows);
-            // Some are as far apart as nothing else.
-            let known = known.map(|((a, b), distance)| ([a, b], if distance < 2.0 { distance } else { 1e30 }));
-            let known: Vec<_> = known.collect();
             let wide = vectors.mapv(f64::from);
-            let mut distances = Vec::new();
-            for a in 0..rows {
-                for b in a + 1..rows {
-                    let of_pair = known.iter().find(|(pair, _)| *pair == [a, b]);
-                    let by_vectors = 1.0 - wide.row(a).dot(&wide.row(b));
-                    distances.push(of_pair.map_or(by_vectors, |(_, distance)| *distance));
-                }
+            let mut distances = 1.0 - wide.dot(&wide.t());
+            let known = known.into_iter().filter(|((a, b), _)| a < b && *b < rows);
+            let known: Vec<_> = known
+                // Some are as far apart as nothing else.
+                .map(|((a, b), distance)| ([a, b], if distance < 2.0 { distance } else { 1e30 }))
+                .collect();
+            for ([a, b], distance) in &known {
+                (distances[[*a, *b]], distances[[*b, *a]]) = (*distance, *distance);
             }
-            let expected = monotonic(distances, rows, kodama::Method::Average);
-            let found = generic::linkage(Averages::new(vectors, known));
-            prop_assert_eq!(found.merges.len(), rows - 1);
-            let alike = found.merges.iter().zip(&expected.merges);
-            // From there on distances are equal, and either may come first.
-            for (found, expected) in alike.take_while(|(_, expected)| expected.height < 3.0) {
-                let height = expected.height;
-                prop_assert!((found.height - height).abs() < 1e-5, "{} and {height}", found.height);
-                prop_assert_eq!(Merge { height, ..*found }, *expected);
+            let vectors = || vectors.rows().into_iter().take(rows);
+            for tree in [
+                average_but_for(vectors(), known.clone()),
+                generic::linkage(Averages::new(vectors(), known.clone())),
+            ] {
+                prop_assert_eq!(tree.merges.len(), rows - 1);
+                let mut clusters: Vec<Vec<usize>> = (0..rows).map(|row| vec![row]).collect();
+                let apart = |a: &[usize], b: &[usize]| {
+                    let pairs = a.iter().flat_map(|a| b.iter().map(move |b| [*a, *b]));
+                    pairs.map(|pair| distances[pair]).sum::<f64>() / (a.len() * b.len()) as f64
+                };
+                for merge in tree.merges {
+                    let left: Vec<_> = clusters.iter().filter(|members| !members.is_empty()).collect();
+                    let of_pairs = left.iter().enumerate().flat_map(|(index, a)| {
+                        left[..index].iter().map(|b| apart(a, b))
+                    });
+                    let least = of_pairs.fold(f64::INFINITY, f64::min);
+                    let [a, b] = [merge.left, merge.right].map(|cluster| std::mem::take(&mut clusters[cluster]));
+                    // Of like distances the rounding of f32 decides which comes first.
+                    let rounding = 1e-5 * least.max(1.0);
+                    prop_assert!((apart(&a, &b) - least).abs() < rounding);
+                    prop_assert!((merge.height - least).abs() < rounding);
+                    clusters.push([a, b].concat());
+                    prop_assert_eq!(clusters.last().map(Vec::len), Some(merge.size));
+                }
             }
         }
     }

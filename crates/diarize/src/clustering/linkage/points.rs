@@ -5,10 +5,9 @@ use std::ops::Range;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::generic::{Clusters, nearest};
+use super::generic::Clusters;
 
-/// Clusters whose distances a thread computes at a time, and at the beginning those for which it does so together, so
-/// that each point comes from memory once for all of them.
+/// Clusters whose distances a thread computes at a time.
 const AT_ONCE: usize = 16;
 
 /// Where two clusters that merge come to be, from where they are and their sizes.
@@ -53,26 +52,6 @@ impl Points {
 impl Clusters for Points {
     fn observations(&self) -> usize {
         self.sizes.len()
-    }
-
-    fn all_nearest(&self) -> Vec<(usize, f64)> {
-        let observations = self.observations();
-        let firsts: Vec<usize> = (0..observations - 1).step_by(AT_ONCE).collect();
-        let nearest = firsts.into_par_iter().flat_map_iter(|first| {
-            let clusters = first..(first + AT_ONCE).min(observations - 1);
-            let mut distances = vec![Vec::with_capacity(observations - first); clusters.len()];
-            for other in first + 1..observations {
-                for (cluster, distances) in clusters.clone().zip(&mut distances) {
-                    if cluster < other {
-                        distances.push(self.distance(cluster, other));
-                    }
-                }
-            }
-            let nearest =
-                |(cluster, distances): (usize, Vec<f64>)| nearest(cluster + 1, &distances);
-            clusters.zip(distances).map(nearest).collect::<Vec<_>>()
-        });
-        nearest.collect()
     }
 
     fn distance(&self, a: usize, b: usize) -> f64 {
