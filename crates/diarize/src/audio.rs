@@ -138,6 +138,16 @@ pub enum AudioError {
     },
 }
 
+impl AudioError {
+    /// What the system said when `path` was read.
+    pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 impl Audio {
     /// Decodes `path`, averages its channels and resamples it to `sample_rate` as it comes. No change of level.
     /// pyannote.audio `core/io.py`, `Audio.downmix_and_resample`.

@@ -67,11 +67,8 @@ impl Decoding {
     /// # Errors
     /// [`AudioError`] where there is none.
     pub(crate) fn open(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
-        let read = |source| AudioError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        Self::of(path, File::open(path).map_err(read)?, sample_rate)
+        let file = File::open(path).map_err(AudioError::reading(path))?;
+        Self::of(path, file, sample_rate)
     }
 
     /// As [`Self::open`], of `file`, which is at `path`, from its start. There can be one of it at a time: they share
@@ -84,22 +81,14 @@ impl Decoding {
         file: &File,
         sample_rate: u32,
     ) -> Result<Self, AudioError> {
-        let read = |source| AudioError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = file.try_clone().map_err(read)?;
-        file.rewind().map_err(read)?;
+        let mut file = file.try_clone().map_err(AudioError::reading(path))?;
+        file.rewind().map_err(AudioError::reading(path))?;
         Self::of(path, file, sample_rate)
     }
 
     fn of(path: &Path, file: File, sample_rate: u32) -> Result<Self, AudioError> {
         let here = || path.to_owned();
-        let read = |source| AudioError::Read {
-            path: here(),
-            source,
-        };
-        let metadata = file.metadata().map_err(read)?;
+        let metadata = file.metadata().map_err(AudioError::reading(path))?;
         if metadata.is_dir() {
             return Err(AudioError::Directory { path: here() });
         }
@@ -229,8 +218,7 @@ impl Decoding {
                     packet.dur.get() as f64 * f64::from(base.numer.get())
                         / f64::from(base.denom.get())
                 });
-                let silent = (seconds * f64::from(self.rates[0])).round() as usize;
-                self.silence = silent;
+                self.silence = (seconds * f64::from(self.rates[0])).round() as usize;
                 return Ok(());
             }
             Err(source) => return Err(self.damaged(source)),

@@ -2,20 +2,19 @@
 
 use std::ops::Range;
 
-use ndarray::{Array3, ArrayView3, Axis, s};
+use ndarray::{Array3, Axis, s};
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
 use soundalike_model::{Engine, LoadError, Probe, Silent, TensorError};
 
 use crate::{
     Diarization, Options, Parameters,
     audio::AudioError,
-    built_in::embedding::{VoiceProbe, describe},
     clustering::{self, Method},
     diarization::Model,
     parameters::{Overrides, ParameterError, SpeakerClustering},
     recording::Recording,
     run::Run,
-    segmentation::{self, Segmenter, to_array},
+    segmentation::{self, Segmenter},
     speaker_embedding::SpeakerEmbedder,
 };
 
@@ -212,7 +211,7 @@ impl Diarizer {
     pub fn diarize(
         &self,
         uri: &str,
-        recording: &mut Recording<'_>,
+        recording: &mut Recording,
         options: &Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Diarization, Error> {
@@ -228,7 +227,7 @@ impl Diarizer {
     pub fn listen(
         &self,
         uri: &str,
-        recording: &mut Recording<'_>,
+        recording: &mut Recording,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Run, Error> {
         if recording.sample_rate() != self.sample_rate() {
@@ -243,7 +242,7 @@ impl Diarizer {
             None => segmenter.voice_features(),
             Some(embedder) => embedder.dimension(),
         };
-        let windows = segmenter.windows().count(recording.len());
+        let windows = segmenter.windows().count(recording.length());
         let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
         let mut embeddings = Array3::zeros((windows, speakers, dimension));
         let mut tell = |part, done| {
@@ -274,7 +273,7 @@ impl Diarizer {
             tell(Part::Segmentation, range.end);
             let speaking = activity.slice(s![range.clone(), .., ..]);
             let vectors = match &self.embedder {
-                None => described(&voices, speaking),
+                None => voices.describe(speaking),
                 Some(embedder) => embedder.embed(samples, segmenter.windows(), speaking),
             };
             embeddings
@@ -284,7 +283,7 @@ impl Diarizer {
         }
         Ok(Run {
             uri: uri.to_owned(),
-            samples: recording.len(),
+            samples: recording.length(),
             sample_rate: recording.sample_rate(),
             grid: segmenter.grid(),
             activity,
@@ -294,22 +293,4 @@ impl Diarizer {
             models: self.models.clone(),
         })
     }
-}
-
-/// What the local speakers of some windows sound like to the segmentation network, by their activity.
-fn described(
-    voices: &VoiceProbe,
-    speaking: ArrayView3<'_, f32>,
-) -> Result<Array3<f32>, TensorError> {
-    let features = to_array(&voices.features()?)?;
-    let (windows, _, speakers) = speaking.dim();
-    let mut vectors = Array3::zeros((windows, speakers, features.dim().2));
-    for ((mut vectors, speaking), features) in vectors
-        .outer_iter_mut()
-        .zip(speaking.outer_iter())
-        .zip(features.outer_iter())
-    {
-        vectors.assign(&describe(speaking, features));
-    }
-    Ok(vectors)
 }

@@ -1,7 +1,6 @@
 //! A recording that is listened to from its beginning to its end.
 
 use std::{
-    borrow::Cow,
     fs::File,
     ops::Range,
     path::{Path, PathBuf},
@@ -13,15 +12,15 @@ use crate::{
 };
 
 /// A recording of known length, of which only the part that is listened to need be in memory.
-pub struct Recording<'a> {
+pub struct Recording {
     sample_rate: u32,
-    len: usize,
+    length: usize,
     skipped_packets: usize,
-    source: Source<'a>,
+    source: Source,
 }
 
-enum Source<'a> {
-    Memory(Cow<'a, [f32]>),
+enum Source {
+    Memory(Vec<f32>),
     File {
         path: PathBuf,
         file: File,
@@ -33,7 +32,7 @@ enum Source<'a> {
     },
 }
 
-impl Recording<'static> {
+impl Recording {
     /// Opens `path`, which is decoded once to know that all of it is sound and how long it is, and once more while it is
     /// listened to. What can be read only once, as a pipe, is kept in memory.
     ///
@@ -41,30 +40,21 @@ impl Recording<'static> {
     /// [`AudioError`], which names the file.
     pub fn open(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
         if !path.is_file() {
-            let audio = Audio::read(path, sample_rate)?;
-            return Ok(Self {
-                sample_rate,
-                len: audio.samples.len(),
-                skipped_packets: audio.skipped_packets,
-                source: Source::Memory(audio.samples.into()),
-            });
+            return Ok(Audio::read(path, sample_rate)?.into());
         }
-        let file = File::open(path).map_err(|source| AudioError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::open(path).map_err(AudioError::reading(path))?;
         let mut decoding = Decoding::from_start(path, &file, sample_rate)?;
-        let (mut len, mut samples) = (0, Vec::new());
+        let (mut length, mut samples) = (0, Vec::new());
         let mut going_on = true;
         while going_on {
             samples.clear();
             going_on = decoding.more(&mut samples)?;
-            len += samples.len();
+            length += samples.len();
         }
         samples.clear();
         Ok(Self {
             sample_rate,
-            len,
+            length,
             skipped_packets: decoding.skipped_packets(),
             source: Source::File {
                 path: path.to_owned(),
@@ -75,20 +65,7 @@ impl Recording<'static> {
             },
         })
     }
-}
 
-impl<'a> From<&'a Audio> for Recording<'a> {
-    fn from(audio: &'a Audio) -> Self {
-        Self {
-            sample_rate: audio.sample_rate,
-            len: audio.samples.len(),
-            skipped_packets: audio.skipped_packets,
-            source: Source::Memory(audio.samples.as_slice().into()),
-        }
-    }
-}
-
-impl Recording<'_> {
     /// Samples per second.
     #[must_use]
     pub fn sample_rate(&self) -> u32 {
@@ -97,14 +74,8 @@ impl Recording<'_> {
 
     /// Samples of the whole recording.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Packets that could not be decoded and became silence.
@@ -118,7 +89,7 @@ impl Recording<'_> {
     /// # Errors
     /// [`AudioError`] where the file has lost its end since it was opened, or cannot be read any more.
     pub fn samples(&mut self, range: Range<usize>) -> Result<&[f32], AudioError> {
-        let end = range.end.min(self.len);
+        let end = range.end.min(self.length);
         let start = range.start.min(end);
         match &mut self.source {
             Source::Memory(samples) => Ok(&samples[start..end]),
@@ -143,11 +114,22 @@ impl Recording<'_> {
                 if !decoding.more(samples)? && *first + samples.len() < end {
                     return Err(AudioError::Changed {
                         path: path.clone(),
-                        expected: self.len,
+                        expected: self.length,
                         found: *first + samples.len(),
                     });
                 }
             },
+        }
+    }
+}
+
+impl From<Audio> for Recording {
+    fn from(audio: Audio) -> Self {
+        Self {
+            sample_rate: audio.sample_rate,
+            length: audio.samples.len(),
+            skipped_packets: audio.skipped_packets,
+            source: Source::Memory(audio.samples),
         }
     }
 }
@@ -176,7 +158,7 @@ mod tests {
             let mut recording = Recording::open(&data(name), rate).unwrap();
             for (length, step) in [(whole.len(), 1), (1000, 1000), (5000, 300), (300, 5000)] {
                 assert_eq!(
-                    (recording.len(), recording.sample_rate()),
+                    (recording.length(), recording.sample_rate()),
                     (whole.len(), rate)
                 );
                 for start in (0..whole.len()).step_by(step.max(whole.len() / 40)) {
@@ -208,7 +190,7 @@ mod tests {
             let mut recording = Recording::open(&path, 16_000).unwrap();
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_len(bytes.len() as u64 / 2).unwrap();
-            let error = recording.samples(0..recording.len()).unwrap_err();
+            let error = recording.samples(0..recording.length()).unwrap_err();
             let error = error.to_string();
             let (file, what) = (error.contains("talk.wav"), error.contains(expected));
             assert!(file && what, "{error}");

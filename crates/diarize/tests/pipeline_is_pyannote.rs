@@ -148,14 +148,14 @@ fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
     // Six to eighteen seconds: speech from the first window on, padding in none.
     audio.samples = audio.samples[96_000..288_000].to_vec();
     let together = diarizer
-        .listen("x", &mut (&audio).into(), &mut |_| {})
+        .listen("x", &mut audio.clone().into(), &mut |_| {})
         .expect("a run");
     assert_eq!(together.activity.dim(), (3, 589, 3));
     for window in 0..3 {
         let mut alone = audio.clone();
         alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
         let alone = diarizer
-            .listen("x", &mut (&alone).into(), &mut |_| {})
+            .listen("x", &mut alone.into(), &mut |_| {})
             .expect("a run");
         assert_eq!(
             alone.activity.index_axis(Axis(0), 0),

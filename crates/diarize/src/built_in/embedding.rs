@@ -9,6 +9,8 @@ use std::ops::Range;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis};
 use soundalike_model::{Probe, Result, Tensor};
 
+use crate::segmentation::to_array;
+
 /// The LSTM layers, of `layers`, whose outputs describe a voice: those in the middle. Of segmentation-3.0's
 /// four, the second and third gave the lowest DER over clips of two to twelve speakers; the first is closer
 /// to the sound than to the voice, and the last knows only places within the window.
@@ -41,10 +43,7 @@ impl Embeddings {
 /// Describes the local speakers of a window, `[speaker, feature]`, by the mean of `features`
 /// `[frame, feature]` over the frames in which each talks alone, or at all where never alone; zeros for a
 /// silent one. `activity` is `[frame, speaker]`.
-pub(crate) fn describe(
-    activity: ArrayView2<'_, f32>,
-    features: ArrayView2<'_, f32>,
-) -> Array2<f32> {
+fn describe(activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) -> Array2<f32> {
     let alone = alone(activity);
     let mut vectors = Array2::zeros((activity.ncols(), features.ncols()));
     for (speaker, vector) in vectors.rows_mut().into_iter().enumerate() {
@@ -95,9 +94,20 @@ impl VoiceProbe {
         }
     }
 
-    /// The outputs side by side, `[batch, frame, feature]`.
-    pub(crate) fn features(&self) -> Result<Tensor> {
-        Tensor::cat(&self.kept, 2)
+    /// What the local speakers of the batch sound like, `[window, speaker, feature]`, by their `activity`
+    /// `[window, frame, speaker]`.
+    pub(crate) fn describe(&self, activity: ArrayView3<'_, f32>) -> Result<Array3<f32>> {
+        let features = to_array(&Tensor::cat(&self.kept, 2)?)?;
+        let (windows, _, speakers) = activity.dim();
+        let mut vectors = Array3::zeros((windows, speakers, features.dim().2));
+        for ((mut vectors, activity), features) in vectors
+            .outer_iter_mut()
+            .zip(activity.outer_iter())
+            .zip(features.outer_iter())
+        {
+            vectors.assign(&describe(activity, features));
+        }
+        Ok(vectors)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Clusters by the average distance of their members, which the means of unit vectors tell.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 
-use super::{super::distances::number_of_pairs, generic::Clusters};
-
-/// Clusters whose distances a thread computes at a time.
-const AT_ONCE: usize = 64;
+use super::{
+    super::distances::number_of_pairs,
+    generic::{AT_ONCE, Clusters},
+};
 
 /// The average cosine distance of the members of two clusters of unit vectors is 1 less the product of their means.
 /// Pairs of whom the distance is known otherwise are few, and counted beside that.
@@ -67,11 +67,6 @@ impl Averages {
     fn by_means(&self, a: usize, b: usize) -> f64 {
         1.0 - f64::from(product(self.mean(a), self.mean(b)))
     }
-
-    fn with_known(&self, a: usize, b: usize, by_means: f64, beyond: f64) -> f64 {
-        let pairs = self.sizes[a] as f64 * self.sizes[b] as f64;
-        (by_means + beyond / pairs).max(0.0)
-    }
 }
 
 impl Clusters for Averages {
@@ -79,26 +74,14 @@ impl Clusters for Averages {
         self.sizes.len()
     }
 
-    fn distance(&self, a: usize, b: usize) -> f64 {
-        let beyond = self.beyond[a].get(&b).copied().unwrap_or_default();
-        self.with_known(a, b, self.by_means(a, b), beyond)
+    fn size(&self, cluster: usize) -> usize {
+        self.sizes[cluster]
     }
 
-    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>) {
-        let by_means = |other: usize| {
-            if other == cluster || self.sizes[other] == 0 {
-                f64::INFINITY
-            } else {
-                self.by_means(cluster, other).max(0.0)
-            }
-        };
-        let first = range.start;
-        let others = range.clone().into_par_iter().with_min_len(AT_ONCE);
-        others.map(by_means).collect_into_vec(distances);
-        for (other, beyond) in self.beyond[cluster].range(range) {
-            let by_means = self.by_means(cluster, *other);
-            distances[other - first] = self.with_known(cluster, *other, by_means, *beyond);
-        }
+    fn distance(&self, a: usize, b: usize) -> f64 {
+        let beyond = self.beyond[a].get(&b).copied().unwrap_or_default();
+        let pairs = self.sizes[a] as f64 * self.sizes[b] as f64;
+        (self.by_means(a, b) + beyond / pairs).max(0.0)
     }
 
     fn merge(&mut self, a: usize, b: usize, _: f64) -> usize {

@@ -11,11 +11,16 @@ use super::{
 
 /// Clusters for which the nearest is looked for together, so that each other comes from memory once for all of them.
 const TOGETHER: usize = 16;
+/// Fewest clusters whose distances a thread computes.
+pub(super) const AT_ONCE: usize = 64;
 
 /// Clusters that are left, of those there were: each stands where the last of its observations does.
 pub(super) trait Clusters: Sync {
     /// Observations there were at the beginning, at least one.
     fn observations(&self) -> usize;
+
+    /// Members of a cluster; 0 where it is gone.
+    fn size(&self, cluster: usize) -> usize;
 
     /// The nearest of the clusters behind each observation, before any merge.
     fn all_nearest(&self) -> Vec<(usize, f64)> {
@@ -42,7 +47,20 @@ pub(super) trait Clusters: Sync {
     fn distance(&self, a: usize, b: usize) -> f64;
 
     /// How far the clusters of `range` are from `cluster`; those that are gone, and itself, infinitely far.
-    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>);
+    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>) {
+        let others = range.into_par_iter().with_min_len(AT_ONCE);
+        let distances_to = others.map(|other| self.distance_to_rest(cluster, other));
+        distances_to.collect_into_vec(distances);
+    }
+
+    /// As [`Self::distances`], of one.
+    fn distance_to_rest(&self, cluster: usize, other: usize) -> f64 {
+        if other == cluster || self.size(other) == 0 {
+            f64::INFINITY
+        } else {
+            self.distance(cluster, other)
+        }
+    }
 
     /// Joins `a` to `b`, which are `apart`, and returns the new size.
     fn merge(&mut self, a: usize, b: usize, apart: f64) -> usize;

@@ -1,14 +1,8 @@
 //! Clusters as points, for so many of them that the distances of all pairs would not fit into memory.
 
-use std::ops::Range;
-
 use ndarray::ArrayView2;
-use rayon::prelude::*;
 
 use super::generic::Clusters;
-
-/// Clusters whose distances a thread computes at a time.
-const AT_ONCE: usize = 16;
 
 /// Where two clusters that merge come to be, from where they are and their sizes.
 type Between = fn(a: f64, b: f64, sizes: [f64; 2]) -> f64;
@@ -54,20 +48,12 @@ impl Clusters for Points {
         self.sizes.len()
     }
 
-    fn distance(&self, a: usize, b: usize) -> f64 {
-        squared(self.point(a), self.point(b)).sqrt()
+    fn size(&self, cluster: usize) -> usize {
+        self.sizes[cluster]
     }
 
-    fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>) {
-        let distance = |other: usize| {
-            if other == cluster || self.sizes[other] == 0 {
-                f64::INFINITY
-            } else {
-                self.distance(cluster, other)
-            }
-        };
-        let distances_to = range.into_par_iter().with_min_len(AT_ONCE).map(distance);
-        distances_to.collect_into_vec(distances);
+    fn distance(&self, a: usize, b: usize) -> f64 {
+        squared(self.point(a), self.point(b)).sqrt()
     }
 
     fn merge(&mut self, a: usize, b: usize, _: f64) -> usize {
