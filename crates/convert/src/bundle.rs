@@ -9,9 +9,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::View;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, NotFinite};
+use soundalike_network::{Architecture, Expected, Output, Role, Specifications};
+
+use crate::error::{Error, ErrorKind, Found, NotFinite};
 use crate::source::sha256;
-use crate::{Architecture, Dtype, Origin, Role, Source, Specifications, files};
+use crate::{Dtype, Origin, Source, files};
 
 /// The one key in the safetensors metadata. One, because several come out in random order.
 pub const METADATA_KEY: &str = "soundalike";
@@ -59,9 +61,9 @@ impl Header {
                 expected: expected.into(),
             });
         }
-        if let Architecture::PyanNet(pyannet) = &self.architecture {
+        if let Output::Scores { scores, .. } = self.architecture.output() {
             let outputs = specifications.num_outputs();
-            if outputs != Some(pyannet.num_outputs) {
+            if outputs != Some(scores) {
                 return Err(ErrorKind::Specification {
                     field: "classes",
                     found: format!(
@@ -69,11 +71,52 @@ impl Header {
                         specifications.classes.len(),
                         specifications.powerset_max_classes
                     ),
-                    expected: format!("the {} outputs of the classifier", pyannet.num_outputs),
+                    expected: format!("the {scores} outputs of the classifier"),
                 });
             }
         }
         Ok(())
+    }
+
+    /// Compares the tensors of a file with those that the network needs, and lists every difference.
+    pub(crate) fn check_tensors<'a>(
+        &self,
+        found: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
+    ) -> Result<(), ErrorKind> {
+        let tensors = self.architecture.tensors().into_iter();
+        let mut expected: BTreeMap<String, Expected> = tensors
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .collect();
+        let mut unexpected = Vec::new();
+        let mut differing = Vec::new();
+        for (name, dtype, shape) in found {
+            let found = Found {
+                name: name.into(),
+                dtype,
+                shape: shape.to_vec(),
+            };
+            match expected.remove(name) {
+                None => unexpected.push(found),
+                Some(tensor) if tensor.shape != shape || !dtype.fits(tensor.kind) => {
+                    differing.push((tensor, found));
+                }
+                Some(_) => {}
+            }
+        }
+        let missing: Vec<Expected> = expected
+            .into_values()
+            .filter(|tensor| !tensor.optional)
+            .collect();
+        if missing.is_empty() && unexpected.is_empty() && differing.is_empty() {
+            return Ok(());
+        }
+        unexpected.sort_by(|a, b| a.name.cmp(&b.name));
+        Err(ErrorKind::Tensors {
+            architecture: self.architecture.name(),
+            missing,
+            unexpected,
+            differing,
+        })
     }
 }
 
@@ -257,7 +300,7 @@ impl Bundle {
         let found = entries
             .iter()
             .map(|(name, entry)| (&**name, entry.dtype, &*entry.shape));
-        header.architecture.check_tensors(found)?;
+        header.check_tensors(found)?;
 
         let bundle = Self {
             bytes,

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use soundalike_network::{Output, Role};
 
+use crate::Dtype;
 use crate::bundle::{Bundle, Draft, Tensor};
 use crate::error::{Error, ErrorKind, NotFinite};
-use crate::{Architecture, Dtype, Role};
 
 /// What a conversion to another type did to the values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +57,7 @@ impl Bundle {
         };
         let mut overflowed = Vec::new();
         let roles = self.roles();
-        let plda = matches!(self.architecture(), Architecture::Plda(_));
+        let plda = matches!(self.architecture().output(), Output::Comparison { .. });
         let mut changed = false;
         let mut drafts = Vec::new();
         for tensor in self.tensors() {

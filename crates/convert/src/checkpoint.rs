@@ -15,12 +15,14 @@ pub use error::CheckpointError;
 pub(crate) use storage::View;
 use storage::view;
 
+use soundalike_network::{Architecture, Specifications};
+
 use crate::archive::Archive;
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
 use crate::source::{CONVERTER, Format, sha256};
-use crate::{Architecture, Bundle, Conversion, Origin, Source, Specifications};
+use crate::{Bundle, Conversion, Origin, Source};
 
 /// First bytes of a zip archive that has entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
@@ -199,7 +201,7 @@ impl<'a> Checkpoint<'a> {
             .state_dict
             .iter()
             .map(|(name, view)| (&**name, view.storage.dtype, &*view.shape));
-        header.architecture.check_tensors(found)?;
+        header.check_tensors(found)?;
         let storages = self.storages()?;
 
         let mut drafts = Vec::with_capacity(self.state_dict.len());

@@ -1,6 +1,7 @@
 //! The element types that checkpoints hold.
 
 use serde::{Deserialize, Serialize};
+use soundalike_network::Kind;
 
 /// The element type of a tensor, little-endian wherever bytes are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +37,14 @@ impl Dtype {
             Self::I16 | Self::F16 | Self::BF16 => 2,
             Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// Whether a tensor of this kind may have the type.
+    pub fn fits(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Float => self.is_float(),
+            Kind::Counter => self == Self::I64,
         }
     }
 

@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::Dtype;
-use crate::architecture::Expected;
 use crate::archive::ArchiveError;
 use crate::checkpoint::CheckpointError;
 use crate::npz::NpzError;
 use crate::onnx::OnnxError;
 use crate::pickle::PickleError;
 use crate::pipeline::PipelineError;
+use soundalike_network::{Expected, Hyperparameter};
 
 /// What is wrong with a file: which file, and what.
 #[derive(Debug)]
@@ -204,18 +204,6 @@ pub enum ErrorKind {
     /// A pipeline directory that is incomplete or not understood.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-}
-
-/// A hyperparameter that is missing, of another type or out of range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("hyperparameter `{name}` is {found}, expected {expected}")]
-pub struct Hyperparameter {
-    /// Its name, with the dictionary it is in: `lstm.hidden_size`.
-    pub name: String,
-    /// The value in the file.
-    pub found: String,
-    /// What it has to be.
-    pub expected: String,
 }
 
 /// A tensor with values that are not finite.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value as Json;
+use soundalike_network::{Architecture, Role, Specifications};
 
 use crate::checkpoint::{Checkpoint, View};
 use crate::conversion::{MODEL_FILE, sniff};
@@ -11,8 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pickle::{Id, Pickle, Value};
 use crate::source::{Format, sha256};
 use crate::{
-    Architecture, Bundle, Change, Conversion, Dtype, Origin, PipelineDirectory, Role,
-    Specifications, files, npz, onnx, pipeline, plda,
+    Bundle, Change, Conversion, Dtype, Origin, PipelineDirectory, files, npz, onnx, pipeline, plda,
 };
 
 /// What is in a file or directory.

@@ -1,7 +1,8 @@
 //! Checkpoints read without running anything in them, and the bundle they become.
 //!
 //! [`load`] takes any file that holds a network and gives a [`Bundle`]: the tensors under PyTorch's
-//! names, the [`Architecture`] with its hyperparameters, the [`Specifications`] it was trained for
+//! names, the [`Architecture`](soundalike_network::Architecture) with its hyperparameters, the
+//! [`Specifications`](soundalike_network::Specifications) it was trained for
 //! and the [`Source`] it came from, all checked. Whoever holds a bundle need not check again.
 //!
 //! What is read: PyTorch checkpoints (the zip that `torch.save` and Lightning write), ONNX exports
@@ -10,7 +11,6 @@
 //! file declares are compared with what it holds before memory is taken, so a hostile file costs an
 //! error message.
 
-mod architecture;
 mod archive;
 mod bundle;
 mod cast;
@@ -26,18 +26,12 @@ mod pickle;
 mod pipeline;
 mod plda;
 mod source;
-mod specifications;
 
-// The network: what it is and its weights.
-pub use architecture::{
-    Activation, Architecture, Block, Expected, Kind, Linear, Lstm, Plda, PyanNet, Role,
-    SincFilters, SincNet, WeSpeakerResNet,
-};
+// The weights of a network.
 pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
 pub use cast::CastReport;
 pub use dtype::Dtype;
 pub use source::{Format, Source};
-pub use specifications::{Problem, Resolution, Specifications};
 
 // From a file to the network.
 pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load};
@@ -53,7 +47,7 @@ pub use inspect::{Counts, Inspection, TensorInfo};
 // What can go wrong.
 pub use archive::ArchiveError;
 pub use checkpoint::CheckpointError;
-pub use error::{Error, ErrorKind, Found, Hyperparameter, NotFinite};
+pub use error::{Error, ErrorKind, Found, NotFinite};
 pub use npz::NpzError;
 pub use onnx::OnnxError;
 pub use pickle::{MAX_PICKLE_BYTES, MAX_VALUES, PickleError};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::architecture::{Architecture, Plda};
 use crate::bundle::{Draft, Header};
 use crate::error::{Error, ErrorKind};
 use crate::npz::{self, Array, NpzError};
 use crate::source::{CONVERTER, Format, sha256};
 use crate::{Bundle, Conversion, Origin, Source, files};
+use soundalike_network::{Architecture, Plda};
 
 /// Mean, transform and variances of the PLDA.
 pub(crate) const PLDA_FILE: &str = "plda.npz";
@@ -68,7 +68,7 @@ fn assemble(arrays: &[(&str, Array<'_>)], sha256: String) -> Result<Conversion, 
     let found = arrays
         .iter()
         .map(|(_, array)| (&*array.name, array.dtype, &*array.shape));
-    header.architecture.check_tensors(found)?;
+    header.check_tensors(found)?;
 
     let mut drafts = Vec::new();
     let mut origins = BTreeMap::new();

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Digest;
-use soundalike_convert::{Architecture, Role, WeSpeakerResNet};
+use soundalike_network::{Architecture, Role, WeSpeakerResNet};
 
 #[derive(Deserialize)]
 struct Variant {

@@ -1,16 +1,17 @@
 //! The networks of the pipeline, each written once, on [candle](candle_core).
 //!
-//! A network is built from a [`Bundle`](soundalike_convert::Bundle), whose tensors carry PyTorch's own
-//! names, and every stage of its forward pass goes through a [`Probe`]. The same string therefore names
-//! the weight, the probe point, the entry of a trace and the row of a report.
+//! [`load`] builds the [`Network`] of a [`Bundle`](soundalike_convert::Bundle), whose tensors carry PyTorch's own
+//! names. Every stage of its forward pass goes through a [`Probe`], under the name and in the order of its
+//! [`Graph`](soundalike_network::Graph). The same string therefore names the weight, the probe point, the entry of a
+//! trace and the row of a report.
 //!
 //! ```no_run
-//! use soundalike_model::{DType, Device, PyanNet, Silent, Tensor};
+//! use soundalike_model::{DType, Device, Engine, Silent, Tensor};
 //!
 //! let bundle = soundalike_convert::Bundle::open("segmentation.safetensors".as_ref())?;
-//! let network = PyanNet::load(&bundle, DType::F32, &Device::Cpu)?;
+//! let network = soundalike_model::load(&bundle, &Engine::default())?;
 //! let waveform = Tensor::zeros((1, 1, 160_000), DType::F32, &Device::Cpu)?;
-//! let scores = network.forward(&waveform, &mut Silent)?; // [1, 589, 7] log-probabilities
+//! let scores = network.forward((&waveform).into(), &mut Silent)?; // [1, 589, 7] log-probabilities
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -19,6 +20,7 @@ mod engine;
 mod error;
 mod kernels;
 mod layers;
+mod network;
 mod probe;
 mod pyannet;
 mod wespeaker;
@@ -28,7 +30,6 @@ pub use device::{DeviceChoice, DeviceError};
 pub use engine::Engine;
 pub use error::LoadError;
 pub use kernels::Kernels;
+pub use network::{Input, Network, load};
 pub use probe::{Probe, Result, Silent};
-pub use pyannet::{FrameGeometry, PyanNet};
 pub use soundalike_kernels::InstructionSet;
-pub use wespeaker::WeSpeakerResNet;

@@ -1,8 +1,9 @@
 //! The one place where a stage of a network can be seen, or replaced.
 
 use candle_core::Tensor;
+use soundalike_network::Stage;
 
-/// What a forward pass returns: a tensor, or what candle could not do.
+/// candle's `Result`.
 pub type Result<T> = candle_core::Result<T>;
 
 /// Receives every stage of a forward pass, in order of execution.
@@ -21,6 +22,11 @@ pub trait Probe {
     fn looks_at(&self, name: &str) -> bool {
         let _ = name;
         true
+    }
+
+    /// Whether [`Self::see`] wants any of `stages`.
+    fn looks_at_any(&self, stages: &[Stage]) -> bool {
+        stages.iter().any(|stage| self.looks_at(&stage.name))
     }
 }
 

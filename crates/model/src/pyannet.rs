@@ -1,49 +1,34 @@
 //! PyanNet: who speaks when within one window.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::{VarBuilder, ops};
 use rayon::prelude::*;
-use soundalike_convert::{
-    Activation, Architecture, Bundle, PyanNet as Config, SincFilters, SincNet,
+use soundalike_convert::Bundle;
+use soundalike_kernels::{After, InstructionSet};
+use soundalike_network::{
+    Activation, Architecture, FrameGeometry, Graph, Op, PyanNet as Config, SincFilters, SincNet,
+    Stage,
 };
 
-use soundalike_kernels::{After, InstructionSet};
-
 use crate::{
-    Kernels, LoadError, Probe, Silent,
+    Engine, Input, Network, Probe, Silent,
     layers::{
         BiLstm, ConvPool, InstanceNorm1d, Linear, LstmShape, Signal, leaky_relu,
         leaky_relu_in_one_pass, sinc_filters,
     },
+    network::Identity,
 };
-
-/// Where the frames of a network lie in its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameGeometry {
-    /// Samples that one frame sees.
-    pub receptive_field: usize,
-    /// Samples from one frame to the next.
-    pub step: usize,
-}
-
-impl FrameGeometry {
-    /// Frames that `samples` samples give: 0 where they are fewer than one receptive field.
-    #[must_use]
-    pub fn frames(&self, samples: usize) -> usize {
-        // Floors of floors nest: pooling after pooling loses exactly what one long stride loses.
-        samples
-            .checked_sub(self.receptive_field)
-            .map_or(0, |rest| rest / self.step + 1)
-    }
-}
 
 /// The segmentation network of pyannote.audio: SincNet, (bi)LSTM, linear layers, classifier.
 /// `pyannote/audio/models/segmentation/PyanNet.py`.
 #[derive(Debug, Clone)]
-pub struct PyanNet {
-    config: Config,
-    dtype: DType,
-    device: Device,
+pub(crate) struct PyanNet {
+    identity: Identity,
+    activation: Activation,
+    geometry: FrameGeometry,
+    /// Stages before the first LSTM layer, and from behind the last.
+    encoder: usize,
+    classification: usize,
     wav_norm: InstanceNorm1d,
     /// The sinc filters and the two convolutions after them, each with its norm.
     convs: [(ConvPool, InstanceNorm1d); 3],
@@ -55,35 +40,14 @@ pub struct PyanNet {
 }
 
 impl PyanNet {
-    /// Builds the network of `bundle` in `dtype` on `device`, with the fastest kernels there are for them.
-    ///
-    /// # Errors
-    /// [`LoadError`] where the bundle holds another network, has a hyperparameter no PyanNet can have, or
-    /// does not fit on the device.
-    pub fn load(
-        bundle: &Bundle,
-        dtype: DType,
-        device: &Device,
-    ) -> std::result::Result<Self, LoadError> {
-        Self::load_with(bundle, dtype, device, Kernels::native())
-    }
-
-    /// As [`Self::load`], with these kernels.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_with(
-        bundle: &Bundle,
-        dtype: DType,
-        device: &Device,
-        kernels: Kernels,
-    ) -> std::result::Result<Self, LoadError> {
-        let Architecture::PyanNet(config) = bundle.architecture() else {
-            return Err(LoadError::OtherArchitecture {
-                expected: "PyanNet",
-                found: bundle.architecture().name(),
-            });
-        };
+    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    pub(crate) fn load(config: &Config, bundle: &Bundle, engine: &Engine) -> Result<Self> {
+        let Engine {
+            dtype,
+            device,
+            kernels,
+        } = engine;
+        let (dtype, kernels) = (*dtype, *kernels);
         let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
         let sincnet = vb.pp("sincnet");
         let filters = match config.sincnet.filters {
@@ -147,85 +111,27 @@ impl PyanNet {
             )?);
             width = outputs;
         }
+        let identity = Identity::new(bundle, engine);
+        let recurrent =
+            |stage: &Stage| matches!(stage.op, Op::Lstm { .. } | Op::LstmDirection { .. });
+        let recurrent = identity.graph(false).span(recurrent);
+        let no_frames = || candle_core::Error::Msg("the network has no frames".into());
         Ok(Self {
+            activation: config.activation,
+            geometry: identity
+                .graph(false)
+                .frame_geometry()
+                .ok_or_else(no_frames)?,
+            encoder: recurrent.start,
+            classification: recurrent.end,
+            identity,
             wav_norm: InstanceNorm1d::load(1, kernels, sincnet.pp("wav_norm1d"))?,
             convs: [conv(0)?, conv(1)?, conv(2)?],
             lstm,
             linear,
             classifier: Linear::load(width, config.num_outputs, kernels, vb.pp("classifier"))?,
             instructions: kernels.instructions(dtype, device),
-            config: config.clone(),
-            dtype,
-            device: device.clone(),
         })
-    }
-
-    /// The hyperparameters.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The dtype of weights and activations.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// The device the weights are on.
-    #[must_use]
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Receptive field and step of the output frames: 991 and 270 samples for a sinc stride of 10.
-    /// pyannote.audio `utils/receptive_field.py`.
-    #[must_use]
-    pub fn geometry(&self) -> FrameGeometry {
-        let (conv, pool) = (
-            (SincNet::CONV_KERNEL_SIZE, 1),
-            (SincNet::POOL_SIZE, SincNet::POOL_SIZE),
-        );
-        let layers = [
-            (SincNet::KERNEL_SIZE, self.config.sincnet.stride),
-            pool,
-            conv,
-            pool,
-            conv,
-            pool,
-        ];
-        let (receptive_field, step) = layers
-            .iter()
-            .rev()
-            .fold((1, 1), |(field, step), (kernel, stride)| {
-                (kernel + (field - 1) * stride, step * stride)
-            });
-        FrameGeometry {
-            receptive_field,
-            step,
-        }
-    }
-
-    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
-    /// `[batch, frame, output]`, from `waveforms` `[batch, 1, samples]` at the network's sample rate.
-    /// pyannote.audio `PyanNet.forward`; the stages that `probe` sees are listed in its order.
-    ///
-    /// # Errors
-    /// Where the waveforms have another shape, are shorter than one receptive field, or the probe fails.
-    pub fn forward(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let (_, channels, samples) = waveforms.dims3()?;
-        if channels != 1 || self.geometry().frames(samples) == 0 {
-            candle_core::bail!(
-                "waveforms have shape {:?}, expected [batch, 1, at least {} samples]",
-                waveforms.dims(),
-                self.geometry().receptive_field
-            );
-        }
-        let mut x = self.by_window(waveforms, probe, Self::encode, encoder_stages())?;
-        for layer in &self.lstm {
-            x = layer.forward(&x, probe)?;
-        }
-        self.by_window(&x, probe, Self::classify, self.classifier_stages())
     }
 
     /// The part of the network that `run` is. On the CPU, one window after the other on each thread, which keeps what
@@ -235,11 +141,11 @@ impl PyanNet {
         x: &Tensor,
         probe: &mut dyn Probe,
         run: impl Fn(&Self, &Tensor, &mut dyn Probe) -> Result<Tensor> + Sync,
-        mut stages: impl Iterator<Item = String>,
+        stages: &[Stage],
     ) -> Result<Tensor> {
         let windows = x.dim(0)?;
-        let watched = stages.any(|stage| probe.looks_at(&stage));
-        if windows < 2 || watched || !self.device.is_cpu() {
+        let watched = probe.looks_at_any(stages);
+        if windows < 2 || watched || !self.identity.engine.device.is_cpu() {
             return run(self, x, probe);
         }
         let windows = (0..windows).into_par_iter();
@@ -259,18 +165,11 @@ impl PyanNet {
             x = probe.see(&format!("linear.{index}.leaky_relu"), x)?;
         }
         x = probe.see("classifier", self.classifier.forward(&x)?)?;
-        let scores = match self.config.activation {
+        let scores = match self.activation {
             Activation::LogSoftmax => ops::log_softmax(&x, candle_core::D::Minus1)?,
             Activation::Sigmoid => ops::sigmoid(&x)?,
         };
         probe.see("activation", scores)
-    }
-
-    /// What a probe can see of [`Self::classify`].
-    fn classifier_stages(&self) -> impl Iterator<Item = String> {
-        (0..self.linear.len())
-            .flat_map(|index| ["", ".leaky_relu"].map(|part| format!("linear.{index}{part}")))
-            .chain(["classifier", "activation"].map(str::to_owned))
     }
 
     /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The norm takes
@@ -291,17 +190,41 @@ impl PyanNet {
     }
 }
 
-/// What a probe can see of the encoder.
-fn encoder_stages() -> impl Iterator<Item = String> {
-    let first = ["wav_norm1d", "conv1d.0.filters", "conv1d.0.abs"].map(str::to_owned);
-    let of_each = |index: usize| {
-        [
-            format!("conv1d.{index}"),
-            format!("pool1d.{index}"),
-            format!("norm1d.{index}"),
-            format!("norm1d.{index}.leaky_relu"),
-        ]
-    };
-    let stages = first.into_iter().chain((0..3).flat_map(of_each));
-    stages.map(|stage| format!("sincnet.{stage}"))
+impl Network for PyanNet {
+    fn architecture(&self) -> &Architecture {
+        &self.identity.architecture
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.identity.engine
+    }
+
+    fn graph(&self, masked: bool) -> &Graph {
+        self.identity.graph(masked)
+    }
+
+    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
+    /// `[batch, frame, output]`. pyannote.audio `PyanNet.forward`.
+    fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
+        let Input { waveforms, masks } = input;
+        let (_, channels, samples) = waveforms.dims3()?;
+        if channels != 1 || self.geometry.frames(samples) == 0 {
+            candle_core::bail!(
+                "waveforms have shape {:?}, expected [batch, 1, at least {} samples]",
+                waveforms.dims(),
+                self.geometry.receptive_field
+            );
+        }
+        if masks.is_some() {
+            candle_core::bail!("a segmentation network pools nothing by masks");
+        }
+        let stages = self.identity.graph(false).stages();
+        let encoder = &stages[..self.encoder];
+        let mut x = self.by_window(waveforms, probe, Self::encode, encoder)?;
+        for layer in &self.lstm {
+            x = layer.forward(&x, probe)?;
+        }
+        let classification = &stages[self.classification..];
+        self.by_window(&x, probe, Self::classify, classification)
+    }
 }

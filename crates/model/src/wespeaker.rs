@@ -1,14 +1,16 @@
 //! WeSpeaker's residual network: who speaks, as a vector.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
-use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
+use soundalike_convert::Bundle;
 use soundalike_kernels::{Cascade, Pool, Step};
+use soundalike_network::{Architecture, Block as Kind, Graph, WeSpeakerResNet as Config};
 
 use crate::{
-    Kernels, LoadError, Probe, Silent,
+    Engine, Input, Kernels, LoadError, Network, Probe, Silent,
     layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
+    network::Identity,
 };
 
 /// The most convolutions of a block that look at neighbours.
@@ -21,18 +23,15 @@ const FARTHEST: usize = 4;
 /// network (the *trunk*), statistics over time, one linear layer.
 /// `pyannote/audio/models/embedding/wespeaker/`.
 ///
-/// The trunk sees no mask: [`forward_frames`](Self::forward_frames) once per window serves all its speakers,
-/// which [`forward_embedding`](Self::forward_embedding) then pools one by one.
+/// The trunk sees no mask: computed once per window, it serves all speakers, which are then pooled one by one.
 #[derive(Debug, Clone)]
-pub struct WeSpeakerResNet {
+pub(crate) struct WeSpeakerResNet {
+    identity: Identity,
     config: Config,
-    dtype: DType,
-    device: Device,
     fbank: Fbank,
     conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
-    kernels: Kernels,
     /// What the kernels have, where there are some.
     native: Option<Native>,
 }
@@ -52,43 +51,20 @@ struct Native {
 const CASCADED: usize = 64 * 64 * 9;
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle` in `dtype` on `device`, with the fastest kernels there are for them.
-    ///
-    /// # Errors
-    /// [`LoadError`] where the bundle holds another network, one that pyannote.audio itself cannot run, or
-    /// one that does not fit on the device.
-    pub fn load(
+    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    pub(crate) fn load(
+        config: &Config,
         bundle: &Bundle,
-        dtype: DType,
-        device: &Device,
+        engine: &Engine,
     ) -> std::result::Result<Self, LoadError> {
-        Self::load_with(bundle, dtype, device, Kernels::native())
-    }
-
-    /// As [`Self::load`], with these kernels.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_with(
-        bundle: &Bundle,
-        dtype: DType,
-        device: &Device,
-        kernels: Kernels,
-    ) -> std::result::Result<Self, LoadError> {
-        let Architecture::WeSpeakerResNet(config) = bundle.architecture() else {
-            return Err(LoadError::OtherArchitecture {
-                expected: "WeSpeakerResNet",
-                found: bundle.architecture().name(),
-            });
-        };
-        if config.two_emb_layer {
-            return Err(LoadError::Unsupported {
-                hyperparameter: "two_emb_layer",
-                found: "true".into(),
-                expected: "false: pyannote.audio has no network with two embedding layers",
-            });
-        }
-        let fbank = Fbank::new(config)?;
+        config.check_supported()?;
+        let fbank = Fbank::new(&config.fbank())?;
+        let Engine {
+            dtype,
+            device,
+            kernels,
+        } = engine;
+        let (dtype, kernels) = (*dtype, *kernels);
         let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
         let (mut channels, mut sizes) = (config.m_channels, Vec::new());
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
@@ -129,92 +105,21 @@ impl WeSpeakerResNet {
                 kernels,
                 vb.pp("resnet.seg_1"),
             )?,
-            kernels,
             config: config.clone(),
-            dtype,
-            device: device.clone(),
+            identity: Identity::new(bundle, engine),
         })
-    }
-
-    /// The hyperparameters.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The dtype of weights and activations.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// The device the weights are on.
-    #[must_use]
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Values of one embedding: 256.
-    #[must_use]
-    pub fn dimension(&self) -> usize {
-        self.config.embed_dim
-    }
-
-    /// Fewest samples that give an embedding: one frame of the filter bank, 400 (25 ms).
-    /// pyannote.audio `PyannoteAudioPretrainedSpeakerEmbedding.min_num_samples`.
-    #[must_use]
-    pub fn min_num_samples(&self) -> usize {
-        self.fbank.window_size()
     }
 
     /// Frames of the trunk, over which an embedding is pooled, for `samples` samples: 125 for 10 s.
     /// pyannote.audio `BaseWeSpeakerResNet.num_frames`.
-    #[must_use]
-    pub fn num_frames(&self, samples: usize) -> usize {
+    fn num_frames(&self, samples: usize) -> usize {
         let frames = self.fbank.num_frames(samples);
         Config::STRIDES
             .iter()
             .fold(frames, |frames, stride| frames.div_ceil(*stride))
     }
 
-    /// Embeddings, not normalised, of `waveforms` `[batch, 1, samples]` at the network's sample rate: of each
-    /// whole window, `[batch, 256]`, or where each of `weights` `[batch, speaker, frame]` is,
-    /// `[batch, speaker, 256]`. pyannote.audio `BaseWeSpeakerResNet.forward`; the stages that `probe` sees are
-    /// listed in its order.
-    ///
-    /// On the CPU, where no probe looks at it, each thread takes one window after the other, so that
-    /// memory is that of as many windows as there are threads: 13 MB each for 10 s.
-    ///
-    /// # Errors
-    /// Where the shapes are others, the window is shorter than [`Self::min_num_samples`], or the probe fails.
-    pub fn forward(
-        &self,
-        waveforms: &Tensor,
-        weights: Option<&Tensor>,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        let windows = waveforms.dim(0)?;
-        let of_each = |weights: &Tensor| weights.dims().first() == Some(&windows);
-        if windows == 0
-            || !self.device.is_cpu()
-            || self.is_watched(probe)
-            || !weights.is_none_or(of_each)
-        {
-            let frames = self.forward_frames(waveforms, probe)?;
-            return self.forward_embedding(&frames, weights, probe);
-        }
-        // Fewer windows than threads share the threads among them in each layer.
-        let one_thread_each = windows >= rayon::current_num_threads();
-        let parts = (0..windows).into_par_iter().map(|window| {
-            let weights = weights.map(|weights| weights.narrow(0, window, 1));
-            let waveform = waveforms.narrow(0, window, 1)?;
-            let weights = weights.transpose()?;
-            self.forward_alone(&waveform, weights.as_ref(), one_thread_each)
-        });
-        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
-    }
-
-    /// As [`Self::forward`], of one window. Kernels leave out the end of a window where nobody is heard, as after a
+    /// As [`Network::forward`], of one window that no probe looks at. Kernels leave out the end of a window where nobody is heard, as after a
     /// recording of a second; what they do compute has the same bits.
     fn forward_alone(
         &self,
@@ -258,22 +163,25 @@ impl WeSpeakerResNet {
     ///
     /// # Errors
     /// Where the waveforms have another shape, are shorter than [`Self::min_num_samples`], or the probe fails.
-    pub fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (_, channels, samples) = waveforms.dims3()?;
-        if channels != 1 || samples < self.min_num_samples() {
+        let least = self.fbank.window_size();
+        if channels != 1 || samples < least {
             candle_core::bail!(
-                "waveforms have shape {:?}, expected [batch, 1, at least {} samples]",
+                "waveforms have shape {:?}, expected [batch, 1, at least {least} samples]",
                 waveforms.dims(),
-                self.min_num_samples()
             );
         }
-        let wide = match self.dtype {
+        let wide = match self.identity.engine.dtype {
             DType::F64 => DType::F64,
             _ => DType::F32,
         };
         let waveforms = waveforms.to_dtype(wide)?;
         let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
-        probe.see("fbank.centred", self.fbank.centre(&features, self.kernels)?)
+        probe.see(
+            "fbank.centred",
+            self.fbank.centre(&features, self.identity.engine.kernels)?,
+        )
     }
 
     /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
@@ -281,7 +189,7 @@ impl WeSpeakerResNet {
     ///
     /// # Errors
     /// As [`Self::compute_fbank`].
-    pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let features = self.compute_fbank(waveforms, probe)?;
         self.trunk(&features, probe)
     }
@@ -306,22 +214,10 @@ impl WeSpeakerResNet {
 
     /// What the first convolution sees: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
     fn image(&self, features: &Tensor) -> Result<Tensor> {
-        let image = features.to_dtype(self.dtype)?.transpose(1, 2)?;
+        let image = features
+            .to_dtype(self.identity.engine.dtype)?
+            .transpose(1, 2)?;
         image.unsqueeze(1)
-    }
-
-    /// Whether `probe` looks at any stage.
-    fn is_watched(&self, probe: &dyn Probe) -> bool {
-        let stages = [
-            "fbank",
-            "fbank.centred",
-            "weights",
-            "resnet.pool",
-            "resnet.seg_1",
-        ];
-        stages.iter().any(|stage| probe.looks_at(stage))
-            || self.conv1.is_watched(probe)
-            || self.blocks.iter().any(|block| block.is_watched(probe))
     }
 
     /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
@@ -331,7 +227,7 @@ impl WeSpeakerResNet {
     ///
     /// # Errors
     /// Where the shapes are others, or the probe fails.
-    pub fn forward_embedding(
+    fn forward_embedding(
         &self,
         frames: &Tensor,
         weights: Option<&Tensor>,
@@ -348,16 +244,59 @@ impl WeSpeakerResNet {
                         weights.dims()
                     );
                 }
-                let weights = interpolate_nearest(&weights.to_dtype(self.dtype)?, length)?;
+                let weights =
+                    interpolate_nearest(&weights.to_dtype(self.identity.engine.dtype)?, length)?;
                 Some(probe.see("weights", weights)?)
             }
         };
         let sequences = frames.flatten(1, 2)?;
         let stats = probe.see(
             "resnet.pool",
-            stats_pool(&sequences, weights.as_ref(), self.kernels)?,
+            stats_pool(&sequences, weights.as_ref(), self.identity.engine.kernels)?,
         )?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+    }
+}
+
+impl Network for WeSpeakerResNet {
+    fn architecture(&self) -> &Architecture {
+        &self.identity.architecture
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.identity.engine
+    }
+
+    fn graph(&self, masked: bool) -> &Graph {
+        self.identity.graph(masked)
+    }
+
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`.
+    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    ///
+    /// On the CPU, where no probe looks at a stage, each thread takes one window after the other, so that
+    /// memory is that of as many windows as there are threads: 13 MB each for 10 s.
+    fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
+        let Input { waveforms, masks } = input;
+        let windows = waveforms.dim(0)?;
+        let of_each = |masks: &Tensor| masks.dims().first() == Some(&windows);
+        if windows == 0
+            || !self.identity.engine.device.is_cpu()
+            || probe.looks_at_any(self.graph(masks.is_some()).stages())
+            || !masks.is_none_or(of_each)
+        {
+            let frames = self.forward_frames(waveforms, probe)?;
+            return self.forward_embedding(&frames, masks, probe);
+        }
+        // Fewer windows than threads share the threads among them in each layer.
+        let one_thread_each = windows >= rayon::current_num_threads();
+        let parts = (0..windows).into_par_iter().map(|window| {
+            let masks = masks.map(|masks| masks.narrow(0, window, 1));
+            let waveform = waveforms.narrow(0, window, 1)?;
+            let masks = masks.transpose()?;
+            self.forward_alone(&waveform, masks.as_ref(), one_thread_each)
+        });
+        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 }
 
@@ -495,14 +434,6 @@ impl Block {
         }
         steps.last_mut()?.residual = Some(residual);
         Some(steps)
-    }
-
-    /// Whether `probe` looks at any stage of it.
-    fn is_watched(&self, probe: &dyn Probe) -> bool {
-        let mut layers = self.branch.iter().chain(&self.shortcut).chain([&self.last]);
-        probe.looks_at(&self.name)
-            || probe.looks_at(&format!("{}.add", self.name))
-            || layers.any(|layer| layer.is_watched(probe))
     }
 
     /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.

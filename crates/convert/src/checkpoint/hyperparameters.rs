@@ -1,12 +1,13 @@
 //! Hyperparameters and specifications as pyannote writes them into a checkpoint.
 
-use super::CheckpointError;
-use crate::architecture::{
-    Activation, Architecture, Linear, Lstm, PyanNet, SincFilters, SincNet, WeSpeakerResNet,
+use soundalike_network::{
+    Activation, Architecture, Block, Hyperparameter, Linear, Lstm, Problem, PyanNet, Resolution,
+    SincFilters, SincNet, Specifications, WeSpeakerResNet,
 };
-use crate::error::{ErrorKind, Hyperparameter};
+
+use super::CheckpointError;
+use crate::error::ErrorKind;
 use crate::pickle::{Id, Pickle, Value};
-use crate::specifications::{Problem, Resolution, Specifications};
 
 /// One dictionary of hyperparameters; what it lacks is pyannote's default.
 struct Dictionary<'p> {
@@ -228,8 +229,7 @@ fn pyannet(
 /// pyannote `BaseWeSpeakerResNet.__init__` and its subclasses.
 fn wespeaker(dictionary: &Dictionary<'_>, depth: u32) -> Result<WeSpeakerResNet, Hyperparameter> {
     // The caller's depths are all in the table; an unknown one would be refused by the check.
-    let (block, num_blocks) =
-        WeSpeakerResNet::blocks(depth).unwrap_or((crate::architecture::Block::Basic, [0; 4]));
+    let (block, num_blocks) = WeSpeakerResNet::blocks(depth).unwrap_or((Block::Basic, [0; 4]));
     let pickle = dictionary.pickle;
     let window_type = dictionary.read("window_type", "hamming".to_owned(), "a name", |id| {
         pickle.str(id).map(str::to_owned)

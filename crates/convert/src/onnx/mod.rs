@@ -16,11 +16,14 @@ pub use error::OnnxError;
 pub(crate) use graph::Initializer;
 use graph::{Graph, Node};
 
-use crate::architecture::{Activation, Architecture, Linear, Lstm, PyanNet, SincFilters, SincNet};
+use soundalike_network::{
+    Activation, Architecture, Linear, Lstm, Problem, PyanNet, Resolution, SincFilters, SincNet,
+    Specifications,
+};
+
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::source::{CONVERTER, Format, sha256};
-use crate::specifications::{Problem, Resolution, Specifications};
 use crate::{Bundle, Change, Conversion, Dtype, Origin, Source};
 
 /// Slope of every LeakyReLU in PyanNet below 0: PyTorch's default, rounded to `f32`.
@@ -81,7 +84,7 @@ impl<'a> Export<'a> {
         let found = tensors
             .iter()
             .map(|(draft, _)| (&*draft.name, draft.dtype, &*draft.shape));
-        header.architecture.check_tensors(found)?;
+        header.check_tensors(found)?;
 
         let mut drafts = Vec::with_capacity(tensors.len());
         let mut origins = BTreeMap::new();

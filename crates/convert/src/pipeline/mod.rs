@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
+use soundalike_network::{Architecture, Output};
 
 pub use config::{Clustering, Linkage, PipelineConfig};
 pub use error::PipelineError;
@@ -21,7 +22,7 @@ pub use error::PipelineError;
 use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
 use crate::source::{CONVERTER, Format, sha256};
-use crate::{Architecture, Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
+use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
 
 /// pyannote's file in the directory.
 const CONFIG_YAML: &str = "config.yaml";
@@ -67,10 +68,10 @@ impl Part {
     /// Refuses a network that cannot do the part's work.
     fn check(self, architecture: &Architecture) -> Result<(), PipelineError> {
         let fits = matches!(
-            (self, architecture),
-            (Self::Segmentation, Architecture::PyanNet(_))
-                | (Self::Embedding, Architecture::WeSpeakerResNet(_))
-                | (Self::Plda, Architecture::Plda(_))
+            (self, architecture.output()),
+            (Self::Segmentation, Output::Scores { .. })
+                | (Self::Embedding, Output::Embedding { .. })
+                | (Self::Plda, Output::Comparison { .. })
         );
         if fits {
             return Ok(());
@@ -223,12 +224,19 @@ impl PipelineDirectory {
                 return Err(PipelineError::MissingModel { part: part.name() });
             }
         }
-        if let (Some(Architecture::WeSpeakerResNet(resnet)), Some(Architecture::Plda(plda))) = (
-            pipeline.model(Part::Embedding).map(Bundle::architecture),
-            pipeline.model(Part::Plda).map(Bundle::architecture),
-        ) && resnet.embed_dim != plda.embedding_dim
+        let output = |part| {
+            pipeline
+                .model(part)
+                .map(|model| model.architecture().output())
+        };
+        if let (
+            Some(Output::Embedding {
+                dimension: embedding,
+            }),
+            Some(Output::Comparison { dimension: plda }),
+        ) = (output(Part::Embedding), output(Part::Plda))
+            && embedding != plda
         {
-            let (embedding, plda) = (resnet.embed_dim, plda.embedding_dim);
             return Err(PipelineError::Dimensions { embedding, plda });
         }
         Ok(pipeline)

@@ -12,7 +12,7 @@ mod assets;
 use std::io::Write;
 use std::path::PathBuf;
 
-use soundalike_convert::{Architecture, Kind};
+use soundalike_network::{Architecture, Kind};
 
 pub(crate) use assets::assets;
 use assets::required;

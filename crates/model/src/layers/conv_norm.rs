@@ -129,12 +129,6 @@ impl ConvNorm {
         }
     }
 
-    /// Whether `probe` looks at any stage of it.
-    pub(crate) fn is_watched(&self, probe: &dyn Probe) -> bool {
-        let [conv, norm] = &self.names;
-        probe.looks_at(conv) || probe.looks_at(norm) || probe.looks_at(&format!("{norm}.relu"))
-    }
-
     /// Convolution and norm, one after the other.
     fn expression(
         &self,

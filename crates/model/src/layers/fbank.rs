@@ -4,10 +4,10 @@ use std::f64::consts::PI;
 
 use candle_core::{DType, Device, Error, Result, Tensor, WithDType};
 use realfft::{FftNum, RealFftPlanner, num_traits::Float};
-use soundalike_convert::WeSpeakerResNet as Config;
+use soundalike_network::{FbankOptions, Hyperparameter};
 
 use super::precision::mean;
-use crate::{Kernels, LoadError};
+use crate::Kernels;
 
 /// Full scale of 16-bit audio, in which Kaldi counts. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
 const FULL_SCALE: f64 = 32_768.0;
@@ -19,8 +19,6 @@ const LOW_HZ: f64 = 20.0;
 const LEAST_ENERGY: f64 = f32::EPSILON as f64;
 /// First coefficient of the Blackman window (`kaldi.fbank(blackman_coeff=0.42)`).
 const BLACKMAN: f64 = 0.42;
-/// Seconds in a millisecond, as factor: `torchaudio` multiplies by it, which rounds unlike a division.
-const MILLISECONDS: f64 = 0.001;
 
 /// `torchaudio.compliance.kaldi.fbank` with the hyperparameters of a network.
 #[derive(Debug, Clone)]
@@ -58,63 +56,21 @@ fn of<T: Sample>(value: f64) -> T {
 }
 
 impl Fbank {
-    /// Reads the hyperparameters.
+    /// Reads the options.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`] where `torchaudio` has no such filter bank, or not twice the same.
-    pub(crate) fn new(config: &Config) -> std::result::Result<Self, LoadError> {
-        let refuse = |hyperparameter, found: String, expected| {
-            Err(LoadError::Unsupported {
-                hyperparameter,
-                found,
-                expected,
-            })
-        };
-        let rate = f64::from(config.sample_rate);
-        let samples = |milliseconds: f64| (rate * milliseconds * MILLISECONDS) as usize;
-        let (size, shift) = (samples(config.frame_length), samples(config.frame_shift));
-        let padded = if config.round_to_power_of_two {
-            size.next_power_of_two()
-        } else {
-            size
-        };
-        if size < 2 || !padded.is_multiple_of(2) {
-            let found = format!("{} ms, {size} samples", config.frame_length);
-            return refuse("frame_length", found, "an even number of samples");
-        }
-        if shift == 0 {
-            let found = format!("{} ms", config.frame_shift);
-            return refuse("frame_shift", found, "one sample or more");
-        }
-        if config.dither != 0.0 {
-            let expected = "0: random dither would make every run another";
-            return refuse("dither", config.dither.to_string(), expected);
-        }
-        if config.use_energy {
-            let expected = "false: the network has no row for the energy";
-            return refuse("use_energy", "true".into(), expected);
-        }
-        let Some(window) = window(&config.window_type, size) else {
-            let expected = "hamming, hanning, povey, rectangular or blackman";
-            return refuse("window_type", config.window_type.clone(), expected);
-        };
-        let span = match config.fbank_centering_span {
-            None => None,
-            Some(seconds) => match ((seconds * rate) as usize).checked_sub(size) {
-                Some(rest) => Some(1 + rest / shift),
-                None => {
-                    let expected = "one frame_length or more";
-                    return refuse("fbank_centering_span", format!("{seconds} s"), expected);
-                }
-            },
-        };
+    /// [`Hyperparameter`] where torchaudio has no such filter bank, or not twice the same.
+    pub(crate) fn new(options: &FbankOptions) -> std::result::Result<Self, Hyperparameter> {
+        options.check()?;
+        let padded = options.padded_window_size();
         Ok(Self {
-            window,
-            shift,
+            window: window(&options.window_type, options.window_size())
+                .ok_or_else(|| options.unknown_window())?,
+            shift: options.window_shift(),
             padded,
-            snip_edges: config.snip_edges,
-            bands: mel_bands(config.num_mel_bins, padded, rate),
-            span,
+            snip_edges: options.snip_edges,
+            bands: mel_bands(options.num_mel_bins, padded, f64::from(options.sample_rate)),
+            span: options.span_frames(),
         })
     }
 
@@ -302,20 +258,11 @@ fn mel_bands(bands: usize, padded: usize, rate: f64) -> Vec<Band> {
 
 #[cfg(test)]
 mod tests {
-    use soundalike_convert::Block;
-
     use super::*;
 
-    fn config() -> Config {
-        Config {
-            depth: 34,
-            block: Block::Basic,
-            num_blocks: [3, 4, 6, 3],
-            m_channels: 32,
-            embed_dim: 256,
-            two_emb_layer: false,
+    fn options() -> FbankOptions {
+        FbankOptions {
             sample_rate: 16_000,
-            num_channels: 1,
             num_mel_bins: 8,
             frame_length: 25.0,
             frame_shift: 10.0,
@@ -324,15 +271,15 @@ mod tests {
             dither: 0.0,
             window_type: "hamming".into(),
             use_energy: false,
-            fbank_centering_span: None,
+            centering_span: None,
         }
     }
 
-    /// Another filter bank than that of [`config`].
-    fn with(change: impl FnOnce(&mut Config)) -> Config {
-        let mut config = config();
-        change(&mut config);
-        config
+    /// Another filter bank than that of [`options`].
+    fn with(change: impl FnOnce(&mut FbankOptions)) -> FbankOptions {
+        let mut options = options();
+        change(&mut options);
+        options
     }
 
     /// ```python
@@ -346,10 +293,10 @@ mod tests {
             .map(|n| ((n * n * 7 + n * 3) % 1000 - 500) as f64 / FULL_SCALE)
             .collect();
         let signal = Tensor::from_vec(signal, (1, 1, 900), &Device::Cpu).unwrap();
-        let named = |name: &str| with(|config| config.window_type = name.into());
+        let named = |name: &str| with(|options| options.window_type = name.into());
         let cases = [
             (
-                config(),
+                options(),
                 4,
                 [
                     15.098801, 16.284657, 17.174789, 18.14996, 19.266322, 20.270134, 20.961018,
@@ -389,7 +336,7 @@ mod tests {
                 ],
             ),
             (
-                with(|config| config.snip_edges = false),
+                with(|options| options.snip_edges = false),
                 6,
                 [
                     14.562905, 15.682871, 17.082361, 18.501543, 19.550596, 20.07017, 21.110888,
@@ -397,7 +344,7 @@ mod tests {
                 ],
             ),
             (
-                with(|config| config.round_to_power_of_two = false),
+                with(|options| options.round_to_power_of_two = false),
                 4,
                 [
                     14.842848, 16.038705, 16.926512, 17.903431, 19.018455, 20.02333, 20.714529,
@@ -405,7 +352,7 @@ mod tests {
                 ],
             ),
             (
-                with(|config| (config.frame_length, config.frame_shift) = (20.0, 8.0)),
+                with(|options| (options.frame_length, options.frame_shift) = (20.0, 8.0)),
                 5,
                 [
                     14.961933, 16.096702, 16.913957, 17.680961, 19.017144, 20.058181, 20.728864,
@@ -414,7 +361,7 @@ mod tests {
             ),
         ];
         for (config, frames, expected) in cases {
-            let fbank = Fbank::new(&config).unwrap();
+            let fbank = Fbank::new(&options).unwrap();
             // torch's own f32 is 1e-5 away from its f64.
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {
                 let features = fbank.forward(&signal.to_dtype(dtype).unwrap()).unwrap();
@@ -433,7 +380,7 @@ mod tests {
 
     #[test]
     fn silence_is_the_least_energy_and_not_a_number_stays_one() {
-        let fbank = Fbank::new(&config()).unwrap();
+        let fbank = Fbank::new(&options()).unwrap();
         let silence = Tensor::zeros((1, 1, 400), DType::F32, &Device::Cpu).unwrap();
         let bands = |x: &Tensor| fbank.forward(x).unwrap().flatten_all().unwrap();
         let least = f32::EPSILON.ln();
@@ -452,7 +399,7 @@ mod tests {
     #[test]
     fn a_running_average_has_fewer_frames_at_the_ends() {
         // 45 ms: frames at 0, 10 and 20 ms.
-        let fbank = Fbank::new(&with(|config| config.fbank_centering_span = Some(0.045))).unwrap();
+        let fbank = Fbank::new(&with(|options| options.centering_span = Some(0.045))).unwrap();
         let features = Tensor::new(&[[[1.0_f64], [2.0], [6.0], [4.0]]], &Device::Cpu).unwrap();
         let centred = fbank
             .centre(&features, Kernels::Portable)
@@ -464,32 +411,28 @@ mod tests {
 
     #[test]
     fn what_torchaudio_cannot_compute_twice_alike_is_refused_by_name() {
-        for (name, config) in [
-            ("dither", with(|config| config.dither = 1.0)),
-            ("use_energy", with(|config| config.use_energy = true)),
+        for (name, options) in [
+            ("dither", with(|options| options.dither = 1.0)),
+            ("use_energy", with(|options| options.use_energy = true)),
             (
                 "window_type",
-                with(|config| config.window_type = "kaiser".into()),
+                with(|options| options.window_type = "kaiser".into()),
             ),
-            ("frame_shift", with(|config| config.frame_shift = 0.01)),
-            ("frame_length", with(|config| config.frame_length = 0.01)),
+            ("frame_shift", with(|options| options.frame_shift = 0.01)),
+            ("frame_length", with(|options| options.frame_length = 0.01)),
             (
                 "fbank_centering_span",
-                with(|config| config.fbank_centering_span = Some(0.01)),
+                with(|options| options.centering_span = Some(0.01)),
             ),
         ] {
-            let error = Fbank::new(&config).unwrap_err();
-            let found = match &error {
-                LoadError::Unsupported { hyperparameter, .. } => *hyperparameter,
-                other => panic!("{other}"),
-            };
-            assert_eq!(found, name, "{error}");
+            let error = Fbank::new(&options).unwrap_err();
+            assert_eq!(error.name, name, "{error}");
         }
     }
 
     #[test]
     fn a_mean_in_f32_is_that_in_f64_however_long_the_signal() {
-        let fbank = Fbank::new(&config()).unwrap();
+        let fbank = Fbank::new(&options()).unwrap();
         let values: Vec<f32> = (0..998).map(|frame| 10.0 + (frame as f32).sin()).collect();
         let features = Tensor::from_vec(values, (1, 998, 1), &Device::Cpu).unwrap();
         let [ours, exact] = [Kernels::MetalOps, Kernels::Portable].map(|kernels| {

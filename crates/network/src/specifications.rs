@@ -121,7 +121,8 @@ impl Specifications {
     }
 
     /// The first thing wrong with the values: (field, found, expected).
-    pub(crate) fn problem_with_values(&self) -> Option<(&'static str, String, &'static str)> {
+    #[must_use]
+    pub fn problem_with_values(&self) -> Option<(&'static str, String, &'static str)> {
         let seconds = |x: f64| x.is_finite() && (0.0..=MAX_SECONDS).contains(&x);
         if !(seconds(self.duration) && self.duration > 0.0) {
             return Some(("duration", self.duration.to_string(), "seconds above 0"));

@@ -1,0 +1,94 @@
+//! A network that can be run.
+
+use candle_core::Tensor;
+use soundalike_convert::Bundle;
+use soundalike_network::{Architecture, Graph};
+
+use crate::{Engine, LoadError, Probe, Result, pyannet::PyanNet, wespeaker::WeSpeakerResNet};
+
+/// A network that can be run. [`load`] builds the one that a bundle holds.
+pub trait Network: std::fmt::Debug + Send + Sync {
+    /// What it is.
+    fn architecture(&self) -> &Architecture;
+
+    /// What it runs on.
+    fn engine(&self) -> &Engine;
+
+    /// Its stages; of an embedding with those of pooling by masks, or without. A probe sees them in this order, all but those
+    /// that kernels compute together with a later one.
+    fn graph(&self, masked: bool) -> &Graph;
+
+    /// Its output, of which `probe` sees every stage: of a segmentation `[batch, frame, output]`, of an embedding
+    /// `[batch, dimension]`, or `[batch, mask, dimension]` where there are masks.
+    ///
+    /// # Errors
+    /// Where the input has another shape or is too short, or the device or the probe fails.
+    fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor>;
+}
+
+/// What a network is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Amplitudes at the network's sample rate, `[batch, 1, samples]`.
+    pub waveforms: &'a Tensor,
+    /// The frames by which embeddings are pooled, 0 to 1, `[batch, mask, frame]`; any number of frames. `None` for the whole
+    /// window, and for a segmentation.
+    pub masks: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(waveforms: &'a Tensor) -> Self {
+        Self {
+            waveforms,
+            masks: None,
+        }
+    }
+}
+
+/// Builds the network of `bundle`.
+///
+/// # Errors
+/// [`LoadError`] where the bundle holds no network, one that pyannote.audio itself cannot run, or one that does not fit
+/// on the device.
+pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Box<dyn Network>, LoadError> {
+    Ok(match bundle.architecture() {
+        Architecture::PyanNet(config) => Box::new(PyanNet::load(config, bundle, engine)?),
+        Architecture::WeSpeakerResNet(config) => {
+            Box::new(WeSpeakerResNet::load(config, bundle, engine)?)
+        }
+        Architecture::Plda(_) => {
+            return Err(LoadError::NoNetwork {
+                found: bundle.architecture().name(),
+            });
+        }
+    })
+}
+
+/// What every network keeps of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) architecture: Architecture,
+    pub(crate) engine: Engine,
+    whole: Graph,
+    masked: Graph,
+}
+
+impl Identity {
+    pub(crate) fn new(bundle: &Bundle, engine: &Engine) -> Self {
+        let architecture = bundle.architecture();
+        let graph = |masked| architecture.graph(masked).unwrap_or_default();
+        Self {
+            whole: graph(false),
+            masked: graph(true),
+            architecture: architecture.clone(),
+            engine: engine.clone(),
+        }
+    }
+
+    pub(crate) fn graph(&self, masked: bool) -> &Graph {
+        match masked {
+            true => &self.masked,
+            false => &self.whole,
+        }
+    }
+}

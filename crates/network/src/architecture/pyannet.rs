@@ -1,0 +1,306 @@
+//! `pyannote.audio.models.segmentation.PyanNet`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Description, Expected, Hyperparameter, Kind, Output, Role, within};
+use crate::{Axis, Graph, Op, graph::Builder};
+
+/// Hyperparameters of `pyannote.audio.models.segmentation.PyanNet`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PyanNet {
+    /// Samples per second of the audio the network expects. SincNet knows 16000 only.
+    pub sample_rate: u32,
+    /// Audio channels: 1.
+    pub num_channels: usize,
+    /// The filters at the front.
+    pub sincnet: SincNet,
+    /// The recurrent layers.
+    pub lstm: Lstm,
+    /// The linear layers after them.
+    pub linear: Linear,
+    /// Outputs of the classifier: classes, or subsets of them for a powerset.
+    pub num_outputs: usize,
+    /// What is applied to the outputs of the classifier.
+    pub activation: Activation,
+}
+
+/// The front of the network. `pyannote.audio.models.blocks.sincnet.SincNet`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SincNet {
+    /// Samples between two outputs of the sinc filters.
+    pub stride: usize,
+    /// The form in which the file has the sinc filters.
+    pub filters: SincFilters,
+}
+
+/// The form in which a file has the sinc filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SincFilters {
+    /// As frequencies: `sincnet.conv1d.0.filterbank.{low_hz_, band_hz_}` `[40, 1]` in Hz, with the
+    /// constants `window_` `[125]` and `n_` `[1, 125]`. asteroid-filterbanks `ParamSincFB`.
+    Parametrised,
+    /// Already built by an exporter: `sincnet.conv1d.0.filters` `[80, 1, 251]`.
+    Baked,
+}
+
+/// The recurrent layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lstm {
+    /// Units per direction.
+    pub hidden_size: usize,
+    /// Layers.
+    pub num_layers: usize,
+    /// Whether each layer also runs backwards in time.
+    pub bidirectional: bool,
+    /// One `nn.LSTM` (`lstm.weight_ih_l1`), or a list with one for each layer
+    /// (`lstm.1.weight_ih_l0`). Same arithmetic, other names.
+    pub monolithic: bool,
+}
+
+/// The linear layers, each followed by LeakyReLU(0.01).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// Outputs of each layer. Without meaning where there are no layers.
+    pub hidden_size: usize,
+    /// Layers; 0 for none.
+    pub num_layers: usize,
+}
+
+/// What is applied to the outputs of the classifier. pyannote `Model.default_activation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// Mono-label (powerset) models.
+    LogSoftmax,
+    /// Binary and multi-label models.
+    Sigmoid,
+}
+
+impl SincNet {
+    /// Sinc filters: 40 even ones (cosine) and 40 odd ones (sine).
+    pub const NUM_FILTERS: usize = 80;
+    /// Length of a sinc filter, in samples.
+    pub const KERNEL_SIZE: usize = 251;
+    /// Channels after each of the three convolutions.
+    pub const CHANNELS: [usize; 3] = [Self::NUM_FILTERS, 60, 60];
+    /// Kernel of the second and third convolution.
+    pub const CONV_KERNEL_SIZE: usize = 5;
+    /// Kernel and stride of the pooling after each convolution.
+    pub const POOL_SIZE: usize = 3;
+}
+
+impl Lstm {
+    /// Features of one frame at the output: both directions where there are two.
+    pub fn num_features(&self) -> usize {
+        self.hidden_size * if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// Name of one LSTM tensor in the state dict.
+    /// `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
+    pub fn tensor_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
+        let suffix = if reverse { "_reverse" } else { "" };
+        if self.monolithic {
+            format!("lstm.{kind}_l{layer}{suffix}")
+        } else {
+            format!("lstm.{layer}.{kind}_l0{suffix}")
+        }
+    }
+}
+
+/// Most layers of either kind. Real networks have 2 to 4.
+const MAX_LAYERS: usize = 64;
+/// Most units of a layer, or outputs of the classifier. Real networks have 128 and 7.
+const MAX_UNITS: usize = 1 << 16;
+
+/// Slope of LeakyReLU for negative values: PyTorch's default, which pyannote leaves alone.
+const LEAKY_SLOPE: f64 = 0.01;
+/// Added to the variance by `torch.nn.InstanceNorm1d`: PyTorch's default.
+const NORM_EPS: f64 = 1e-5;
+
+impl Description for PyanNet {
+    fn name(&self) -> String {
+        "PyanNet".into()
+    }
+
+    fn check(&self) -> Result<(), Hyperparameter> {
+        within("sample_rate", self.sample_rate as usize, 16000..=16000)?;
+        within("num_channels", self.num_channels, 1..=1)?;
+        within(
+            "sincnet.stride",
+            self.sincnet.stride,
+            1..=SincNet::KERNEL_SIZE,
+        )?;
+        within("lstm.hidden_size", self.lstm.hidden_size, 1..=MAX_UNITS)?;
+        within("lstm.num_layers", self.lstm.num_layers, 1..=MAX_LAYERS)?;
+        within("linear.num_layers", self.linear.num_layers, 0..=MAX_LAYERS)?;
+        if self.linear.num_layers > 0 {
+            within("linear.hidden_size", self.linear.hidden_size, 1..=MAX_UNITS)?;
+        }
+        within("num_outputs", self.num_outputs, 1..=MAX_UNITS)
+    }
+
+    fn tensors(&self) -> Vec<Expected> {
+        self.stages().tensors()
+    }
+
+    fn graph(&self, _masked: bool) -> Option<Graph> {
+        Some(self.stages())
+    }
+
+    fn sample_rate(&self) -> Option<u32> {
+        Some(self.sample_rate)
+    }
+
+    fn output(&self) -> Output {
+        Output::Scores {
+            scores: self.num_outputs,
+            activation: self.activation,
+        }
+    }
+
+    fn variant(&self) -> Option<String> {
+        let filters = match self.sincnet.filters {
+            SincFilters::Baked => "baked filters",
+            SincFilters::Parametrised => "parametrised filters",
+        };
+        let activation = match self.activation {
+            Activation::LogSoftmax => "log-softmax",
+            Activation::Sigmoid => "sigmoid",
+        };
+        Some(format!("PyanNet, {filters}, {activation}"))
+    }
+}
+
+impl PyanNet {
+    /// The stages in the order of `PyanNet.forward` and `SincNet.forward`.
+    fn stages(&self) -> Graph {
+        use Axis::{Batch, Channel, Feature, Frame, One, Time};
+        let signal = [Batch, Channel, Time];
+        let sequence = [Batch, Frame, Feature];
+        let mut graph = Builder::default();
+        let norm = |channels| Op::InstanceNorm {
+            channels,
+            eps: NORM_EPS,
+        };
+
+        graph.then("sincnet.wav_norm1d", norm(1), &signal);
+        let waveform = graph.last();
+        let filters = Op::SincFilters {
+            filters: self.sincnet.filters,
+            sample_rate: self.sample_rate,
+            pairs: SincNet::NUM_FILTERS / 2,
+            kernel: SincNet::KERNEL_SIZE,
+        };
+        let axes = [Channel, One, Time];
+        graph.stage("sincnet.conv1d.0.filters", filters, &axes, &[]);
+        let filters = graph.last();
+        let mut inputs = 1;
+        for (index, outputs) in SincNet::CHANNELS.into_iter().enumerate() {
+            let name = format!("sincnet.conv1d.{index}");
+            let conv = |kernel, stride| Op::Conv1d {
+                inputs,
+                outputs,
+                kernel,
+                stride,
+            };
+            if index == 0 {
+                let conv = conv(SincNet::KERNEL_SIZE, self.sincnet.stride);
+                let stage = graph.stage(&name, conv, &signal, &[waveform, filters]);
+                // Its filters are the stage before.
+                stage.parameters.clear();
+                graph.then(format!("{name}.abs"), Op::Abs, &signal);
+            } else {
+                graph.then(&name, conv(SincNet::CONV_KERNEL_SIZE, 1), &signal);
+            }
+            let pool = Op::MaxPool {
+                size: SincNet::POOL_SIZE,
+            };
+            graph.then(format!("sincnet.pool1d.{index}"), pool, &signal);
+            let name = format!("sincnet.norm1d.{index}");
+            graph.then(&name, norm(outputs), &signal);
+            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
+            graph.then(format!("{name}.leaky_relu"), leaky, &signal);
+            inputs = outputs;
+        }
+
+        let hidden = self.lstm.hidden_size;
+        let directions: &[bool] = match self.lstm.bidirectional {
+            true => &[false, true],
+            false => &[false],
+        };
+        for layer in 0..self.lstm.num_layers {
+            let name = format!("lstm.{layer}");
+            graph.layer(&name);
+            // The transpose of the first layer's input belongs to it.
+            let operand = graph.last();
+            let whole = graph.next() + directions.len();
+            let mut parameters = Vec::new();
+            for &reverse in directions {
+                let direction = if reverse { "reverse" } else { "forward" };
+                let op = Op::LstmDirection {
+                    inputs,
+                    hidden,
+                    reverse,
+                };
+                let part = format!("{name}.{direction}");
+                let stage = graph.stage(part, op, &sequence, &[operand]);
+                stage.part_of = Some(whole);
+                stage.parameters = self.lstm.tensors(layer, inputs, reverse);
+                parameters.extend(stage.parameters.clone());
+            }
+            let op = Op::Lstm {
+                inputs,
+                hidden,
+                bidirectional: self.lstm.bidirectional,
+            };
+            let stage = graph.stage(name, op, &sequence, &[operand]);
+            stage.parameters = parameters;
+            inputs = self.lstm.num_features();
+        }
+        graph.layer("");
+
+        for index in 0..self.linear.num_layers {
+            let outputs = self.linear.hidden_size;
+            let name = format!("linear.{index}");
+            graph.then(&name, Op::Linear { inputs, outputs }, &sequence);
+            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
+            graph.then(format!("{name}.leaky_relu"), leaky, &sequence);
+            inputs = outputs;
+        }
+        let outputs = self.num_outputs;
+        graph.then("classifier", Op::Linear { inputs, outputs }, &sequence);
+        let activation = match self.activation {
+            Activation::LogSoftmax => Op::LogSoftmax,
+            Activation::Sigmoid => Op::Sigmoid,
+        };
+        graph.then("activation", activation, &sequence);
+        graph.build()
+    }
+}
+
+impl Lstm {
+    /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the four gates (input,
+    /// forget, cell, output) in the first dimension.
+    fn tensors(&self, layer: usize, inputs: usize, reverse: bool) -> Vec<Expected> {
+        let gates = 4 * self.hidden_size;
+        let shapes: [(&str, &[usize]); 4] = [
+            ("weight_ih", &[gates, inputs]),
+            ("weight_hh", &[gates, self.hidden_size]),
+            ("bias_ih", &[gates]),
+            ("bias_hh", &[gates]),
+        ];
+        let parameter = |(kind, shape): &(&str, &[usize])| Expected {
+            name: self.tensor_name(kind, layer, reverse),
+            shape: shape.to_vec(),
+            kind: Kind::Float,
+            role: Role::Parameter,
+            optional: false,
+        };
+        shapes.iter().map(parameter).collect()
+    }
+}

@@ -1,0 +1,389 @@
+//! `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Description, Expected, Hyperparameter, Output, within};
+use crate::{Axis, FbankOptions, Graph, Op, Operand, graph::Builder};
+
+/// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: the mel filter
+/// bank of `torchaudio.compliance.kaldi.fbank` and the residual network behind it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeSpeakerResNet {
+    /// The number in the name of the class: 34, 152, 221, 293 (18, 50, 101).
+    pub depth: u32,
+    /// The kind of block that goes with the depth.
+    pub block: Block,
+    /// Blocks in `layer1` to `layer4` that go with the depth.
+    pub num_blocks: [usize; 4],
+    /// Channels of `layer1` before the block's expansion: 32; doubled by each later layer.
+    pub m_channels: usize,
+    /// Values of one embedding: 256.
+    pub embed_dim: usize,
+    /// Whether there are two embedding layers, `seg_bn_1` and `seg_2` after `seg_1`.
+    pub two_emb_layer: bool,
+    /// Samples per second of the audio the network expects.
+    pub sample_rate: u32,
+    /// Audio channels: 1.
+    pub num_channels: usize,
+    /// Mel bands: 80. Also the height of the network's input (`feat_dim`).
+    pub num_mel_bins: usize,
+    /// Length of a filter bank frame, in milliseconds.
+    pub frame_length: f64,
+    /// Time between two filter bank frames, in milliseconds.
+    pub frame_shift: f64,
+    /// Whether a frame is padded to a power of two before its spectrum is taken.
+    pub round_to_power_of_two: bool,
+    /// Whether only frames that lie whole inside the signal are made.
+    pub snip_edges: bool,
+    /// Amount of random dither, in units of 16-bit samples: 0.
+    pub dither: f64,
+    /// Kaldi's name of the window: `hamming`.
+    pub window_type: String,
+    /// Whether an energy is put before the bands.
+    pub use_energy: bool,
+    /// Length of the running average taken off the filter bank, in seconds; `None`: the average of
+    /// the whole input.
+    pub fbank_centering_span: Option<f64>,
+}
+
+/// The kind of residual block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Block {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// 1x1, 3x3, 1x1 with four times the channels at the end.
+    Bottleneck,
+}
+
+impl Block {
+    /// Channels at the end of a block in multiples of those inside.
+    pub fn expansion(self) -> usize {
+        match self {
+            Self::Basic => 1,
+            Self::Bottleneck => 4,
+        }
+    }
+}
+
+/// depth, block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
+const TABLE: [(u32, Block, [usize; 4]); 7] = [
+    (18, Block::Basic, [2, 2, 2, 2]),
+    (34, Block::Basic, [3, 4, 6, 3]),
+    (50, Block::Bottleneck, [3, 4, 6, 3]),
+    (101, Block::Bottleneck, [3, 4, 23, 3]),
+    (152, Block::Bottleneck, [3, 8, 36, 3]),
+    (221, Block::Bottleneck, [6, 16, 48, 3]),
+    (293, Block::Bottleneck, [10, 20, 64, 3]),
+];
+
+/// Most channels, bands or embedding values. Real networks have 32, 80 and 256.
+const MAX_UNITS: usize = 1 << 14;
+/// Longest filter bank frame, in milliseconds. Real networks have 25.
+const MAX_MILLISECONDS: f64 = 1000.0;
+
+impl WeSpeakerResNet {
+    /// Block kind and blocks per layer for a depth.
+    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
+        TABLE
+            .iter()
+            .find(|row| row.0 == depth)
+            .map(|row| (row.1, row.2))
+    }
+
+    /// Height of the network's input: one row per mel band. pyannote `ResNet(feat_dim=...)`.
+    pub fn feat_dim(&self) -> usize {
+        self.num_mel_bins
+    }
+
+    /// Stride of the first block of `layer1` to `layer4`, in both dimensions.
+    pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
+
+    /// Inputs of the first embedding layer: mean and standard deviation of each channel and band
+    /// that is left. pyannote `ResNet.pool_out_dim`.
+    pub fn pool_out_dim(&self) -> usize {
+        (self.num_mel_bins / 8) * self.m_channels * 8 * self.block.expansion() * 2
+    }
+
+    /// Refuses what pyannote.audio itself cannot run, or not twice the same: what a file may hold is more.
+    ///
+    /// # Errors
+    /// The first [`Hyperparameter`] that is refused.
+    pub fn check_supported(&self) -> Result<(), Hyperparameter> {
+        if self.two_emb_layer {
+            return Err(Hyperparameter {
+                name: "two_emb_layer".into(),
+                found: "true".into(),
+                expected: "false: pyannote.audio has no network with two embedding layers".into(),
+            });
+        }
+        self.fbank().check()
+    }
+
+    /// The options of its filter bank.
+    #[must_use]
+    pub fn fbank(&self) -> FbankOptions {
+        FbankOptions {
+            sample_rate: self.sample_rate,
+            num_mel_bins: self.num_mel_bins,
+            frame_length: self.frame_length,
+            frame_shift: self.frame_shift,
+            round_to_power_of_two: self.round_to_power_of_two,
+            snip_edges: self.snip_edges,
+            dither: self.dither,
+            window_type: self.window_type.clone(),
+            use_energy: self.use_energy,
+            centering_span: self.fbank_centering_span,
+        }
+    }
+
+    /// The stages in the order of `BaseWeSpeakerResNet.forward` and `ResNet.forward`.
+    fn stages(&self, masked: bool) -> Graph {
+        use Axis::{Batch, Feature, Frame, Mask};
+        let features = [Batch, Frame, Feature];
+        let fbank = self.fbank();
+        let span = fbank.span_frames();
+        let mut graph = Builder::default();
+        graph.then("fbank", Op::Fbank(fbank), &features);
+        graph.then("fbank.centred", Op::Centre { span }, &features);
+
+        // The transpose before belongs to conv1.
+        graph.layer("resnet.conv1");
+        let conv = Conv {
+            inputs: 1,
+            outputs: self.m_channels,
+            kernel: 3,
+            stride: 1,
+        };
+        conv.then_norm(&mut graph, "resnet.conv1", "resnet.bn1");
+        graph.then("resnet.bn1.relu", Op::Relu, &IMAGE);
+        let mut inputs = self.m_channels;
+        for (layer, (&blocks, stride)) in self.num_blocks.iter().zip(Self::STRIDES).enumerate() {
+            let planes = self.m_channels << layer;
+            graph.layer(format!("resnet.layer{}", layer + 1));
+            for index in 0..blocks {
+                let name = format!("resnet.layer{}.{index}", layer + 1);
+                let stride = if index == 0 { stride } else { 1 };
+                inputs = self.block.stages(&mut graph, &name, inputs, planes, stride);
+            }
+        }
+        graph.layer("");
+
+        let trunk = graph.last();
+        let pooled: &[Axis] = match masked {
+            true => &[Batch, Mask, Feature],
+            false => &[Batch, Feature],
+        };
+        if masked {
+            let axes = [Batch, Mask, Frame];
+            graph.stage(
+                "weights",
+                Op::ResampleMasks,
+                &axes,
+                &[trunk, Operand::Masks],
+            );
+            let weights = graph.last();
+            graph.stage("resnet.pool", Op::StatsPool, pooled, &[trunk, weights]);
+        } else {
+            graph.then("resnet.pool", Op::StatsPool, pooled);
+        }
+        let linear = |inputs| Op::Linear {
+            inputs,
+            outputs: self.embed_dim,
+        };
+        graph.then("resnet.seg_1", linear(self.pool_out_dim()), pooled);
+        if self.two_emb_layer {
+            graph.then("resnet.seg_1.relu", Op::Relu, pooled);
+            let norm = Op::BatchNorm {
+                channels: self.embed_dim,
+                eps: NORM_EPS,
+                affine: false,
+            };
+            graph.then("resnet.seg_bn_1", norm, pooled);
+            graph.then("resnet.seg_2", linear(self.embed_dim), pooled);
+        }
+        graph.build()
+    }
+}
+
+/// The axes of the trunk.
+const IMAGE: [Axis; 4] = [Axis::Batch, Axis::Channel, Axis::Band, Axis::Time];
+/// Added to the variance by `torch.nn.BatchNorm2d`: PyTorch's default.
+const NORM_EPS: f64 = 1e-5;
+
+/// The sizes of a convolution, padded so that a stride of 1 keeps the size of the image.
+#[derive(Debug, Clone, Copy)]
+struct Conv {
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+impl Conv {
+    /// Adds the convolution `conv` and the batch norm `bn` after it.
+    fn then_norm(self, graph: &mut Builder, conv: &str, bn: &str) {
+        let before = graph.last();
+        self.of(before, graph, conv, bn);
+    }
+
+    /// As [`Self::then_norm`], reading `operand`.
+    fn of(self, operand: Operand, graph: &mut Builder, conv: &str, bn: &str) {
+        let op = Op::Conv2d {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.kernel / 2,
+        };
+        graph.stage(conv, op, &IMAGE, &[operand]);
+        let norm = Op::BatchNorm {
+            channels: self.outputs,
+            eps: NORM_EPS,
+            affine: true,
+        };
+        graph.then(bn, norm, &IMAGE);
+    }
+}
+
+impl Block {
+    /// Adds the stages of the block `name`, from `inputs` channels over `planes`; returns its output channels.
+    /// pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
+    fn stages(
+        self,
+        graph: &mut Builder,
+        name: &str,
+        inputs: usize,
+        planes: usize,
+        stride: usize,
+    ) -> usize {
+        let outputs = planes * self.expansion();
+        let conv = |inputs, outputs, kernel, stride| Conv {
+            inputs,
+            outputs,
+            kernel,
+            stride,
+        };
+        let convolutions: &[Conv] = match self {
+            Self::Basic => &[conv(inputs, planes, 3, stride), conv(planes, planes, 3, 1)],
+            Self::Bottleneck => &[
+                conv(inputs, planes, 1, 1),
+                conv(planes, planes, 3, stride),
+                conv(planes, outputs, 1, 1),
+            ],
+        };
+        let entry = graph.last();
+        for (conv, n) in convolutions.iter().zip(1..) {
+            let bn = format!("{name}.bn{n}");
+            conv.then_norm(graph, &format!("{name}.conv{n}"), &bn);
+            if n < convolutions.len() {
+                graph.then(format!("{bn}.relu"), Op::Relu, &IMAGE);
+            }
+        }
+        let branch = graph.last();
+        let mut residual = entry;
+        if stride != 1 || inputs != outputs {
+            let [conv_name, bn] = ["shortcut.0", "shortcut.1"].map(|part| format!("{name}.{part}"));
+            conv(inputs, outputs, 1, stride).of(entry, graph, &conv_name, &bn);
+            residual = graph.last();
+        }
+        graph.stage(format!("{name}.add"), Op::Add, &IMAGE, &[branch, residual]);
+        graph.then(name, Op::Relu, &IMAGE);
+        outputs
+    }
+}
+
+impl Description for WeSpeakerResNet {
+    fn name(&self) -> String {
+        format!("WeSpeakerResNet{}", self.depth)
+    }
+
+    fn check(&self) -> Result<(), Hyperparameter> {
+        let refuse = |name: &str, found: String, expected: &str| {
+            Err(Hyperparameter {
+                name: name.into(),
+                found,
+                expected: expected.into(),
+            })
+        };
+        match Self::blocks(self.depth) {
+            Some(row) if row == (self.block, self.num_blocks) => {}
+            Some(row) => {
+                let found = format!("{:?} {:?}", self.block, self.num_blocks);
+                return refuse("num_blocks", found, &format!("{:?} {:?}", row.0, row.1));
+            }
+            None => {
+                let known: Vec<String> = TABLE.iter().map(|row| row.0.to_string()).collect();
+                let expected = format!("one of {}", known.join(", "));
+                return refuse("depth", self.depth.to_string(), &expected);
+            }
+        }
+        within("sample_rate", self.sample_rate as usize, 1000..=768_000)?;
+        within("num_channels", self.num_channels, 1..=1)?;
+        within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
+        within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
+        within("num_mel_bins", self.num_mel_bins, 8..=MAX_UNITS)?;
+        if !self.num_mel_bins.is_multiple_of(8) {
+            // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
+            return refuse(
+                "num_mel_bins",
+                self.num_mel_bins.to_string(),
+                "a multiple of 8",
+            );
+        }
+        for (name, value) in [
+            ("frame_length", self.frame_length),
+            ("frame_shift", self.frame_shift),
+        ] {
+            if !(value > 0.0 && value <= MAX_MILLISECONDS) {
+                return refuse(name, value.to_string(), "milliseconds above 0");
+            }
+        }
+        if !(self.dither.is_finite() && self.dither >= 0.0) {
+            return refuse("dither", self.dither.to_string(), "0 or more");
+        }
+        match self.fbank_centering_span {
+            Some(span) if !(span.is_finite() && span > 0.0) => refuse(
+                "fbank_centering_span",
+                span.to_string(),
+                "seconds above 0, or none",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn tensors(&self) -> Vec<Expected> {
+        self.stages(false).tensors()
+    }
+
+    fn graph(&self, masked: bool) -> Option<Graph> {
+        Some(self.stages(masked))
+    }
+
+    fn sample_rate(&self) -> Option<u32> {
+        Some(self.sample_rate)
+    }
+
+    fn output(&self) -> Output {
+        Output::Embedding {
+            dimension: self.embed_dim,
+        }
+    }
+
+    fn variant(&self) -> Option<String> {
+        let edges = match self.snip_edges {
+            true => "snipped edges",
+            false => "mirrored edges",
+        };
+        let centre = match self.fbank_centering_span {
+            None => "window",
+            Some(_) => "running average",
+        };
+        Some(format!(
+            "{}, {} frames, {edges}, centred on the {centre}",
+            self.name(),
+            self.window_type
+        ))
+    }
+}

@@ -1,0 +1,126 @@
+//! The options of a mel filter bank.
+
+use crate::Hyperparameter;
+
+/// Seconds in a millisecond, as a factor: torchaudio multiplies by it, which rounds unlike a division.
+const MILLISECONDS: f64 = 0.001;
+
+/// Options of `torchaudio.compliance.kaldi.fbank` that networks vary, and of the centring after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FbankOptions {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Mel bands.
+    pub num_mel_bins: usize,
+    /// Length of a frame, milliseconds.
+    pub frame_length: f64,
+    /// Time between two frames, milliseconds.
+    pub frame_shift: f64,
+    /// Whether a frame is padded to a power of two before its spectrum is taken.
+    pub round_to_power_of_two: bool,
+    /// Whether only frames that lie whole inside the signal are made.
+    pub snip_edges: bool,
+    /// Amount of random dither, in units of 16-bit samples: 0.
+    pub dither: f64,
+    /// Kaldi's name of the window: `hamming`, `hanning`, `povey`, `rectangular` or `blackman`.
+    pub window_type: String,
+    /// Whether an energy is put before the bands.
+    pub use_energy: bool,
+    /// Length of the running average that is subtracted, seconds; `None` for the average of the whole input.
+    pub centering_span: Option<f64>,
+}
+
+impl FbankOptions {
+    /// Samples of one frame: 400 for 25 ms at 16 kHz. torchaudio truncates.
+    #[must_use]
+    pub fn window_size(&self) -> usize {
+        self.samples(self.frame_length)
+    }
+
+    /// Samples from one frame to the next: 160 for 10 ms at 16 kHz.
+    #[must_use]
+    pub fn window_shift(&self) -> usize {
+        self.samples(self.frame_shift)
+    }
+
+    /// Samples of one frame with the zeros after it: 512.
+    #[must_use]
+    pub fn padded_window_size(&self) -> usize {
+        match self.round_to_power_of_two {
+            true => self.window_size().next_power_of_two(),
+            false => self.window_size(),
+        }
+    }
+
+    /// Frames of the running average that is subtracted; `None` for the average of all.
+    /// pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
+    #[must_use]
+    pub fn span_frames(&self) -> Option<usize> {
+        let samples = (self.centering_span? * f64::from(self.sample_rate)) as usize;
+        let rest = samples.saturating_sub(self.window_size());
+        Some(1 + rest / self.window_shift().max(1))
+    }
+
+    /// Frames that `samples` samples give. torchaudio `_get_strided`.
+    #[must_use]
+    pub fn num_frames(&self, samples: usize) -> usize {
+        let shift = self.window_shift().max(1);
+        match samples.checked_sub(self.window_size()) {
+            None => 0,
+            Some(rest) if self.snip_edges => rest / shift + 1,
+            Some(_) => (samples + shift / 2) / shift,
+        }
+    }
+
+    /// Refuses a window that torchaudio does not know; each engine has its own way to make those that it does.
+    #[must_use]
+    pub fn unknown_window(&self) -> Hyperparameter {
+        Hyperparameter {
+            name: "window_type".into(),
+            found: self.window_type.clone(),
+            expected: "hamming, hanning, povey, rectangular or blackman".into(),
+        }
+    }
+
+    /// Refuses options that torchaudio cannot compute, or not twice the same, its window aside.
+    ///
+    /// # Errors
+    /// The first [`Hyperparameter`] that is refused.
+    pub fn check(&self) -> Result<(), Hyperparameter> {
+        let refuse = |name: &str, found: String, expected: &str| {
+            Err(Hyperparameter {
+                name: name.into(),
+                found,
+                expected: expected.into(),
+            })
+        };
+        let size = self.window_size();
+        if size < 2 || !self.padded_window_size().is_multiple_of(2) {
+            let found = format!("{} ms, {size} samples", self.frame_length);
+            return refuse("frame_length", found, "an even number of samples");
+        }
+        if self.window_shift() == 0 {
+            let found = format!("{} ms", self.frame_shift);
+            return refuse("frame_shift", found, "one sample or more");
+        }
+        if self.dither != 0.0 {
+            let expected = "0: random dither would make every run another";
+            return refuse("dither", self.dither.to_string(), expected);
+        }
+        if self.use_energy {
+            let expected = "false: the network has no row for the energy";
+            return refuse("use_energy", "true".into(), expected);
+        }
+        match self.centering_span {
+            Some(seconds) if ((seconds * f64::from(self.sample_rate)) as usize) < size => {
+                let expected = "one frame_length or more";
+                refuse("fbank_centering_span", format!("{seconds} s"), expected)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn samples(&self, milliseconds: f64) -> usize {
+        (f64::from(self.sample_rate) * milliseconds * MILLISECONDS) as usize
+    }
+}

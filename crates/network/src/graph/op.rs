@@ -1,0 +1,221 @@
+//! What a stage computes.
+
+use crate::{Expected, FbankOptions, Kind, Role, SincFilters};
+
+/// What a stage computes, with all that is needed to compute it besides its tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// `torch.nn.InstanceNorm1d(affine=True)` of `[batch, channel, time]`.
+    InstanceNorm {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance.
+        eps: f64,
+    },
+    /// The filters of SincNet, `[2 pairs, 1, kernel]`, from frequencies or as an export has built them.
+    /// asteroid-filterbanks `ParamSincFB`.
+    SincFilters {
+        /// The form in which the tensors have them.
+        filters: SincFilters,
+        /// Samples per second.
+        sample_rate: u32,
+        /// Pairs of a cosine and a sine filter.
+        pairs: usize,
+        /// Samples of a filter.
+        kernel: usize,
+    },
+    /// `torch.nn.Conv1d` without padding of `[batch, inputs, time]`. Filters that are a stage of their own are its second
+    /// operand, and then it has no bias.
+    Conv1d {
+        /// Channels of its operand.
+        inputs: usize,
+        /// Channels of its output.
+        outputs: usize,
+        /// Samples of a filter.
+        kernel: usize,
+        /// Samples from one output to the next.
+        stride: usize,
+    },
+    /// `torch.abs`.
+    Abs,
+    /// `torch.nn.MaxPool1d(size)` over time; what is left over at the end is dropped.
+    MaxPool {
+        /// Values in one maximum, and from one to the next.
+        size: usize,
+    },
+    /// `torch.nn.functional.leaky_relu`.
+    LeakyRelu {
+        /// Factor of negative values.
+        slope: f64,
+    },
+    /// One direction of a layer of `torch.nn.LSTM(batch_first=True)`. It transposes an operand whose channels come first.
+    /// Its tensors are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`, the gates in the order i, f, g, o.
+    LstmDirection {
+        /// Features of its operand.
+        inputs: usize,
+        /// Units.
+        hidden: usize,
+        /// Whether it runs from the last frame to the first.
+        reverse: bool,
+    },
+    /// A layer of `torch.nn.LSTM`: its directions side by side. Its tensors are those of the forward direction, then those
+    /// of the reverse one.
+    Lstm {
+        /// Features of its operand.
+        inputs: usize,
+        /// Units of each direction.
+        hidden: usize,
+        /// Whether there are two directions.
+        bidirectional: bool,
+    },
+    /// `torch.nn.Linear` of the last axis.
+    Linear {
+        /// Features of its operand.
+        inputs: usize,
+        /// Features of its output.
+        outputs: usize,
+    },
+    /// `torch.nn.LogSoftmax(dim=-1)`.
+    LogSoftmax,
+    /// `torch.nn.Sigmoid`.
+    Sigmoid,
+    /// `torchaudio.compliance.kaldi.fbank` of waveforms: `[batch, frame, band]`.
+    Fbank(FbankOptions),
+    /// Subtracts the average over time.
+    Centre {
+        /// Frames of the running average; none for the average of all frames.
+        span: Option<usize>,
+    },
+    /// `torch.nn.Conv2d` without bias, square kernel. It turns features `[batch, frame, band]` into an image
+    /// `[batch, 1, band, frame]`.
+    Conv2d {
+        /// Channels of its operand.
+        inputs: usize,
+        /// Channels of its output.
+        outputs: usize,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Pixels from one output to the next, along both axes.
+        stride: usize,
+        /// Zeros around the image.
+        padding: usize,
+    },
+    /// `torch.nn.BatchNorm2d` (`BatchNorm1d`) in evaluation.
+    BatchNorm {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance.
+        eps: f64,
+        /// Whether it has a weight and a bias.
+        affine: bool,
+    },
+    /// `torch.relu`.
+    Relu,
+    /// The sum of its two operands.
+    Add,
+    /// Masks (the second operand) resampled to the frames of the first by the nearest:
+    /// `torch.nn.functional.interpolate`.
+    ResampleMasks,
+    /// Mean and standard deviation over time of each feature, with a second operand over the frames of each mask.
+    /// pyannote.audio `StatsPool`.
+    StatsPool,
+    /// Something that is not defined here, by the name its maker gave it.
+    Other(String),
+}
+
+impl Op {
+    /// The tensors of a module `module` that computes this. An LSTM's have names that depend on how its layers are
+    /// stored, so they come from its hyperparameters.
+    pub(crate) fn parameters(&self, module: &str) -> Vec<Expected> {
+        let tensor = |leaf: &str, shape: &[usize], kind, role, optional| Expected {
+            name: format!("{module}.{leaf}"),
+            shape: shape.to_vec(),
+            kind,
+            role,
+            optional,
+        };
+        let weight =
+            |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Parameter, false);
+        let buffer = |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Buffer, false);
+        match *self {
+            Self::InstanceNorm { channels, .. } => {
+                vec![weight("weight", &[channels]), weight("bias", &[channels])]
+            }
+            Self::SincFilters {
+                filters: SincFilters::Baked,
+                pairs,
+                kernel,
+                ..
+            } => vec![Expected {
+                name: module.to_owned(),
+                ..buffer("", &[2 * pairs, 1, kernel])
+            }],
+            // The module is the filter bank beside the filters: `conv1d.0.filters` is computed by `conv1d.0.filterbank`.
+            Self::SincFilters {
+                filters: SincFilters::Parametrised,
+                pairs,
+                kernel,
+                ..
+            } => {
+                let bank = module.strip_suffix("filters").unwrap_or(module);
+                let within = |tensor: Expected, leaf: &str| Expected {
+                    name: format!("{bank}filterbank.{leaf}"),
+                    ..tensor
+                };
+                vec![
+                    within(weight("", &[pairs, 1]), "low_hz_"),
+                    within(weight("", &[pairs, 1]), "band_hz_"),
+                    within(buffer("", &[kernel / 2]), "window_"),
+                    within(buffer("", &[1, kernel / 2]), "n_"),
+                ]
+            }
+            Self::Conv1d {
+                inputs,
+                outputs,
+                kernel,
+                ..
+            } => vec![
+                weight("weight", &[outputs, inputs, kernel]),
+                weight("bias", &[outputs]),
+            ],
+            Self::Linear { inputs, outputs } => vec![
+                weight("weight", &[outputs, inputs]),
+                weight("bias", &[outputs]),
+            ],
+            Self::Conv2d {
+                inputs,
+                outputs,
+                kernel,
+                ..
+            } => vec![weight("weight", &[outputs, inputs, kernel, kernel])],
+            Self::BatchNorm {
+                channels, affine, ..
+            } => {
+                let mut tensors = Vec::new();
+                if affine {
+                    tensors.push(weight("weight", &[channels]));
+                    tensors.push(weight("bias", &[channels]));
+                }
+                tensors.push(buffer("running_mean", &[channels]));
+                tensors.push(buffer("running_var", &[channels]));
+                let counter = "num_batches_tracked";
+                tensors.push(tensor(counter, &[], Kind::Counter, Role::Buffer, true));
+                tensors
+            }
+            Self::LstmDirection { .. }
+            | Self::Lstm { .. }
+            | Self::Abs
+            | Self::MaxPool { .. }
+            | Self::LeakyRelu { .. }
+            | Self::LogSoftmax
+            | Self::Sigmoid
+            | Self::Fbank(_)
+            | Self::Centre { .. }
+            | Self::Relu
+            | Self::Add
+            | Self::ResampleMasks
+            | Self::StatsPool
+            | Self::Other(_) => Vec::new(),
+        }
+    }
+}
