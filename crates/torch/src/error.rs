@@ -1,5 +1,7 @@
 //! What can go wrong in the reference engine.
 
+use soundalike_network::Hyperparameter;
+
 /// What the reference engine returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -12,13 +14,17 @@ pub enum Error {
         "this build has no libtorch: run `eval \"$(scripts/setup_libtorch.sh)\"`, then build with `--features torch`"
     )]
     NotBuilt,
-    /// The bundle holds another network than the one asked for.
-    #[error("the bundle holds a {found}, expected a {expected}")]
-    OtherArchitecture {
-        /// The network that was asked for.
-        expected: &'static str,
-        /// The network that the bundle holds.
+    /// The bundle holds no network.
+    #[error("a {found} is no network")]
+    NoNetwork {
+        /// What the bundle holds.
         found: String,
+    },
+    /// The network has no such stage.
+    #[error("the network has no stage `{name}`")]
+    NoStage {
+        /// The name.
+        name: String,
     },
     /// The bundle lacks a tensor of floating point numbers.
     #[error("the bundle holds no floating point tensor `{name}`; convert the checkpoint again")]
@@ -26,24 +32,9 @@ pub enum Error {
         /// PyTorch's name of it.
         name: String,
     },
-    /// Values and shape do not belong together.
-    #[error("{len} values do not fill the shape {shape:?}")]
-    Values {
-        /// Number of values.
-        len: usize,
-        /// The shape they were given.
-        shape: Vec<usize>,
-    },
     /// The network has a hyperparameter that the official package could not run, or not twice the same.
-    #[error("the network has {hyperparameter} = {found}, expected {expected}")]
-    Unsupported {
-        /// Its name.
-        hyperparameter: &'static str,
-        /// What the bundle says.
-        found: String,
-        /// What would do, and why.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Unsupported(#[from] Hyperparameter),
     /// An input is not what the network takes.
     #[error("{what} have shape {found:?}, expected {expected}")]
     Shape {
@@ -55,22 +46,24 @@ pub enum Error {
         expected: String,
     },
     /// A probe gave back something else than it saw.
-    #[error("the probe replaced the output of `{stage}`, {expected}, by {found}")]
+    #[error(
+        "the probe replaced the output of `{stage}`, of shape {expected:?}, by one of shape {found:?}"
+    )]
     Replaced {
         /// The stage.
         stage: String,
-        /// Dtype and shape that the probe saw.
-        expected: String,
-        /// Dtype and shape that it returned.
-        found: String,
+        /// Shape that the probe saw.
+        expected: Vec<usize>,
+        /// Shape that it returned.
+        found: Vec<usize>,
     },
     /// A probe failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Probe(Box<dyn std::error::Error + Send + Sync>),
     /// libtorch refused something.
     #[error("libtorch: {message}")]
     Libtorch {
-        /// The first line of what it said; the rest is its C++ stack.
+        /// The first line of its message; the rest is its C++ stack.
         message: String,
     },
 }

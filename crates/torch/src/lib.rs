@@ -2,19 +2,21 @@
 //! probe at every stage.
 //!
 //! It answers to `reference/capture.py` and calls libtorch only: with the candidates it shares what a
-//! [`Bundle`](soundalike_convert::Bundle) says, and no arithmetic. In [`Precision::F32`] it is the
-//! reference as users of pyannote get it; in [`Precision::F64`] the golden, from the same f32 weights.
+//! [`Bundle`](soundalike_convert::Bundle) and its [`Graph`](soundalike_network::Graph) say, and no arithmetic. In
+//! [`Precision::F32`] it is the reference as users of pyannote get it; in [`Precision::F64`] the golden, from the same
+//! f32 weights.
 //!
-//! libtorch is a build-time choice, the feature `libtorch`. Without it everything here exists, and whatever
-//! would need libtorch returns [`Error::NotBuilt`], which says how to build it: callers need no `cfg`.
+//! libtorch is a build-time choice, the feature `libtorch`. Without it [`load`] and [`replay`] return
+//! [`Error::NotBuilt`], which says how to build it: callers need no `cfg`.
 //!
 //! ```no_run
-//! use soundalike_torch::{Precision, PyanNet, Silent, Tensor};
+//! use ndarray::ArrayD;
+//! use soundalike_torch::Precision;
 //!
 //! let bundle = soundalike_convert::Bundle::open("segmentation.safetensors".as_ref())?;
-//! let golden = PyanNet::load(&bundle, Precision::F64)?;
-//! let waveform = Tensor::from_f32(&[0.0; 160_000], &[1, 1, 160_000])?;
-//! let scores = golden.forward(&waveform, &mut Silent)?; // [1, 589, 7] log-probabilities
+//! let golden = soundalike_torch::load(&bundle, Precision::F64.into())?;
+//! let waveform = ArrayD::zeros(vec![1, 1, 160_000]);
+//! let scores = golden.forward(&waveform, None, &mut |_, _| Ok(None))?; // [1, 589, 7] log-probabilities
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -22,15 +24,13 @@
 pub const BUILT: bool = cfg!(feature = "libtorch");
 
 mod error;
+mod hypothesis;
 mod libtorch;
-mod mistake;
+mod network;
 mod precision;
-mod probe;
-mod verification;
 
 pub use error::{Error, Result};
-pub use libtorch::{PyanNet, Tensor, WeSpeakerResNet, mistakes};
-pub use mistake::Mistake;
-pub use precision::{Arithmetic, Narrow, Precision};
-pub use probe::{Probe, Silent};
-pub use verification::{Verification, variant, verified};
+pub use hypothesis::Hypothesis;
+pub use libtorch::{load, replay};
+pub use network::{Network, Probe};
+pub use precision::{Arithmetic, LowPrecision, Precision};

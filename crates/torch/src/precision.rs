@@ -12,12 +12,12 @@ pub enum Arithmetic {
     Elementary,
     /// Those of the package in f32, with weights, inputs and outputs of every stage (of an LSTM the result of
     /// every step) rounded to fewer bits: as exact as an engine of that dtype can be.
-    Rounded(Narrow),
+    Rounded(LowPrecision),
 }
 
 /// Dtypes of fewer bits than f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Narrow {
+pub enum LowPrecision {
     /// 11 bits of precision.
     F16,
     /// 8 bits of precision.

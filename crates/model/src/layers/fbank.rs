@@ -360,7 +360,7 @@ mod tests {
                 ],
             ),
         ];
-        for (config, frames, expected) in cases {
+        for (options, frames, expected) in cases {
             let fbank = Fbank::new(&options).unwrap();
             // torch's own f32 is 1e-5 away from its f64.
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {

@@ -4,25 +4,62 @@
 
 use std::f64::consts::PI;
 
-use soundalike_convert::WeSpeakerResNet as Config;
+use soundalike_network::FbankOptions;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::Result;
 
-/// Full scale of 16-bit audio, in which Kaldi counts. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
-const FULL_SCALE: i64 = 1 << 15;
-/// `MILLISECONDS_TO_SECONDS`: a factor, which rounds unlike a division.
-const MILLISECONDS_TO_SECONDS: f64 = 0.001;
-/// `fbank(preemphasis_coefficient=0.97)`: part of the sample before that is taken off each sample.
-const PREEMPHASIS: f64 = 0.97;
-/// `fbank(low_freq=20.0)`: lower edge of the lowest band, Hz. The highest ends at half the sample rate.
-const LOW_FREQ: f64 = 20.0;
 /// `fbank(blackman_coeff=0.42)`.
 const BLACKMAN_COEFF: f64 = 0.42;
 
-/// A filter bank with the hyperparameters of a network.
+/// What pyannote.audio leaves at its default or fixes, and what ports have got wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variation {
+    /// Amplitude of full scale: Kaldi counts in 16-bit units. `BaseWeSpeakerResNet.compute_fbank`.
+    pub(super) full_scale: f64,
+    /// Part of the sample before that is subtracted from each sample: `fbank(preemphasis_coefficient=0.97)`.
+    pub(super) preemphasis: f64,
+    /// Pre-emphasis over the whole signal in place of each frame.
+    pub(super) whole_signal: bool,
+    /// Whether the mean of each frame is subtracted: `fbank(remove_dc_offset=True)`.
+    pub(super) remove_mean: bool,
+    /// The mean subtracted after the pre-emphasis in place of before.
+    pub(super) mean_last: bool,
+    /// A periodic window in place of a symmetric one.
+    pub(super) periodic: bool,
+    /// Power of the magnitudes: `fbank(use_power=True)`.
+    pub(super) power: f64,
+    /// Lower edge of the lowest band, Hz: `fbank(low_freq=20.0)`.
+    pub(super) low: f64,
+    /// Upper edge of the highest band, Hz; none for half the sample rate.
+    pub(super) high: Option<f64>,
+    /// Bands divided by their width.
+    pub(super) area: bool,
+    /// `ln(1 + x)` in place of `ln(x)`.
+    pub(super) log1p: bool,
+}
+
+impl Variation {
+    /// None: as the package has it.
+    pub(super) const NONE: Self = Self {
+        full_scale: 32_768.0,
+        preemphasis: 0.97,
+        whole_signal: false,
+        remove_mean: true,
+        mean_last: false,
+        periodic: false,
+        power: 2.0,
+        low: 20.0,
+        high: None,
+        area: false,
+        log1p: false,
+    };
+}
+
+/// A filter bank with the options of a network.
 #[derive(Debug)]
 pub(super) struct Fbank {
+    variation: Variation,
     /// Samples of one frame.
     window_size: i64,
     /// Samples from one frame to the next.
@@ -34,73 +71,33 @@ pub(super) struct Fbank {
     window: Tensor,
     /// `[padded_window_size / 2 + 1, bands]`: made in f32 whatever the network runs in, then widened.
     mel_banks: Tensor,
-    /// Frames in the running average that is taken off; none for the average of all.
+    /// Frames in the running average that is subtracted; none for the average of all.
     centering_kernel: Option<i64>,
 }
 
 impl Fbank {
-    /// Reads the hyperparameters; the network runs in `kind`.
-    pub(super) fn new(config: &Config, kind: Kind) -> Result<Self> {
-        let refuse = |hyperparameter, found, expected| {
-            Err(Error::Unsupported {
-                hyperparameter,
-                found,
-                expected,
-            })
-        };
-        let rate = f64::from(config.sample_rate);
-        let samples = |milliseconds: f64| (rate * milliseconds * MILLISECONDS_TO_SECONDS) as i64;
-        let window_size = samples(config.frame_length);
-        let window_shift = samples(config.frame_shift);
-        let padded_window_size = if config.round_to_power_of_two {
-            (window_size as u64).next_power_of_two() as i64
-        } else {
-            window_size
-        };
-        if window_size < 2 || padded_window_size % 2 != 0 {
-            let found = format!("{} ms, {window_size} samples", config.frame_length);
-            return refuse("frame_length", found, "an even number of samples");
-        }
-        if window_shift < 1 {
-            let found = format!("{} ms", config.frame_shift);
-            return refuse("frame_shift", found, "one sample or more");
-        }
-        if config.dither != 0.0 {
-            let expected = "0: random dither would make every run another";
-            return refuse("dither", config.dither.to_string(), expected);
-        }
-        if config.use_energy {
-            let expected = "false: the network has no row for the energy";
-            return refuse("use_energy", "true".into(), expected);
-        }
-        let Some(window) = window(&config.window_type, window_size, kind)? else {
-            let expected = "hamming, hanning, povey, rectangular or blackman";
-            return refuse("window_type", config.window_type.clone(), expected);
-        };
-        let centering_kernel = match config.fbank_centering_span {
-            None => None,
-            Some(seconds) => {
-                let rest = (seconds * rate) as i64 - window_size;
-                if rest < 0 {
-                    let expected = "one frame_length or more";
-                    return refuse("fbank_centering_span", format!("{seconds} s"), expected);
-                }
-                Some(1 + rest / window_shift)
-            }
-        };
-        let mel_banks = mel_banks(config.num_mel_bins as i64, padded_window_size, rate)?;
+    /// Reads the options; the network runs in `kind`.
+    pub(super) fn new(options: &FbankOptions, kind: Kind, variation: Variation) -> Result<Self> {
+        options.check()?;
+        let window_size = options.window_size() as i64;
+        let padded_window_size = options.padded_window_size() as i64;
+        let window = window(&options.window_type, window_size, variation.periodic, kind)?;
+        let rate = f64::from(options.sample_rate);
+        let bands = options.num_mel_bins as i64;
+        let mel_banks = mel_banks(bands, padded_window_size, rate, variation)?;
         Ok(Self {
+            variation,
             window_size,
-            window_shift,
+            window_shift: options.window_shift() as i64,
             padded_window_size,
-            snip_edges: config.snip_edges,
-            window,
+            snip_edges: options.snip_edges,
+            window: window.ok_or_else(|| options.unknown_window())?,
             // A column of zeros for the highest line of the spectrum.
             mel_banks: mel_banks
                 .f_to_kind(kind)?
                 .f_pad([0, 1], "constant", 0.0)?
                 .f_tr()?,
-            centering_kernel,
+            centering_kernel: options.span_frames().map(|frames| frames as i64),
         })
     }
 
@@ -112,13 +109,18 @@ impl Fbank {
     /// Natural logarithm of the energy per band, `[batch, frame, band]`, of `waveforms` `[batch, 1, samples]`
     /// between -1 and 1.
     pub(super) fn forward(&self, waveforms: &Tensor) -> Result<Tensor> {
-        let waveforms = waveforms.f_mul_scalar(FULL_SCALE)?.f_select(1, 0)?;
+        let waveforms = waveforms
+            .f_mul_scalar(self.variation.full_scale)?
+            .f_select(1, 0)?;
         let frames = self.frames(&waveforms)?;
         let spectrum = frames
             .f_fft_rfft(None, -1, "backward")?
             .f_abs()?
-            .f_pow_tensor_scalar(2.0)?;
+            .f_pow_tensor_scalar(self.variation.power)?;
         let energies = spectrum.f_matmul(&self.mel_banks)?;
+        if self.variation.log1p {
+            return Ok(energies.f_log1p()?);
+        }
         let epsilon = Tensor::f_from_slice(&[f32::EPSILON])?.f_to_kind(energies.f_kind()?)?;
         Ok(energies.f_max_other(&epsilon)?.f_log()?)
     }
@@ -138,16 +140,51 @@ impl Fbank {
 
     /// `_get_window`: `[batch, samples]` to `[batch, frame, padded_window_size]`.
     fn frames(&self, waveforms: &Tensor) -> Result<Tensor> {
-        let frames = self.strided(waveforms)?;
-        let means = frames.f_mean_dim(2, false, frames.f_kind()?)?;
-        let frames = frames.f_sub(&means.f_unsqueeze(2)?)?;
-        let before = frames
-            .f_pad([1, 0], "replicate", None)?
-            .f_narrow(2, 0, self.window_size)?;
-        let frames = frames.f_sub(&before.f_mul_scalar(PREEMPHASIS)?)?;
+        let Variation {
+            preemphasis,
+            whole_signal,
+            remove_mean,
+            mean_last,
+            ..
+        } = self.variation;
+        let centred = |frames: &Tensor| -> Result<Tensor> {
+            let means = frames.f_mean_dim(2, false, frames.f_kind()?)?;
+            Ok(frames.f_sub(&means.f_unsqueeze(2)?)?)
+        };
+        let taken = self.strided(waveforms)?;
+        let frames = match remove_mean && !mean_last {
+            true => centred(&taken)?,
+            false => taken.shallow_clone(),
+        };
+        let mut before =
+            frames
+                .f_pad([1, 0], "replicate", None)?
+                .f_narrow(2, 0, self.window_size)?;
+        if whole_signal {
+            before = self.neighbours(waveforms, &taken, &before)?;
+        }
+        let mut frames = frames.f_sub(&before.f_mul_scalar(preemphasis)?)?;
+        if mean_last {
+            frames = centred(&frames)?;
+        }
         let frames = frames.f_mul(&self.window)?;
         let missing = self.padded_window_size - self.window_size;
         Ok(frames.f_pad([0, missing], "constant", 0.0)?)
+    }
+
+    /// The sample before each, across the edges of `frames`, less the mean of its frame. The first frame has no
+    /// neighbour: there it is `before`.
+    fn neighbours(&self, waveforms: &Tensor, frames: &Tensor, before: &Tensor) -> Result<Tensor> {
+        let means = frames
+            .f_mean_dim(2, false, frames.f_kind()?)?
+            .f_unsqueeze(2)?;
+        let late = waveforms.f_pad([1, 0], "constant", 0.0)?;
+        let late = self
+            .strided(&late)?
+            .f_narrow(1, 0, frames.size()[1])?
+            .f_sub(&means)?;
+        let rest = late.f_narrow(1, 1, frames.size()[1] - 1)?;
+        Ok(Tensor::f_cat(&[before.f_narrow(1, 0, 1)?, rest], 1)?)
     }
 
     /// `_get_strided`: `[batch, samples]` to `[batch, frame, window_size]`, which overlap.
@@ -178,13 +215,13 @@ impl Fbank {
 }
 
 /// `_feature_window_function`: a window of `size` samples by Kaldi's name of it.
-fn window(name: &str, size: i64, kind: Kind) -> Result<Option<Tensor>> {
+fn window(name: &str, size: i64, periodic: bool, kind: Kind) -> Result<Option<Tensor>> {
     let options = (kind, Device::Cpu);
-    let hann = || Tensor::f_hann_window_periodic(size, false, options);
+    let hann = || Tensor::f_hann_window_periodic(size, periodic, options);
     Ok(Some(match name {
         "hanning" => hann()?,
         "hamming" => {
-            Tensor::f_hamming_window_periodic_alpha_beta(size, false, 0.54, 0.46, options)?
+            Tensor::f_hamming_window_periodic_alpha_beta(size, periodic, 0.54, 0.46, options)?
         }
         "povey" => hann()?.f_pow_tensor_scalar(0.85)?,
         "rectangular" => Tensor::f_ones(size, options)?,
@@ -201,11 +238,17 @@ fn window(name: &str, size: i64, kind: Kind) -> Result<Option<Tensor>> {
 }
 
 /// `get_mel_banks`: triangles on the mel scale, `[bands, padded_window_size / 2]`, f32.
-fn mel_banks(bands: i64, padded_window_size: i64, rate: f64) -> Result<Tensor> {
+fn mel_banks(
+    bands: i64,
+    padded_window_size: i64,
+    rate: f64,
+    variation: Variation,
+) -> Result<Tensor> {
     // `mel_scale_scalar`
     let scalar = |hz: f64| 1127.0 * (1.0 + hz / 700.0).ln();
-    let low = scalar(LOW_FREQ);
-    let delta = (scalar(0.5 * rate) - low) / (bands + 1) as f64;
+    let low = scalar(variation.low);
+    let high = variation.high.unwrap_or(0.5 * rate);
+    let delta = (scalar(high) - low) / (bands + 1) as f64;
     let band = Tensor::f_arange(bands, (Kind::Int64, Device::Cpu))?.f_unsqueeze(1)?;
     let edge =
         |band: &Tensor| -> Result<Tensor> { Ok(band.f_mul_scalar(delta)?.f_add_scalar(low)?) };
@@ -225,5 +268,14 @@ fn mel_banks(bands: i64, padded_window_size: i64, rate: f64) -> Result<Tensor> {
     let up = mel.f_sub(&left)?.f_div(&centre.f_sub(&left)?)?;
     let down = right.f_sub(&mel)?.f_div(&right.f_sub(&centre)?)?;
     let zero = Tensor::f_zeros(1, (Kind::Float, Device::Cpu))?;
-    Ok(zero.f_max_other(&up.f_min_other(&down)?)?)
+    let banks = zero.f_max_other(&up.f_min_other(&down)?)?;
+    if !variation.area {
+        return Ok(banks);
+    }
+    let hertz = |mel: &Tensor| -> Result<Tensor> {
+        let ratio = mel.f_div_scalar(1127.0)?.f_exp()?;
+        Ok(ratio.f_sub_scalar(1.0)?.f_mul_scalar(700.0)?)
+    };
+    let width = hertz(&right)?.f_sub(&hertz(&left)?)?;
+    Ok(banks.f_mul_scalar(2.0)?.f_div(&width)?)
 }

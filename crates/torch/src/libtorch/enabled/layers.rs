@@ -1,6 +1,6 @@
 //! The layers, each by the call that its module in Python makes.
 
-use soundalike_convert::Lstm as Config;
+use soundalike_network::Lstm as Config;
 use tch::{Device, Tensor};
 
 use super::{elementary, stages::Stages, weights::Weights};
@@ -152,7 +152,7 @@ impl LstmLayer {
     }
 
     /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
-    pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_, '_>) -> Result<Tensor> {
         let output = match self.arithmetic {
             Arithmetic::Torch(_) => self.at_once(x)?,
             Arithmetic::Elementary | Arithmetic::Rounded(_) => self.step_by_step(x)?,

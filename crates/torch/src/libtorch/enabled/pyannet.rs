@@ -1,26 +1,24 @@
 //! PyanNet: who speaks when within one window.
 
-use soundalike_convert::{
-    Activation, Architecture, Bundle, PyanNet as Config, SincFilters, SincNet,
-};
+use ndarray::ArrayD;
+use soundalike_convert::Bundle;
+use soundalike_network::{Activation, Graph, PyanNet as Config, SincFilters, SincNet};
 
 use super::{
-    Tensor, elementary,
+    Graphs, elementary,
     layers::{Conv1d, InstanceNorm1d, Linear, LstmLayer, convolve, max_pool1d, sinc_filters},
     stages::Stages,
-    tensor::kind,
+    tensor::{to_array, waveforms},
     weights::Weights,
 };
-use crate::{Arithmetic, Error, Precision, Probe, Result};
-
-/// Fewest frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
-const MIN_FRAMES: usize = 2;
+use crate::{Arithmetic, Network, Probe, Result};
 
 /// The segmentation network of pyannote.audio: SincNet, (bi)LSTM, linear layers, classifier.
 /// `pyannote/audio/models/segmentation/PyanNet.py`.
 #[derive(Debug)]
-pub struct PyanNet {
+pub(super) struct PyanNet {
     config: Config,
+    graphs: Graphs,
     arithmetic: Arithmetic,
     wav_norm: InstanceNorm1d,
     /// `[80, 1, 251]`.
@@ -34,18 +32,13 @@ pub struct PyanNet {
 }
 
 impl PyanNet {
-    /// Builds the network of `bundle`.
-    ///
-    /// # Errors
-    /// [`Error::OtherArchitecture`] where the bundle holds another network.
-    pub fn load(bundle: &Bundle, arithmetic: impl Into<Arithmetic>) -> Result<Self> {
-        let Architecture::PyanNet(config) = bundle.architecture() else {
-            return Err(Error::OtherArchitecture {
-                expected: "PyanNet",
-                found: bundle.architecture().name(),
-            });
-        };
-        let arithmetic = arithmetic.into();
+    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    pub(super) fn load(
+        config: &Config,
+        bundle: &Bundle,
+        arithmetic: Arithmetic,
+        graphs: Graphs,
+    ) -> Result<Self> {
         let weights = Weights::new(bundle, arithmetic);
         let norm = |name: &str| InstanceNorm1d::load(&format!("sincnet.{name}"), &weights);
         Ok(Self {
@@ -69,56 +62,13 @@ impl PyanNet {
                 .collect::<Result<_>>()?,
             classifier: Linear::load("classifier", &weights)?,
             config: config.clone(),
+            graphs,
             arithmetic,
         })
     }
 
-    /// The hyperparameters.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// In which arithmetic it runs.
-    #[must_use]
-    pub fn precision(&self) -> Precision {
-        self.arithmetic.precision()
-    }
-
-    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
-    /// `[batch, frame, output]`, from `waveforms` `[batch, 1, samples]` at the network's sample rate.
-    /// pyannote.audio `PyanNet.forward`; the stages that `probe` sees are listed in its order.
-    ///
-    /// It runs on one thread, as `reference/capture.py` does, because the order of sums follows the number
-    /// of threads. libtorch has one such setting for the whole process.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the waveforms have another shape or give fewer than two frames,
-    /// [`Error::Replaced`] where the probe returns another shape, and what the probe fails with.
-    pub fn forward(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        waveforms.check_waveforms(self.least_samples())?;
-        let stages = &mut Stages::new(probe, self.arithmetic);
-        let mut x = self.encode(&waveforms.0.f_to_kind(kind(self.precision()))?, stages)?;
-        for layer in &self.lstm {
-            x = layer.forward(&x, stages)?;
-        }
-        for (index, linear) in self.linear.iter().enumerate() {
-            x = stages.see(&format!("linear.{index}"), linear.forward(&x)?)?;
-            x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
-        }
-        x = stages.see("classifier", self.classifier.forward(&x)?)?;
-        let elementary = self.arithmetic == Arithmetic::Elementary;
-        let scores = match self.config.activation {
-            Activation::LogSoftmax if elementary => elementary::log_softmax(&x)?,
-            Activation::Sigmoid if elementary => elementary::sigmoid(&x)?,
-            Activation::LogSoftmax => x.f_log_softmax(-1, None)?,
-            Activation::Sigmoid => x.f_sigmoid()?,
-        };
-        Ok(Tensor(stages.see("activation", scores)?))
-    }
-
     /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`.
-    fn encode(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_>) -> Result<tch::Tensor> {
+    fn encode(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
         let x = stages.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
         let filters = stages.see("sincnet.conv1d.0.filters", self.filters.shallow_clone())?;
         let filtered = convolve(
@@ -144,15 +94,45 @@ impl PyanNet {
         Ok(x.f_transpose(1, 2)?)
     }
 
-    /// Samples that give [`MIN_FRAMES`].
+    /// Samples that give two frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
     fn least_samples(&self) -> usize {
-        let pool = (SincNet::POOL_SIZE, SincNet::POOL_SIZE);
-        let conv = (SincNet::CONV_KERNEL_SIZE, 1);
-        let sinc = (SincNet::KERNEL_SIZE, self.config.sincnet.stride);
-        [sinc, pool, conv, pool, conv, pool]
-            .iter()
-            .rfold(MIN_FRAMES, |frames, (kernel, stride)| {
-                kernel + (frames - 1) * stride
-            })
+        let geometry = self.graphs.get(false).frame_geometry();
+        geometry.map_or(0, |geometry| geometry.receptive_field + geometry.step)
+    }
+}
+
+impl Network for PyanNet {
+    fn graph(&self, masked: bool) -> &Graph {
+        self.graphs.get(masked)
+    }
+
+    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
+    /// `[batch, frame, output]`. pyannote.audio `PyanNet.forward`.
+    fn forward(
+        &self,
+        samples: &ArrayD<f32>,
+        _masks: Option<&ArrayD<f32>>,
+        probe: &mut Probe<'_>,
+    ) -> Result<ArrayD<f64>> {
+        let precision = self.arithmetic.precision();
+        let waveforms = waveforms(samples, self.least_samples(), precision)?;
+        let stages = &mut Stages::new(probe, self.graphs.get(false), self.arithmetic);
+        let mut x = self.encode(&waveforms, stages)?;
+        for layer in &self.lstm {
+            x = layer.forward(&x, stages)?;
+        }
+        for (index, linear) in self.linear.iter().enumerate() {
+            x = stages.see(&format!("linear.{index}"), linear.forward(&x)?)?;
+            x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
+        }
+        x = stages.see("classifier", self.classifier.forward(&x)?)?;
+        let elementary = self.arithmetic == Arithmetic::Elementary;
+        let scores = match self.config.activation {
+            Activation::LogSoftmax if elementary => elementary::log_softmax(&x)?,
+            Activation::Sigmoid if elementary => elementary::sigmoid(&x)?,
+            Activation::LogSoftmax => x.f_log_softmax(-1, None)?,
+            Activation::Sigmoid => x.f_sigmoid()?,
+        };
+        to_array(&stages.see("activation", scores)?)
     }
 }

@@ -2,15 +2,15 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{Arithmetic, Narrow, Result};
+use crate::{Arithmetic, LowPrecision, Result};
 
 impl Arithmetic {
     /// `x`, rounded to the dtype that is imitated; as it is where none is.
     pub(super) fn round(self, x: Tensor) -> Result<Tensor> {
         let narrow = match self {
             Self::Torch(_) | Self::Elementary => return Ok(x),
-            Self::Rounded(Narrow::F16) => Kind::Half,
-            Self::Rounded(Narrow::BF16) => Kind::BFloat16,
+            Self::Rounded(LowPrecision::F16) => Kind::Half,
+            Self::Rounded(LowPrecision::BF16) => Kind::BFloat16,
         };
         Ok(x.f_to_kind(narrow)?.f_to_kind(Kind::Float)?)
     }

@@ -1,49 +1,54 @@
 //! The way from a layer to the probe and back.
 
-use super::Tensor;
+use soundalike_network::{Graph, Op};
+
+use super::tensor::{kind, shape, to_array, to_tensor};
 use crate::{Arithmetic, Error, Probe, Result};
 
 /// Shows stages to a probe. While it lives, libtorch keeps no gradients.
-pub(super) struct Stages<'a> {
-    probe: &'a mut dyn Probe,
+pub(super) struct Stages<'a, 'p> {
+    probe: &'a mut Probe<'p>,
+    graph: &'a Graph,
     arithmetic: Arithmetic,
     _no_grad: tch::NoGradGuard,
 }
 
-impl<'a> Stages<'a> {
-    /// Sets libtorch to one thread, because the order of sums follows their number.
-    pub(super) fn new(probe: &'a mut dyn Probe, arithmetic: Arithmetic) -> Self {
+impl<'a, 'p> Stages<'a, 'p> {
+    /// Those of `graph`. Sets libtorch to one thread, because the order of sums follows their number.
+    pub(super) fn new(probe: &'a mut Probe<'p>, graph: &'a Graph, arithmetic: Arithmetic) -> Self {
         tch::set_num_threads(1);
         Self {
             probe,
+            graph,
             arithmetic,
             _no_grad: tch::no_grad_guard(),
         }
     }
 
-    /// What the probe makes of the stage `name`: of equal shape and precision, because libtorch would
-    /// broadcast and promote whatever else it gave.
+    /// What the network goes on with after the stage `name`.
     ///
-    /// Where fewer bits are imitated, both are rounded; not so the filter bank, whose energies 16 bits do not
-    /// hold.
+    /// Where fewer bits are imitated, the output is rounded, and so is what replaces it; not so that of the filter bank,
+    /// whose energies 16 bits do not hold.
     pub(super) fn see(&mut self, name: &str, value: tch::Tensor) -> Result<tch::Tensor> {
+        let stage = self.graph.get(name).ok_or_else(|| Error::NoStage {
+            name: name.to_owned(),
+        })?;
         let arithmetic = self.arithmetic;
-        let round = |value| match name {
-            "fbank" | "fbank.centred" => Ok(value),
+        let round = |value| match stage.op {
+            Op::Fbank(_) | Op::Centre { .. } => Ok(value),
             _ => arithmetic.round(value),
         };
-        let value = Tensor(round(value)?);
-        let expected = (value.precision(), value.shape());
-        let seen = self.probe.see(name, value)?;
-        let found = (seen.precision(), seen.shape());
-        if found == expected {
-            return round(seen.0);
+        let value = round(value)?;
+        let Some(replaced) = (self.probe)(name, to_array(&value)?)? else {
+            return Ok(value);
+        };
+        if replaced.shape() != shape(&value) {
+            return Err(Error::Replaced {
+                stage: name.into(),
+                expected: shape(&value),
+                found: replaced.shape().to_vec(),
+            });
         }
-        let words = |(precision, shape)| format!("{precision} {shape:?}");
-        Err(Error::Replaced {
-            stage: name.into(),
-            expected: words(expected),
-            found: words(found),
-        })
+        round(to_tensor(&replaced)?.f_to_kind(kind(arithmetic.precision()))?)
     }
 }

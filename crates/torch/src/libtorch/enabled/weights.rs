@@ -1,6 +1,8 @@
 //! From a bundle to tensors of libtorch.
 
-use super::{Tensor, tensor::kind};
+use ndarray::ArrayD;
+
+use super::tensor::{kind, to_tensor};
 use crate::{Arithmetic, Error, Result};
 use soundalike_convert::Bundle;
 
@@ -31,7 +33,7 @@ impl<'a> Weights<'a> {
         let missing = || Error::MissingTensor { name: name.into() };
         let stored = self.bundle.tensor(name).ok_or_else(missing)?;
         let values = stored.to_f32().ok_or_else(missing)?;
-        let Tensor(tensor) = Tensor::from_f32(&values, stored.shape)?;
-        Ok(tensor.f_to_kind(kind(self.arithmetic.precision()))?)
+        let values = ArrayD::from_shape_vec(stored.shape, values).map_err(|_| missing())?;
+        Ok(to_tensor(&values)?.f_to_kind(kind(self.arithmetic.precision()))?)
     }
 }

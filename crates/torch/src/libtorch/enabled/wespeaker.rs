@@ -1,26 +1,25 @@
 //! WeSpeaker's residual network: who speaks, as a vector.
 
-use soundalike_convert::{Architecture, Block as Kind, Bundle, WeSpeakerResNet as Config};
+use ndarray::ArrayD;
+use soundalike_convert::Bundle;
+use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
 
 use super::{
-    Tensor,
-    fbank::Fbank,
+    Graphs,
+    fbank::{Fbank, Variation},
     layers::{BatchNorm2d, Conv2d, Linear, interpolate_nearest, stats_pool},
     stages::Stages,
-    tensor::kind,
+    tensor::{kind, to_array, to_tensor, waveforms},
     weights::Weights,
 };
-use crate::{Arithmetic, Error, Precision, Probe, Result};
+use crate::{Arithmetic, Error, Network, Probe, Result};
 
 /// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
 /// network (the *trunk*), statistics over time, one linear layer.
 /// `pyannote/audio/models/embedding/wespeaker/`.
-///
-/// The trunk sees no mask: [`forward_frames`](Self::forward_frames) once per window serves all its speakers,
-/// which [`forward_embedding`](Self::forward_embedding) then pools.
 #[derive(Debug)]
-pub struct WeSpeakerResNet {
-    config: Config,
+pub(super) struct WeSpeakerResNet {
+    graphs: Graphs,
     arithmetic: Arithmetic,
     fbank: Fbank,
     conv1: Conv2d,
@@ -30,26 +29,14 @@ pub struct WeSpeakerResNet {
 }
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle`.
-    ///
-    /// # Errors
-    /// [`Error::OtherArchitecture`] where the bundle holds another network, [`Error::Unsupported`] where
-    /// pyannote.audio could not run it, or not twice the same.
-    pub fn load(bundle: &Bundle, arithmetic: impl Into<Arithmetic>) -> Result<Self> {
-        let Architecture::WeSpeakerResNet(config) = bundle.architecture() else {
-            return Err(Error::OtherArchitecture {
-                expected: "WeSpeakerResNet",
-                found: bundle.architecture().name(),
-            });
-        };
-        if config.two_emb_layer {
-            return Err(Error::Unsupported {
-                hyperparameter: "two_emb_layer",
-                found: "true".into(),
-                expected: "false: pyannote.audio has no network with two embedding layers",
-            });
-        }
-        let arithmetic = arithmetic.into();
+    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    pub(super) fn load(
+        config: &Config,
+        bundle: &Bundle,
+        arithmetic: Arithmetic,
+        graphs: Graphs,
+    ) -> Result<Self> {
+        config.check_supported()?;
         let weights = Weights::new(bundle, arithmetic);
         let mut channels = config.m_channels;
         let mut blocks = Vec::new();
@@ -70,59 +57,24 @@ impl WeSpeakerResNet {
             }
         }
         Ok(Self {
-            fbank: Fbank::new(config, kind(arithmetic.precision()))?,
+            fbank: Fbank::new(
+                &config.fbank(),
+                kind(arithmetic.precision()),
+                Variation::NONE,
+            )?,
             conv1: Conv2d::load("resnet.conv1", 1, 1, &weights)?,
             bn1: BatchNorm2d::load("resnet.bn1", &weights)?,
             blocks,
             seg_1: Linear::load("resnet.seg_1", &weights)?,
-            config: config.clone(),
+            graphs,
             arithmetic,
         })
     }
 
-    /// The hyperparameters.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// In which arithmetic it runs.
-    #[must_use]
-    pub fn precision(&self) -> Precision {
-        self.arithmetic.precision()
-    }
-
-    /// Embeddings, not normalised, of `waveforms` `[batch, 1, samples]` at the network's sample rate: of each
-    /// whole window, `[batch, 256]`, or where each of `weights` `[batch, speaker, frame]` is,
-    /// `[batch, speaker, 256]`. pyannote.audio `BaseWeSpeakerResNet.forward`; the stages that `probe` sees are
-    /// listed in its order.
-    ///
-    /// It runs on one thread, as [`PyanNet::forward`](crate::PyanNet::forward) does.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the shapes are others or the window is shorter than one frame of the filter
-    /// bank, [`Error::Replaced`] where the probe returns another shape, and what the probe fails with.
-    pub fn forward(
-        &self,
-        waveforms: &Tensor,
-        weights: Option<&Tensor>,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        let frames = self.forward_frames(waveforms, probe)?;
-        self.forward_embedding(&frames, weights, probe)
-    }
-
     /// The trunk: `[batch, channel, band, frame]`, 256 channels (four times as many of bottleneck blocks), 10
-    /// bands and 125 frames for 10 s of `waveforms` `[batch, 1, samples]`. pyannote.audio
-    /// `BaseWeSpeakerResNet.forward_frames`.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        waveforms.check_waveforms(self.fbank.window_size())?;
-        let stages = &mut Stages::new(probe, self.arithmetic);
-        let waveforms = waveforms.0.f_to_kind(kind(self.precision()))?;
-        let features = stages.see("fbank", self.fbank.forward(&waveforms)?)?;
+    /// bands and 125 frames for 10 s. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
+    fn trunk(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
+        let features = stages.see("fbank", self.fbank.forward(waveforms)?)?;
         let centred = stages.see("fbank.centred", self.fbank.centre(&features)?)?;
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = centred.f_permute([0, 2, 1])?.f_unsqueeze(1)?;
@@ -133,56 +85,59 @@ impl WeSpeakerResNet {
         for block in &self.blocks {
             x = block.forward(x, stages)?;
         }
-        Ok(Tensor(x))
+        Ok(x)
     }
 
-    /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
-    /// `weights` `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (those of
-    /// a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest. pyannote.audio
-    /// `BaseWeSpeakerResNet.forward_embedding`.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn forward_embedding(
+    /// Embeddings of what the trunk gave. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    fn pool(
         &self,
-        frames: &Tensor,
-        weights: Option<&Tensor>,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        let [batch, channels, bands, length] = frames.shape()[..] else {
-            return Err(Error::Shape {
-                what: "frames",
-                found: frames.shape(),
-                expected: "[batch, channel, band, frame]".into(),
-            });
-        };
-        let stages = &mut Stages::new(probe, self.arithmetic);
-        let weights = match weights {
+        frames: &tch::Tensor,
+        masks: Option<&tch::Tensor>,
+        stages: &mut Stages<'_, '_>,
+    ) -> Result<tch::Tensor> {
+        let length = frames.size().last().map_or(0, |length| *length as usize);
+        let weights = match masks {
             None => None,
-            Some(weights) => {
-                match weights.shape()[..] {
-                    [rows, speakers, values] if rows == batch && speakers > 0 && values > 0 => {}
-                    _ => {
-                        return Err(Error::Shape {
-                            what: "weights",
-                            found: weights.shape(),
-                            expected: format!("[{batch}, speakers, frames]"),
-                        });
-                    }
-                }
-                let weights = weights.0.f_to_kind(kind(self.precision()))?;
-                Some(stages.see("weights", interpolate_nearest(&weights, length)?)?)
-            }
+            Some(masks) => Some(stages.see("weights", interpolate_nearest(masks, length)?)?),
         };
-        let flat = [batch, channels * bands, length].map(|dim| dim as i64);
-        let sequences = frames
-            .0
-            .f_to_kind(kind(self.precision()))?
-            .f_reshape(flat)?;
+        let sequences = frames.f_flatten(1, 2)?;
         let stats = stages.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
-        Ok(Tensor(
-            stages.see("resnet.seg_1", self.seg_1.forward(&stats)?)?,
-        ))
+        stages.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+    }
+}
+
+impl Network for WeSpeakerResNet {
+    fn graph(&self, masked: bool) -> &Graph {
+        self.graphs.get(masked)
+    }
+
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. Masks may have
+    /// any number of frames (those of a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest.
+    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    fn forward(
+        &self,
+        samples: &ArrayD<f32>,
+        masks: Option<&ArrayD<f32>>,
+        probe: &mut Probe<'_>,
+    ) -> Result<ArrayD<f64>> {
+        let precision = self.arithmetic.precision();
+        let waveforms = waveforms(samples, self.fbank.window_size(), precision)?;
+        let batch = waveforms.size()[0] as usize;
+        let of_batch = |masks: &ArrayD<f32>| match *masks.shape() {
+            [rows, speakers, values] if rows == batch && speakers > 0 && values > 0 => {
+                Ok(to_tensor(masks)?.f_to_kind(kind(precision))?)
+            }
+            _ => Err(Error::Shape {
+                what: "masks",
+                found: masks.shape().to_vec(),
+                expected: format!("[{batch}, speakers, frames]"),
+            }),
+        };
+        let masks = masks.map(of_batch).transpose()?;
+        let graph = self.graphs.get(masks.is_some());
+        let stages = &mut Stages::new(probe, graph, self.arithmetic);
+        let frames = self.trunk(&waveforms, stages)?;
+        to_array(&self.pool(&frames, masks.as_ref(), stages)?)
     }
 }
 
@@ -235,7 +190,7 @@ impl Block {
     }
 
     /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.
-    fn forward(&self, x: tch::Tensor, stages: &mut Stages<'_>) -> Result<tch::Tensor> {
+    fn forward(&self, x: tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
         let mut see =
             |stage: &str, value: tch::Tensor| stages.see(&format!("{}{stage}", self.name), value);
         let mut out = x.shallow_clone();

@@ -1,49 +1,51 @@
 //! Mistakes in the layers of an LSTM.
 
-use soundalike_convert::{Architecture, Lstm as Config};
+use soundalike_network::{Cause, Gate, Op, Stage};
 use tch::Tensor;
 
-use super::{Known, Site, general::across, mistake};
+use super::{Known, Site, general::across, hypothesis};
 use crate::{Error, Result};
 
 /// `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`.
 type Params = [Tensor; 4];
 
-fn config<'a>(site: &'a Site<'_>) -> Result<&'a Config> {
-    match site.bundle.architecture() {
-        Architecture::PyanNet(config) => Ok(&config.lstm),
-        other => Err(Error::OtherArchitecture {
-            expected: "PyanNet",
-            found: other.name(),
-        }),
-    }
+/// Whether a direction runs from the last frame to the first.
+fn is_reverse(stage: &Stage) -> bool {
+    matches!(stage.op, Op::LstmDirection { reverse: true, .. })
 }
 
-/// Layer and direction of a stage `lstm.N.forward` or `lstm.N.reverse`.
-fn place(site: &Site<'_>) -> (usize, bool) {
-    let layer = site
-        .name
-        .split('.')
-        .nth(1)
-        .and_then(|index| index.parse().ok());
-    (layer.unwrap_or_default(), site.name.ends_with(".reverse"))
-}
-
-fn params(site: &Site<'_>, layer: usize, reverse: bool) -> Result<Params> {
-    let config = config(site)?;
-    let get = |kind| site.tensor(&config.tensor_name(kind, layer, reverse));
+/// The tensors of the direction `stage`.
+fn params(site: &Site<'_>, stage: &Stage) -> Result<Params> {
+    let names: Vec<&str> = stage
+        .parameters
+        .iter()
+        .map(|tensor| &*tensor.name)
+        .collect();
+    let [a, b, c, d] = names[..] else {
+        return Err(Error::MissingTensor {
+            name: format!("of {}", stage.name),
+        });
+    };
     Ok([
-        get("weight_ih")?,
-        get("weight_hh")?,
-        get("bias_ih")?,
-        get("bias_hh")?,
+        site.tensor(a)?,
+        site.tensor(b)?,
+        site.tensor(c)?,
+        site.tensor(d)?,
     ])
 }
 
-/// What the layer is fed, `[batch, frame, feature]`: the first turns its input round itself.
+/// The directions of the network that run as `stage` does, one of each layer.
+fn same_directions<'a>(site: &'a Site<'_>) -> impl Iterator<Item = &'a Stage> {
+    let alike = |other: &&Stage| {
+        matches!(other.op, Op::LstmDirection { .. }) && is_reverse(other) == is_reverse(site.stage)
+    };
+    site.graph.stages().iter().filter(alike)
+}
+
+/// What the layer is fed, `[batch, frame, feature]`: the first transposes its input itself.
 fn fed(site: &Site<'_>) -> Result<Tensor> {
     let x = site.x()?;
-    if place(site).0 == 0 {
+    if site.graph.is_transposed(site.stage) {
         return Ok(x.f_transpose(1, 2)?);
     }
     Ok(x.shallow_clone())
@@ -62,9 +64,14 @@ struct Run {
 
 impl Run {
     fn of(site: &Site<'_>) -> Result<Self> {
-        let (layer, reverse) = place(site);
+        Self::direction(site, site.stage)
+    }
+
+    /// The direction `stage` of the layer that `site` is of.
+    fn direction(site: &Site<'_>, stage: &Stage) -> Result<Self> {
+        let reverse = is_reverse(stage);
         Ok(Self {
-            params: params(site, layer, reverse)?,
+            params: params(site, stage)?,
             x: fed(site)?,
             heard_reversed: reverse,
             given_reversed: reverse,
@@ -127,13 +134,13 @@ fn orders() -> Vec<[i64; 4]> {
     orders
 }
 
-/// A mistake in the parameters alone.
+/// A hypothesis in the parameters alone.
 fn with_params(
-    cause: impl Into<String>,
+    cause: Cause,
     text: impl Into<String>,
     change: impl Fn(Params) -> Result<Params> + 'static,
 ) -> Known {
-    mistake(cause, text, move |site| {
+    hypothesis(cause, text, move |site| {
         let run = Run::of(site)?;
         let [a, b, c, d] = &run.params;
         let copy = [a, b, c, d].map(Tensor::shallow_clone);
@@ -150,35 +157,38 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
     let mut known: Vec<Known> = orders()
         .into_iter()
         .map(|order| {
-            let letters: String = order
-                .iter()
-                .map(|gate| ['i', 'f', 'g', 'o'][*gate as usize])
-                .collect();
-            let text = format!("the gates' weights taken in the order {letters} in place of ifgo");
-            with_params(format!("gates-{letters}"), text, move |params| {
-                gates(&params, order)
-            })
+            let letters = order.map(|gate| [Gate::I, Gate::F, Gate::G, Gate::O][gate as usize]);
+            let cause = Cause::Gates(letters);
+            let text = format!(
+                "the gates' weights taken in the order {} in place of ifgo",
+                letters.map(|gate| gate.to_string()).concat()
+            );
+            with_params(cause, text, move |params| gates(&params, order))
         })
         .collect();
     known.extend([
         with_params(
-            "bias-hh-left-out",
+            Cause::BiasHhLeftOut,
             "the second bias dropped",
             |[a, b, c, d]| Ok([a, b, c, d.f_zeros_like()?]),
         ),
         with_params(
-            "bias-ih-left-out",
+            Cause::BiasIhLeftOut,
             "the first bias dropped",
             |[a, b, c, d]| Ok([a, b, c.f_zeros_like()?, d]),
         ),
-        with_params("biases-left-out", "both biases dropped", |[a, b, c, d]| {
-            Ok([a, b, c.f_zeros_like()?, d.f_zeros_like()?])
-        }),
-        with_params("biases-twice", "both biases added twice", |[a, b, c, d]| {
-            Ok([a, b, c.f_mul_scalar(2.0)?, d.f_mul_scalar(2.0)?])
-        }),
         with_params(
-            "forget-bias-1",
+            Cause::BiasesLeftOut,
+            "both biases dropped",
+            |[a, b, c, d]| Ok([a, b, c.f_zeros_like()?, d.f_zeros_like()?]),
+        ),
+        with_params(
+            Cause::BiasesTwice,
+            "both biases added twice",
+            |[a, b, c, d]| Ok([a, b, c.f_mul_scalar(2.0)?, d.f_mul_scalar(2.0)?]),
+        ),
+        with_params(
+            Cause::ForgetBias1,
             "1 added to the bias of the forget gate",
             |[a, b, c, d]| {
                 let size = c.size()[0] / 4;
@@ -189,7 +199,7 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
             },
         ),
         with_params(
-            "recurrent-transposed",
+            Cause::RecurrentTransposed,
             "the recurrent weights of each gate transposed",
             |[a, b, c, d]| {
                 let gates = b.f_chunk(4, 0)?;
@@ -198,36 +208,26 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 Ok([a, Tensor::f_cat(&turned, 0)?, c, d])
             },
         ),
-        mistake("weights-in-f16", "weights in 16 bits", |site| {
-            let (layer, reverse) = place(site);
-            let config = config(site)?;
-            let get = |kind| site.half(&config.tensor_name(kind, layer, reverse));
-            let params = [
-                get("weight_ih")?,
-                get("weight_hh")?,
-                get("bias_ih")?,
-                get("bias_hh")?,
-            ];
-            Run {
-                params,
-                ..Run::of(site)?
-            }
-            .run()
+        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
+            let run = Run::of(site)?;
+            let params = params_in_half(site)?;
+            Run { params, ..run }.run()
         }),
-        mistake(
-            "weights-of-the-other-direction",
+        hypothesis(
+            Cause::WeightsOfTheOtherDirection,
             "the weights of the other direction",
             |site| {
-                let (layer, reverse) = place(site);
+                let other = site.parts().find(|part| part.name != site.stage.name);
+                let other = other.ok_or_else(|| super::segmentation::not_here("directions", 1))?;
                 Run {
-                    params: params(site, layer, !reverse)?,
+                    params: params(site, other)?,
                     ..Run::of(site)?
                 }
                 .run()
             },
         ),
-        mistake(
-            "state-carried",
+        hypothesis(
+            Cause::StateCarried,
             "states left over from the window before",
             |site| {
                 Run {
@@ -237,7 +237,7 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 .run()
             },
         ),
-        mistake("one-frame-late", "the output one frame late", |site| {
+        hypothesis(Cause::OneFrameLate, "the output one frame late", |site| {
             let x = Run::of(site)?.run()?;
             let rest = x.f_narrow(1, 0, x.size()[1] - 1)?;
             Ok(Tensor::f_cat(
@@ -245,8 +245,8 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 1,
             )?)
         }),
-        mistake(
-            "hard-sigmoid",
+        hypothesis(
+            Cause::HardSigmoid,
             "Keras' hard sigmoid in place of the sigmoid",
             |site| {
                 let hard = |x: &Tensor| -> Result<Tensor> {
@@ -255,21 +255,20 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 step_by_step(site, &hard, &tanh, &tanh)
             },
         ),
-        mistake(
-            "cell-without-tanh",
+        hypothesis(
+            Cause::CellWithoutTanh,
             "a cell that leaves without a tanh",
             |site| step_by_step(site, &sigmoid, &tanh, &|x| Ok(x.shallow_clone())),
         ),
-        mistake(
-            "sigmoid-for-tanh",
+        hypothesis(
+            Cause::SigmoidForTanh,
             "a sigmoid in place of tanh in gate g",
             |site| step_by_step(site, &sigmoid, &sigmoid, &tanh),
         ),
     ]);
-    let (layer, reverse) = place(site);
-    if reverse {
-        known.push(mistake(
-            "reverse-not-turned-back",
+    if is_reverse(site.stage) {
+        known.push(hypothesis(
+            Cause::ReverseNotTurnedBack,
             "a reverse direction whose outputs are not turned back",
             |site| {
                 Run {
@@ -279,8 +278,8 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 .run()
             },
         ));
-        known.push(mistake(
-            "reverse-goes-forwards",
+        known.push(hypothesis(
+            Cause::ReverseGoesForwards,
             "a reverse direction that goes forwards",
             |site| {
                 let run = Run::of(site)?;
@@ -293,9 +292,9 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
             },
         ));
     }
-    if layer == 0 {
-        known.push(mistake(
-            "not-transposed",
+    if site.graph.is_transposed(site.stage) {
+        known.push(hypothesis(
+            Cause::NotTransposed,
             "[feature, frame] read as [frame, feature]",
             |site| {
                 let x = site.x()?;
@@ -309,22 +308,41 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
             },
         ));
     }
-    let layers = config(site).map_or(0, |config| config.num_layers);
-    for other in (0..layers).filter(|other| *other != layer) {
-        known.push(mistake(
-            "weights-of-another-layer",
-            format!("the weights of layer {other}"),
+    for (layer, other) in same_directions(site).enumerate() {
+        if other.name == site.stage.name {
+            continue;
+        }
+        let other = other.clone();
+        known.push(hypothesis(
+            Cause::WeightsOfAnotherLayer,
+            format!("the weights of layer {layer}"),
             move |site| {
                 let run = Run::of(site)?;
-                let params = params(site, other, reverse)?;
+                let params = params(site, &other)?;
                 if params[0].size() != run.params[0].size() {
-                    return Err(super::segmentation::not_here("weights", other));
+                    return Err(super::segmentation::not_here("weights", layer));
                 }
                 Run { params, ..run }.run()
             },
         ));
     }
     known
+}
+
+/// The tensors of the direction as 16 bits hold them.
+fn params_in_half(site: &Site<'_>) -> Result<Params> {
+    let [a, b, c, d] = &site.stage.parameters[..] else {
+        return Err(super::segmentation::not_here(
+            "tensors",
+            site.stage.parameters.len(),
+        ));
+    };
+    Ok([
+        site.half(&a.name)?,
+        site.half(&b.name)?,
+        site.half(&c.name)?,
+        site.half(&d.name)?,
+    ])
 }
 
 fn sigmoid(x: &Tensor) -> Result<Tensor> {
@@ -375,35 +393,57 @@ fn step_by_step(
     })
 }
 
-/// A layer, of its directions.
+/// The outputs of the directions of a layer.
+fn directions(site: &Site<'_>) -> Result<Vec<Tensor>> {
+    let parts = site.parts();
+    parts
+        .map(|part| Run::direction(site, part)?.run())
+        .collect()
+}
+
+/// A layer: its directions side by side.
 pub(super) fn joined(site: &Site<'_>) -> Result<Tensor> {
-    Ok(Tensor::f_cat(&site.inputs, -1)?)
+    Ok(Tensor::f_cat(&directions(site)?, -1)?)
+}
+
+/// Both directions of a layer; of one that has one, none of these mistakes can be made.
+fn both(site: &Site<'_>) -> Result<[Tensor; 2]> {
+    let found = directions(site)?;
+    let count = found.len();
+    found
+        .try_into()
+        .map_err(|_| super::segmentation::not_here("directions", count))
 }
 
 /// Mistakes in how the directions of a layer are put together.
 pub(super) fn layer() -> Vec<Known> {
     vec![
-        mistake(
-            "halves-swapped",
+        hypothesis(
+            Cause::HalvesSwapped,
             "the reverse direction before the forward one",
-            |site| Ok(Tensor::f_cat(&[site.operand(1)?, site.x()?], -1)?),
-        ),
-        mistake("reverse-left-out", "a reverse direction of zeros", |site| {
-            Ok(Tensor::f_cat(
-                &[site.x()?, &site.operand(1)?.f_zeros_like()?],
-                -1,
-            )?)
-        }),
-        mistake(
-            "directions-interleaved",
-            "the units of both directions taking turns",
             |site| {
-                let both = Tensor::f_stack(&[site.x()?, site.operand(1)?], -1)?;
-                Ok(both.f_flatten(2, 3)?)
+                let [forward, reverse] = both(site)?;
+                Ok(Tensor::f_cat(&[reverse, forward], -1)?)
             },
         ),
-        mistake(
-            "features-and-frames-mixed",
+        hypothesis(
+            Cause::ReverseLeftOut,
+            "a reverse direction of zeros",
+            |site| {
+                let [forward, reverse] = both(site)?;
+                Ok(Tensor::f_cat(&[forward, reverse.f_zeros_like()?], -1)?)
+            },
+        ),
+        hypothesis(
+            Cause::DirectionsInterleaved,
+            "the units of both directions taking turns",
+            |site| {
+                let directions = both(site)?;
+                Ok(Tensor::f_stack(&directions, -1)?.f_flatten(2, 3)?)
+            },
+        ),
+        hypothesis(
+            Cause::FeaturesAndFramesMixed,
             "[frame, feature] read as [feature, frame]",
             |site| across(&joined(site)?),
         ),

@@ -1,6 +1,6 @@
-//! The stages of a segmentation network without a mistake.
+//! Stages without a mistake.
 
-use soundalike_convert::{Activation, Architecture};
+use soundalike_network::Op;
 use tch::Tensor;
 
 use super::Site;
@@ -25,26 +25,35 @@ pub(super) fn normalised(site: &Site<'_>) -> Result<Tensor> {
     )?)
 }
 
+pub(super) fn absolute(site: &Site<'_>) -> Result<Tensor> {
+    Ok(site.x()?.f_abs()?)
+}
+
+pub(super) fn leaky_relu(site: &Site<'_>) -> Result<Tensor> {
+    Ok(site.x()?.f_leaky_relu()?)
+}
+
 pub(super) fn as_stored(site: &Site<'_>) -> Result<Tensor> {
-    site.tensor(site.name)
+    site.tensor(&site.stage.name)
 }
 
 pub(super) fn filtered(site: &Site<'_>) -> Result<Tensor> {
     with_stride(site, 0)
 }
 
+/// A convolution by filters that are its second operand, whose stride is `less` smaller.
 pub(super) fn with_stride(site: &Site<'_>, less: usize) -> Result<Tensor> {
-    let stride = match site.bundle.architecture() {
-        Architecture::PyanNet(config) => config.sincnet.stride - less,
+    let stride = conv_stride(site).saturating_sub(less).max(1);
+    let filters = site.operand(1)?;
+    convolve(site.x()?, filters, None, stride, site.precision.into())
+}
+
+/// Samples from one output of the convolution to the next.
+pub(super) fn conv_stride(site: &Site<'_>) -> usize {
+    match site.stage.op {
+        Op::Conv1d { stride, .. } => stride,
         _ => 1,
-    };
-    convolve(
-        site.x()?,
-        site.operand(1)?,
-        None,
-        stride,
-        site.precision.into(),
-    )
+    }
 }
 
 pub(super) fn convolved(site: &Site<'_>) -> Result<Tensor> {
@@ -56,13 +65,21 @@ pub(super) fn with_kernel(site: &Site<'_>, weight: &Tensor) -> Result<Tensor> {
         site.x()?,
         weight,
         Some(&site.weight("bias")?),
-        1,
+        conv_stride(site),
         site.precision.into(),
     )
 }
 
 pub(super) fn pooled(site: &Site<'_>) -> Result<Tensor> {
-    max_pool1d(site.x()?, 3)
+    max_pool1d(site.x()?, pool_size(site))
+}
+
+/// Values in one maximum.
+pub(super) fn pool_size(site: &Site<'_>) -> usize {
+    match site.stage.op {
+        Op::MaxPool { size } => size,
+        _ => 1,
+    }
 }
 
 pub(super) fn linear(site: &Site<'_>) -> Result<Tensor> {
@@ -72,10 +89,8 @@ pub(super) fn linear(site: &Site<'_>) -> Result<Tensor> {
 }
 
 pub(super) fn activated(site: &Site<'_>) -> Result<Tensor> {
-    Ok(match site.bundle.architecture() {
-        Architecture::PyanNet(config) if config.activation == Activation::Sigmoid => {
-            site.x()?.f_sigmoid()?
-        }
+    Ok(match site.stage.op {
+        Op::Sigmoid => site.x()?.f_sigmoid()?,
         _ => site.x()?.f_log_softmax(-1, None)?,
     })
 }

@@ -2,12 +2,12 @@
 
 use std::f64::consts::PI;
 
-use soundalike_convert::Architecture;
+use soundalike_network::Cause;
 use tch::{Kind, Tensor};
 
 use super::{
-    Known, Site, mistake,
-    right::{EPS, as_stored, linear, normalised, with_kernel, with_stride},
+    Known, Site, hypothesis,
+    right::{EPS, as_stored, conv_stride, linear, normalised, pool_size, with_kernel, with_stride},
 };
 use crate::{
     Error, Result,
@@ -58,17 +58,17 @@ fn by_hand(site: &Site<'_>, norm: &Norm) -> Result<Tensor> {
 }
 
 pub(super) fn norm() -> Vec<Known> {
-    let eps = |cause: &str, text: &str, eps: f64| {
-        mistake(cause, text, move |site| {
+    let eps = |cause: Cause, text: &str, eps: f64| {
+        hypothesis(cause, text, move |site| {
             by_hand(site, &Norm { eps, ..NORM })
         })
     };
     vec![
-        mistake("norm-left-out", "a norm that is left out", |site| {
+        hypothesis(Cause::NormLeftOut, "a norm that is left out", |site| {
             Ok(site.x()?.shallow_clone())
         }),
-        mistake(
-            "affine-left-out",
+        hypothesis(
+            Cause::AffineLeftOut,
             "a norm whose weight and bias were not loaded",
             |site| {
                 let scale = site.channels("weight", 3)?;
@@ -77,8 +77,8 @@ pub(super) fn norm() -> Vec<Known> {
                     .f_div(&scale)?)
             },
         ),
-        mistake(
-            "weight-left-out",
+        hypothesis(
+            Cause::WeightLeftOut,
             "a norm whose weight was not loaded",
             |site| {
                 let (scale, shift) = (site.channels("weight", 3)?, site.channels("bias", 3)?);
@@ -88,18 +88,18 @@ pub(super) fn norm() -> Vec<Known> {
                     .f_add(&shift)?)
             },
         ),
-        mistake("bias-left-out", "a norm without its bias", |site| {
+        hypothesis(Cause::BiasLeftOut, "a norm without its bias", |site| {
             Ok(normalised(site)?.f_sub(&site.channels("bias", 3)?)?)
         }),
         eps(
-            "eps-0",
+            Cause::Eps0,
             "a norm without an epsilon, or a waveform in 16-bit units",
             0.0,
         ),
-        eps("eps-1e-3", "an epsilon of 1e-3 in place of 1e-5", 1e-3),
-        eps("eps-1e-6", "an epsilon of 1e-6 in place of 1e-5", 1e-6),
-        mistake(
-            "eps-outside-the-root",
+        eps(Cause::Eps1e3, "an epsilon of 1e-3 in place of 1e-5", 1e-3),
+        eps(Cause::Eps1e6, "an epsilon of 1e-6 in place of 1e-5", 1e-6),
+        hypothesis(
+            Cause::EpsOutsideTheRoot,
             "an epsilon added to the deviation",
             |site| {
                 by_hand(
@@ -112,8 +112,8 @@ pub(super) fn norm() -> Vec<Known> {
                 )
             },
         ),
-        mistake(
-            "unbiased-variance",
+        hypothesis(
+            Cause::UnbiasedVariance,
             "a variance divided by n - 1 in place of n",
             |site| {
                 by_hand(
@@ -125,7 +125,7 @@ pub(super) fn norm() -> Vec<Known> {
                 )
             },
         ),
-        mistake("mean-kept", "a norm that leaves the mean", |site| {
+        hypothesis(Cause::MeanKept, "a norm that leaves the mean", |site| {
             by_hand(
                 site,
                 &Norm {
@@ -134,8 +134,8 @@ pub(super) fn norm() -> Vec<Known> {
                 },
             )
         }),
-        mistake(
-            "normalised-over-channels",
+        hypothesis(
+            Cause::NormalisedOverChannels,
             "a norm over channels in place of time",
             |site| by_hand(site, &Norm { axis: 1, ..NORM }),
         ),
@@ -164,16 +164,16 @@ pub(super) fn filters() -> Vec<Known> {
         0.54 - 0.46 * (2.0 * PI * n / turn).cos()
     }
     vec![
-        mistake(
-            "sine-negated",
+        hypothesis(
+            Cause::SineNegated,
             "sine filters of the other sign, negated or turned round",
             |site| {
                 let (cosines, sines, _) = halves(site)?;
                 Ok(Tensor::f_cat(&[cosines, sines.f_neg()?], 0)?)
             },
         ),
-        mistake(
-            "cosine-twice",
+        hypothesis(
+            Cause::CosineTwice,
             "pairs of f and -f in place of cosine and sine",
             |site| {
                 let (cosines, _, _) = halves(site)?;
@@ -183,8 +183,8 @@ pub(super) fn filters() -> Vec<Known> {
                 )?)
             },
         ),
-        mistake(
-            "filters-interleaved",
+        hypothesis(
+            Cause::FiltersInterleaved,
             "cosine and sine filters that take turns",
             |site| {
                 let (cosines, sines, _) = halves(site)?;
@@ -192,8 +192,8 @@ pub(super) fn filters() -> Vec<Known> {
                 Ok(Tensor::f_stack(&[cosines, sines], 1)?.f_reshape(shape)?)
             },
         ),
-        mistake(
-            "filters-normalised",
+        hypothesis(
+            Cause::FiltersNormalised,
             "filters divided by their length",
             |site| {
                 let filters = as_stored(site)?;
@@ -202,8 +202,8 @@ pub(super) fn filters() -> Vec<Known> {
                 Ok(filters.f_div(&length.f_sqrt()?)?)
             },
         ),
-        mistake(
-            "sine-without-minus",
+        hypothesis(
+            Cause::SineWithoutMinus,
             "sine filters mirrored without a minus",
             |site| {
                 let (cosines, sines, _) = halves(site)?;
@@ -216,8 +216,8 @@ pub(super) fn filters() -> Vec<Known> {
                 )?)
             },
         ),
-        mistake(
-            "hann-window",
+        hypothesis(
+            Cause::HannWindow,
             "a Hann window in place of a Hamming window",
             |site| {
                 windowed(site, |n, size| {
@@ -225,31 +225,30 @@ pub(super) fn filters() -> Vec<Known> {
                 })
             },
         ),
-        mistake("no-window", "no window on the filters", |site| {
+        hypothesis(Cause::NoWindow, "no window on the filters", |site| {
             windowed(site, |n, size| 1.0 / hamming(n, size - 1.0))
         }),
-        mistake(
-            "periodic-window",
+        hypothesis(
+            Cause::PeriodicWindow,
             "a periodic window in place of a symmetric one",
             |site| windowed(site, |n, size| hamming(n, size) / hamming(n, size - 1.0)),
         ),
-        mistake("weights-in-f16", "weights in 16 bits", |site| {
-            site.half(site.name)
+        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
+            site.half(&site.stage.name)
         }),
     ]
 }
 
 pub(super) fn sinc() -> Vec<Known> {
     vec![
-        mistake("stride-less-one", "a stride of one sample less", |site| {
-            with_stride(site, 1)
-        }),
-        mistake("abs-after-next", "filters turned round", |site| {
+        hypothesis(
+            Cause::StrideLessOne,
+            "a stride of one sample less",
+            |site| with_stride(site, 1),
+        ),
+        hypothesis(Cause::KernelFlipped, "filters turned round", |site| {
             let flipped = site.operand(1)?.f_flip([2])?;
-            let stride = match site.bundle.architecture() {
-                Architecture::PyanNet(config) => config.sincnet.stride,
-                _ => 1,
-            };
+            let stride = conv_stride(site);
             convolve(site.x()?, &flipped, None, stride, site.precision.into())
         }),
     ]
@@ -258,13 +257,13 @@ pub(super) fn sinc() -> Vec<Known> {
 pub(super) fn absolute() -> Vec<Known> {
     vec![
         left_out(),
-        mistake(
-            "relu-for-abs",
+        hypothesis(
+            Cause::ReluForAbs,
             "ReLU in place of the absolute value",
             |site| Ok(site.x()?.f_relu()?),
         ),
-        mistake(
-            "square-for-abs",
+        hypothesis(
+            Cause::SquareForAbs,
             "the square in place of the absolute value",
             |site| Ok(site.x()?.f_mul(site.x()?)?),
         ),
@@ -273,8 +272,8 @@ pub(super) fn absolute() -> Vec<Known> {
 
 /// The stage as if it were not there.
 pub(super) fn left_out() -> Known {
-    mistake(
-        "activation-left-out",
+    hypothesis(
+        Cause::ActivationLeftOut,
         "an activation that is left out",
         |site| Ok(site.x()?.shallow_clone()),
     )
@@ -282,67 +281,83 @@ pub(super) fn left_out() -> Known {
 
 pub(super) fn conv() -> Vec<Known> {
     vec![
-        mistake("bias-left-out", "a convolution without its bias", |site| {
-            convolve(
-                site.x()?,
-                &site.weight("weight")?,
-                None,
-                1,
-                site.precision.into(),
-            )
-        }),
-        mistake("kernel-flipped", "a kernel turned round", |site| {
+        hypothesis(
+            Cause::BiasLeftOut,
+            "a convolution without its bias",
+            |site| {
+                convolve(
+                    site.x()?,
+                    &site.weight("weight")?,
+                    None,
+                    conv_stride(site),
+                    site.precision.into(),
+                )
+            },
+        ),
+        hypothesis(Cause::KernelFlipped, "a kernel turned round", |site| {
             with_kernel(site, &site.weight("weight")?.f_flip([2])?)
         }),
-        mistake(
-            "in-and-out-swapped",
+        hypothesis(
+            Cause::InAndOutSwapped,
             "inputs and outputs swapped in a kernel",
             |site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?),
         ),
-        mistake("weights-in-f16", "weights in 16 bits", |site| {
-            with_kernel(site, &site.half(&format!("{}.weight", site.name))?)
+        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
+            with_kernel(site, &site.half(&format!("{}.weight", site.stage.name))?)
         }),
     ]
 }
 
 pub(super) fn pool() -> Vec<Known> {
     vec![
-        mistake(
-            "average-pool",
+        hypothesis(
+            Cause::AveragePool,
             "an average in place of the maximum",
-            |site| Ok(site.x()?.f_avg_pool1d(3, 3, 0, false, true)?),
+            |site| {
+                let size = pool_size(site) as i64;
+                Ok(site.x()?.f_avg_pool1d(size, size, 0, false, true)?)
+            },
         ),
-        mistake(
-            "minimum-pool",
+        hypothesis(
+            Cause::MinimumPool,
             "a minimum in place of the maximum",
-            |site| Ok(max_pool1d(&site.x()?.f_neg()?, 3)?.f_neg()?),
+            |site| Ok(max_pool1d(&site.x()?.f_neg()?, pool_size(site))?.f_neg()?),
         ),
-        mistake("pool-one-late", "pools that start one value late", |site| {
-            let x = site.x()?;
-            let length = x.size()[2];
-            let padded = Tensor::f_cat(&[x.shallow_clone(), x.f_narrow(2, length - 1, 1)?], 2)?;
-            max_pool1d(&padded.f_narrow(2, 1, length / 3 * 3)?, 3)
-        }),
-        mistake(
-            "pool-rounded-up",
+        hypothesis(
+            Cause::PoolOneLate,
+            "pools that start one value late",
+            |site| {
+                let x = site.x()?;
+                let length = x.size()[2];
+                let padded = Tensor::f_cat(&[x.shallow_clone(), x.f_narrow(2, length - 1, 1)?], 2)?;
+                let size = pool_size(site);
+                let whole = length / size as i64 * size as i64;
+                max_pool1d(&padded.f_narrow(2, 1, whole)?, size)
+            },
+        ),
+        hypothesis(
+            Cause::PoolRoundedUp,
             "a pool of what is left over at the end (ceil_mode)",
-            |site| Ok(site.x()?.f_max_pool1d(3, 3, 0, 1, true)?),
+            |site| {
+                let size = pool_size(site) as i64;
+                Ok(site.x()?.f_max_pool1d(size, size, 0, 1, true)?)
+            },
         ),
     ]
 }
 
 pub(super) fn leaky_relu() -> Vec<Known> {
     let slope = |slope: f64| {
-        mistake(
-            format!("slope-{slope}"),
+        hypothesis(
+            Cause::Slope(slope),
             format!("a slope of {slope} in place of 0.01"),
             move |site| sloped(site, slope),
         )
     };
     vec![
         left_out(),
-        mistake(
-            "relu-for-leaky-relu",
+        hypothesis(
+            Cause::ReluForLeakyRelu,
             "ReLU in place of LeakyReLU(0.01)",
             |site| Ok(site.x()?.f_relu()?),
         ),
@@ -350,16 +365,16 @@ pub(super) fn leaky_relu() -> Vec<Known> {
         slope(0.2),
         slope(0.3),
         slope(0.001),
-        mistake("tanh", "tanh in place of LeakyReLU", |site| {
+        hypothesis(Cause::Tanh, "tanh in place of LeakyReLU", |site| {
             Ok(site.x()?.f_tanh()?)
         }),
-        mistake("gelu", "GELU in place of LeakyReLU", |site| {
+        hypothesis(Cause::Gelu, "GELU in place of LeakyReLU", |site| {
             Ok(site.x()?.f_gelu("none")?)
         }),
-        mistake("elu", "ELU in place of LeakyReLU", |site| {
+        hypothesis(Cause::Elu, "ELU in place of LeakyReLU", |site| {
             Ok(site.x()?.f_elu()?)
         }),
-        mistake("silu", "SiLU in place of LeakyReLU", |site| {
+        hypothesis(Cause::Silu, "SiLU in place of LeakyReLU", |site| {
             Ok(site.x()?.f_silu()?)
         }),
     ]
@@ -380,25 +395,25 @@ pub(super) fn linear_mistakes() -> Vec<Known> {
         Ok(site.x()?.f_linear(weight, Some(&site.weight("bias")?))?)
     }
     let mut known = vec![
-        mistake("bias-left-out", "a layer without its bias", |site| {
+        hypothesis(Cause::BiasLeftOut, "a layer without its bias", |site| {
             Ok(site
                 .x()?
                 .f_linear(&site.weight("weight")?, None::<&Tensor>)?)
         }),
-        mistake("bias-twice", "a bias that is added twice", |site| {
+        hypothesis(Cause::BiasTwice, "a bias that is added twice", |site| {
             Ok(linear(site)?.f_add(&site.weight("bias")?)?)
         }),
-        mistake("in-and-out-swapped", "a transposed matrix", |site| {
+        hypothesis(Cause::InAndOutSwapped, "a transposed matrix", |site| {
             with_weight(site, &site.weight("weight")?.f_transpose(0, 1)?)
         }),
-        mistake("weights-in-f16", "weights in 16 bits", |site| {
-            with_weight(site, &site.half(&format!("{}.weight", site.name))?)
+        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
+            with_weight(site, &site.half(&format!("{}.weight", site.stage.name))?)
         }),
     ];
     for first in 0..MOST_SWAPPED {
         for second in first + 1..MOST_SWAPPED {
-            known.push(mistake(
-                "two-outputs-swapped",
+            known.push(hypothesis(
+                Cause::TwoOutputsSwapped,
                 format!("outputs {first} and {second} swapped"),
                 move |site| {
                     let right = linear(site)?;
@@ -415,28 +430,30 @@ pub(super) fn linear_mistakes() -> Vec<Known> {
     known
 }
 
-/// A mistake that cannot be made at this stage.
+/// A hypothesis that cannot be made at this stage.
 pub(super) fn not_here(what: &'static str, found: usize) -> Error {
     Error::Shape {
         what,
         found: vec![found],
-        expected: "others for this mistake".into(),
+        expected: "others for this hypothesis".into(),
     }
 }
 
 pub(super) fn activation() -> Vec<Known> {
     vec![
         left_out(),
-        mistake(
-            "softmax-over-frames",
+        hypothesis(
+            Cause::SoftmaxOverFrames,
             "a softmax over frames in place of classes",
             |site| Ok(site.x()?.f_log_softmax(1, None)?),
         ),
-        mistake("sigmoid", "a sigmoid in place of log-softmax", |site| {
-            Ok(site.x()?.f_sigmoid()?)
-        }),
-        mistake(
-            "log-sigmoid",
+        hypothesis(
+            Cause::Sigmoid,
+            "a sigmoid in place of log-softmax",
+            |site| Ok(site.x()?.f_sigmoid()?),
+        ),
+        hypothesis(
+            Cause::LogSigmoid,
             "a log-sigmoid in place of log-softmax",
             |site| Ok(site.x()?.f_log_sigmoid()?),
         ),

@@ -1,10 +1,10 @@
 //! Mistakes in the trunk and in the pooling of a speaker embedding network.
 
-use soundalike_convert::{Architecture, Block, WeSpeakerResNet as Config};
+use soundalike_network::{Cause, Op};
 use tch::{Kind, Tensor};
 
 use super::{
-    Known, Right, Site, mistake,
+    Known, Site, hypothesis,
     segmentation::{left_out, sloped},
 };
 use crate::{
@@ -15,64 +15,35 @@ use crate::{
 /// Added to the variance by `torch.nn.BatchNorm2d`.
 const EPS: f64 = 1e-5;
 
-/// Mistakes at a stage of the trunk, and the stage without one.
-pub(super) fn trunk(site: &Site<'_>) -> (Vec<Known>, Option<Right>) {
-    let last = site.name.rsplit('.').next().unwrap_or_default();
-    match last {
-        "relu" => (relus(), Some(|site| Ok(site.x()?.f_relu()?))),
-        "add" => (sums(), Some(|site| Ok(site.x()?.f_add(site.operand(1)?)?))),
-        _ if last.starts_with("conv") || site.name.ends_with("shortcut.0") => {
-            (convs(), Some(convolved))
-        }
-        _ if last.starts_with("bn") || site.name.ends_with("shortcut.1") => {
-            (norms(), Some(normalised))
-        }
-        // A block: what comes after its sum.
-        _ => (relus(), Some(|site| Ok(site.x()?.f_relu()?))),
-    }
-}
-
 // The stages as they are.
 
-/// Stride of a convolution: that of its layer where it is the one that has it, in the first block.
-fn stride(site: &Site<'_>) -> i64 {
-    let mut parts = site.name.split('.').skip(1);
-    let (layer, block, part) = (parts.next(), parts.next(), parts.next());
-    let Architecture::WeSpeakerResNet(config) = site.bundle.architecture() else {
-        return 1;
-    };
-    let strided = match config.block {
-        Block::Basic => "conv1",
-        Block::Bottleneck => "conv2",
-    };
-    let layer = layer.and_then(|layer| layer.strip_prefix("layer")?.parse::<usize>().ok());
-    match (layer, block, part) {
-        (Some(layer), Some("0"), Some(part)) if part == strided || part == "shortcut" => {
-            Config::STRIDES
-                .get(layer.wrapping_sub(1))
-                .map_or(1, |stride| *stride as i64)
-        }
-        _ => 1,
+/// Stride and padding of a convolution.
+fn sizes(site: &Site<'_>) -> ([i64; 2], [i64; 2]) {
+    match site.stage.op {
+        Op::Conv2d {
+            stride, padding, ..
+        } => ([stride as i64; 2], [padding as i64; 2]),
+        _ => ([1; 2], [0; 2]),
     }
 }
 
-fn convolved(site: &Site<'_>) -> Result<Tensor> {
+pub(super) fn rectified(site: &Site<'_>) -> Result<Tensor> {
+    Ok(site.x()?.f_relu()?)
+}
+
+pub(super) fn sum(site: &Site<'_>) -> Result<Tensor> {
+    Ok(site.x()?.f_add(site.operand(1)?)?)
+}
+
+pub(super) fn convolved(site: &Site<'_>) -> Result<Tensor> {
     with_kernel(site, &site.weight("weight")?)
 }
 
 fn with_kernel(site: &Site<'_>, weight: &Tensor) -> Result<Tensor> {
     // What the first convolution is fed is turned round on the way: [batch, frame, band] to [batch, 1, band, frame].
     let x = operand(site)?;
-    let padding = weight.size()[3] / 2;
-    let stride = stride(site);
-    Ok(x.f_conv2d(
-        weight,
-        None::<&Tensor>,
-        [stride; 2],
-        [padding; 2],
-        [1, 1],
-        1,
-    )?)
+    let (stride, padding) = sizes(site);
+    Ok(x.f_conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
 }
 
 fn operand(site: &Site<'_>) -> Result<Tensor> {
@@ -86,14 +57,14 @@ fn operand(site: &Site<'_>) -> Result<Tensor> {
 
 /// Without the padding of its own.
 fn padded(site: &Site<'_>, padding: [i64; 4], mode: &str) -> Result<Tensor> {
-    let stride = stride(site);
+    let (stride, _) = sizes(site);
     let weight = site.weight("weight")?;
     let value = (mode == "constant").then_some(0.0);
     let x = operand(site)?.f_pad(padding, mode, value)?;
-    Ok(x.f_conv2d(&weight, None::<&Tensor>, [stride; 2], [0, 0], [1, 1], 1)?)
+    Ok(x.f_conv2d(&weight, None::<&Tensor>, stride, [0, 0], [1, 1], 1)?)
 }
 
-fn normalised(site: &Site<'_>) -> Result<Tensor> {
+pub(super) fn normalised(site: &Site<'_>) -> Result<Tensor> {
     batch_norm(site, false, EPS)
 }
 
@@ -111,15 +82,15 @@ fn batch_norm(site: &Site<'_>, training: bool, eps: f64) -> Result<Tensor> {
 }
 
 pub(super) fn resampled(site: &Site<'_>) -> Result<Tensor> {
-    let frames = site.operand(1)?.size();
+    let frames = site.x()?.size();
     interpolate_nearest(
-        site.x()?,
+        site.operand(1)?,
         frames.last().map_or(0, |frames| *frames as usize),
     )
 }
 
 pub(super) fn pooled(site: &Site<'_>) -> Result<Tensor> {
-    stats_pool(&sequences(site)?, site.inputs.get(1))
+    stats_pool(&sequences(site)?, site.operands.get(1))
 }
 
 fn sequences(site: &Site<'_>) -> Result<Tensor> {
@@ -128,89 +99,95 @@ fn sequences(site: &Site<'_>) -> Result<Tensor> {
 
 // And with mistakes.
 
-fn relus() -> Vec<Known> {
+pub(super) fn relus() -> Vec<Known> {
     vec![
         left_out(),
-        mistake("slope-0.01", "LeakyReLU(0.01) in place of ReLU", |site| {
-            sloped(site, 0.01)
-        }),
-        mistake(
-            "abs-for-relu",
+        hypothesis(
+            Cause::Slope(0.01),
+            "LeakyReLU(0.01) in place of ReLU",
+            |site| sloped(site, 0.01),
+        ),
+        hypothesis(
+            Cause::AbsForRelu,
             "the absolute value in place of ReLU",
             |site| Ok(site.x()?.f_abs()?),
         ),
-        mistake("gelu", "GELU in place of ReLU", |site| {
+        hypothesis(Cause::Gelu, "GELU in place of ReLU", |site| {
             Ok(site.x()?.f_gelu("none")?)
         }),
-        mistake("silu", "SiLU in place of ReLU", |site| {
+        hypothesis(Cause::Silu, "SiLU in place of ReLU", |site| {
             Ok(site.x()?.f_silu()?)
         }),
-        mistake("relu6", "ReLU6 in place of ReLU", |site| {
+        hypothesis(Cause::Relu6, "ReLU6 in place of ReLU", |site| {
             Ok(site.x()?.f_clamp(0.0, 6.0)?)
         }),
     ]
 }
 
-fn sums() -> Vec<Known> {
+pub(super) fn sums() -> Vec<Known> {
     vec![
-        mistake(
-            "shortcut-left-out",
+        hypothesis(
+            Cause::ShortcutLeftOut,
             "a block that does not add its input",
             |site| Ok(site.x()?.shallow_clone()),
         ),
-        mistake(
-            "shortcut-twice",
+        hypothesis(
+            Cause::ShortcutTwice,
             "a block that adds its input twice",
             |site| Ok(site.x()?.f_add(&site.operand(1)?.f_mul_scalar(2.0)?)?),
         ),
-        mistake(
-            "branch-left-out",
+        hypothesis(
+            Cause::BranchLeftOut,
             "a block that is its input alone",
             |site| Ok(site.operand(1)?.shallow_clone()),
         ),
     ]
 }
 
-fn convs() -> Vec<Known> {
+pub(super) fn convs() -> Vec<Known> {
     vec![
-        mistake("kernel-flipped", "a kernel turned round", |site| {
+        hypothesis(Cause::KernelFlipped, "a kernel turned round", |site| {
             with_kernel(site, &site.weight("weight")?.f_flip([2, 3])?)
         }),
-        mistake(
-            "kernel-transposed",
+        hypothesis(
+            Cause::KernelTransposed,
             "a kernel with time and band swapped",
             |site| with_kernel(site, &site.weight("weight")?.f_transpose(2, 3)?),
         ),
-        mistake(
-            "in-and-out-swapped",
+        hypothesis(
+            Cause::InAndOutSwapped,
             "inputs and outputs swapped in a kernel",
             |site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?),
         ),
-        mistake("weights-in-f16", "weights in 16 bits", |site| {
-            with_kernel(site, &site.half(&format!("{}.weight", site.name))?)
+        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
+            with_kernel(site, &site.half(&format!("{}.weight", site.stage.name))?)
         }),
-        mistake(
-            "edges-replicated",
+        hypothesis(
+            Cause::EdgesReplicated,
             "edges replicated in place of zeros",
             |site| padded(site, [1, 1, 1, 1], "replicate"),
         ),
-        mistake(
-            "edges-reflected",
+        hypothesis(
+            Cause::EdgesReflected,
             "edges reflected in place of zeros",
             |site| padded(site, [1, 1, 1, 1], "reflect"),
         ),
-        mistake("causal-padding", "padding before the input only", |site| {
-            padded(site, [2, 0, 2, 0], "constant")
-        }),
-        mistake("stride-one-late", "padding after the input only", |site| {
-            padded(site, [0, 2, 0, 2], "constant")
-        }),
+        hypothesis(
+            Cause::CausalPadding,
+            "padding before the input only",
+            |site| padded(site, [2, 0, 2, 0], "constant"),
+        ),
+        hypothesis(
+            Cause::StrideOneLate,
+            "padding after the input only",
+            |site| padded(site, [0, 2, 0, 2], "constant"),
+        ),
     ]
 }
 
-fn norms() -> Vec<Known> {
-    let eps = |cause: &str, text: &str, eps: f64| {
-        mistake(cause, text, move |site| batch_norm(site, false, eps))
+pub(super) fn norms() -> Vec<Known> {
+    let eps = |cause: Cause, text: &str, eps: f64| {
+        hypothesis(cause, text, move |site| batch_norm(site, false, eps))
     };
     /// From elementary operations, what is divided by aside.
     fn by_hand(site: &Site<'_>, deviation: &Tensor) -> Result<Tensor> {
@@ -222,27 +199,27 @@ fn norms() -> Vec<Known> {
             .f_add(&site.channels("bias", 4)?)?)
     }
     vec![
-        mistake("norm-left-out", "a norm that is left out", |site| {
+        hypothesis(Cause::NormLeftOut, "a norm that is left out", |site| {
             Ok(site.x()?.shallow_clone())
         }),
-        eps("eps-1e-3", "an epsilon of 1e-3 in place of 1e-5", 1e-3),
-        eps("eps-1e-6", "an epsilon of 1e-6 in place of 1e-5", 1e-6),
-        eps("eps-0", "a norm without an epsilon", 0.0),
-        mistake(
-            "eps-outside-the-root",
+        eps(Cause::Eps1e3, "an epsilon of 1e-3 in place of 1e-5", 1e-3),
+        eps(Cause::Eps1e6, "an epsilon of 1e-6 in place of 1e-5", 1e-6),
+        eps(Cause::Eps0, "a norm without an epsilon", 0.0),
+        hypothesis(
+            Cause::EpsOutsideTheRoot,
             "an epsilon added to the deviation",
             |site| {
                 let deviation = site.channels("running_var", 4)?.f_sqrt()?;
                 by_hand(site, &deviation.f_add_scalar(EPS)?)
             },
         ),
-        mistake(
-            "variance-for-deviation",
+        hypothesis(
+            Cause::VarianceForDeviation,
             "a norm that divides by the variance",
             |site| by_hand(site, &site.channels("running_var", 4)?.f_add_scalar(EPS)?),
         ),
-        mistake(
-            "statistics-left-out",
+        hypothesis(
+            Cause::StatisticsLeftOut,
             "running statistics that were not loaded",
             |site| {
                 let scale = site
@@ -251,8 +228,8 @@ fn norms() -> Vec<Known> {
                 Ok(site.x()?.f_mul(&scale)?.f_add(&site.channels("bias", 4)?)?)
             },
         ),
-        mistake(
-            "statistics-of-the-input",
+        hypothesis(
+            Cause::StatisticsOfTheInput,
             "a norm in training mode",
             |site| {
                 let x = site.x()?;
@@ -269,8 +246,8 @@ fn norms() -> Vec<Known> {
                     .f_add(&site.channels("bias", 4)?)?)
             },
         ),
-        mistake(
-            "affine-left-out",
+        hypothesis(
+            Cause::AffineLeftOut,
             "a norm whose weight and bias were not loaded",
             |site| {
                 let bias = site.channels("bias", 4)?;
@@ -279,15 +256,15 @@ fn norms() -> Vec<Known> {
                     .f_div(&site.channels("weight", 4)?)?)
             },
         ),
-        mistake("bias-left-out", "a norm without its bias", |site| {
+        hypothesis(Cause::BiasLeftOut, "a norm without its bias", |site| {
             Ok(normalised(site)?.f_sub(&site.channels("bias", 4)?)?)
         }),
     ]
 }
 
 pub(super) fn masks() -> Vec<Known> {
-    vec![mistake(
-        "masks-inverted",
+    vec![hypothesis(
+        Cause::MasksInverted,
         "masks of everybody else",
         |site| Ok(resampled(site)?.f_neg()?.f_add_scalar(1.0)?),
     )]
@@ -297,7 +274,7 @@ pub(super) fn pool() -> Vec<Known> {
     /// Mean and variance of each feature over all frames, or where each mask is.
     fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
         let x = sequences(site)?;
-        let Some(masks) = site.inputs.get(1) else {
+        let Some(masks) = site.operands.get(1) else {
             let mean = x.f_mean_dim([-1i64].as_slice(), false, None::<Kind>)?;
             let variance = x.f_var_correction(-1, if biased { 0 } else { 1 }, false)?;
             return Ok((mean, variance));
@@ -314,49 +291,53 @@ pub(super) fn pool() -> Vec<Known> {
     let join = |mean: &Tensor, second: &Tensor| -> Result<Tensor> {
         Ok(Tensor::f_cat(&[mean, second], -1)?)
     };
-    let eps = move |cause: &str, text: &str, eps: f64| {
-        mistake(cause, text, move |site| {
+    let eps = move |cause: Cause, text: &str, eps: f64| {
+        hypothesis(cause, text, move |site| {
             let (mean, variance) = statistics(site, false)?;
             join(&mean, &variance.f_add_scalar(eps)?.f_sqrt()?)
         })
     };
     vec![
-        mistake(
-            "biased-deviation",
+        hypothesis(
+            Cause::BiasedDeviation,
             "a deviation divided by n in place of n - 1",
             move |site| {
                 let (mean, variance) = statistics(site, true)?;
                 join(&mean, &variance.f_sqrt()?)
             },
         ),
-        eps("eps-1e-7", "1e-7 added to the variance", 1e-7),
-        eps("eps-1e-5", "1e-5 added to the variance", 1e-5),
-        mistake(
-            "variance-for-deviation",
+        eps(Cause::Eps1e7, "1e-7 added to the variance", 1e-7),
+        eps(Cause::Eps1e5, "1e-5 added to the variance", 1e-5),
+        hypothesis(
+            Cause::VarianceForDeviation,
             "variances in place of deviations",
             move |site| {
                 let (mean, variance) = statistics(site, false)?;
                 join(&mean, &variance)
             },
         ),
-        mistake("deviation-first", "deviations before means", move |site| {
-            let (mean, variance) = statistics(site, false)?;
-            join(&variance.f_sqrt()?, &mean)
-        }),
-        mistake(
-            "flattened-otherwise",
+        hypothesis(
+            Cause::DeviationFirst,
+            "deviations before means",
+            move |site| {
+                let (mean, variance) = statistics(site, false)?;
+                join(&variance.f_sqrt()?, &mean)
+            },
+        ),
+        hypothesis(
+            Cause::FlattenedOtherwise,
             "bands and channels flattened in the other order",
             |site| {
                 let turned = site.x()?.f_transpose(1, 2)?.f_contiguous()?;
-                stats_pool(&turned.f_flatten(1, 2)?, site.inputs.get(1))
+                stats_pool(&turned.f_flatten(1, 2)?, site.operands.get(1))
             },
         ),
-        mistake(
-            "masks-ignored",
+        hypothesis(
+            Cause::MasksIgnored,
             "statistics of the whole window for every mask",
             |site| {
                 let pooled = stats_pool(&sequences(site)?, None)?;
-                let Some(masks) = site.inputs.get(1) else {
+                let Some(masks) = site.operands.get(1) else {
                     return Ok(pooled);
                 };
                 let size = [pooled.size()[0], masks.size()[1], pooled.size()[1]];
@@ -367,8 +348,4 @@ pub(super) fn pool() -> Vec<Known> {
             },
         ),
     ]
-}
-
-pub(super) fn last() -> Vec<Known> {
-    super::segmentation::linear_mistakes()
 }

@@ -1,0 +1,210 @@
+//! Known mistakes of ports, put into one stage of the reference at a time.
+//!
+//! Nothing here knows of the faults that a self-test puts into a candidate: a hypothesis acts on libtorch's tensors, on
+//! what the stage is fed in the golden run.
+
+mod embedding;
+mod general;
+mod lstm;
+mod mel;
+mod right;
+mod segmentation;
+
+use ndarray::ArrayD;
+use soundalike_convert::Bundle;
+use soundalike_network::{Cause, Graph, Op, Stage};
+
+use super::{
+    tensor::{kind, to_array, to_tensor},
+    weights::Weights,
+};
+use crate::{Arithmetic, Error, Hypothesis, LowPrecision, Precision, Result};
+
+/// Shows `see` the stage `stage` of the network of `bundle`, fed `operands` in f64, with each known mistake. The operands
+/// are those of the stage in the network's graph, in order.
+///
+/// # Errors
+/// [`Error`] where the network has no such stage, libtorch fails, or `see` does.
+pub fn replay(
+    bundle: &Bundle,
+    stage: &str,
+    operands: &[ArrayD<f64>],
+    see: &mut dyn FnMut(Hypothesis) -> Result<()>,
+) -> Result<()> {
+    tch::set_num_threads(1);
+    let _no_grad = tch::no_grad_guard();
+    // The one graph that has every stage: masks only add some.
+    let graph = bundle.architecture().graph(true);
+    let whole = bundle.architecture().graph(false);
+    let no_stage = || Error::NoStage {
+        name: stage.to_owned(),
+    };
+    let reads = |graph: &Graph| {
+        graph
+            .get(stage)
+            .is_some_and(|stage| stage.operands.len() == operands.len())
+    };
+    let graph = [whole, graph]
+        .into_iter()
+        .flatten()
+        .find(reads)
+        .ok_or_else(no_stage)?;
+    let found = graph.get(stage).ok_or_else(no_stage)?;
+    let golden = Site::new(bundle, &graph, found, operands, Precision::F64)?;
+    let rounded = Site::new(bundle, &graph, found, operands, Precision::F32)?;
+    for known in known(&golden) {
+        let (golden, rounded) = match ((known.make)(&golden), (known.make)(&rounded)) {
+            (Ok(golden), Ok(rounded)) => (golden, rounded),
+            // A mistake that cannot be made here explains nothing.
+            (Err(error), Err(_)) if is_of_shapes(&error) => continue,
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        see(Hypothesis {
+            cause: known.cause,
+            text: known.text,
+            golden: to_array(&golden)?,
+            rounded: to_array(&rounded)?,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether `error`, of both precisions, says that tensors do not fit a mistake, or are not there: of the first layer, that
+/// there is none before it.
+fn is_of_shapes(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }
+    )
+}
+
+/// A stage with its operands.
+struct Site<'a> {
+    bundle: &'a Bundle,
+    graph: &'a Graph,
+    stage: &'a Stage,
+    operands: Vec<tch::Tensor>,
+    precision: Precision,
+}
+
+/// A mistake, and how it is made.
+struct Known {
+    cause: Cause,
+    text: String,
+    make: Make,
+}
+
+type Make = Box<dyn Fn(&Site<'_>) -> Result<tch::Tensor>>;
+
+impl<'a> Site<'a> {
+    fn new(
+        bundle: &'a Bundle,
+        graph: &'a Graph,
+        stage: &'a Stage,
+        operands: &[ArrayD<f64>],
+        precision: Precision,
+    ) -> Result<Self> {
+        let operands = operands
+            .iter()
+            .map(|operand| Ok(to_tensor(operand)?.f_to_kind(kind(precision))?));
+        Ok(Self {
+            bundle,
+            graph,
+            stage,
+            operands: operands.collect::<Result<_>>()?,
+            precision,
+        })
+    }
+
+    /// The first operand.
+    fn x(&self) -> Result<&tch::Tensor> {
+        self.operand(0)
+    }
+
+    fn operand(&self, index: usize) -> Result<&tch::Tensor> {
+        self.operands.get(index).ok_or_else(|| Error::Shape {
+            what: "operands",
+            found: vec![self.operands.len()],
+            expected: format!("{} or more", index + 1),
+        })
+    }
+
+    /// The stages that stand in this one, or beside it in the same: the directions of an LSTM layer.
+    fn parts(&self) -> impl Iterator<Item = &'a Stage> {
+        let whole = self.stage.part_of.or(self.graph.position(&self.stage.name));
+        whole.into_iter().flat_map(|whole| self.graph.parts(whole))
+    }
+
+    /// A tensor of the network.
+    fn tensor(&self, name: &str) -> Result<tch::Tensor> {
+        Weights::new(self.bundle, self.precision.into()).get(name)
+    }
+
+    /// A tensor of the module of this stage.
+    fn weight(&self, kind: &str) -> Result<tch::Tensor> {
+        self.tensor(&format!("{}.{kind}", self.stage.name))
+    }
+
+    /// The same, per channel of `[batch, channel, ...]` of `rank` dimensions.
+    fn channels(&self, kind: &str, rank: usize) -> Result<tch::Tensor> {
+        let mut shape = vec![1; rank];
+        shape[1] = -1;
+        Ok(self.weight(kind)?.f_reshape(shape)?)
+    }
+
+    /// The tensor `name` as 16 bits hold it.
+    fn half(&self, name: &str) -> Result<tch::Tensor> {
+        let half = Weights::new(self.bundle, Arithmetic::Rounded(LowPrecision::F16)).get(name)?;
+        Ok(half.f_to_kind(kind(self.precision))?)
+    }
+}
+
+fn hypothesis(
+    cause: Cause,
+    text: impl Into<String>,
+    make: impl Fn(&Site<'_>) -> Result<tch::Tensor> + 'static,
+) -> Known {
+    Known {
+        cause,
+        text: text.into(),
+        make: Box::new(make),
+    }
+}
+
+/// The stage without a mistake.
+type Right = fn(&Site<'_>) -> Result<tch::Tensor>;
+
+/// The mistakes that can be made at this stage: those of its operation, those in time and layout, which any output can
+/// have, and for an operation that sums those in what may follow it.
+fn known(site: &Site<'_>) -> Vec<Known> {
+    let (own, right, sums): (Vec<Known>, Right, bool) = match site.stage.op {
+        // Made of weights alone, it has no frames.
+        Op::SincFilters { .. } => return segmentation::filters(),
+        Op::LstmDirection { .. } => return lstm::direction(site),
+        Op::Other(_) => return Vec::new(),
+        Op::InstanceNorm { .. } => (segmentation::norm(), right::normalised, false),
+        Op::Conv1d { .. } if site.stage.parameters.is_empty() => {
+            (segmentation::sinc(), right::filtered, true)
+        }
+        Op::Conv1d { .. } => (segmentation::conv(), right::convolved, true),
+        Op::Abs => (segmentation::absolute(), right::absolute, false),
+        Op::MaxPool { .. } => (segmentation::pool(), right::pooled, false),
+        Op::LeakyRelu { .. } => (segmentation::leaky_relu(), right::leaky_relu, false),
+        Op::Lstm { .. } => (lstm::layer(), lstm::joined, false),
+        Op::Linear { .. } => (segmentation::linear_mistakes(), right::linear, true),
+        Op::LogSoftmax | Op::Sigmoid => (segmentation::activation(), right::activated, true),
+        Op::Fbank(_) => (mel::fbank(), mel::features, true),
+        Op::Centre { .. } => (mel::centring(), mel::centred, false),
+        Op::Conv2d { .. } => (embedding::convs(), embedding::convolved, true),
+        Op::BatchNorm { .. } => (embedding::norms(), embedding::normalised, false),
+        Op::Relu => (embedding::relus(), embedding::rectified, false),
+        Op::Add => (embedding::sums(), embedding::sum, false),
+        Op::ResampleMasks => (embedding::masks(), embedding::resampled, false),
+        Op::StatsPool => (embedding::pool(), embedding::pooled, false),
+    };
+    let after = sums.then(|| general::after(right));
+    let general = general::moved(right)
+        .into_iter()
+        .chain(after.into_iter().flatten());
+    own.into_iter().chain(general).collect()
+}
