@@ -12,7 +12,8 @@ use std::{borrow::Cow, collections::HashMap, fs::File, io::Read, path::Path};
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use soundalike_convert::{Architecture, Bundle};
+use soundalike_convert::Bundle;
+use soundalike_network::Architecture;
 
 use crate::{
     Parameters,

@@ -1,10 +1,13 @@
 //! Who speaks when within each window, by the segmentation network.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use ndarray::Array3;
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Engine, LoadError, Probe, PyanNet, Result, Tensor, TensorError};
+use soundalike_model::{
+    DType, Engine, LoadError, Network, Probe, Result, Tensor, TensorError, load,
+};
+use soundalike_network::{FrameGeometry, Op, Output};
 
 use crate::{
     built_in::embedding::{VoiceProbe, voice_layers},
@@ -25,9 +28,15 @@ const MAX_DURATION: f64 = 120.0;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// It is not a PyanNet, or does not fit on the device.
+    /// Its network cannot be built, or does not fit on the device.
     #[error(transparent)]
     Network(#[from] LoadError),
+    /// It holds something else than a segmentation network.
+    #[error("the bundle holds a {found}, expected a segmentation network (PyanNet)")]
+    NotSegmentation {
+        /// What it holds.
+        found: String,
+    },
     /// It does not say what its outputs mean.
     #[error(
         "the bundle has no specifications, so it is unknown what its outputs mean; convert the checkpoint again"
@@ -60,7 +69,9 @@ pub enum SetupError {
 /// The segmentation network and how it slides over a recording.
 #[derive(Debug, Clone)]
 pub struct Segmenter {
-    network: PyanNet,
+    network: Arc<dyn Network>,
+    geometry: FrameGeometry,
+    sample_rate: u32,
     powerset: Powerset,
     windows: Windows,
 }
@@ -71,7 +82,17 @@ impl Segmenter {
     /// # Errors
     /// [`SetupError`] where the bundle holds something else.
     pub fn new(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, SetupError> {
-        let network = PyanNet::load_with(bundle, engine.dtype, &engine.device, engine.kernels)?;
+        let architecture = bundle.architecture();
+        let geometry = match (architecture.output(), architecture.graph(false)) {
+            (Output::Scores { .. }, Some(graph)) => graph.frame_geometry(),
+            _ => None,
+        };
+        let (Some(geometry), Some(sample_rate)) = (geometry, architecture.sample_rate()) else {
+            return Err(SetupError::NotSegmentation {
+                found: architecture.name(),
+            });
+        };
+        let network = load(bundle, engine)?;
         let specifications = bundle
             .specifications()
             .ok_or(SetupError::NoSpecifications)?;
@@ -82,21 +103,22 @@ impl Segmenter {
             .ok_or_else(|| SetupError::NotPowerset {
                 classes: classes.clone(),
             })?;
-        let samples =
-            |seconds: f64| (seconds * f64::from(network.config().sample_rate)).round() as usize;
+        let samples = |seconds: f64| (seconds * f64::from(sample_rate)).round() as usize;
         let windows = Windows {
             length: samples(specifications.duration),
             step: samples(STEP_RATIO * specifications.duration),
         };
         // Fewer frames would leave windows without a step, more memory than there is goes with long ones.
-        let frames = network.geometry().frames(windows.length);
+        let frames = geometry.frames(windows.length);
         if frames < MIN_FRAMES || specifications.duration > MAX_DURATION {
             return Err(SetupError::Duration {
                 duration: specifications.duration,
             });
         }
         Ok(Self {
-            network,
+            network: network.into(),
+            geometry,
+            sample_rate,
             powerset,
             windows,
         })
@@ -109,7 +131,7 @@ impl Segmenter {
     /// [`SetupError::Step`] where that is more than a window or less than a frame.
     pub fn with_step(mut self, ratio: f64) -> std::result::Result<Self, SetupError> {
         let step = (ratio * self.windows.length as f64).round() as usize;
-        if !(self.network.geometry().step..=self.windows.length).contains(&step) {
+        if !(self.geometry.step..=self.windows.length).contains(&step) {
             return Err(SetupError::Step { ratio });
         }
         self.windows.step = step;
@@ -119,7 +141,7 @@ impl Segmenter {
     /// Samples per second that the network expects.
     #[must_use]
     pub fn sample_rate(&self) -> u32 {
-        self.network.config().sample_rate
+        self.sample_rate
     }
 
     /// How it slides over a recording.
@@ -137,25 +159,42 @@ impl Segmenter {
     /// Frames in a window.
     #[must_use]
     pub fn frames(&self) -> usize {
-        self.network.geometry().frames(self.windows.length)
+        self.geometry.frames(self.windows.length)
     }
 
     /// Sees what describes the voices of a batch.
     pub(crate) fn voice_probe(&self) -> VoiceProbe {
-        VoiceProbe::new(self.network.config().lstm.num_layers)
+        VoiceProbe::new(
+            self.lstm_layers()
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+        )
     }
 
     /// Numbers that describe a voice.
     pub(crate) fn voice_features(&self) -> usize {
-        let lstm = &self.network.config().lstm;
-        voice_layers(lstm.num_layers).len() * lstm.num_features()
+        let widths: Vec<usize> = self.lstm_layers().map(|(_, width)| width).collect();
+        widths[voice_layers(widths.len())].iter().sum()
+    }
+
+    /// The LSTM layers: names and features.
+    fn lstm_layers(&self) -> impl Iterator<Item = (&str, usize)> {
+        let stages = self.network.graph(false).stages().iter();
+        stages.filter_map(|stage| match stage.op {
+            Op::Lstm {
+                hidden,
+                bidirectional,
+                ..
+            } => Some((&*stage.name, hidden * (1 + usize::from(bidirectional)))),
+            _ => None,
+        })
     }
 
     /// The frames of a whole recording.
     #[must_use]
     pub fn grid(&self) -> FrameGrid {
         let seconds = |samples: usize| samples as f64 / f64::from(self.sample_rate());
-        let geometry = self.network.geometry();
+        let geometry = self.geometry;
         FrameGrid {
             duration: seconds(geometry.receptive_field),
             step: seconds(geometry.step),
@@ -177,14 +216,14 @@ impl Segmenter {
         let waveforms = Tensor::from_vec(
             self.windows.batch(samples, range.clone()),
             (range.len(), 1, self.windows.length),
-            self.network.device(),
+            &self.network.engine().device,
         )?;
-        let scores = to_array(&self.network.forward(&waveforms, probe)?)?;
+        let scores = to_array(&self.network.forward((&waveforms).into(), probe)?)?;
         match scores.iter().find(|score| score.is_nan()) {
             None => Ok(scores),
             Some(score) => Err(TensorError::msg(format!(
                 "a score is {score} in {:?}; try a wider dtype",
-                self.network.dtype()
+                self.network.engine().dtype
             ))),
         }
     }

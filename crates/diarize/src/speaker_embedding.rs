@@ -1,15 +1,23 @@
 //! What each local speaker sounds like, by the speaker embedding network.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use soundalike_convert::Bundle;
-use soundalike_model::{Engine, LoadError, Result, Silent, Tensor, TensorError, WeSpeakerResNet};
+use soundalike_model::{
+    Engine, Input, LoadError, Network, Result, Silent, Tensor, TensorError, load,
+};
+use soundalike_network::Output;
 
 use crate::{segmentation::to_array, windows::Windows};
 
 /// The speaker embedding network, and which frames of a local speaker it listens to.
 #[derive(Debug, Clone)]
 pub struct SpeakerEmbedder {
-    network: WeSpeakerResNet,
+    network: Arc<dyn Network>,
+    sample_rate: u32,
+    dimension: usize,
+    min_num_samples: usize,
     exclude_overlap: bool,
 }
 
@@ -18,19 +26,28 @@ impl SpeakerEmbedder {
     /// unless that is too short. pyannote.audio `SpeakerDiarization(embedding_exclude_overlap)`.
     ///
     /// # Errors
-    /// [`LoadError`] where the bundle holds something else.
+    /// [`LoadError`] where the bundle holds no speaker embedding network.
     pub fn new(
         bundle: &Bundle,
         exclude_overlap: bool,
         engine: &Engine,
     ) -> std::result::Result<Self, LoadError> {
+        let network = load(bundle, engine)?;
+        let architecture = bundle.architecture();
+        let (Output::Embedding { dimension }, Some(sample_rate), Some(min_num_samples)) = (
+            architecture.output(),
+            architecture.sample_rate(),
+            network.graph(true).min_num_samples(),
+        ) else {
+            return Err(LoadError::NotEmbedding {
+                found: architecture.name(),
+            });
+        };
         Ok(Self {
-            network: WeSpeakerResNet::load_with(
-                bundle,
-                engine.dtype,
-                &engine.device,
-                engine.kernels,
-            )?,
+            network: network.into(),
+            sample_rate,
+            dimension,
+            min_num_samples,
             exclude_overlap,
         })
     }
@@ -38,13 +55,13 @@ impl SpeakerEmbedder {
     /// Samples per second that the network expects.
     #[must_use]
     pub fn sample_rate(&self) -> u32 {
-        self.network.config().sample_rate
+        self.sample_rate
     }
 
     /// Values of one embedding: 256.
     #[must_use]
     pub fn dimension(&self) -> usize {
-        self.network.dimension()
+        self.dimension
     }
 
     /// The embedding, not normalised, of each local speaker of the first windows of `samples`,
@@ -75,7 +92,8 @@ impl SpeakerEmbedder {
         }
         let waveforms = windows.batch(samples, heard.iter().copied());
         let shape = (heard.len(), 1, windows.length);
-        let waveforms = Tensor::from_vec(waveforms, shape, self.network.device())?;
+        let device = &self.network.engine().device;
+        let waveforms = Tensor::from_vec(waveforms, shape, device)?;
         let mut masks = Vec::with_capacity(heard.len() * speakers * frames);
         for window in &heard {
             let activity = activity.index_axis(Axis(0), *window);
@@ -85,10 +103,12 @@ impl SpeakerEmbedder {
             });
         }
         let shape = (heard.len(), speakers, frames);
-        let masks = Tensor::from_vec(masks, shape, self.network.device())?;
-        let vectors = self
-            .network
-            .forward(&waveforms, Some(&masks), &mut Silent)?;
+        let masks = Tensor::from_vec(masks, shape, device)?;
+        let input = Input {
+            waveforms: &waveforms,
+            masks: Some(&masks),
+        };
+        let vectors = self.network.forward(input, &mut Silent)?;
         for (window, vectors) in heard.iter().zip(to_array(&vectors)?.outer_iter()) {
             for (speaker, vector) in vectors.outer_iter().enumerate() {
                 if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
@@ -102,7 +122,7 @@ impl SpeakerEmbedder {
             None => Ok(embeddings),
             Some(value) => Err(TensorError::msg(format!(
                 "an embedding is {value} in {:?}; try a wider dtype",
-                self.network.dtype()
+                self.network.engine().dtype
             ))),
         }
     }
@@ -111,7 +131,7 @@ impl SpeakerEmbedder {
     /// to be heard by these only.
     #[must_use]
     pub fn min_alone(&self, frames: usize, length: usize) -> usize {
-        (frames * self.network.min_num_samples()).div_ceil(length)
+        (frames * self.min_num_samples).div_ceil(length)
     }
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use soundalike_convert::{Part, PipelineDirectory};
 use soundalike_diarize::audio::Audio;
-use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor, WeSpeakerResNet};
+use soundalike_model::{Device, Engine, Input, Probe, Result, Silent, Tensor, load};
 use support::assets;
 
 /// Frames of a segmentation of ten seconds, and samples.
@@ -33,10 +33,14 @@ fn an_embedding_has_the_bits_of_the_whole_window_wherever_speech_ends() {
     let audio = Audio::read(&assets.join("audio/sample.wav"), 16_000).expect("audio");
     let samples = audio.samples[6 * 16_000..][..SAMPLES].to_vec();
     let waveform = Tensor::from_vec(samples, (1, 1, SAMPLES), &Device::Cpu).expect("a waveform");
-    let network = WeSpeakerResNet::load(bundle, DType::F32, &Device::Cpu).expect("a network");
+    let network = load(bundle, &Engine::default()).expect("a network");
     let bits = |windows: usize, masks: &Tensor, probe: &mut dyn Probe| -> Vec<u32> {
         let again = |x: &Tensor| Tensor::cat(&vec![x; windows], 0).expect("windows");
-        let vectors = network.forward(&again(&waveform), Some(&again(masks)), probe);
+        let input = Input {
+            waveforms: &again(&waveform),
+            masks: Some(&again(masks)),
+        };
+        let vectors = network.forward(input, probe);
         let values = vectors.and_then(|x| x.flatten_all()?.to_vec1::<f32>());
         let values = values.expect("embeddings");
         values.into_iter().map(f32::to_bits).collect()

@@ -12,6 +12,12 @@ pub enum LoadError {
         /// What the bundle holds.
         found: String,
     },
+    /// The bundle holds another network than a speaker embedding.
+    #[error("the bundle holds a {found}, expected a speaker embedding (WeSpeakerResNet)")]
+    NotEmbedding {
+        /// What the bundle holds.
+        found: String,
+    },
     /// The bundle is of a network that pyannote.audio's own code cannot run, or not twice alike.
     #[error(transparent)]
     Unsupported(#[from] Hyperparameter),

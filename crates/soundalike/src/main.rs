@@ -30,6 +30,8 @@ enum Command {
     Inspect(commands::inspect::Args),
     Score(Box<commands::score::Args>),
     Compare(Box<commands::compare::Args>),
+    Attribute(commands::attribute::Args),
+    SelfTest(Box<commands::self_test::Args>),
     Gate(commands::gate::Args),
     Trace(commands::trace::Args),
     Bench(Box<commands::bench::Args>),
@@ -50,14 +52,22 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args, &terminal),
         Command::Gate(args) => commands::gate::run(&args),
         Command::Trace(args) => commands::trace::run(&args, &terminal),
-        Command::Compare(args) => match commands::compare::run(&args, &terminal) {
-            Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::from(GATE_FAILED),
-            Err(error) => Err(error),
-        },
+        Command::Attribute(args) => commands::attribute::run(&args),
+        Command::Compare(args) => {
+            return end(commands::compare::run(&args, &terminal), &terminal);
+        }
+        Command::SelfTest(args) => {
+            return end(commands::self_test::run(&args, &terminal), &terminal);
+        }
     };
+    end(result.map(|()| true), &terminal)
+}
+
+/// The exit code of a command that says whether it passed.
+fn end(result: anyhow::Result<bool>, terminal: &terminal::Terminal) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(GATE_FAILED),
         // `soundalike ... | head`: whoever read our output has had enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use soundalike_convert::{Architecture, Counts, Specifications, TensorInfo};
+use soundalike_convert::{Counts, TensorInfo};
+use soundalike_network::{Architecture, Specifications};
 
 /// One row for each tensor: name, shape, dtype, origin.
 pub(crate) fn table(tensors: &[TensorInfo]) -> String {

@@ -16,7 +16,8 @@ use std::{
 
 use objc2_foundation::NSString;
 use objc2_metal::{MTLCreateSystemDefaultDevice, MTLDevice, MTLLibrary, take_launches};
-use soundalike_convert::{Architecture, Bundle};
+use soundalike_convert::Bundle;
+use soundalike_network::Architecture;
 use soundalike_model::{
     DType, Device, DeviceChoice, Kernels, PyanNet, Silent, Tensor, WeSpeakerResNet,
 };

@@ -83,13 +83,10 @@ pub(crate) struct VoiceProbe {
 }
 
 impl VoiceProbe {
-    /// For a network of `layers` LSTM layers.
-    pub(crate) fn new(layers: usize) -> Self {
-        let layers = voice_layers(layers)
-            .map(|layer| format!("lstm.{layer}"))
-            .collect();
+    /// For a network whose LSTM layers have these names.
+    pub(crate) fn new(layers: Vec<String>) -> Self {
         Self {
-            layers,
+            layers: layers[voice_layers(layers.len())].to_vec(),
             kept: Vec::new(),
         }
     }

@@ -2,7 +2,8 @@
 
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use soundalike_convert::{Architecture, Bundle};
+use soundalike_convert::Bundle;
+use soundalike_network::Architecture;
 
 use super::SetupError;
 

@@ -8,9 +8,10 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use soundalike_convert::{
-    Architecture, Bundle, CastReport, Conversion, Counts, Dtype, Format, Part, PipelineDirectory,
-    Source, Specifications, TensorInfo,
+    Bundle, CastReport, Conversion, Counts, Dtype, Format, Part, PipelineDirectory, Source,
+    TensorInfo,
 };
+use soundalike_network::{Architecture, Specifications};
 
 use crate::{output, tensor_table, terminal::Terminal};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
-use soundalike_harness::{KnownGood, learn};
+use soundalike_compare::{KnownGood, learn};
 
 use crate::output;
 

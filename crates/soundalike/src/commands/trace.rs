@@ -7,12 +7,11 @@ use std::{
 
 use anyhow::ensure;
 use ndarray::Array3;
+use soundalike_compare::{EngineInfo, Subject, Window, write_activations, write_reference};
 use soundalike_convert::Bundle;
 use soundalike_diarize::audio::Audio;
-use soundalike_harness::{
-    EngineInfo, Network, Subject, TorchReference, Window, write_activations, write_reference,
-};
-use soundalike_model::{DType, Device, Kernels};
+use soundalike_model::{self as model, Kernels};
+use soundalike_selftest::{CandleEngine, torch_reference};
 
 use super::compare::windows::format;
 use crate::{output, terminal::Terminal};
@@ -85,7 +84,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         Engine::CandleCpu => ours(args, subject, "candle-cpu", Kernels::native())?,
         Engine::CandleCpuPortable => ours(args, subject, "candle-cpu-portable", Kernels::Portable)?,
         Engine::Torch => {
-            let mut reference = TorchReference::load(&bundle, None)?;
+            let mut reference = torch_reference(&bundle, None)?;
             output::stream_to_file(&args.output, |file| {
                 let buffer = BufWriter::new(file);
                 Ok(write_reference(buffer, &mut reference, subject)?.flush()?)
@@ -98,21 +97,22 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 
 /// Writes the activations of our own network.
 fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> anyhow::Result<()> {
-    let network = Network::load(subject.bundle, DType::F32, &Device::Cpu, kernels)?;
-    let engine = EngineInfo {
-        engine: engine.to_owned(),
-        dtype: "f32".to_owned(),
-        device: "cpu".to_owned(),
+    let on_cpu = model::Engine {
+        kernels,
+        ..model::Engine::default()
+    };
+    let network = CandleEngine::load(subject.bundle, &on_cpu)?;
+    let info = EngineInfo {
         versions: [(
             "soundalike".to_owned(),
             env!("CARGO_PKG_VERSION").to_owned(),
         )]
         .into(),
-        ..EngineInfo::default()
+        ..network.info(engine, subject.bundle)
     };
     output::stream_to_file(&args.output, |file| {
         let buffer = BufWriter::new(file);
-        Ok(write_activations(buffer, &network, subject, &engine)?.flush()?)
+        Ok(write_activations(buffer, &network, subject, &info)?.flush()?)
     })
 }
 

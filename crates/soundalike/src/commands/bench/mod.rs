@@ -9,16 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
-use soundalike_convert::{Architecture, Bundle, Part, PipelineDirectory};
+use anyhow::Context;
+use soundalike_convert::{Bundle, Part, PipelineDirectory};
 use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
-    DType, Device, Engine, InstructionSet, Kernels, Probe, PyanNet, Result, Silent, Tensor,
-    WeSpeakerResNet,
+    DType, Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor, load,
 };
+use soundalike_network::{Inputs, Output};
 
 use self::{
-    cost::Costs,
     report::{Machine, Network, Pipeline, Report, Stage},
     stopwatch::Stopwatch,
 };
@@ -119,48 +118,66 @@ fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
     })
 }
 
-/// Times one network.
+/// Times one network on windows of ten seconds: all of them as in `diarize`, then stage by stage.
 fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
-    let (dtype, device) = (DType::F32, &Device::Cpu);
-    let name = bundle.architecture().name();
-    let by_stage = |costs| match kernels {
-        Kernels::Native(_) => costs,
-        Kernels::Portable | Kernels::MetalOps | Kernels::Experimental => cost::unfused(costs),
+    let architecture = bundle.architecture();
+    let engine = Engine {
+        kernels,
+        ..Engine::default()
     };
-    match bundle.architecture() {
-        Architecture::PyanNet(config) => {
-            let samples = WINDOW * config.sample_rate as usize;
-            let network = PyanNet::load_with(bundle, dtype, device, kernels)?;
-            let forward = |x: &Tensor, probe: &mut dyn Probe| network.forward(x, probe).map(|_| ());
-            let windows = args.windows.into();
-            let costs = by_stage(cost::of_pyannet(&network, samples));
-            timed(name, samples, [windows; 2], args.runs, &costs, forward)
-        }
-        Architecture::WeSpeakerResNet(config) => {
-            let samples = WINDOW * config.sample_rate as usize;
-            let network = WeSpeakerResNet::load_with(bundle, dtype, device, kernels)?;
-            let forward = |x: &Tensor, probe: &mut dyn Probe| {
-                let masks = Tensor::ones((x.dim(0)?, MASKS[0], MASKS[1]), dtype, device)?;
-                network.forward(x, Some(&masks), probe).map(|_| ())
-            };
-            let windows = args.windows.into();
-            let costs = by_stage(cost::of_wespeaker(&network, samples, MASKS[0]));
-            let counts = [windows, WATCHED.min(windows)];
-            timed(name, samples, counts, args.runs, &costs, forward)
-        }
-        Architecture::Plda(_) => bail!("{name} is no network; give the directory of its pipeline"),
-    }
+    let network = load(bundle, &engine)?;
+    let rate = architecture.sample_rate();
+    let rate = rate.with_context(|| format!("a {} takes no audio", architecture.name()))?;
+    let samples = WINDOW * rate as usize;
+    let windows = usize::from(args.windows);
+    // An embedding is taken of each of some speakers, and its images are large.
+    let (masks, watched) = match architecture.output() {
+        Output::Embedding { .. } => (Some(MASKS), WATCHED.min(windows)),
+        Output::Scores { .. } | Output::Comparison { .. } => (None, windows),
+    };
+    let forward = |x: &Tensor, probe: &mut dyn Probe| {
+        let masks = masks.map(|[masks, frames]| {
+            Tensor::ones((x.dim(0)?, masks, frames), DType::F32, &Device::Cpu)
+        });
+        let masks = masks.transpose()?;
+        let input = Input {
+            waveforms: x,
+            masks: masks.as_ref(),
+        };
+        network.forward(input, probe).map(|_| ())
+    };
+    let (together, stages) = timed(samples, [windows, watched], args.runs, forward)?;
+    let graph = network.graph(masks.is_some());
+    let inputs = Inputs {
+        batch: 1,
+        samples,
+        masks: masks.map(|[masks, frames]| (masks, frames)),
+    };
+    let names: Vec<String> = stages.iter().map(|(name, _)| name.clone()).collect();
+    let costs = cost::of(graph, inputs, &names);
+    // Those of one layer are one row.
+    let stages = stages.into_iter().map(|(name, ms)| Stage {
+        gflop: costs.get(&name).map(|adds| 2e-9 * *adds as f64),
+        ms,
+        name: graph.get(&name).map_or(name, |stage| stage.layer.clone()),
+    });
+    Ok(Network {
+        name: architecture.name(),
+        windows,
+        stages: report::grouped(stages),
+        ms: together,
+        gflop: costs.values().map(|adds| 2e-9 * *adds as f64).sum(),
+    })
 }
 
-/// Times `forward` on windows of `samples` samples: `windows[0]` of them as in `diarize`, `windows[1]` stage by stage.
+/// Milliseconds that `forward` takes for one window of `samples` samples: with `windows[0]` of them as in `diarize`, and
+/// with `windows[1]` at each stage.
 fn timed(
-    name: String,
     samples: usize,
     [windows, watched]: [usize; 2],
     runs: u16,
-    costs: &Costs,
     forward: impl Fn(&Tensor, &mut dyn Probe) -> Result<()>,
-) -> anyhow::Result<Network> {
+) -> anyhow::Result<(f64, Vec<(String, f64)>)> {
     let input = |windows: usize| {
         // Two tones that come and go: the arithmetic takes as long for anything.
         let sample = |i: usize| (i as f32 * 0.05).sin() * (i as f32 * 0.0003).sin() * 0.3;
@@ -192,18 +209,10 @@ fn timed(
         times.sort();
         times[times.len() / 2].as_secs_f64() * 1e3 / windows as f64
     };
-    let stages = stages.iter_mut().map(|(name, times)| Stage {
-        gflop: costs.get(name).map(|adds| 2e-9 * *adds as f64),
-        ms: ms(times, watched),
-        name: name.clone(),
-    });
-    Ok(Network {
-        name,
-        windows,
-        stages: report::grouped(stages),
-        ms: ms(&mut together, windows),
-        gflop: costs.values().map(|adds| 2e-9 * *adds as f64).sum(),
-    })
+    let stages = stages
+        .into_iter()
+        .map(|(name, mut times)| (name, ms(&mut times, watched)));
+    Ok((ms(&mut together, windows), stages.collect()))
 }
 
 /// Times a recording from its file to its turns.

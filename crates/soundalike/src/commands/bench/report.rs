@@ -58,15 +58,11 @@ pub(super) struct Pipeline {
     pub(super) peak_mb: Option<f64>,
 }
 
-/// Stages with those of one residual layer in one, and those that take no time worth a line in another.
+/// Stages with those of one name in one, and those that take no time worth a line in another.
 pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
     let mut groups: Vec<Stage> = Vec::new();
     for stage in stages {
-        let name = match stage.name.split('.').collect::<Vec<_>>()[..] {
-            ["resnet", layer, ..] if layer.starts_with("layer") => format!("resnet.{layer}"),
-            ["lstm", layer, _] => format!("lstm.{layer}"),
-            _ => stage.name.clone(),
-        };
+        let name = stage.name.clone();
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => {
                 group.ms += stage.ms;

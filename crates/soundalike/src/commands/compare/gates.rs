@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use soundalike_harness::Gate;
+use soundalike_compare::Gate;
 
 /// The project's own gates.
 #[derive(Debug, Clone, Copy)]
@@ -11,21 +11,25 @@ pub(super) enum BuiltIn {
     /// Of an f32 engine.
     Exact,
     /// Of an engine of f16 or bf16.
-    Narrow,
+    LowPrecision,
+    /// Of a network that is not one of ours, in f32.
+    AnyNetwork,
 }
 
 impl BuiltIn {
     const fn text(self) -> &'static str {
         match self {
             Self::Exact => include_str!("../../../gates/exact.toml"),
-            Self::Narrow => include_str!("../../../gates/narrow.toml"),
+            Self::LowPrecision => include_str!("../../../gates/low-precision.toml"),
+            Self::AnyNetwork => include_str!("../../../gates/any-network.toml"),
         }
     }
 
     const fn origin(self) -> &'static str {
         match self {
             Self::Exact => "the built-in gate",
-            Self::Narrow => "the built-in gate of f16 and bf16",
+            Self::LowPrecision => "the built-in gate of f16 and bf16",
+            Self::AnyNetwork => "the built-in gate of any network",
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
 
 use anyhow::Context;
-use soundalike_harness::Report;
+use soundalike_compare::Report;
 
 use super::{markdown, words};
 use crate::terminal::Terminal;

@@ -1,7 +1,7 @@
 //! A report as the XML that CI servers read.
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
-use soundalike_harness::{GateCheck, Report, Verdict};
+use soundalike_compare::{GateCheck, Report, Verdict};
 
 use super::words;
 

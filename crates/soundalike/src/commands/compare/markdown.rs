@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use soundalike_harness::Report;
+use soundalike_compare::Report;
 
 use super::{
     rows::{self, Row},
@@ -64,7 +64,7 @@ fn list(text: &mut String, lines: &[String]) {
     }
 }
 
-fn table(text: &mut String, report: &Report, rows: &[&[soundalike_harness::StageReport]]) {
+fn table(text: &mut String, report: &Report, rows: &[&[soundalike_compare::StageReport]]) {
     let r = rows::measured(report);
     let _ = writeln!(
         text,

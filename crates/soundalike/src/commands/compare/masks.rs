@@ -1,28 +1,28 @@
-//! By what frames embeddings are pooled: three code paths.
+//! How embeddings are pooled: three code paths.
 
-use soundalike_harness::{Decoding, Masks, Network, TorchReference, Window};
-use soundalike_model::{DType, Device, Kernels};
+use soundalike_compare::{CompareError, LiveReference, Masks, Window};
+use soundalike_selftest::{Decoding, torch_reference};
 
 use super::model::Model;
 
-/// By what frames embeddings are pooled.
+/// How embeddings are pooled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum MaskChoice {
-    /// Those of each speaker that the reference segmentation hears, and none at all
+pub(in crate::commands) enum MaskChoice {
+    /// By the frames of each speaker that the reference segmentation finds, and of a silent one
     Speakers,
-    /// A single one
+    /// By a single frame
     OneFrame,
-    /// The whole window
+    /// Over the whole window
     None,
 }
 
-/// Each of `windows` with each of `choices`. `network` is the one that pools.
+/// Each of `windows` with each of `choices`.
 pub(super) fn each(
     windows: Vec<Window>,
     choices: &[MaskChoice],
     model: &Model,
-    network: &Network,
 ) -> anyhow::Result<Vec<Window>> {
+    let graph = model.bundle.architecture().graph(true).unwrap_or_default();
     let mut speakers = choices
         .contains(&MaskChoice::Speakers)
         .then(|| Segmentation::load(model))
@@ -34,7 +34,7 @@ pub(super) fn each(
                 (MaskChoice::Speakers, Some(speakers)) => speakers.masks(&window)?,
                 (MaskChoice::OneFrame, _) => {
                     let samples = window.waveform.len();
-                    network.pooled_frames(samples).map(Masks::one_frame)
+                    graph.pooled_frames(samples).map(Masks::one_frame)
                 }
                 _ => None,
             };
@@ -49,22 +49,20 @@ pub(super) fn each(
 
 /// The reference segmentation.
 struct Segmentation {
-    engine: TorchReference,
+    engine: LiveReference,
     decoding: Decoding,
 }
 
 impl Segmentation {
     fn load(model: &Model) -> anyhow::Result<Self> {
         let bundle = model.segmentation()?;
-        let geometry =
-            Network::load(&bundle, DType::F32, &Device::Cpu, Kernels::Portable)?.geometry();
         Ok(Self {
-            engine: TorchReference::load(&bundle, None)?,
-            decoding: Decoding::new(&bundle, geometry),
+            engine: torch_reference(&bundle, None)?,
+            decoding: Decoding::new(&bundle),
         })
     }
 
-    fn masks(&mut self, window: &Window) -> anyhow::Result<Option<Masks>> {
+    fn masks(&mut self, window: &Window) -> Result<Option<Masks>, CompareError> {
         let scores = self.engine.output(window)?;
         Ok(Masks::of_speakers(&scores, &self.decoding))
     }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use soundalike_convert::{Architecture, Bundle, Part, PipelineDirectory, is_pipeline};
+use soundalike_convert::{Bundle, Part, PipelineDirectory, is_pipeline};
+use soundalike_network::Output;
 
 /// Which network of a pipeline directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Network {
+pub(in crate::commands) enum WhichNetwork {
     /// Who speaks when
     #[default]
     Segmentation,
@@ -16,20 +17,23 @@ pub(super) enum Network {
 }
 
 /// What is compared.
-pub(super) struct Model {
+pub(in crate::commands) struct Model {
     /// What the user calls it.
-    pub(super) name: String,
-    pub(super) bundle: Bundle,
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) bundle: Bundle,
     /// Of the same pipeline, where there is one: whose speakers embeddings are of.
     segmentation: Option<Bundle>,
 }
 
 impl Model {
     /// The network of a bundle or a checkpoint, one of a pipeline directory, or the embedded one.
-    pub(super) fn load(path: Option<&Path>, network: Network) -> anyhow::Result<Self> {
+    pub(in crate::commands) fn load(
+        path: Option<&Path>,
+        network: WhichNetwork,
+    ) -> anyhow::Result<Self> {
         let Some(path) = path else {
             ensure!(
-                network == Network::Segmentation,
+                network == WhichNetwork::Segmentation,
                 "no embedding network is built in: give a pipeline directory with --model"
             );
             return Ok(Self {
@@ -54,12 +58,12 @@ impl Model {
         };
         let segmentation = part(Part::Segmentation)?;
         Ok(match network {
-            Network::Segmentation => Self {
+            WhichNetwork::Segmentation => Self {
                 name: format!("{name}, segmentation"),
                 bundle: segmentation,
                 segmentation: None,
             },
-            Network::Embedding => Self {
+            WhichNetwork::Embedding => Self {
                 name: format!("{name}, embedding"),
                 bundle: part(Part::Embedding)?,
                 segmentation: Some(segmentation),
@@ -68,12 +72,15 @@ impl Model {
     }
 
     /// Whether it gives embeddings.
-    pub(super) fn is_embedding(&self) -> bool {
-        matches!(self.bundle.architecture(), Architecture::WeSpeakerResNet(_))
+    pub(in crate::commands) fn is_embedding(&self) -> bool {
+        matches!(
+            self.bundle.architecture().output(),
+            Output::Embedding { .. }
+        )
     }
 
     /// The network that says who speaks when: that of the pipeline, else the embedded one.
-    pub(super) fn segmentation(&self) -> anyhow::Result<Bundle> {
+    pub(in crate::commands) fn segmentation(&self) -> anyhow::Result<Bundle> {
         match &self.segmentation {
             Some(bundle) => Ok(bundle.clone()),
             None => Ok(soundalike_weights::segmentation()?),

@@ -1,6 +1,6 @@
 //! The lines of the table of stages, on a terminal, in Markdown and in HTML.
 
-use soundalike_harness::{Report, StageError, StageReport, Verdict};
+use soundalike_compare::{Report, StageError, StageReport, Verdict};
 
 /// By what an error is judged: R, or R_d of a candidate with fewer bits than f32.
 pub(super) fn measure(error: &StageError) -> f64 {

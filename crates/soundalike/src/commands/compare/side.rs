@@ -5,18 +5,18 @@ use std::{path::PathBuf, str::FromStr};
 use anyhow::bail;
 use soundalike_model::{Device, DeviceChoice, Kernels};
 
-/// The truth.
+/// The reference.
 #[derive(Debug, Clone)]
-pub(super) enum ReferenceSide {
+pub(in crate::commands) enum ReferenceSide {
     /// The reference engine, live.
     Torch,
     /// What the official package computed.
     Trace(PathBuf),
 }
 
-/// What is on trial.
+/// The candidate.
 #[derive(Debug, Clone)]
-pub(super) enum CandidateSide {
+pub(in crate::commands) enum CandidateSide {
     /// Our network, as `diarize` runs it.
     Candle,
     /// Our network from the tensor operations of candle, each stage by itself.
@@ -71,7 +71,7 @@ impl FromStr for CandidateSide {
 
 impl CandidateSide {
     /// With the kernels that no Mac was seen to run.
-    pub(super) fn with_experimental_kernels(mut self) -> anyhow::Result<Self> {
+    pub(in crate::commands) fn with_experimental_kernels(mut self) -> anyhow::Result<Self> {
         match &mut self {
             Self::MetalOps { experimental }
             | Self::Gpu {
@@ -87,7 +87,7 @@ impl CandidateSide {
     }
 
     /// By which code our network is computed.
-    pub(super) fn kernels(&self) -> Kernels {
+    pub(in crate::commands) fn kernels(&self) -> Kernels {
         match self {
             Self::Candle | Self::Trace(_) => Kernels::native(),
             Self::MetalOps { experimental: true }
@@ -100,7 +100,7 @@ impl CandidateSide {
     }
 
     /// Where our network runs.
-    pub(super) fn device(&self) -> anyhow::Result<Device> {
+    pub(in crate::commands) fn device(&self) -> anyhow::Result<Device> {
         match self {
             Self::Gpu { device, .. } => Ok(device.open()?),
             _ => Ok(Device::Cpu),

@@ -1,7 +1,7 @@
 //! A report for a terminal: one screen.
 
 use comfy_table::{Cell, CellAlignment, Color, Table, presets};
-use soundalike_harness::{Figure, Report, Verdict};
+use soundalike_compare::{Figure, Report, Verdict};
 
 use super::{
     rows::{self, Row},

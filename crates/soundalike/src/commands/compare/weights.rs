@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use soundalike_harness::{Differences, Figure, Report, Weights};
+use soundalike_compare::{Differences, Figure, Report, Weights};
 
 use super::words::{LISTED, listed, short};
 use crate::tensor_table::grouped;

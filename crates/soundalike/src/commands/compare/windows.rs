@@ -2,11 +2,11 @@
 
 use std::{path::Path, str::FromStr};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use ndarray::Array3;
-use soundalike_convert::{Architecture, Bundle};
+use soundalike_compare::Window;
+use soundalike_convert::Bundle;
 use soundalike_diarize::{audio::Audio, windows::Windows};
-use soundalike_harness::Window;
 
 /// Seconds of a window of a network that does not say what it was trained on.
 const DEFAULT_DURATION: f64 = 10.0;
@@ -15,7 +15,7 @@ const MAX_DURATION: f64 = 120.0;
 
 /// How many windows of a recording.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Count {
+pub(in crate::commands) enum Count {
     All,
     First(usize),
 }
@@ -34,11 +34,13 @@ impl FromStr for Count {
 
 /// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
 pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
-    let sample_rate = match bundle.architecture() {
-        Architecture::PyanNet(config) => config.sample_rate,
-        Architecture::WeSpeakerResNet(config) => config.sample_rate,
-        other => anyhow::bail!("the model is a {}, which hears nothing", other.name()),
-    };
+    let architecture = bundle.architecture();
+    let sample_rate = architecture.sample_rate().with_context(|| {
+        format!(
+            "the model is a {}, which takes no audio",
+            architecture.name()
+        )
+    })?;
     let specifications = bundle.specifications();
     let duration = specifications.map_or(DEFAULT_DURATION, |known| known.duration);
     ensure!(
@@ -51,7 +53,11 @@ pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)>
 /// The first windows of the recording at `path`, one behind the other, as long as the network of `bundle` was
 /// trained on. What is left over at the end is left out: mostly silence filled up, it would say little of the
 /// recording. One that is shorter than a window is filled up with silence, as `diarize` does.
-pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
+pub(in crate::commands) fn read(
+    path: &Path,
+    bundle: &Bundle,
+    count: Count,
+) -> anyhow::Result<Vec<Window>> {
     let (sample_rate, duration) = format(bundle)?;
     let audio = Audio::read(path, sample_rate)?;
     let length = (duration * f64::from(sample_rate)).round() as usize;

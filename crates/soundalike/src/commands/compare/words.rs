@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
-use soundalike_harness::{
+use soundalike_compare::{
     EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, Report, StageError, StageReport,
     Verdict,
 };
@@ -329,7 +329,7 @@ pub(super) fn gate(report: &Report) -> Vec<String> {
 }
 
 /// A correlation near 1 as what it lacks.
-pub(super) fn near_one(correlation: f64) -> String {
+pub(in crate::commands) fn near_one(correlation: f64) -> String {
     let lacks = 1.0 - correlation;
     if lacks < 1e-4 {
         format!("1 - {}", Figure(lacks.max(0.0)))
@@ -339,7 +339,7 @@ pub(super) fn near_one(correlation: f64) -> String {
 }
 
 /// A part of a whole; all of it is said only of all of it.
-pub(super) fn percent(part: f64) -> String {
+pub(in crate::commands) fn percent(part: f64) -> String {
     let shown = 100.0 * part;
     if part < 1.0 && shown >= 99.995 {
         format!("{shown:.4} %")
@@ -359,7 +359,7 @@ fn rate(rate: f64) -> String {
 }
 
 /// The first names, and how many more there are.
-pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+pub(in crate::commands) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(LISTED);
     let shown: Vec<_> = names.take(LISTED).collect();
     match more {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use ndarray::ArrayView2;
-use soundalike_harness::Figure;
+use soundalike_compare::Figure;
 
 /// Most columns: more than a screen has pixels for would only make the page large.
 const COLUMNS: usize = 600;

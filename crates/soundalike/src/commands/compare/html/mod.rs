@@ -4,7 +4,7 @@ mod heatmap;
 mod scatter;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use soundalike_harness::{Evidence, Figure, Report, Share, StageReport, Verdict};
+use soundalike_compare::{Evidence, Figure, Report, Share, StageReport, Verdict};
 use soundalike_metrics::{DiarizationErrorRate, Picture};
 
 use super::{

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use ndarray::ArrayView2;
-use soundalike_harness::Figure;
+use soundalike_compare::Figure;
 
 /// Cells along one side: many points become one square, darker where there are more.
 const CELLS: usize = 80;

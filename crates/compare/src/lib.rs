@@ -1,0 +1,80 @@
+//! Comparing two runs of a network, stage by stage, whatever the network and whatever runs it.
+//!
+//! A [`Reference`] shows every stage in f64, with the rounding error of its own f32: a [`ReferenceTrace`], which the
+//! official package wrote, or a [`LiveReference`] of engines. A [`Candidate`] is an [`Engine`] or the activations of
+//! one. [`compare`] measures each stage of the candidate in units of the reference's rounding, R, once as it feeds itself
+//! and once fed by the reference, and gives a [`Report`]: data, without a terminal.
+//!
+//! Nothing here is particular to a network: stages, what they read and how they lie in memory come from the
+//! [`Graph`](soundalike_network::Graph) of an engine or of a trace. To compare a network of your own, write its trace
+//! (`reference/README.md`) or implement [`Engine`]; to compare what its output means, implement [`Decode`].
+
+mod audit;
+mod budget;
+mod case;
+mod compare;
+mod decode;
+mod diagnosis;
+mod engine;
+mod error;
+mod figure;
+mod floors;
+mod gate;
+mod kept;
+mod live;
+mod lockstep;
+mod manifest;
+mod names;
+mod observe;
+mod observed;
+mod operands;
+mod output;
+mod provenance;
+mod reference;
+mod report;
+mod signature;
+mod task;
+mod toml_file;
+mod trace;
+mod trace_writer;
+mod verdict;
+mod window;
+
+// The two sides.
+pub use compare::{Candidate, CompareError, compare};
+pub use engine::{Engine, EngineError, Probe};
+pub use kept::KeptReference;
+pub use live::{BuildPair, Engines, LiveReference, Pair};
+pub use reference::{LowFloors, Reference, ReferenceStage, See};
+pub use window::{Masks, Window};
+
+// Files.
+pub use manifest::{Audio, Manifest, MaskFile, Model, ModelSource};
+pub use names::{Names, NamesError};
+pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};
+pub use trace_writer::{Subject, TraceWriteError, write_activations, write_reference};
+
+// One stage.
+pub use case::{Case, Observation};
+pub use diagnosis::{Diagnosis, Explanation, RunnerUp, Undiagnosed};
+pub use error::{StageError, worse};
+pub use floors::{Floors, rms};
+pub use observe::{Outputs, SeeBoth, observe};
+pub use operands::Operands;
+pub use signature::Signature;
+pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
+
+// The output.
+pub use decode::{Decode, Meaning, frames};
+pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
+pub use task::Task;
+
+// The report.
+pub use audit::{Audit, Differences, HyperparameterDifference, TensorDifference, Weights};
+pub use budget::{Budget, BudgetStage, Propagation};
+pub use figure::Figure;
+pub use provenance::{EngineInfo, Provenance, Verification};
+pub use report::{About, Evidence, Input, Report, StageReport};
+
+// Limits.
+pub use gate::{Gate, GateCheck, GateError, GateFailure, GateResult, KnownGood, LearnError, learn};

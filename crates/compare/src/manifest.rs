@@ -1,0 +1,321 @@
+//! What was captured, and how: the manifest of a trace. `reference/README.md` describes it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+use soundalike_network::{Axes, Axis, Graph, GraphError, Op, Operand, Stage};
+
+use crate::{TraceError, Window};
+
+/// The version of the layout that is understood.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// The names of the inputs of a network among those of stages.
+const WAVEFORM: &str = "waveform";
+const MASKS: &str = "masks";
+
+/// What was captured, and how.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Manifest {
+    schema: u32,
+    /// What captured it.
+    #[serde(default)]
+    pub engine: String,
+    /// Versions of its parts, by name.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Name of the processor, and the kernels that PyTorch chose on it.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// The device it was captured on.
+    #[serde(default)]
+    pub device: String,
+    /// Threads that captured it.
+    #[serde(default)]
+    pub threads: Option<usize>,
+    /// The model; of other networks than ours it may be left out.
+    #[serde(default)]
+    pub model: Option<Model>,
+    /// The window; of networks that take no audio it may be left out.
+    #[serde(default)]
+    pub audio: Option<Audio>,
+    /// The masks that embeddings were pooled by, if by any.
+    #[serde(default)]
+    pub masks: Option<MaskFile>,
+    stages: Vec<StageEntry>,
+    #[serde(skip)]
+    graph: Graph,
+}
+
+/// The model that was captured.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the file that was captured.
+    pub sha256: String,
+    /// The file that it was made from, where it is a bundle.
+    pub source: Option<ModelSource>,
+}
+
+/// The file that a bundle was made from.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelSource {
+    /// SHA-256 of the checkpoint or export.
+    pub sha256: String,
+}
+
+impl Model {
+    /// SHA-256 of the checkpoint or export that the weights are from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.source
+            .as_ref()
+            .map_or(&self.sha256, |source| &source.sha256)
+    }
+}
+
+/// The window that was captured.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Audio {
+    /// File name.
+    pub file: String,
+    /// Seconds from the start of the file.
+    pub start: f64,
+    /// Seconds.
+    pub duration: f64,
+}
+
+/// The file of the masks that embeddings were pooled by.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MaskFile {
+    /// File name.
+    pub file: String,
+}
+
+/// A stage as the manifest has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StageEntry {
+    name: String,
+    shape: Vec<usize>,
+    #[serde(default)]
+    axes: Vec<String>,
+    channel_axis: Option<usize>,
+    frame_axis: Option<usize>,
+    /// Stages, or inputs of the network. Left out: the stage before.
+    #[serde(default)]
+    inputs: Option<Vec<String>>,
+    #[serde(default)]
+    parts: Vec<String>,
+    #[serde(default)]
+    degenerate: bool,
+    /// The operation, as its maker calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    op: Option<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest; `origin` names its trace in errors.
+    pub(crate) fn parse(json: &[u8], origin: &str) -> Result<Self, TraceError> {
+        let mut manifest: Self =
+            serde_json::from_slice(json).map_err(|source| TraceError::Manifest {
+                origin: origin.to_owned(),
+                source,
+            })?;
+        if manifest.schema != SCHEMA {
+            return Err(TraceError::Schema {
+                origin: origin.to_owned(),
+                found: manifest.schema,
+            });
+        }
+        manifest.graph = graph(&manifest.stages).map_err(|source| TraceError::Graph {
+            origin: origin.to_owned(),
+            source,
+        })?;
+        Ok(manifest)
+    }
+
+    /// Its stages.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The shape of the output of the stage at `index`.
+    #[must_use]
+    pub fn shape(&self, index: usize) -> &[usize] {
+        self.stages.get(index).map_or(&[], |stage| &stage.shape)
+    }
+
+    /// Whether the input makes a norm scale up nothing but rounding, at the stage at `index` or before.
+    #[must_use]
+    pub fn is_degenerate(&self, index: usize) -> bool {
+        self.stages.get(index).is_some_and(|stage| stage.degenerate)
+    }
+
+    /// The window, without its samples; called by its trace where it has no name.
+    pub(crate) fn window(&self, origin: &str) -> Window {
+        let stem = || Path::new(origin).file_stem().unwrap_or_default();
+        let unnamed = || Audio {
+            file: stem().to_string_lossy().into_owned(),
+            start: 0.0,
+            duration: 0.0,
+        };
+        let audio = self.audio.clone().unwrap_or_else(unnamed);
+        Window {
+            uri: audio.file,
+            start: audio.start,
+            duration: audio.duration,
+            waveform: ArrayD::zeros(vec![0]),
+            masks: None,
+        }
+    }
+}
+
+/// The stages of a manifest as a graph.
+fn graph(entries: &[StageEntry]) -> Result<Graph, GraphError> {
+    let position = |name: &str| entries.iter().position(|entry| entry.name == *name);
+    let wrong = |entry: &StageEntry| GraphError::Order {
+        name: entry.name.clone(),
+    };
+    let mut stages: Vec<Stage> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let before = stages.iter().rposition(|stage| !stage.is_part());
+        let operands = match &entry.inputs {
+            None => vec![before.map_or(Operand::Input, Operand::Stage)],
+            Some(inputs) => inputs
+                .iter()
+                .map(|input| match (&**input, position(input)) {
+                    (_, Some(index)) => Operand::Stage(index),
+                    (MASKS, None) => Operand::Masks,
+                    // Whatever a network calls its inputs.
+                    (_, None) => Operand::Input,
+                })
+                .collect(),
+        };
+        let rank = entry.shape.len();
+        let mut axes: Vec<Axis> = entry.axes.iter().map(|name| Axis::from(&**name)).collect();
+        axes.resize(rank, Axis::Other(String::new()));
+        let known = Axes::new(&axes);
+        let channel = entry.channel_axis.unwrap_or_else(|| known.channel());
+        // Of a value without axes there is one channel.
+        let there = |axis: usize| axis < rank.max(1);
+        if !there(channel) || !entry.frame_axis.is_none_or(there) {
+            return Err(wrong(entry));
+        }
+        stages.push(Stage {
+            name: entry.name.clone(),
+            layer: entry.name.clone(),
+            op: Op::Other(entry.op.clone().unwrap_or_default()),
+            parameters: Vec::new(),
+            operands,
+            axes: Axes::with(axes, channel, entry.frame_axis),
+            part_of: None,
+        });
+    }
+    for (whole, entry) in entries.iter().enumerate() {
+        for part in &entry.parts {
+            let part = position(part).ok_or_else(|| wrong(entry))?;
+            stages[part].part_of = Some(whole);
+        }
+    }
+    Graph::new(stages)
+}
+
+/// The stages of `graph` whose outputs have these shapes, as a manifest has them. A stage without a shape is left out.
+pub(crate) fn entries(
+    graph: &Graph,
+    shape: &dyn Fn(&str) -> Option<(Vec<usize>, bool)>,
+) -> Vec<StageEntry> {
+    let stages = graph.stages();
+    let shown = |stage: &Stage| shape(&stage.name).is_some();
+    let entry = |(index, stage): (usize, &Stage)| {
+        let (shape, degenerate) = shape(&stage.name)?;
+        let inputs = stage.operands.iter().map(|operand| match operand {
+            Operand::Input => WAVEFORM.to_owned(),
+            Operand::Masks => MASKS.to_owned(),
+            Operand::Stage(index) => stages[*index].name.clone(),
+        });
+        let parts = graph.parts(index).filter(|part| shown(part));
+        Some(StageEntry {
+            name: stage.name.clone(),
+            axes: stage.axes.all().iter().map(ToString::to_string).collect(),
+            channel_axis: Some(stage.axes.channel()),
+            frame_axis: stage.axes.frame(),
+            inputs: Some(inputs.collect()),
+            parts: parts.map(|part| part.name.clone()).collect(),
+            op: None,
+            shape,
+            degenerate,
+        })
+    };
+    stages.iter().enumerate().filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use soundalike_network::Architecture;
+
+    use super::*;
+    use crate::ReferenceTrace;
+
+    fn parse(stages: &str) -> Result<Manifest, TraceError> {
+        Manifest::parse(
+            format!(r#"{{"schema": 1, "stages": {stages}}}"#).as_bytes(),
+            "x.npz",
+        )
+    }
+
+    #[test]
+    fn a_network_that_is_not_ours_is_a_graph() {
+        let manifest = parse(
+            r#"[{"name": "embed", "shape": [1, 9, 4], "inputs": ["input_ids"]},
+                {"name": "attention", "shape": [1, 9, 4], "axes": ["batch", "token", "feature"]},
+                {"name": "sum", "shape": [1, 9, 4], "inputs": ["attention", "embed"], "frame_axis": 1, "op": "add"}]"#,
+        )
+        .unwrap();
+        let [embed, attention, sum] = manifest.graph().stages() else {
+            panic!("{manifest:?}");
+        };
+        assert_eq!(embed.operands, [Operand::Input]);
+        assert_eq!(attention.operands, [Operand::Stage(0)]);
+        assert_eq!(sum.operands, [Operand::Stage(1), Operand::Stage(0)]);
+        assert_eq!(sum.op, Op::Other("add".to_owned()));
+        assert_eq!((sum.axes.channel(), sum.axes.frame()), (2, Some(1)));
+        assert_eq!(manifest.window("run/whisper.npz").uri, "whisper");
+    }
+
+    #[test]
+    fn stages_that_do_not_fit_together_are_refused() {
+        for stages in [
+            r#"[{"name": "a", "shape": [1]}, {"name": "a", "shape": [1]}]"#,
+            r#"[{"name": "a", "shape": [1], "inputs": ["b"]}, {"name": "b", "shape": [1]}]"#,
+            r#"[{"name": "a", "shape": [1], "parts": ["b"]}]"#,
+            r#"[{"name": "a", "shape": [1], "parts": ["a"]}]"#,
+            r#"[{"name": "a", "shape": [1], "channel_axis": 1}]"#,
+            r#"[{"name": "a", "shape": [1], "frame_axis": 7}]"#,
+        ] {
+            assert!(
+                matches!(parse(stages), Err(TraceError::Graph { .. })),
+                "{stages}"
+            );
+        }
+    }
+
+    /// What a capture says of its network is what the graph says; the operations are ours alone.
+    #[test]
+    fn the_graph_is_that_of_the_embedded_capture() {
+        let trace = ReferenceTrace::embedded().unwrap();
+        let captured = trace.manifest().graph().clone();
+        let bundle = soundalike_weights::segmentation().unwrap();
+        let graph = Architecture::graph(bundle.architecture(), false).unwrap();
+        let plain = |graph: &Graph| -> Vec<_> {
+            let stages = graph.stages().iter().cloned();
+            stages
+                .map(|stage| (stage.name, stage.operands, stage.axes, stage.part_of))
+                .collect()
+        };
+        assert_eq!(plain(&captured), plain(&graph));
+    }
+}

@@ -1,0 +1,188 @@
+//! Traces of our own making, in the layout that `reference/README.md` describes.
+
+use std::io::{Seek, Write};
+
+use ndarray::Array1;
+use ndarray_npy::{NpzWriter, WriteNpzError};
+use serde_json::{Value, json};
+use soundalike_convert::Bundle;
+
+use crate::{
+    CompareError, Engine, EngineError, EngineInfo, Floors, Reference, Window,
+    manifest::{SCHEMA, StageEntry, entries},
+};
+
+/// Why a trace cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceWriteError {
+    /// The file cannot be written.
+    #[error("the trace cannot be written")]
+    Write(#[from] WriteNpzError),
+    /// The engine failed.
+    #[error("the engine failed")]
+    Engine(#[source] EngineError),
+    /// The reference failed.
+    #[error(transparent)]
+    Reference(#[from] CompareError),
+}
+
+/// What a trace is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The weights.
+    pub bundle: &'a Bundle,
+    /// The input.
+    pub window: &'a Window,
+    /// SHA-256 of the file that the window is from.
+    pub audio_sha256: &'a str,
+}
+
+/// Writes what `engine`, which `info` describes, computes when it feeds itself: every stage as soon as it is known, as
+/// f32. Read back, it is a candidate.
+///
+/// # Errors
+/// [`TraceWriteError`] where the network fails or the file cannot be written.
+pub fn write_activations<W: Write + Seek>(
+    writer: W,
+    engine: &dyn Engine,
+    subject: Subject<'_>,
+    info: &EngineInfo,
+) -> Result<W, TraceWriteError> {
+    let window = subject.window;
+    let mut npz = begin(writer, window)?;
+    let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut failure = None;
+    let run = engine.run(window, &mut |name, value| {
+        if let Err(error) = npz.add_array(name, &value.mapv(|x| x as f32)) {
+            failure = Some(error);
+            return Err("the file cannot be written".into());
+        }
+        shapes.push((name.to_owned(), value.shape().to_vec()));
+        Ok(None)
+    });
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    run.map_err(TraceWriteError::Engine)?;
+    let shape = |name: &str| {
+        let found = shapes.iter().find(|(stage, _)| stage == name);
+        found.map(|(_, shape)| (shape.clone(), false))
+    };
+    let stages = entries(&engine.graph(window.masks.is_some()), &shape);
+    let manifest = manifest(subject, info, json!(info.dtype), &stages);
+    end(npz, &manifest)
+}
+
+/// Writes what `reference` computes: every golden stage with its six floors, as soon as it is known. Read back, it
+/// is a reference, and as a candidate it is exact.
+///
+/// # Errors
+/// [`TraceWriteError`] where the reference fails or the file cannot be written.
+pub fn write_reference<W: Write + Seek>(
+    writer: W,
+    reference: &mut dyn Reference,
+    subject: Subject<'_>,
+) -> Result<W, TraceWriteError> {
+    let mut npz = begin(writer, subject.window)?;
+    let graph = reference.graph(subject.window)?;
+    let (mut rounded, mut failure) = (None, None);
+    let mut shapes: Vec<(String, Vec<usize>, bool)> = Vec::new();
+    let run = reference.run(subject.window, &mut |shown| {
+        let name = &shown.stage.name;
+        let mut write = || {
+            npz.add_array(name.as_str(), shown.golden.as_ref())?;
+            add_floors(&mut npz, "free", name, &shown.free)?;
+            add_floors(&mut npz, "forced", name, &shown.forced)
+        };
+        if let Err(error) = write() {
+            failure = Some(error);
+            return Err(CompareError::Reference("the file cannot be written".into()));
+        }
+        shapes.push((
+            name.clone(),
+            shown.golden.shape().to_vec(),
+            shown.degenerate,
+        ));
+        rounded.clone_from(&shown.rounded);
+        Ok(true)
+    });
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    run?;
+    if let (Some(last), Some(rounded)) = (graph.output(), rounded) {
+        npz.add_array(format!("f32/{}", last.name), &rounded.mapv(|x| x as f32))?;
+    }
+    let shape = |name: &str| {
+        let found = shapes.iter().find(|(stage, ..)| stage == name);
+        found.map(|(_, shape, degenerate)| (shape.clone(), *degenerate))
+    };
+    let stages = entries(&graph, &shape);
+    let dtype = json!({ "golden": "f64", "reference": "f32" });
+    let manifest = manifest(subject, &reference.engine(), dtype, &stages);
+    end(npz, &manifest)
+}
+
+/// An archive with the input.
+fn begin<W: Write + Seek>(writer: W, window: &Window) -> Result<NpzWriter<W>, WriteNpzError> {
+    let mut npz = NpzWriter::new(writer);
+    npz.add_array("waveform", &window.waveform)?;
+    if let Some(masks) = &window.masks {
+        npz.add_array("masks", &masks.values)?;
+    }
+    Ok(npz)
+}
+
+fn add_floors<W: Write + Seek>(
+    npz: &mut NpzWriter<W>,
+    running: &str,
+    name: &str,
+    floors: &Floors,
+) -> Result<(), WriteNpzError> {
+    npz.add_array(
+        format!("floor.{running}/{name}"),
+        &Array1::from_elem(1, floors.whole),
+    )?;
+    npz.add_array(format!("floor.{running}.channel/{name}"), &floors.channel)?;
+    if let Some(frame) = &floors.frame {
+        npz.add_array(format!("floor.{running}.frame/{name}"), frame)?;
+    }
+    Ok(())
+}
+
+/// The manifest is the last entry: only now is it known which stages there are.
+fn end<W: Write + Seek>(mut npz: NpzWriter<W>, manifest: &Value) -> Result<W, TraceWriteError> {
+    npz.add_array("manifest", &Array1::from(manifest.to_string().into_bytes()))?;
+    Ok(npz.finish()?)
+}
+
+fn manifest(
+    subject: Subject<'_>,
+    engine: &EngineInfo,
+    dtype: Value,
+    stages: &[StageEntry],
+) -> Value {
+    let Subject { bundle, window, .. } = subject;
+    let source = bundle.source();
+    json!({
+        "schema": SCHEMA,
+        "engine": engine.engine,
+        "device": engine.device,
+        "dtype": dtype,
+        "model": { "name": source.file, "sha256": source.sha256, "source": null },
+        "audio": {
+            "file": window.uri,
+            "start": window.start,
+            "duration": window.duration,
+            "sha256": subject.audio_sha256,
+        },
+        "masks": window.masks.as_ref().map(|masks| json!({ "file": masks.name })),
+        "network": bundle.architecture(),
+        "specifications": bundle.specifications(),
+        "versions": engine.versions,
+        "cpu": engine.cpu,
+        "threads": engine.threads,
+        "stages": stages,
+    })
+}

@@ -1,0 +1,145 @@
+//! The networks on candle.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use soundalike_compare::{self as compare, EngineError, EngineInfo, Window};
+use soundalike_convert::Bundle;
+use soundalike_model::{
+    DType, Device, DeviceChoice, Engine, Input, LoadError, Network, Probe, Result, Tensor,
+    TensorError, load,
+};
+use soundalike_network::Graph;
+
+use crate::fault::{Inject, Substitution};
+
+/// A network on candle, built by the call that `diarize` makes.
+#[derive(Debug)]
+pub struct CandleEngine {
+    network: Arc<dyn Network>,
+    fault: Option<Substitution>,
+}
+
+impl CandleEngine {
+    /// Builds the network of `bundle`.
+    ///
+    /// # Errors
+    /// [`LoadError`] where the bundle holds none.
+    pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, LoadError> {
+        Ok(Self {
+            network: load(bundle, engine)?.into(),
+            fault: None,
+        })
+    }
+
+    /// The same network with a fault put into it.
+    #[must_use]
+    pub(crate) fn with_fault(self, fault: Substitution) -> Self {
+        Self {
+            fault: Some(fault),
+            ..self
+        }
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
+    }
+
+    /// What it is, called `name` on the command line, with the weights of `bundle`.
+    #[must_use]
+    pub fn info(&self, name: &str, bundle: &Bundle) -> EngineInfo {
+        let Engine { dtype, device, .. } = self.network.engine();
+        EngineInfo {
+            engine: name.to_owned(),
+            dtype: dtype.as_str().to_owned(),
+            device: DeviceChoice::of(device).to_string(),
+            model_sha256: Some(bundle.source().sha256.clone()),
+            ..EngineInfo::default()
+        }
+    }
+
+    fn forward(&self, window: &Window, probe: &mut dyn Probe) -> Result<Tensor> {
+        let device = &self.network.engine().device;
+        let tensor = |values: Vec<f32>, shape: &[usize]| {
+            Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(device)
+        };
+        let waveforms = tensor(
+            window.waveform.iter().copied().collect(),
+            window.waveform.shape(),
+        )?;
+        let masks = window.masks.as_ref().map(|masks| {
+            let values = masks.values.iter().copied().collect();
+            tensor(values, masks.values.shape())
+        });
+        let masks = masks.transpose()?;
+        let input = Input {
+            waveforms: &waveforms,
+            masks: masks.as_ref(),
+        };
+        match &self.fault {
+            None => self.network.forward(input, probe),
+            Some(fault) => {
+                let graph = self.network.graph(masks.is_some());
+                let mut inject = Inject::new(fault, graph, window, probe);
+                self.network.forward(input, &mut inject)
+            }
+        }
+    }
+}
+
+impl compare::Engine for CandleEngine {
+    fn graph(&self, masked: bool) -> Graph {
+        self.network.graph(masked).clone()
+    }
+
+    fn run(
+        &self,
+        window: &Window,
+        probe: &mut compare::Probe<'_>,
+    ) -> std::result::Result<(), EngineError> {
+        let mut shown = Shown {
+            probe,
+            failure: None,
+        };
+        let run = self.forward(window, &mut shown);
+        match shown.failure {
+            Some(failure) => Err(failure),
+            None => Ok(run.map(drop)?),
+        }
+    }
+}
+
+/// Shows stages to the probe of a comparison.
+struct Shown<'a, 'p> {
+    probe: &'a mut compare::Probe<'p>,
+    /// Why the probe ended the pass: a candle probe can only fail as tensors do.
+    failure: Option<EngineError>,
+}
+
+impl Probe for Shown<'_, '_> {
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        match (self.probe)(name, to_f64(&value)?) {
+            Ok(None) => Ok(value),
+            Ok(Some(with)) => {
+                let values: Vec<f32> = with.iter().copied().collect();
+                Tensor::from_vec(values, value.dims(), value.device())?.to_dtype(value.dtype())
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(TensorError::msg(format!(
+                    "the probe ended the pass at {name}"
+                )))
+            }
+        }
+    }
+}
+
+/// The values of a tensor, widened.
+fn to_f64(tensor: &Tensor) -> Result<ArrayD<f64>> {
+    // First to the CPU: Metal has no f64.
+    let wide = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let values = wide.flatten_all()?.to_vec1()?;
+    ArrayD::from_shape_vec(tensor.dims(), values).map_err(TensorError::wrap)
+}

@@ -1,0 +1,87 @@
+//! The networks on libtorch.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ndarray::ArrayD;
+use soundalike_compare::{
+    Engine, EngineError, EngineInfo, Engines, LiveReference, Pair, Probe, Window,
+};
+use soundalike_convert::Bundle;
+use soundalike_model::DType;
+use soundalike_network::Graph;
+use soundalike_torch::{Arithmetic, Error, LowPrecision, Network, Precision, Result};
+
+use crate::verified;
+
+/// The reference: the network of `bundle` on libtorch in f64 and f32, and for a candidate of `low` precision in that as
+/// well.
+///
+/// # Errors
+/// [`Error::NotBuilt`] in a program without libtorch, [`Error::NoNetwork`] where the bundle holds none.
+pub fn torch_reference(bundle: &Bundle, low: Option<LowPrecision>) -> Result<LiveReference> {
+    let own = bundle.clone();
+    let low = low.map(|low| pair(bundle, Arithmetic::Rounded(low)));
+    let engines = Engines {
+        golden: Box::new(TorchEngine::load(bundle, Precision::F64.into())?),
+        single: pair(bundle, Precision::F32.into())?,
+        elementary: Box::new(move || Ok(pair(&own, Arithmetic::Elementary)?)),
+        low: low.transpose()?,
+    };
+    let info = EngineInfo {
+        engine: "torch".to_owned(),
+        dtype: "f64, f32".to_owned(),
+        device: "cpu".to_owned(),
+        threads: Some(1),
+        model_sha256: Some(bundle.source().sha256.clone()),
+        verified: verified(bundle.architecture()).cloned(),
+        ..EngineInfo::default()
+    };
+    Ok(LiveReference::new("torch", info, engines))
+}
+
+/// The precision that `dtype` has, where that is below f32.
+#[must_use]
+pub fn low_precision(dtype: DType) -> Option<LowPrecision> {
+    match dtype {
+        DType::F16 => Some(LowPrecision::F16),
+        DType::BF16 => Some(LowPrecision::BF16),
+        _ => None,
+    }
+}
+
+fn pair(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Pair> {
+    Ok(Pair {
+        free: Box::new(TorchEngine::load(bundle, arithmetic)?),
+        forced: Box::new(TorchEngine::load(bundle, arithmetic)?),
+    })
+}
+
+/// A network on libtorch, whose tensors one thread at a time may touch.
+struct TorchEngine(Mutex<Box<dyn Network>>);
+
+impl TorchEngine {
+    fn load(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Self> {
+        Ok(Self(Mutex::new(soundalike_torch::load(
+            bundle, arithmetic,
+        )?)))
+    }
+}
+
+impl Engine for TorchEngine {
+    fn graph(&self, masked: bool) -> Graph {
+        let network = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        network.graph(masked).clone()
+    }
+
+    fn run(&self, window: &Window, probe: &mut Probe<'_>) -> std::result::Result<(), EngineError> {
+        let network = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let masks = window.masks.as_ref();
+        let masks = masks.map(|masks| masks.values.clone().into_dyn());
+        let mut show = |name: &str, value: ArrayD<f64>| {
+            let replaced = probe(name, value).map_err(Error::probe)?;
+            Ok(replaced.map(|with: Arc<ArrayD<f32>>| with.mapv(f64::from)))
+        };
+        network.forward(&window.waveform, masks.as_ref(), &mut show)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Other weights for the builder.
+
+use std::collections::BTreeMap;
+
+use globset::Glob;
+use ndarray::{ArrayD, ArrayViewD};
+use soundalike_convert::Bundle;
+use soundalike_network::{Graph, Op};
+
+/// Changes the weights of a network.
+pub(super) struct Edit<'a> {
+    bundle: &'a Bundle,
+    graph: Graph,
+    changed: BTreeMap<String, ArrayD<f32>>,
+}
+
+/// Which LSTM weights.
+#[derive(Clone, Copy)]
+pub(super) enum Lstm {
+    All,
+    Layer(usize),
+    Direction(usize, bool),
+}
+
+/// The weights of `bundle`, changed by `edit`.
+pub(super) fn apply(
+    bundle: &Bundle,
+    edit: fn(&mut Edit<'_>),
+) -> Result<Bundle, soundalike_convert::Error> {
+    let mut changes = Edit {
+        bundle,
+        graph: bundle.architecture().graph(false).unwrap_or_default(),
+        changed: BTreeMap::new(),
+    };
+    edit(&mut changes);
+    bundle.edited(|name, _, values| {
+        if let Some(changed) = changes.changed.get(name) {
+            for (value, changed) in values.iter_mut().zip(changed) {
+                *value = *changed;
+            }
+        }
+    })
+}
+
+impl Edit<'_> {
+    /// The tensor `name` as it was; empty where there is none.
+    pub(super) fn get(&self, name: &str) -> ArrayD<f32> {
+        let tensor = self.bundle.tensor(name);
+        let values =
+            tensor.and_then(|tensor| ArrayD::from_shape_vec(tensor.shape, tensor.to_f32()?).ok());
+        values.unwrap_or_default()
+    }
+
+    /// Puts `values` in the place of the tensor `name`, where that has as many.
+    pub(super) fn set(&mut self, name: &str, values: ArrayD<f32>) {
+        if self.get(name).len() == values.len() {
+            self.changed.insert(name.to_owned(), values);
+        }
+    }
+
+    /// Changes every tensor that `pattern` names.
+    pub(super) fn each(&mut self, pattern: &str, change: impl Fn(ArrayD<f32>) -> ArrayD<f32>) {
+        let Ok(pattern) = Glob::new(pattern) else {
+            return;
+        };
+        let matcher = pattern.compile_matcher();
+        let names = self.bundle.tensors().map(|tensor| tensor.name.to_owned());
+        let names: Vec<String> = names.filter(|name| matcher.is_match(name)).collect();
+        for name in names {
+            let changed = change(self.get(&name));
+            self.set(&name, changed);
+        }
+    }
+
+    /// Leaves out weight and bias of the norms that `pattern` names.
+    pub(super) fn without_affine(&mut self, pattern: &str) {
+        self.each(&format!("{pattern}.weight"), one);
+        self.each(&format!("{pattern}.bias"), zero);
+    }
+
+    /// Changes each tensor of these `kinds` (`weight_ih`, ...) of LSTM layers.
+    pub(super) fn lstm(
+        &mut self,
+        which: Lstm,
+        kinds: &[&str],
+        change: impl Fn(ArrayD<f32>) -> ArrayD<f32>,
+    ) {
+        for layer in 0..self.num_layers() {
+            for reverse in [false, true] {
+                let wanted = match which {
+                    Lstm::All => true,
+                    Lstm::Layer(wanted) => wanted == layer,
+                    Lstm::Direction(wanted, direction) => (wanted, direction) == (layer, reverse),
+                };
+                for kind in kinds.iter().filter(|_| wanted) {
+                    self.each(&self.lstm_name(kind, layer, reverse), &change);
+                }
+            }
+        }
+    }
+
+    /// Gives the weights of one LSTM layer and direction those of another.
+    pub(super) fn lstm_from(&mut self, to: (usize, bool), from: (usize, bool)) {
+        for kind in LSTM_KINDS {
+            let values = self.get(&self.lstm_name(kind, from.0, from.1));
+            self.set(&self.lstm_name(kind, to.0, to.1), values);
+        }
+    }
+
+    /// The name of a tensor of one direction of an LSTM layer; empty where there is none.
+    pub(super) fn lstm_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
+        let alike =
+            |op: &Op| matches!(op, Op::LstmDirection { reverse: other, .. } if *other == reverse);
+        let mut directions = self.graph.stages().iter().filter(|stage| alike(&stage.op));
+        let place = LSTM_KINDS.iter().position(|known| *known == kind);
+        let tensor = directions.nth(layer).zip(place);
+        let tensor = tensor.and_then(|(stage, place)| stage.parameters.get(place));
+        tensor.map(|tensor| tensor.name.clone()).unwrap_or_default()
+    }
+
+    fn num_layers(&self) -> usize {
+        let layers = self.graph.stages().iter();
+        layers
+            .filter(|stage| matches!(stage.op, Op::Lstm { .. }))
+            .count()
+    }
+}
+
+/// The four tensors of one direction of an LSTM layer.
+pub(super) const LSTM_KINDS: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+
+/// Rows in the order of `order`, by blocks: block `k` of the result is block `order[k]`.
+pub(super) fn blocks(values: &ArrayD<f32>, order: &[usize]) -> ArrayD<f32> {
+    let size = values.shape().first().map_or(0, |rows| rows / order.len());
+    let rows: Vec<usize> = order
+        .iter()
+        .flat_map(|block| block * size..(block + 1) * size)
+        .collect();
+    select(values, 0, &rows)
+}
+
+/// The slices of `values` along `axis` in the order of `order`.
+pub(super) fn select(values: &ArrayD<f32>, axis: usize, order: &[usize]) -> ArrayD<f32> {
+    values.select(ndarray::Axis(axis), order)
+}
+
+/// `values` with one axis turned round.
+pub(super) fn flip(values: &ArrayD<f32>, axis: usize) -> ArrayD<f32> {
+    let mut view: ArrayViewD<'_, f32> = values.view();
+    view.invert_axis(ndarray::Axis(axis));
+    view.to_owned()
+}
+
+/// The first two axes swapped; as it is where they are of different lengths.
+pub(super) fn transpose(values: ArrayD<f32>) -> ArrayD<f32> {
+    match values.shape() {
+        [a, b, ..] if a == b => {
+            let mut view = values.view();
+            view.swap_axes(0, 1);
+            view.as_standard_layout().to_owned()
+        }
+        _ => values,
+    }
+}
+
+/// Zeros in place of everything.
+pub(super) fn zero(values: ArrayD<f32>) -> ArrayD<f32> {
+    values * 0.0
+}
+
+pub(super) fn one(values: ArrayD<f32>) -> ArrayD<f32> {
+    values * 0.0 + 1.0
+}
+
+/// Rounded to 11 bits of precision, as an f16 has it, its range aside.
+pub(super) fn half(values: ArrayD<f32>) -> ArrayD<f32> {
+    // Adding and taking off 2^13 times itself leaves the upper 11 bits (Veltkamp's split).
+    values.mapv(|x| {
+        let up = x * 8193.0;
+        up - (up - x)
+    })
+}

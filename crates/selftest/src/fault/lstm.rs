@@ -1,0 +1,80 @@
+//! A direction of an LSTM layer that has something otherwise, step by step.
+
+use soundalike_model::{Result, Tensor, TensorError};
+use soundalike_network::Op;
+
+use super::Call;
+
+/// What an LSTM can have otherwise.
+pub(super) struct LstmOptions {
+    /// Of the gates i, f and o.
+    pub(super) gate: fn(&Tensor) -> Result<Tensor>,
+    /// Of the gate g.
+    pub(super) candidate: fn(&Tensor) -> Result<Tensor>,
+    /// Of the cell on its way out.
+    pub(super) output: fn(&Tensor) -> Result<Tensor>,
+    /// Whether the state is that which the same window left behind.
+    pub(super) carried: bool,
+    /// Whether the reverse direction goes forwards.
+    pub(super) forwards: bool,
+}
+
+/// As it should be.
+pub(super) const LSTM: LstmOptions = LstmOptions {
+    gate: sigmoid,
+    candidate: Tensor::tanh,
+    output: Tensor::tanh,
+    carried: false,
+    forwards: false,
+};
+
+pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
+}
+
+/// `clip(0.2 x + 0.5, 0, 1)`, which Keras had in place of a sigmoid.
+pub(super) fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
+    ((x * 0.2)? + 0.5)?.clamp(0.0, 1.0)
+}
+
+/// The direction that `call` is of, with these options, on `x` `[batch, frame, feature]`.
+pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<Tensor> {
+    let no_lstm = || TensorError::msg(format!("{} is no direction of an LSTM", call.stage.name));
+    let (Op::LstmDirection { reverse, .. }, [input, recurrent, bias_ih, bias_hh]) =
+        (&call.stage.op, &call.stage.parameters[..])
+    else {
+        return Err(no_lstm());
+    };
+    let reverse = *reverse;
+    let [input, recurrent, bias_ih, bias_hh] =
+        [input, recurrent, bias_ih, bias_hh].map(|tensor| call.tensor(&tensor.name));
+    let (recurrent, bias) = (recurrent?.t()?.contiguous()?, (bias_ih? + bias_hh?)?);
+    let (batch, frames, _) = x.dims3()?;
+    let hidden = recurrent.dim(0)?;
+    let gates = x.broadcast_matmul(&input?.t()?)?.broadcast_add(&bias)?;
+    let mut h = Tensor::zeros((batch, hidden), x.dtype(), x.device())?;
+    let mut c = h.clone();
+    let mut states = Vec::new();
+    for _ in 0..if options.carried { 2 } else { 1 } {
+        states.clear();
+        for step in 0..frames {
+            let frame = if reverse && !options.forwards {
+                frames - 1 - step
+            } else {
+                step
+            };
+            let sums =
+                (gates.narrow(1, frame, 1)?.squeeze(1)? + h.contiguous()?.matmul(&recurrent)?)?;
+            let gate = |index: usize| sums.narrow(1, index * hidden, hidden);
+            let (i, f) = ((options.gate)(&gate(0)?)?, (options.gate)(&gate(1)?)?);
+            let (g, o) = ((options.candidate)(&gate(2)?)?, (options.gate)(&gate(3)?)?);
+            c = ((f * &c)? + (i * g)?)?;
+            h = (o * (options.output)(&c)?)?;
+            states.push(h.clone());
+        }
+    }
+    if reverse && !options.forwards {
+        states.reverse();
+    }
+    Tensor::stack(&states, 1)
+}

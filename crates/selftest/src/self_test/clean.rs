@@ -1,0 +1,158 @@
+//! Runs without a fault: every alarm is false.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array3, ArrayD, Axis, Slice};
+use serde::Serialize;
+use soundalike_compare::{
+    About, Candidate, CompareError, Decode, Engine as _, Provenance, Reference, Report, StageError,
+    Window, compare, worse,
+};
+use soundalike_convert::Bundle;
+use soundalike_model::{DType, Engine, Kernels};
+
+use super::SelfTestError;
+use crate::{CandleEngine, FaultError};
+
+/// A run without a fault.
+#[derive(Debug, Clone, Serialize)]
+pub struct CleanRun {
+    /// What was otherwise than usual.
+    pub what: String,
+    /// The largest R of any stage; of a dtype below f32 the largest R_d.
+    pub r: f64,
+    /// The largest R_local of any stage.
+    pub r_local: f64,
+    /// Stages that were blamed.
+    pub alarms: Vec<String>,
+}
+
+/// Runs the network without a fault.
+pub struct Cleanliness<'a> {
+    /// The model.
+    pub bundle: &'a Bundle,
+    /// What its output means.
+    pub decode: &'a dyn Decode,
+}
+
+impl Cleanliness<'_> {
+    /// The network in `dtype` on `window`.
+    ///
+    /// # Errors
+    /// [`SelfTestError`] where either side fails.
+    pub fn run(
+        &self,
+        reference: &mut dyn Reference,
+        window: &Window,
+        dtype: DType,
+        what: &str,
+    ) -> Result<CleanRun, SelfTestError> {
+        let candidate = Candidate::Engine(Box::new(portable(self.bundle, dtype)?));
+        self.judge(reference, &candidate, window, what)
+    }
+
+    /// Activations that the network gave otherwise.
+    ///
+    /// # Errors
+    /// [`SelfTestError`] where either side fails.
+    pub fn judge(
+        &self,
+        reference: &mut dyn Reference,
+        candidate: &Candidate,
+        window: &Window,
+        what: &str,
+    ) -> Result<CleanRun, SelfTestError> {
+        let about = About {
+            model: String::new(),
+            reference: reference.name(),
+            candidate: what.to_owned(),
+            provenance: Provenance::default(),
+        };
+        let windows = std::slice::from_ref(window);
+        let report = compare(reference, candidate, windows, self.decode, about)?;
+        Ok(CleanRun::new(what, &report))
+    }
+}
+
+impl CleanRun {
+    fn new(what: &str, report: &Report) -> Self {
+        let errors = || {
+            let stages = report.stages.iter();
+            stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running))
+        };
+        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
+        Self {
+            what: what.to_owned(),
+            r: largest(&|error| error.r_d.unwrap_or(error.r)),
+            r_local: largest(&|error| error.r_local),
+            alarms: report.source.clone(),
+        }
+    }
+}
+
+/// What the network of `bundle` makes of `window` in a batch of `size`, of the first and of the last place. It feeds
+/// itself.
+///
+/// # Errors
+/// [`SelfTestError`] where it fails.
+pub fn in_batches(
+    bundle: &Bundle,
+    window: &Window,
+    size: usize,
+) -> Result<Vec<Candidate>, SelfTestError> {
+    let engine = portable(bundle, DType::F32)?;
+    let one: Vec<f32> = window.waveform.iter().copied().collect();
+    let samples = one.len();
+    let silent = vec![0.0; samples];
+    // Others are beside it: neither may hear the other.
+    let rows = (0..size).flat_map(|row| {
+        if row == 0 || row + 1 == size {
+            &one
+        } else {
+            &silent
+        }
+    });
+    let batch = Window {
+        waveform: Array3::from_shape_vec((size, 1, samples), rows.copied().collect())
+            .map_or_else(|_| window.waveform.clone(), Array3::into_dyn),
+        ..window.clone()
+    };
+    let graph = engine.graph(false);
+    let mut stages: Vec<(String, ArrayD<f64>)> = Vec::new();
+    let run = engine.run(&batch, &mut |name, value| {
+        stages.push((name.to_owned(), value));
+        Ok(None)
+    });
+    run.map_err(CompareError::Candidate)?;
+    let place = |row: usize| {
+        let row_of = |(name, values): &(String, ArrayD<f64>)| {
+            // What is made of weights alone has no place in a batch.
+            let constant = graph.get(name).is_some_and(|stage| stage.is_constant());
+            let own = if constant {
+                values.clone()
+            } else {
+                values
+                    .slice_axis(Axis(0), Slice::from(row..=row))
+                    .to_owned()
+            };
+            (name.clone(), own)
+        };
+        let activations: BTreeMap<_, _> = stages.iter().map(row_of).collect();
+        Candidate::Activations(activations)
+    };
+    Ok(if size == 1 {
+        vec![place(0)]
+    } else {
+        vec![place(0), place(size - 1)]
+    })
+}
+
+/// The network of `bundle` in `dtype`, each stage by itself.
+fn portable(bundle: &Bundle, dtype: DType) -> Result<CandleEngine, SelfTestError> {
+    let engine = Engine {
+        dtype,
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
+    Ok(CandleEngine::load(bundle, &engine).map_err(FaultError::from)?)
+}

@@ -1,0 +1,329 @@
+//! The harness on trial: faults put into a candidate one at a time, and what it says to each.
+
+mod blindness;
+mod clean;
+mod hard;
+mod ordinary;
+
+use serde::Serialize;
+use soundalike_compare::{
+    About, Budget, CompareError, Decode, Diagnosis, EXACT_R, Explanation, Input, KeptReference,
+    Propagation, Provenance, Reference, Report, StageError, Undiagnosed, Verdict, Window, compare,
+    worse,
+};
+use soundalike_convert::Bundle;
+use soundalike_model::DType;
+
+use crate::{Diagnostician, Fault, FaultError};
+
+pub use self::{
+    blindness::Blindness,
+    clean::{CleanRun, Cleanliness, in_batches},
+    hard::{blind_inputs, hard_inputs},
+    ordinary::{Gate as OrdinaryGate, Gates as OrdinaryGates},
+};
+
+/// Why a fault could not be tried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelfTestError {
+    /// The network with a fault cannot be built.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// A side failed.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+}
+
+/// What the harness said to every fault, and to none.
+#[derive(Debug, Clone, Serialize)]
+pub struct SelfTest {
+    /// Version of this layout.
+    pub schema: u32,
+    /// The model.
+    pub model: String,
+    /// The reference, as on the command line.
+    pub reference: String,
+    /// By what and on what.
+    pub provenance: Provenance,
+    /// On what the faults were tried.
+    pub inputs: Vec<Input>,
+    /// Each fault that the model can have.
+    pub trials: Vec<Trial>,
+    /// Runs without a fault.
+    pub clean: Vec<CleanRun>,
+    /// What the errors of the stages amount to at the output, without a fault; none where the reference cannot be run
+    /// again.
+    pub budget: Option<Budget>,
+    /// What was left out, and why.
+    pub left_out: Vec<String>,
+    /// What other inputs hide.
+    pub blindness: Vec<Blindness>,
+}
+
+/// What the harness said to one fault.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trial {
+    /// The fault.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// What came of it.
+    pub outcome: TrialOutcome,
+    /// Whether it was called by its name.
+    pub naming: Naming,
+    /// The largest R of its stages, fed by the reference.
+    pub r: f64,
+    /// The largest R_local of its stages, fed by the reference.
+    pub r_local: f64,
+    /// The stages that were blamed.
+    pub source: Vec<String>,
+    /// What is wrong there, as far as it was found.
+    pub diagnosis: Option<Diagnosis>,
+    /// Why there is no diagnosis, and what can be said without.
+    pub undiagnosed: Option<Undiagnosed>,
+    /// What ordinary comparisons of the outputs find.
+    pub ordinary: OrdinaryGates,
+    /// Its error at the output: by the gains of the budget without a fault, and as it is.
+    pub propagation: Option<Propagation>,
+}
+
+/// What came of a fault.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialOutcome {
+    /// Its stages were blamed, and no others.
+    Located,
+    /// Stages were blamed that it does not change.
+    Misplaced {
+        /// Which.
+        strays: Vec<String>,
+    },
+    /// No stage reaches the bars: rounding may be as large.
+    BelowTheFloor,
+    /// It is none, and nothing was blamed.
+    Equivalent,
+    /// It is none, and something was blamed.
+    FalseAlarm,
+    /// The network failed with it.
+    Failed {
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Whether a fault was called by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Naming {
+    /// By its own.
+    Right,
+    /// By another.
+    Wrong,
+    /// By none, as it should be: no known mistake is this one.
+    Unknown,
+    /// By none, although a known mistake is this one.
+    Missed,
+    /// Nobody could say: the library of mistakes was not there, or nothing was blamed.
+    NotTried,
+}
+
+impl TrialOutcome {
+    /// Whether anything was blamed.
+    #[must_use]
+    pub fn detected(&self) -> bool {
+        matches!(
+            self,
+            Self::Located | Self::Misplaced { .. } | Self::Failed { .. }
+        )
+    }
+}
+
+impl SelfTest {
+    /// Whether all that reaches the bars was located, nothing had a wrong name, and no alarm was false.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        let good = |trial: &Trial| {
+            matches!(
+                trial.outcome,
+                TrialOutcome::Located | TrialOutcome::BelowTheFloor | TrialOutcome::Equivalent
+            ) && trial.naming != Naming::Wrong
+        };
+        self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
+    }
+
+    /// Its faults that are some.
+    pub fn faults(&self) -> impl Iterator<Item = &Trial> {
+        let real = |trial: &&Trial| trial.fault.equivalent.is_none();
+        self.trials.iter().filter(real)
+    }
+
+    /// How many faults fulfil `what`.
+    pub fn count(&self, what: impl Fn(&Trial) -> bool) -> usize {
+        self.faults().filter(|trial| what(trial)).count()
+    }
+}
+
+/// Version of the JSON of a self-test. Keys may be added, not renamed.
+pub const SELF_TEST_SCHEMA: u32 = 1;
+
+/// Tries faults.
+pub struct Bench<'a> {
+    /// The model without a fault.
+    pub bundle: &'a Bundle,
+    /// What its output means.
+    pub decode: &'a dyn Decode,
+    /// The truth.
+    pub reference: &'a mut KeptReference,
+    /// On what.
+    pub windows: &'a [Window],
+    /// Who names mistakes; none where nobody can.
+    pub diagnostician: Option<&'a Diagnostician<'a>>,
+    /// How errors reach the output; none where nobody measured it.
+    pub budget: Option<&'a Budget>,
+}
+
+impl Bench<'_> {
+    /// What the harness says to `fault`. None where the model cannot have it.
+    ///
+    /// # Errors
+    /// [`SelfTestError`] where the network cannot be built or the reference fails.
+    pub fn try_fault(&mut self, fault: &Fault) -> Result<Option<Trial>, SelfTestError> {
+        // Masks change nothing before the pooling: they are for faults that nothing else shows.
+        let (masked, plain): (Vec<Window>, Vec<Window>) = self
+            .windows
+            .iter()
+            .cloned()
+            .partition(|window| window.masks.is_some());
+        for windows in [plain, masked] {
+            let mut names: Vec<String> = Vec::new();
+            for window in windows.iter().take(1) {
+                let graph = self.reference.graph(window)?;
+                names.extend(graph.stages().iter().map(|stage| stage.name.clone()));
+            }
+            let expected = fault.stages_among(&names);
+            if !expected.is_empty() {
+                return self.try_on(fault, &expected, &windows).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn try_on(
+        &mut self,
+        fault: &Fault,
+        expected: &[&String],
+        windows: &[Window],
+    ) -> Result<Trial, SelfTestError> {
+        let candidate = fault.candidate(self.bundle, DType::F32)?;
+        let about = About {
+            model: String::new(),
+            reference: self.reference.name(),
+            candidate: fault.id.to_owned(),
+            provenance: Provenance::default(),
+        };
+        let report = match compare(self.reference, &candidate, windows, self.decode, about) {
+            Ok(report) => report,
+            Err(CompareError::Candidate(error)) => {
+                return Ok(Trial::failed(fault, error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let cause = match self.diagnostician {
+            Some(diagnostician) if !report.source.is_empty() => {
+                Some(diagnostician.diagnose(self.reference, &candidate, windows, &report)?)
+            }
+            _ => None,
+        };
+        Ok(Trial {
+            propagation: self.budget.and_then(|budget| budget.predict(&report)),
+            ..Trial::new(fault, expected, &report, cause)
+        })
+    }
+}
+
+impl Trial {
+    fn new(
+        fault: &Fault,
+        expected: &[&String],
+        report: &Report,
+        cause: Option<Explanation>,
+    ) -> Self {
+        let own = report
+            .stages
+            .iter()
+            .filter(|stage| expected.contains(&&stage.name));
+        let errors = || {
+            own.clone()
+                .filter_map(|stage| stage.teacher_forced.as_ref())
+        };
+        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
+        let strays: Vec<String> = report
+            .source
+            .iter()
+            .filter(|name| !expected.contains(name))
+            .cloned()
+            .collect();
+        let outcome = match (fault.equivalent, report.source.is_empty()) {
+            (Some(_), true) => TrialOutcome::Equivalent,
+            (Some(_), false) => TrialOutcome::FalseAlarm,
+            (None, true) => TrialOutcome::BelowTheFloor,
+            (None, false) if strays.is_empty() => TrialOutcome::Located,
+            (None, false) => TrialOutcome::Misplaced { strays },
+        };
+        let (naming, diagnosis, undiagnosed) = match cause {
+            None => (Naming::NotTried, None, None),
+            Some(Explanation::Known(diagnosis)) => {
+                let right = fault.cause == Some(diagnosis.cause);
+                let naming = if right { Naming::Right } else { Naming::Wrong };
+                (naming, Some(diagnosis), None)
+            }
+            Some(Explanation::Unknown(undiagnosed)) => {
+                let naming = match fault.cause {
+                    Some(_) => Naming::Missed,
+                    None => Naming::Unknown,
+                };
+                (naming, None, Some(undiagnosed))
+            }
+        };
+        Self {
+            fault: fault.clone(),
+            outcome,
+            naming,
+            r: largest(&|error| error.r),
+            r_local: largest(&|error| error.r_local),
+            source: report.source.clone(),
+            diagnosis,
+            undiagnosed,
+            ordinary: OrdinaryGates::of(report),
+            propagation: None,
+        }
+    }
+
+    fn failed(fault: &Fault, message: String) -> Self {
+        Self {
+            fault: fault.clone(),
+            outcome: TrialOutcome::Failed { message },
+            naming: Naming::NotTried,
+            r: f64::NAN,
+            r_local: f64::NAN,
+            source: Vec::new(),
+            diagnosis: None,
+            undiagnosed: None,
+            ordinary: OrdinaryGates::default(),
+            propagation: None,
+        }
+    }
+
+    /// Whether a stage is more than rounding, by the project's own gate if not by the bars of a bug.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.outcome {
+            TrialOutcome::Located
+            | TrialOutcome::Misplaced { .. }
+            | TrialOutcome::FalseAlarm
+            | TrialOutcome::Failed { .. } => Verdict::Structural,
+            _ if self.r < EXACT_R => Verdict::Exact,
+            _ => Verdict::Precision,
+        }
+    }
+}

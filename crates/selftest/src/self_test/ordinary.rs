@@ -1,0 +1,112 @@
+//! What is asked of a port where nothing better is at hand: that its outputs look alike.
+
+use serde::Serialize;
+
+use soundalike_compare::{Evidence, OutputAgreement, Report};
+
+/// How alike the outputs are, on the input where they are least.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Gates {
+    /// Part of the frames that are decided alike; none where outputs have no frames or another shape.
+    pub frame_agreement: Option<f64>,
+    /// Pearson correlation of all values; none where the shapes differ.
+    pub correlation: Option<f64>,
+    /// Cosine of all values; none where the shapes differ.
+    pub cosine: Option<f64>,
+    /// Diarization error rate between what they are decoded to; none where that is not known.
+    pub der: Option<f64>,
+}
+
+/// A bar that such a comparison sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// All frames are decided alike.
+    AllFrames,
+    /// 99 % of the frames are.
+    MostFrames,
+    /// DER below 1 %.
+    Der,
+    /// Correlation above 0.99.
+    Correlation,
+    /// Correlation above 0.999.
+    CloseCorrelation,
+    /// Cosine above 0.99.
+    Cosine,
+    /// Cosine above 0.999.
+    CloseCosine,
+}
+
+impl Gate {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AllFrames,
+        Self::MostFrames,
+        Self::Der,
+        Self::Correlation,
+        Self::CloseCorrelation,
+        Self::Cosine,
+        Self::CloseCosine,
+    ];
+
+    /// In words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::AllFrames => "frame agreement = 100 %",
+            Self::MostFrames => "frame agreement >= 99 %",
+            Self::Der => "DER < 1 %",
+            Self::Correlation => "correlation > 0.99",
+            Self::CloseCorrelation => "correlation > 0.999",
+            Self::Cosine => "cosine > 0.99",
+            Self::CloseCosine => "cosine > 0.999",
+        }
+    }
+}
+
+impl Gates {
+    pub(super) fn of(report: &Report) -> Self {
+        let least = |values: &mut dyn Iterator<Item = Option<f64>>| {
+            values.collect::<Option<Vec<_>>>().and_then(|values| {
+                // NaN is not alike.
+                let worse = |a: f64, b: f64| if b.is_nan() || b < a { b } else { a };
+                values.into_iter().reduce(worse)
+            })
+        };
+        let outputs = || report.inputs.iter().map(|input| input.output.as_ref());
+        let cosines = report.evidence.iter().map(|found| Some(cosine(found)));
+        let whole = report.evidence.len() == report.inputs.len();
+        Self {
+            frame_agreement: least(
+                &mut outputs()
+                    .map(|output| output.and_then(OutputAgreement::frame_agreement)),
+            ),
+            correlation: least(&mut outputs().map(|output| Some(output?.correlation))),
+            cosine: least(&mut cosines.map(|cosine| cosine.filter(|_| whole))),
+            der: report.task.as_ref().map(|task| task.der),
+        }
+    }
+
+    /// Whether `gate` lets it pass; none where it has nothing to say to such outputs.
+    #[must_use]
+    pub fn passes(&self, gate: Gate) -> Option<bool> {
+        Some(match gate {
+            Gate::AllFrames => self.frame_agreement? >= 1.0,
+            Gate::MostFrames => self.frame_agreement? >= 0.99,
+            Gate::Der => self.der? < 0.01,
+            Gate::Correlation => self.correlation? > 0.99,
+            Gate::CloseCorrelation => self.correlation? > 0.999,
+            Gate::Cosine => self.cosine? > 0.99,
+            Gate::CloseCosine => self.cosine? > 0.999,
+        })
+    }
+}
+
+fn cosine(found: &Evidence) -> f64 {
+    let (a, b) = (&found.scores.candidate, &found.scores.reference);
+    let dot = |a: &ndarray::Array2<f32>, b: &ndarray::Array2<f32>| -> f64 {
+        let pairs = a.iter().zip(b);
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

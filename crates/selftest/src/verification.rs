@@ -1,0 +1,48 @@
+//! What the engine on libtorch was last seen to be equal to.
+
+use std::sync::LazyLock;
+
+use soundalike_compare::Verification;
+use soundalike_network::Architecture;
+
+/// Written by `crates/selftest/tests/libtorch_is_pyannote/`, which says how.
+static RECORD: LazyLock<Vec<Verification>> = LazyLock::new(|| {
+    // A file that no test has written vouches for nothing.
+    serde_json::from_str(include_str!("../../../reference/verified.json")).unwrap_or_default()
+});
+
+/// The capture that the engine on libtorch was last verified against, of the same architecture; of a model that people use
+/// before one of random weights. None where it never was, or where the architecture is no network.
+#[must_use]
+pub fn verified(architecture: &Architecture) -> Option<&'static Verification> {
+    let variant = architecture.variant()?;
+    RECORD.iter().find(|entry| entry.architecture == variant)
+}
+
+#[cfg(test)]
+mod tests {
+    use soundalike_network::Activation;
+
+    use super::*;
+
+    #[test]
+    fn the_record_can_be_read_and_is_in_order() {
+        let record: Vec<Verification> =
+            serde_json::from_str(include_str!("../../../reference/verified.json")).unwrap();
+        assert!(!record.is_empty() && record.is_sorted());
+    }
+
+    #[test]
+    fn what_was_never_captured_is_not_verified() {
+        let bundle = soundalike_weights::segmentation().unwrap();
+        let mut architecture = bundle.architecture().clone();
+        let found = verified(&architecture).unwrap();
+        assert_eq!(found.model, "segmentation-3.0");
+        assert_eq!(found.sha256, bundle.source().sha256);
+        let Architecture::PyanNet(config) = &mut architecture else {
+            panic!("{architecture:?}");
+        };
+        config.activation = Activation::Sigmoid;
+        assert_eq!(verified(&architecture), None);
+    }
+}

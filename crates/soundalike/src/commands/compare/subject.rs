@@ -1,0 +1,252 @@
+//! What is compared with what: both sides of a comparison, and the model where one is needed.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use soundalike_compare::{
+    About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decode, EngineInfo,
+    Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
+};
+use soundalike_convert::{Bundle, Inspection};
+use soundalike_model::Engine;
+use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, Fault};
+
+use super::{
+    Request,
+    model::{Model, WhichNetwork},
+    side::{CandidateSide, ReferenceSide},
+    truth::{Truth, embedded},
+};
+
+/// A reference, its windows and its model. Two traces need no model: of a network that is not ours there is none.
+pub(super) struct Subject {
+    name: String,
+    model: Option<Model>,
+    reference: Box<dyn Reference>,
+    windows: Vec<Window>,
+}
+
+impl Subject {
+    /// What `request` names.
+    pub(super) fn find(request: &Request) -> anyhow::Result<Self> {
+        let load = || Model::load(request.model.as_deref(), request.network);
+        match &request.reference {
+            Some(ReferenceSide::Trace(path)) => Self::of_trace(path, request),
+            Some(ReferenceSide::Torch) => Self::live(request, load()?),
+            None => {
+                let model = load()?;
+                match embedded(&model)?.filter(|_| request.is_plain()) {
+                    Some((reference, window)) => Ok(Self {
+                        name: model.name.clone(),
+                        model: Some(model),
+                        reference,
+                        windows: vec![window],
+                    }),
+                    None => Self::live(request, model),
+                }
+            }
+        }
+    }
+
+    fn live(request: &Request, model: Model) -> anyhow::Result<Self> {
+        ensure!(
+            request.masks.is_empty() || model.is_embedding(),
+            "--masks is for embeddings, and {} gives none",
+            model.name
+        );
+        let truth = Truth {
+            audio: &request.audio,
+            windows: request.windows,
+            masks: &request.masks,
+            dtype: request.dtype,
+            unverified: request.unverified,
+        };
+        let engine = truth.engine(&model)?;
+        let windows = truth.masked(truth.windows(&model)?, &model)?;
+        Ok(Self {
+            name: model.name.clone(),
+            model: Some(model),
+            reference: Box::new(engine),
+            windows,
+        })
+    }
+
+    /// A trace as the reference. Its model is the one that was named, or the embedded one where the trace is of that; a
+    /// candidate that is a trace as well can do without.
+    fn of_trace(path: &Path, request: &Request) -> anyhow::Result<Self> {
+        check_trace(path)?;
+        let mut trace = ReferenceTrace::open(path)?;
+        let captured = trace.manifest().model.clone();
+        let origin = captured.as_ref().map(|model| model.origin());
+        let model = match &request.model {
+            Some(path) => Some(Model::load(Some(path), request.network)?),
+            None => {
+                let embedded = Model::load(None, WhichNetwork::Segmentation)?;
+                let same = origin == Some(&*embedded.bundle.source().sha256);
+                let needed = !matches!(request.candidate, CandidateSide::Trace(_));
+                (same || needed).then_some(embedded)
+            }
+        };
+        if let (Some(model), Some(origin)) = (&model, origin) {
+            check_model(origin, &model.bundle)?;
+        }
+        let window = trace.window()?;
+        let named = captured.as_ref().map(|model| model.name.clone());
+        Ok(Self {
+            name: match &model {
+                Some(model) => model.name.clone(),
+                None => named.unwrap_or_else(|| window.uri.clone()),
+            },
+            model,
+            reference: Box::new(trace),
+            windows: vec![window],
+        })
+    }
+
+    /// Whether nothing but the trace tells what the network is.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.model.is_none()
+    }
+
+    /// Compares what `request` names with it.
+    pub(super) fn compare(mut self, request: &Request) -> anyhow::Result<Report> {
+        if let Some(window) = self.windows.first() {
+            let graph = self.reference.graph(window)?;
+            let names = graph.stages().iter().map(|stage| stage.name.clone());
+            request.names.check(&names.collect::<Vec<_>>())?;
+        }
+        let bundle = self.model.as_ref().map(|model| &model.bundle);
+        let other = match (&request.candidate_model, bundle) {
+            (Some(path), Some(bundle)) => Some(other_weights(path, bundle)?),
+            _ => None,
+        };
+        let (candidate, engine) = self.candidate(request, other.as_ref())?;
+        let about = About {
+            model: self.name.clone(),
+            reference: self.reference.name(),
+            candidate: request.candidate_name(),
+            provenance: Provenance::here(super::command_line(), self.reference.engine(), engine),
+        };
+        let decoding = bundle.map(Decoding::new);
+        let decode: &dyn Decode = match &decoding {
+            Some(decoding) => decoding,
+            None => &Meaning::Unknown,
+        };
+        let reference = self.reference.as_mut();
+        let mut report = compare(reference, &candidate, &self.windows, decode, about)?;
+        if let Some(bundle) = bundle {
+            if !report.source.is_empty() {
+                let diagnostician = Diagnostician::new(bundle);
+                let windows = &self.windows;
+                match diagnostician.diagnose(reference, &candidate, windows, &report)? {
+                    Explanation::Known(diagnosis) => report.diagnosis = Some(diagnosis),
+                    Explanation::Unknown(undiagnosed) => report.undiagnosed = Some(undiagnosed),
+                }
+            }
+            report.audit = Some(Audit::new(bundle, other.as_ref()));
+        }
+        if request.budget {
+            let budget = Budget::measure(reference, &candidate, &self.windows)?;
+            report.budget = Some(budget);
+        }
+        Ok(report)
+    }
+
+    /// The candidate, and what runs it. `other` are weights of its own.
+    fn candidate(
+        &self,
+        request: &Request,
+        other: Option<&Bundle>,
+    ) -> anyhow::Result<(Candidate, EngineInfo)> {
+        let side = &request.candidate;
+        if let CandidateSide::Trace(path) = side {
+            let [window] = &self.windows[..] else {
+                bail!(
+                    "a trace is of one window, and there are {}",
+                    self.windows.len()
+                );
+            };
+            return self.activations(path, window, request);
+        }
+        let bundle = other.or(self.model.as_ref().map(|model| &model.bundle));
+        let bundle = bundle.context("there is no model to run: give one with --model")?;
+        let engine = Engine {
+            dtype: request.dtype,
+            device: side.device()?,
+            kernels: side.kernels(),
+        };
+        let network = CandleEngine::load(bundle, &engine)?;
+        let info = network.info(&side.to_string(), bundle);
+        let candidate = match &request.inject {
+            None => Candidate::Engine(Box::new(network)),
+            Some(id) => fault(id, bundle)?.candidate(bundle, request.dtype)?,
+        };
+        Ok((candidate, info))
+    }
+
+    /// The trace at `path` as the candidate.
+    fn activations(
+        &self,
+        path: &Path,
+        window: &Window,
+        request: &Request,
+    ) -> anyhow::Result<(Candidate, EngineInfo)> {
+        check_trace(path)?;
+        let trace = ActivationTrace::open(path, &request.names)?;
+        let captured = trace.manifest.as_ref();
+        let captured = captured.and_then(|manifest| manifest.model.as_ref());
+        if let (Some(captured), Some(model)) = (captured, &self.model) {
+            check_model(captured.origin(), &model.bundle)?;
+        }
+        trace.check_window(window)?;
+        let info = trace.engine();
+        Ok((Candidate::Activations(trace.stages), info))
+    }
+}
+
+/// A file's arrays are no larger than the file says, and it says no more than it holds.
+fn check_trace(path: &Path) -> anyhow::Result<()> {
+    let inspection = Inspection::of(path)?;
+    ensure!(
+        inspection.format == soundalike_convert::Format::Npz,
+        "{}: is a {}, expected a trace (.npz)",
+        path.display(),
+        inspection.format
+    );
+    Ok(())
+}
+
+/// A trace can only be compared with what is made of the same weights.
+fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
+    let expected = &bundle.source().sha256;
+    if found == expected {
+        return Ok(());
+    }
+    Err(CompareError::OtherModel {
+        trace: found.to_owned(),
+        model: expected.clone(),
+    })
+}
+
+/// The fault `id` of the catalogue of networks like that of `bundle`.
+fn fault(id: &str, bundle: &Bundle) -> anyhow::Result<Fault> {
+    let graph = bundle.architecture().graph(true).unwrap_or_default();
+    let found = Fault::catalogue(&graph)
+        .into_iter()
+        .find(|fault| fault.id == id);
+    found.with_context(|| format!("--inject {id}: unknown fault; self-test lists those there are"))
+}
+
+/// Other weights for the candidate's network.
+fn other_weights(path: &Path, bundle: &Bundle) -> anyhow::Result<Bundle> {
+    let other = soundalike_convert::load(path)?;
+    let (found, expected) = (other.architecture(), bundle.architecture());
+    ensure!(
+        found.name() == expected.name(),
+        "{}: is a {}, and the reference is a {}; nothing of them can be compared",
+        path.display(),
+        found.name(),
+        expected.name()
+    );
+    Ok(other)
+}

@@ -1,0 +1,396 @@
+//! `soundalike self-test`: would the comparison have noticed?
+
+mod pipeline;
+mod render;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use soundalike_compare::{
+    Budget, Candidate, Input, KeptReference, Provenance, Reference, ReferenceTrace, Window,
+};
+use soundalike_model::{DType, Engine, Kernels};
+use soundalike_selftest::{
+    Bench, Blindness, CandleEngine, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
+    SELF_TEST_SCHEMA, SelfTest, Trial, blind_inputs, hard_inputs, in_batches, torch_reference,
+};
+use soundalike_torch::{BUILT, LowPrecision};
+
+use super::{
+    ReportFormat,
+    compare::{
+        command_line,
+        masks::MaskChoice,
+        model::{Model, WhichNetwork},
+        side::ReferenceSide,
+        truth::{Truth, embedded},
+        windows::{self, Count},
+        words,
+    },
+};
+use crate::{output, terminal::Terminal};
+
+/// Inject every known fault, one at a time: is it detected, located and identified?
+///
+/// A comparison is worth what it could have caught. Faults that real ports had are put into the candidate, one at a time,
+/// and the comparison is asked for each: was it detected, at its stage, and diagnosed as what it is? Runs without a fault
+/// count false alarms. With --run, faults are put into the pipeline behind the networks.
+///
+/// Exit code 0: all faults above the noise floor were located, none was taken for another, no alarm was false. 3: not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these faults
+    #[arg(long, value_name = "FAULT", value_delimiter = ',')]
+    faults: Vec<String>,
+    /// Put faults into the pipeline of --model DIR behind the networks: directories with captured outputs of its
+    /// stages, the same as for attribute
+    #[arg(
+        long, value_name = "DIR", num_args = 1.., requires = "model",
+        conflicts_with_all = ["reference", "audio", "masks"]
+    )]
+    run: Vec<PathBuf>,
+    /// The reference: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
+    /// torch for other recordings and models]
+    #[arg(long, value_name = "ENGINE")]
+    reference: Option<String>,
+    /// The model: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "FILE|DIR")]
+    model: Option<PathBuf>,
+    /// Which network of a pipeline directory
+    #[arg(long, value_enum, default_value_t)]
+    network: WhichNetwork,
+    /// Recordings to compare on [default: one second of the project's sample]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    audio: Vec<PathBuf>,
+    /// How many windows of each recording, from its start: all whole ones, or a number
+    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
+    windows: Count,
+    /// Use the reference engine even where it was never verified against the official package
+    #[arg(long)]
+    unverified: bool,
+    /// How embeddings are pooled, each an input of its own [default: the whole window, and speakers]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    masks: Vec<MaskChoice>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    format: ReportFormat,
+    /// Where to print it [default: stdout]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+/// Windows in a batch.
+const BATCHES: [usize; 3] = [1, 3, 32];
+/// Threads.
+const THREADS: [usize; 2] = [1, 2];
+
+/// Runs the command; whether all faults were noticed.
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    let (text, passed) = match args.run.as_slice() {
+        [] => {
+            let found = find(args, terminal)?;
+            let text = match args.format {
+                ReportFormat::Json => serde_json::to_string_pretty(&found)? + "\n",
+                ReportFormat::Table => render::terminal(&found),
+                ReportFormat::Markdown => render::markdown(&found),
+            };
+            (text, found.passed())
+        }
+        runs => pipeline::run(args, runs)?,
+    };
+    match &args.output {
+        Some(path) => output::to_file(path, text.as_bytes())?,
+        None => output::to_stdout(text.as_bytes())?,
+    }
+    Ok(passed)
+}
+
+fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
+    let model = Model::load(args.model.as_deref(), args.network)?;
+    let bundle = &model.bundle;
+    let portable = Engine {
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
+    let network = CandleEngine::load(bundle, &portable)?;
+    let decoding = Decoding::new(bundle);
+    let catalogue = catalogue(args, &model)?;
+    let (mut reference, windows) = truth(args, &model)?;
+    let kept = KeptReference::of(reference.as_mut(), &windows)?;
+    let mut tests = Tests {
+        model: &model,
+        decoding: &decoding,
+        catalogue: &catalogue,
+        terminal,
+        left_out: Vec::new(),
+    };
+    let budget = tests.budget(&windows)?;
+    let what = What {
+        name: "faults",
+        named: BUILT,
+        budget: budget.as_ref(),
+    };
+    let trials = tests.trials(kept.clone(), &windows, &what)?;
+    let clean = tests.clean(kept, &windows)?;
+    let blindness = tests.blindness(&windows, &trials)?;
+    Ok(SelfTest {
+        schema: SELF_TEST_SCHEMA,
+        reference: reference.name(),
+        provenance: Provenance::here(
+            command_line(),
+            reference.engine(),
+            network.info("candle-cpu-portable", bundle),
+        ),
+        inputs: windows.iter().map(Input::new).collect(),
+        trials,
+        clean,
+        budget,
+        left_out: tests.left_out,
+        blindness,
+        model: model.name,
+    })
+}
+
+/// The reference and its windows.
+fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
+    let side = args.reference.as_deref().map(str::parse).transpose()?;
+    if let Some(ReferenceSide::Trace(path)) = &side {
+        let mut trace = ReferenceTrace::open(path)?;
+        let window = trace.window()?;
+        return Ok((Box::new(trace), vec![window]));
+    }
+    if side.is_none()
+        && args.audio.is_empty()
+        && let Some((trace, window)) = embedded(model)?
+    {
+        return Ok((trace, vec![window]));
+    }
+    let masks = match args.masks.as_slice() {
+        [] => &[MaskChoice::None, MaskChoice::Speakers],
+        some => some,
+    };
+    let truth = Truth {
+        audio: &args.audio,
+        windows: args.windows,
+        masks,
+        dtype: DType::F32,
+        unverified: args.unverified,
+    };
+    let engine = truth.engine(model)?;
+    let mut windows = truth.windows(model)?;
+    if model.is_embedding() {
+        windows.iter_mut().for_each(shorten);
+    }
+    Ok((Box::new(engine), truth.masked(windows, model)?))
+}
+
+/// The faults that are tried: all, or those that were asked for.
+fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
+    let mut catalogue =
+        Fault::catalogue(&model.bundle.architecture().graph(true).unwrap_or_default());
+    only(&mut catalogue, &args.faults, |fault| fault.id)?;
+    ensure!(
+        !catalogue.is_empty(),
+        "{}: no faults of such a model are known",
+        model.name
+    );
+    Ok(catalogue)
+}
+
+/// Keeps those that were asked for; all, where none was.
+fn only<T>(catalogue: &mut Vec<T>, ids: &[String], id: fn(&T) -> &str) -> anyhow::Result<()> {
+    for wanted in ids {
+        ensure!(
+            catalogue.iter().any(|fault| id(fault) == wanted),
+            "--faults {wanted}: unknown fault of this network; without --faults all are tried, and listed"
+        );
+    }
+    catalogue.retain(|fault| ids.is_empty() || ids.iter().any(|wanted| id(fault) == wanted));
+    Ok(())
+}
+
+/// Seconds of a window of an embedding: each stage of a residual network by itself takes long.
+const EMBEDDING_SECONDS: f64 = 1.0;
+
+/// Cuts `window` to what a self-test of an embedding takes.
+fn shorten(window: &mut Window) {
+    let samples = window.waveform.len() as f64 * EMBEDDING_SECONDS / window.duration;
+    if (samples as usize) < window.waveform.len() {
+        window
+            .waveform
+            .slice_axis_inplace(ndarray::Axis(2), ndarray::Slice::from(..samples as usize));
+        window.duration = EMBEDDING_SECONDS;
+    }
+}
+
+struct Tests<'a> {
+    model: &'a Model,
+    decoding: &'a Decoding,
+    catalogue: &'a [Fault],
+    terminal: &'a Terminal,
+    left_out: Vec<String>,
+}
+
+/// Of some trials.
+struct What<'a> {
+    /// What is shown beside their progress.
+    name: &'a str,
+    /// Whether it is tried to call the faults by their names.
+    named: bool,
+    /// How errors reach the output.
+    budget: Option<&'a Budget>,
+}
+
+impl Tests<'_> {
+    /// How the errors of the stages reach the output, without a fault.
+    fn budget(&mut self, windows: &[Window]) -> anyhow::Result<Option<Budget>> {
+        // A residual network would have to be run again behind each of its stages.
+        if !BUILT || self.model.is_embedding() {
+            return Ok(None);
+        }
+        let bundle = &self.model.bundle;
+        let mut live = torch_reference(bundle, None)?;
+        let portable = Engine {
+            kernels: Kernels::Portable,
+            ..Engine::default()
+        };
+        let network = CandleEngine::load(bundle, &portable)?;
+        let candidate = Candidate::Engine(Box::new(network));
+        Ok(Some(Budget::measure(&mut live, &candidate, windows)?))
+    }
+
+    /// What is said to each fault on `windows`.
+    fn trials(
+        &mut self,
+        mut kept: KeptReference,
+        windows: &[Window],
+        what: &What<'_>,
+    ) -> anyhow::Result<Vec<Trial>> {
+        let named = what.named.then(|| Diagnostician::new(&self.model.bundle));
+        let mut bench = Bench {
+            bundle: &self.model.bundle,
+            decode: self.decoding,
+            reference: &mut kept,
+            windows,
+            diagnostician: named.as_ref(),
+            budget: what.budget,
+        };
+        let bar = self.terminal.progress(what.name);
+        bar.set_length(self.catalogue.len() as u64);
+        let mut trials = Vec::new();
+        for fault in self.catalogue {
+            match bench.try_fault(fault)? {
+                Some(trial) => trials.push(trial),
+                None => self
+                    .left_out
+                    .push(format!("{}: this model has no such stage", fault.id)),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(trials)
+    }
+
+    /// Runs without a fault.
+    fn clean(
+        &mut self,
+        mut kept: KeptReference,
+        windows: &[Window],
+    ) -> anyhow::Result<Vec<CleanRun>> {
+        let bundle = &self.model.bundle;
+        let clean = Cleanliness {
+            bundle,
+            decode: self.decoding,
+        };
+        let mut runs = Vec::new();
+        for window in windows {
+            let what = Input::new(window).to_string();
+            runs.push(clean.run(&mut kept, window, DType::F32, &what)?);
+        }
+        let whole = windows.iter().find(|window| window.masks.is_none());
+        let whole = whole.or(windows.first()).context("there is no window")?;
+        if whole.masks.is_none() {
+            // The trunk of an embedding, each stage by itself, of 32 windows takes minutes.
+            let most = if self.model.is_embedding() { 3 } else { 32 };
+            for size in BATCHES.into_iter().filter(|size| *size <= most) {
+                for candidate in in_batches(bundle, whole, size)? {
+                    let what = format!("in a batch of {size}");
+                    runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
+                }
+            }
+            for threads in THREADS {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()?;
+                for candidate in pool.install(|| in_batches(bundle, whole, 1))? {
+                    let what = format!("on {threads} thread(s)");
+                    runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
+                }
+            }
+        }
+        if !BUILT {
+            self.left_out.push(
+                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, errors at the \
+                 output, and what inputs hide: this build has no libtorch"
+                    .to_owned(),
+            );
+            return Ok(runs);
+        }
+        let (sample_rate, _) = windows::format(bundle)?;
+        let mut live = torch_reference(bundle, None)?;
+        let longest = if self.model.is_embedding() {
+            2.0
+        } else {
+            f64::INFINITY
+        };
+        for window in hard_inputs(whole, sample_rate, longest) {
+            runs.push(clean.run(&mut live, &window, DType::F32, &window.uri)?);
+        }
+        if self.model.is_embedding() {
+            let out = "clean runs in a batch of 32, in windows over 2 s, in f16 and in bf16, errors at the output, and what inputs hide: too slow for an embedding";
+            self.left_out.push(out.to_owned());
+            return Ok(runs);
+        }
+        for (dtype, low, name) in [
+            (DType::F16, LowPrecision::F16, "f16"),
+            (DType::BF16, LowPrecision::BF16, "bf16"),
+        ] {
+            let mut live = torch_reference(bundle, Some(low))?;
+            runs.push(clean.run(&mut live, whole, dtype, &format!("in {name}"))?);
+        }
+        Ok(runs)
+    }
+
+    /// What silence and noise hide of what `trials` show.
+    fn blindness(
+        &mut self,
+        windows: &[Window],
+        trials: &[Trial],
+    ) -> anyhow::Result<Vec<Blindness>> {
+        // An embedding decides nothing.
+        if !BUILT || self.model.is_embedding() {
+            return Ok(Vec::new());
+        }
+        let (sample_rate, _) = windows::format(&self.model.bundle)?;
+        let mut live = torch_reference(&self.model.bundle, None)?;
+        let mut seen = vec![(
+            words::listed(windows.iter().map(|window| Input::new(window).to_string())),
+            trials.to_vec(),
+        )];
+        for window in blind_inputs(sample_rate) {
+            let name = window.uri.clone();
+            let one = [window];
+            let kept = KeptReference::of(&mut live, &one)?;
+            let what = What {
+                name: &name,
+                named: false,
+                budget: None,
+            };
+            let trials = self.trials(kept, &one, &what)?;
+            seen.push((name, trials));
+        }
+        self.left_out.sort();
+        self.left_out.dedup();
+        Ok(Blindness::of(&seen))
+    }
+}
