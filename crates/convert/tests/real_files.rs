@@ -16,9 +16,9 @@ use std::path::Path;
 
 use sha2::Digest;
 use soundalike_convert::{
-    Activation, Architecture, Bundle, Clustering, Dtype, Inspection, Part, PipelineDirectory,
-    Problem, Resolution, SincFilters, convert, convert_pipeline, load,
+    Bundle, Clustering, Dtype, Inspection, Part, PipelineDirectory, convert, convert_pipeline, load,
 };
+use soundalike_network::{Activation, Architecture, Problem, Resolution, SincFilters};
 
 /// file: name: (shape, dtype, SHA-256 of the elements).
 type Golden = BTreeMap<String, BTreeMap<String, (Vec<usize>, String, String)>>;

@@ -9,8 +9,8 @@
 use std::ops::Range;
 
 use serde_json::json;
-use soundalike_convert::{Bundle, Dtype};
 use soundalike_compare::{Audit, Differences};
+use soundalike_convert::{Bundle, Dtype};
 
 fn original() -> Bundle {
     soundalike_weights::segmentation().unwrap()

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Axis, Slice};
+use soundalike_compare::{
+    About, ActivationTrace, Audit, Candidate, Engine as _, Provenance, ReferenceTrace, Report,
+    Window, compare,
+};
 use soundalike_convert::Bundle;
-use soundalike_compare::{About, ActivationTrace, Audit, Candidate, Provenance, Recorder, ReferenceTrace, Report, Window, compare};
-use soundalike_selftest::{Decoding, Network};
-use soundalike_model::{DType, Device, Kernels};
+use soundalike_model::{Engine, Kernels};
+use soundalike_selftest::{CandleEngine, Decoding};
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
@@ -20,14 +23,17 @@ fn window() -> Window {
 /// Compares our own activations with the built-in trace, of which `change` has changed the stage `name`.
 fn with(name: &str, change: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Report {
     let bundle = embedded();
-    let network =
-        Network::load(&bundle, DType::F32, &Device::Cpu, Kernels::Portable).expect("a network");
-    let mut recorder = Recorder::default();
-    network
-        .forward(&window(), &mut recorder)
-        .expect("a forward pass");
-    let stages = recorder.into_stages().expect("stages");
-    let mut stages: BTreeMap<String, ArrayD<f64>> = stages.into_iter().collect();
+    let portable = Engine {
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
+    let network = CandleEngine::load(&bundle, &portable).expect("a network");
+    let mut stages: BTreeMap<String, ArrayD<f64>> = BTreeMap::new();
+    let run = network.run(&window(), &mut |name, value| {
+        stages.insert(name.to_owned(), value);
+        Ok(None)
+    });
+    run.expect("a forward pass");
     let value = stages.remove(name).expect("the stage");
     stages.insert(name.to_owned(), change(value));
     let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
@@ -37,7 +43,7 @@ fn with(name: &str, change: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Report {
         candidate: "a test".into(),
         provenance: Provenance::default(),
     };
-    let decoding = Decoding::new(&bundle, network.geometry());
+    let decoding = Decoding::new(&bundle);
     let candidate = Candidate::Activations(stages);
     compare(&mut reference, &candidate, &[window()], &decoding, about).expect("a comparison")
 }

@@ -1,19 +1,31 @@
 //! What is wrong, in words: right, or not at all.
 
-use std::collections::BTreeSet;
-
+use soundalike_compare::{
+    About, Candidate, Explanation, KeptReference, Provenance, ReferenceTrace, Window, compare,
+};
 use soundalike_convert::Bundle;
-use soundalike_compare::{About, Candidate, Cause, KeptReference, Provenance, ReferenceTrace, Window, compare};
-use soundalike_selftest::{Bench, Decoding, Diagnostician, Fault, Naming, Network, TorchReference, Trial, TrialOutcome};
-use soundalike_model::{DType, Device, Kernels};
-use soundalike_torch::Narrow;
+use soundalike_model::{DType, Engine, Kernels};
+use soundalike_network::Cause;
+use soundalike_selftest::{
+    Bench, CandleEngine, Decoding, Diagnostician, Fault, Naming, Trial, TrialOutcome,
+    torch_reference,
+};
+use soundalike_torch::LowPrecision;
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
-fn network(bundle: &Bundle) -> Network {
-    Network::load(bundle, DType::F32, &Device::Cpu, Kernels::Portable).expect("a network")
+fn catalogue() -> Vec<Fault> {
+    Fault::catalogue(&embedded().architecture().graph(true).expect("a network"))
+}
+
+fn network(bundle: &Bundle) -> CandleEngine {
+    let portable = Engine {
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
+    CandleEngine::load(bundle, &portable).expect("a network")
 }
 
 fn kept() -> (KeptReference, Window) {
@@ -24,14 +36,14 @@ fn kept() -> (KeptReference, Window) {
 }
 
 /// What is said to `faults` by one who does not think of `withheld`.
-fn trials(faults: &[Fault], withheld: &BTreeSet<String>) -> Vec<Trial> {
+fn trials(faults: &[Fault], withheld: &[Cause]) -> Vec<Trial> {
     let bundle = embedded();
-    let decoding = Decoding::new(&bundle, network(&bundle).geometry());
+    let decoding = Decoding::new(&bundle);
     let (mut reference, window) = kept();
-    let diagnostician = Diagnostician::new(&bundle).without(withheld.iter().cloned());
+    let diagnostician = Diagnostician::new(&bundle).without(withheld.iter().copied());
     let mut bench = Bench {
         bundle: &bundle,
-        decoding: &decoding,
+        decode: &decoding,
         reference: &mut reference,
         windows: &[window],
         diagnostician: Some(&diagnostician),
@@ -45,8 +57,8 @@ fn trials(faults: &[Fault], withheld: &BTreeSet<String>) -> Vec<Trial> {
 
 #[test]
 fn nine_of_ten_are_called_by_their_name_and_none_by_another() {
-    let catalogue = Fault::catalogue(embedded().architecture());
-    let trials = trials(&catalogue, &BTreeSet::new());
+    let catalogue = catalogue();
+    let trials = trials(&catalogue, &[]);
     let below: Vec<_> = trials
         .iter()
         .filter(|trial| trial.outcome == TrialOutcome::BelowTheFloor)
@@ -85,19 +97,19 @@ fn nine_of_ten_are_called_by_their_name_and_none_by_another() {
 
 #[test]
 fn a_mistake_that_nobody_thinks_of_is_unknown_and_not_another() {
-    let catalogue = Fault::catalogue(embedded().architecture());
-    let causes: BTreeSet<&str> = catalogue.iter().filter_map(|fault| fault.cause).collect();
+    let catalogue = catalogue();
+    let mut causes: Vec<Cause> = Vec::new();
+    for cause in catalogue.iter().filter_map(|fault| fault.cause) {
+        if !causes.contains(&cause) {
+            causes.push(cause);
+        }
+    }
     // Each third of them in turn.
     for part in 0..3 {
-        let withheld: BTreeSet<String> = causes
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| index % 3 == part)
-            .map(|(_, cause)| (*cause).to_owned())
-            .collect();
+        let withheld: Vec<Cause> = causes.iter().skip(part).step_by(3).copied().collect();
         let faults: Vec<Fault> = catalogue
             .iter()
-            .filter(|fault| fault.cause.is_some_and(|cause| withheld.contains(cause)))
+            .filter(|fault| fault.cause.is_some_and(|cause| withheld.contains(&cause)))
             .cloned()
             .collect();
         let trials = trials(&faults, &withheld);
@@ -111,12 +123,15 @@ fn a_mistake_that_nobody_thinks_of_is_unknown_and_not_another() {
 #[test]
 fn a_fault_in_an_engine_of_fewer_bits_is_found_at_its_stage() {
     let bundle = embedded();
-    let decoding = Decoding::new(&bundle, network(&bundle).geometry());
+    let decoding = Decoding::new(&bundle);
     let (_, window) = kept();
     let windows = [window];
-    let catalogue = Fault::catalogue(bundle.architecture());
-    for (dtype, narrow) in [(DType::BF16, Narrow::BF16), (DType::F16, Narrow::F16)] {
-        let mut reference = TorchReference::load(&bundle, Some(narrow)).expect("a reference");
+    let catalogue = catalogue();
+    for (dtype, low) in [
+        (DType::BF16, LowPrecision::BF16),
+        (DType::F16, LowPrecision::F16),
+    ] {
+        let mut reference = torch_reference(&bundle, Some(low)).expect("a reference");
         // By other functions, and by other weights.
         for id in ["relu-for-leaky-relu", "classifier-bias-missing"] {
             let fault = catalogue.iter().find(|fault| fault.id == id);
@@ -138,13 +153,10 @@ fn a_fault_in_an_engine_of_fewer_bits_is_found_at_its_stage() {
 }
 
 /// What is said to a network with other weights: the first stage to blame, and the cause.
-fn changed(edit: impl FnMut(&str, &[usize], &mut [f32])) -> (Vec<String>, Cause) {
+fn changed(edit: impl FnMut(&str, &[usize], &mut [f32])) -> (Vec<String>, Explanation) {
     let bundle = embedded();
     let other = bundle.edited(edit).expect("a bundle");
-    let candidate = Candidate::Network {
-        network: network(&other),
-        fault: None,
-    };
+    let candidate = Candidate::Engine(Box::new(network(&other)));
     let (mut reference, window) = kept();
     let windows = [window];
     let about = About {
@@ -153,7 +165,7 @@ fn changed(edit: impl FnMut(&str, &[usize], &mut [f32])) -> (Vec<String>, Cause)
         candidate: "a test".into(),
         provenance: Provenance::default(),
     };
-    let decoding = Decoding::new(&bundle, network(&bundle).geometry());
+    let decoding = Decoding::new(&bundle);
     let report = compare(&mut reference, &candidate, &windows, &decoding, about);
     let report = report.expect("a comparison");
     let cause = Diagnostician::new(&bundle)
@@ -173,7 +185,7 @@ fn what_the_catalogue_did_not_think_of_is_located_and_unknown() {
         }
     });
     assert_eq!(source, ["linear.0"]);
-    let Cause::Unknown(undiagnosed) = cause else {
+    let Explanation::Unknown(undiagnosed) = cause else {
         panic!("{cause:?}");
     };
     let signature = undiagnosed.signature.expect("a signature");
@@ -188,7 +200,7 @@ fn what_the_catalogue_did_not_think_of_is_located_and_unknown() {
         }
     });
     assert_eq!(source, ["sincnet.conv1d.2"]);
-    assert!(matches!(cause, Cause::Unknown(_)), "{cause:?}");
+    assert!(matches!(cause, Explanation::Unknown(_)), "{cause:?}");
 
     let (source, cause) = changed(|name, shape, values| {
         if name == "linear.1.weight" {
@@ -200,18 +212,18 @@ fn what_the_catalogue_did_not_think_of_is_located_and_unknown() {
     });
     assert_eq!(source, ["linear.1"]);
     assert!(
-        matches!(&cause, Cause::Known(diagnosis) if diagnosis.cause == "in-and-out-swapped"),
+        matches!(&cause, Explanation::Known(diagnosis) if diagnosis.cause == Cause::InAndOutSwapped),
         "{cause:?}"
     );
 }
 
 #[test]
 fn an_off_by_one_in_pooling_has_its_name() {
-    let catalogue = Fault::catalogue(embedded().architecture());
+    let catalogue = catalogue();
     let fault = catalogue
         .into_iter()
         .find(|fault| fault.id == "pool-one-off");
-    let found = trials(&[fault.expect("the fault")], &BTreeSet::new());
+    let found = trials(&[fault.expect("the fault")], &[]);
     assert_eq!(found[0].naming, Naming::Right, "{:?}", found[0].undiagnosed);
     assert_eq!(found[0].source[0], "sincnet.pool1d.0");
 }

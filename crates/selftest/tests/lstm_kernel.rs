@@ -19,12 +19,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{ArrayD, Slice};
+use soundalike_compare::{
+    EXACT_R, Floors, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, StageError,
+};
 use soundalike_convert::Bundle;
-use soundalike_network::Architecture;
 use soundalike_diarize::audio::Audio;
-use soundalike_compare::{EXACT_R, Floors, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, Stage, StageError};
-use soundalike_model::{DType, Device, Kernels, Probe, PyanNet, Result, Tensor};
+use soundalike_model::{DType, Device, Engine, Kernels, Network, Probe, Result, Tensor, load};
+use soundalike_network::{Architecture, Axes, Axis};
 
 /// `shares` `[batch, frame, direction, hidden, 4]` and `recurrent` `[direction, hidden, hidden, 4]` to
 /// `[batch, frame, direction, hidden]`, by the program that `scripts/check_wgsl.sh` builds.
@@ -121,13 +123,13 @@ impl Verdicts {
         let width = ours.shape()[2] / directions;
         for (direction, part) in ["forward", "reverse"].iter().take(directions).enumerate() {
             let features = Slice::from(direction * width..(direction + 1) * width);
-            let [ours, golden, rounded] =
-                [ours, golden, rounded].map(|x| x.slice_axis(Axis(2), features).to_owned());
-            let stage = stage(&ours);
-            let floors = Floors::new(&rounded, &golden, &stage);
+            let [ours, golden, rounded] = [ours, golden, rounded]
+                .map(|x| x.slice_axis(ndarray::Axis(2), features).to_owned());
+            let axes = Axes::new(&[Axis::Batch, Axis::Frame, Axis::Feature]);
+            let floors = Floors::new(&rounded, &golden, &axes);
             self.add(
                 &format!("{case}.{part}"),
-                StageError::new(&ours, &golden, &floors, &stage),
+                StageError::new(&ours, &golden, &floors, &axes),
             );
         }
     }
@@ -152,18 +154,6 @@ impl Drop for Verdicts {
                 self.inexact.join("\n")
             );
         }
-    }
-}
-
-/// `[batch, frame, feature]`
-fn stage(value: &ArrayD<f64>) -> Stage {
-    Stage {
-        name: String::new(),
-        shape: value.shape().to_vec(),
-        channel_axis: 2,
-        frame_axis: Some(1),
-        parts: Vec::new(),
-        degenerate: false,
     }
 }
 
@@ -230,17 +220,12 @@ fn against_the_official_package(path: &Path, bundle: &Bundle, verdicts: &mut Ver
             x = x.as_standard_layout().into_owned();
         }
         let name = format!("lstm.{index}");
-        let stages = &reference.manifest().stages;
-        let stage = stages
-            .iter()
-            .find(|stage| stage.name == name)
-            .unwrap()
-            .clone();
+        let stage = reference.manifest().graph().get(&name).unwrap().clone();
         let floors = reference.floors(&stage, Running::Forced).unwrap();
         let golden = reference.golden(&name).unwrap();
         let ours = array(&layer.forward(&rounded(&x)));
         let case = format!("{}, {name}", path.file_stem().unwrap().display());
-        verdicts.add(&case, StageError::new(&ours, &golden, &floors, &stage));
+        verdicts.add(&case, StageError::new(&ours, &golden, &floors, &stage.axes));
     }
 }
 
@@ -274,10 +259,10 @@ fn every_layer_is_that_of_the_official_package() {
 }
 
 /// `batch` windows of the sample, of so many frames, each from elsewhere and of another loudness.
-fn windows(batch: usize, frames: usize, network: &PyanNet) -> Tensor {
+fn windows(batch: usize, frames: usize, network: &dyn Network) -> Tensor {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
     let sample = Audio::read(&sample, 16_000).unwrap().samples;
-    let geometry = network.geometry();
+    let geometry = network.graph(false).frame_geometry().unwrap();
     let length = geometry.receptive_field + (frames - 1) * geometry.step;
     let mut samples = Vec::with_capacity(batch * length);
     for window in 0..batch {
@@ -293,21 +278,25 @@ fn both_directions_are_exact_for_any_number_of_frames_and_windows() {
     let mut verdicts = Verdicts::default();
     let bundle = embedded();
     let network = |dtype| {
-        let network = PyanNet::load_with(&bundle, dtype, &Device::Cpu, Kernels::Portable);
-        network.unwrap()
+        let engine = Engine {
+            dtype,
+            kernels: Kernels::Portable,
+            ..Engine::default()
+        };
+        load(&bundle, &engine).unwrap()
     };
     let [golden, portable] = [DType::F64, DType::F32].map(network);
     for batch in [1, 32] {
         for frames in [1, 2, 7, 589, 590] {
-            let windows = windows(batch, frames, &portable);
+            let windows = windows(batch, frames, portable.as_ref());
             let mut truth = Run::default();
-            golden.forward(&windows, &mut truth).unwrap();
+            golden.forward((&windows).into(), &mut truth).unwrap();
             let truth = truth.stages;
             let mut floor = Run {
                 teacher: truth.clone(),
                 ..Run::default()
             };
-            portable.forward(&windows, &mut floor).unwrap();
+            portable.forward((&windows).into(), &mut floor).unwrap();
             for index in 0..layers(&bundle) {
                 let x = match (index, &truth[&before(index)]) {
                     (0, x) => x.transpose(1, 2).unwrap().contiguous().unwrap(),
@@ -347,9 +336,9 @@ fn by_the_book(shares: &ArrayD<f64>, recurrent: &ArrayD<f64>) -> ArrayD<f64> {
                     states[[sequence, frame, direction, unit].as_slice()] =
                         sigmoid(o) * cell[unit].tanh();
                 }
-                let state = states.index_axis(Axis(0), sequence);
-                let state = state.index_axis(Axis(0), frame);
-                let state = state.index_axis(Axis(0), direction);
+                let state = states.index_axis(ndarray::Axis(0), sequence);
+                let state = state.index_axis(ndarray::Axis(0), frame);
+                let state = state.index_axis(ndarray::Axis(0), direction);
                 before = state.iter().copied().collect();
             }
         }

@@ -15,7 +15,10 @@ use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::NpzWriter;
 use soundalike_convert::load;
 use soundalike_diarize::{clustering::Plda, frames::FrameGrid};
-use soundalike_selftest::{CapturedRun, PipelineCleanRun, PipelineFault, PipelineStage, PipelineTrial, Setting, TrialOutcome, try_faults};
+use soundalike_selftest::{
+    CapturedRun, PipelineCleanRun, PipelineFault, PipelineStage, PipelineTrial, Setting,
+    TrialOutcome, try_faults,
+};
 
 /// Tries the whole catalogue.
 fn tried(

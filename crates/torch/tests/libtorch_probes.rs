@@ -2,23 +2,31 @@
 
 use std::collections::HashMap;
 
+use ndarray::{Array3, ArrayD, Axis, Slice};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
-use soundalike_convert::{Architecture, Bundle, METADATA_KEY};
-use soundalike_torch::{Error, Precision, Probe, PyanNet, Result, Silent, Tensor, WeSpeakerResNet};
+use soundalike_convert::{Bundle, METADATA_KEY};
+use soundalike_network::Architecture;
+use soundalike_torch::{Error, Network, Precision, Probe, Result, load};
 
 /// Half a second of something that is neither silence nor periodic.
-fn waveforms(batch: usize) -> Tensor {
+fn waveforms(batch: usize) -> ArrayD<f32> {
     let samples = 8_000;
-    let values: Vec<f32> = (0..batch * samples)
-        .map(|i| ((i * i % 8_191) as f32 / 4_096.0 - 1.0) * (i as f32 * 1e-3).sin())
-        .collect();
-    Tensor::from_f32(&values, &[batch, 1, samples]).expect("a waveform")
+    let value = |(row, _, n): (usize, usize, usize)| {
+        let i = row * samples + n;
+        ((i * i % 8_191) as f32 / 4_096.0 - 1.0) * (i as f32 * 1e-3).sin()
+    };
+    Array3::from_shape_fn((batch, 1, samples), value).into_dyn()
 }
 
-fn network(precision: Precision) -> PyanNet {
+/// Looks at nothing.
+fn silent(_: &str, _: ArrayD<f64>) -> Result<Option<ArrayD<f64>>> {
+    Ok(None)
+}
+
+fn network(precision: Precision) -> Box<dyn Network> {
     let bundle: Bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    PyanNet::load(&bundle, precision).expect("a network")
+    load(&bundle, precision.into()).expect("a network")
 }
 
 /// A WeSpeakerResNet18 of two channels and eight bands, with `change` made to its hyperparameters.
@@ -64,106 +72,94 @@ fn embedding_bundle(change: impl Fn(&mut serde_json::Value)) -> Bundle {
     Bundle::from_bytes(bytes, "made").expect("a bundle")
 }
 
-fn embedding_network(precision: Precision) -> WeSpeakerResNet {
-    WeSpeakerResNet::load(&embedding_bundle(|_| ()), precision).expect("a network")
+fn embedding_network(precision: Precision) -> Box<dyn Network> {
+    load(&embedding_bundle(|_| ()), precision.into()).expect("a network")
 }
 
 /// Two speakers, who are not the same backwards.
-fn masks() -> Tensor {
+fn masks() -> ArrayD<f32> {
     let first = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0];
     let second = [0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0];
-    Tensor::from_f32(&[first, second].concat(), &[1, 2, 8]).expect("masks")
+    let masks = [first, second].concat();
+    ArrayD::from_shape_vec(vec![1, 2, 8], masks).expect("masks")
 }
 
 /// A network with everything that it runs on.
-type Run = Box<dyn Fn(&mut dyn Probe) -> Tensor>;
+type Run = Box<dyn Fn(&mut Probe<'_>) -> ArrayD<f64>>;
 
 /// Each network, the one for embeddings by both of its ways to pool.
 fn runs(precision: Precision) -> [(&'static str, Run); 3] {
-    let segmentation: Run = Box::new(move |probe| {
-        let scores = network(precision).forward(&waveforms(1), probe);
-        scores.expect("scores")
-    });
-    let embedding = |masks: Option<Tensor>| -> Run {
-        let network = embedding_network(precision);
+    let of = |network: Box<dyn Network>, masks: Option<ArrayD<f32>>| -> Run {
         Box::new(move |probe| {
-            let embeddings = network.forward(&waveforms(1), masks.as_ref(), probe);
-            embeddings.expect("embeddings")
+            let output = network.forward(&waveforms(1), masks.as_ref(), probe);
+            output.expect("an output")
         })
     };
     [
-        ("segmentation", segmentation),
-        ("embedding of a window", embedding(None)),
-        ("embeddings of speakers", embedding(Some(masks()))),
+        ("segmentation", of(network(precision), None)),
+        (
+            "embedding of a window",
+            of(embedding_network(precision), None),
+        ),
+        (
+            "embeddings of speakers",
+            of(embedding_network(precision), Some(masks())),
+        ),
     ]
 }
 
-/// Keeps every stage, and replaces the output of the stage `name` by `value` of it.
-struct Replace {
-    name: &'static str,
-    value: fn(Tensor) -> Result<Tensor>,
-    stages: Vec<(String, Tensor)>,
-}
-
-impl Replace {
-    fn new(name: &'static str, value: fn(Tensor) -> Result<Tensor>) -> Self {
-        let stages = Vec::new();
-        Self {
-            name,
-            value,
-            stages,
-        }
-    }
-}
-
-impl Probe for Replace {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        self.stages.push((name.to_owned(), value.clone()));
-        if name == self.name {
-            (self.value)(value)
-        } else {
-            Ok(value)
-        }
-    }
-}
-
-/// Last value first: another sign would be lost in the absolute value after the filters, and another scale in
-/// the norms.
-fn reversed(value: Tensor) -> Result<Tensor> {
-    let values: Vec<f64> = value.to_f64()?.into_iter().rev().collect();
-    Tensor::from_f64(&values, &value.shape())?.to_precision(value.precision())
+/// All stages of a run in which the output of the stage `name` is replaced by its values in reverse: another sign would be
+/// lost in the absolute value after the filters, and another scale in the norms.
+fn stages(run: &Run, name: &str) -> Vec<(String, ArrayD<f64>)> {
+    let mut stages = Vec::new();
+    run(&mut |stage, value| {
+        stages.push((stage.to_owned(), value.clone()));
+        let reversed = value.iter().rev().copied().collect();
+        let reversed = ArrayD::from_shape_vec(value.shape(), reversed).expect("its shape");
+        Ok((stage == name).then_some(reversed))
+    });
+    stages
 }
 
 #[test]
 fn observing_changes_nothing() {
     for precision in [Precision::F32, Precision::F64] {
         for (name, run) in runs(precision) {
-            let silent = run(&mut Silent).to_f64().expect("values");
-            let seen = run(&mut Replace::new("no stage", Ok));
-            assert_eq!(silent, seen.to_f64().expect("values"), "{name} {precision}");
-            assert!(silent.iter().all(|x| x.is_finite()), "{name} {precision}");
-            assert_eq!(seen.precision(), precision, "{name}");
+            let free = run(&mut silent);
+            let seen = stages(&run, "no stage");
+            let (_, last) = seen.last().expect("stages");
+            assert_eq!(&free, last, "{name} {precision}");
+            assert!(free.iter().all(|x| x.is_finite()), "{name} {precision}");
         }
     }
 }
 
 #[test]
+fn a_network_shows_its_graph() {
+    let run = |network: Box<dyn Network>, masks: Option<ArrayD<f32>>| {
+        let mut names = Vec::new();
+        let output = network.forward(&waveforms(1), masks.as_ref(), &mut |name, _| {
+            names.push(name.to_owned());
+            Ok(None)
+        });
+        output.expect("an output");
+        let graph = network.graph(masks.is_some()).stages();
+        let expected: Vec<String> = graph.iter().map(|stage| stage.name.clone()).collect();
+        assert_eq!(names, expected);
+    };
+    run(network(Precision::F32), None);
+    run(embedding_network(Precision::F32), None);
+    run(embedding_network(Precision::F32), Some(masks()));
+}
+
+#[test]
 fn what_a_probe_returns_is_what_the_network_goes_on_with() {
     for (network, run) in runs(Precision::F64) {
-        let run = |name: &'static str| {
-            let mut probe = Replace::new(name, reversed);
-            run(&mut probe);
-            probe.stages
-        };
-        let free = run("no stage");
+        let free = stages(&run, "no stage");
         // The output is the last: nothing follows it.
         for (index, (name, _)) in free.iter().enumerate().take(free.len() - 1) {
-            let name: &'static str = name.clone().leak();
-            let replaced = run(name);
-            let changed = |i: usize| {
-                let values = |stages: &[(String, Tensor)]| stages[i].1.to_f64().expect("values");
-                values(&free) != values(&replaced)
-            };
+            let replaced = stages(&run, name);
+            let changed = |i: usize| free[i].1 != replaced[i].1;
             assert!(
                 (0..=index).all(|i| !changed(i)),
                 "{network}: {name} reaches back to what came before it"
@@ -177,58 +173,46 @@ fn what_a_probe_returns_is_what_the_network_goes_on_with() {
 }
 
 #[test]
-fn a_probe_must_return_the_shape_and_the_precision_it_saw() {
+fn a_probe_must_return_the_shape_it_saw() {
     let (network, waveforms) = (network(Precision::F32), waveforms(1));
-    let fails = |value: fn(Tensor) -> Result<Tensor>| {
-        let mut probe = Replace::new("linear.0", value);
-        let scores = network.forward(&waveforms, &mut probe).map(|_| ());
+    let fails = |value: fn() -> Result<Option<ArrayD<f64>>>| {
+        let mut probe = |name: &str, _: ArrayD<f64>| match name {
+            "linear.0" => value(),
+            _ => Ok(None),
+        };
+        let scores = network.forward(&waveforms, None, &mut probe).map(|_| ());
         scores.expect_err("another output").to_string()
     };
-    let one = fails(|_| Tensor::from_f32(&[1.0], &[1, 1, 1]));
+    let one = fails(|| Ok(Some(ArrayD::zeros(vec![1, 1, 1]))));
     assert!(
-        one.contains("`linear.0`, f32 [1, 26, 128], by f32 [1, 1, 1]"),
+        one.contains("`linear.0`, of shape [1, 26, 128], by one of shape [1, 1, 1]"),
         "{one}"
     );
-    let wide = fails(|value| value.to_precision(Precision::F64));
-    assert!(wide.contains("f32 [1, 26, 128], by f64"), "{wide}");
-    let own = fails(|_| Err(Error::probe("the trace ends here")));
+    let own = fails(|| Err(Error::probe("the trace ends here")));
     assert_eq!(own, "the trace ends here");
 }
 
 #[test]
 fn the_windows_of_a_batch_do_not_see_each_other() {
     let (network, both) = (network(Precision::F64), waveforms(2));
-    let values = both.to_f64().expect("values");
-    let together = network.forward(&both, &mut Silent).expect("scores");
-    let together = together.to_f64().expect("values");
-    let apart: Vec<f64> = values
-        .chunks(8_000)
-        .flat_map(|window| {
-            let window = Tensor::from_f64(window, &[1, 1, 8_000]).expect("a window");
-            let scores = network.forward(&window, &mut Silent).expect("scores");
-            scores.to_f64().expect("values")
-        })
-        .collect();
-    let furthest = together
-        .iter()
-        .zip(&apart)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f64::max);
-    // Another order of f64 sums, whose f32 counterparts differ by 1e-4 at most.
-    assert!(
-        together.len() == apart.len() && furthest < 1e-12,
-        "{furthest}"
-    );
+    let together = network.forward(&both, None, &mut silent).expect("scores");
+    for row in 0..2 {
+        let window = both.slice_axis(Axis(0), Slice::from(row..=row)).to_owned();
+        let alone = network.forward(&window, None, &mut silent).expect("scores");
+        let furthest = (&alone - &together.slice_axis(Axis(0), Slice::from(row..=row)))
+            .iter()
+            .fold(0.0_f64, |furthest, apart| furthest.max(apart.abs()));
+        // Another order of f64 sums, whose f32 counterparts differ by 1e-4 at most.
+        assert!(furthest < 1e-12, "{furthest}");
+    }
 }
 
 #[test]
 fn waveforms_that_are_too_short_or_not_mono_are_refused_in_one_line() {
     let network = network(Precision::F32);
     let refused = |shape: &[usize]| {
-        let values = vec![0.0; shape.iter().product()];
-        let waveforms = Tensor::from_f32(&values, shape).expect("a tensor");
-        let scores = network.forward(&waveforms, &mut Silent).map(|_| ());
-        scores.map_err(|error| error.to_string())
+        let scores = network.forward(&ArrayD::zeros(shape), None, &mut silent);
+        scores.map(|_| ()).map_err(|error| error.to_string())
     };
     // Two frames: a receptive field of 991 samples and a step of 270.
     assert_eq!(refused(&[1, 1, 1261]), Ok(()));
@@ -240,34 +224,33 @@ fn waveforms_that_are_too_short_or_not_mono_are_refused_in_one_line() {
             ))
         );
     }
-    let odd = Tensor::from_f32(&[0.0; 5], &[2, 3]).map(|_| ());
-    assert_eq!(
-        odd.expect_err("five values are not six").to_string(),
-        "5 values do not fill the shape [2, 3]"
-    );
 }
 
 #[test]
-fn a_trunk_serves_all_speakers() {
+fn each_mask_has_an_embedding_of_its_own() {
     let network = embedding_network(Precision::F64);
-    let together = network.forward(&waveforms(1), Some(&masks()), &mut Silent);
-    let frames = network.forward_frames(&waveforms(1), &mut Silent);
-    let apart = network.forward_embedding(&frames.expect("frames"), Some(&masks()), &mut Silent);
-    let values = |x: Result<Tensor>| x.and_then(|x| x.to_f64()).expect("embeddings");
-    let (together, apart) = (values(together), values(apart));
-    assert_eq!(together, apart);
-    assert_ne!(together[..3], together[3..], "both speakers are one");
+    let together = network.forward(&waveforms(1), Some(&masks()), &mut silent);
+    let together = together.expect("embeddings");
+    for speaker in 0..2 {
+        let slice = Slice::from(speaker..=speaker);
+        let mask = masks().slice_axis(Axis(1), slice).to_owned();
+        let alone = network.forward(&waveforms(1), Some(&mask), &mut silent);
+        let alone = alone.expect("an embedding");
+        assert_eq!(alone, together.slice_axis(Axis(1), slice), "{speaker}");
+    }
+    let [first, second] = [0, 1].map(|speaker| together.index_axis(Axis(1), speaker).to_owned());
+    assert_ne!(first, second, "both speakers are one");
 }
 
 #[test]
 fn what_is_no_window_or_no_mask_is_refused_in_one_line() {
     let network = embedding_network(Precision::F32);
-    let tensor = |shape: &[usize]| {
-        let values = vec![0.1; shape.iter().product()];
-        Tensor::from_f32(&values, shape).expect("a tensor")
-    };
-    let refused = |waveforms: &[usize], weights: &[usize]| {
-        let embeddings = network.forward(&tensor(waveforms), Some(&tensor(weights)), &mut Silent);
+    let refused = |waveforms: &[usize], masks: &[usize]| {
+        let (waveforms, masks) = (
+            ArrayD::from_elem(waveforms, 0.1),
+            ArrayD::from_elem(masks, 0.1),
+        );
+        let embeddings = network.forward(&waveforms, Some(&masks), &mut silent);
         embeddings.map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(refused(&[1, 1, 400], &[1, 2, 7]), Ok(()));
@@ -283,45 +266,34 @@ fn what_is_no_window_or_no_mask_is_refused_in_one_line() {
         assert_eq!(
             refused(&[1, 1, 8000], shape),
             Err(format!(
-                "weights have shape {shape:?}, expected [1, speakers, frames]"
+                "masks have shape {shape:?}, expected [1, speakers, frames]"
             ))
         );
     }
-    let frames = network.forward_embedding(&tensor(&[1, 16, 7]), None, &mut Silent);
-    assert_eq!(
-        frames.map(|_| ()).expect_err("no frames").to_string(),
-        "frames have shape [1, 16, 7], expected [batch, channel, band, frame]"
-    );
 }
 
 #[test]
 fn hyperparameters_that_the_package_cannot_run_are_named() {
     for (key, value, expected) in [
-        ("dither", json!(1.0), "dither = 1, expected 0"),
-        ("use_energy", json!(true), "use_energy = true"),
-        ("window_type", json!("kaiser"), "window_type = kaiser"),
-        ("two_emb_layer", json!(true), "two_emb_layer = true"),
-        ("frame_shift", json!(0.01), "frame_shift = 0.01 ms"),
+        ("dither", json!(1.0), "`dither` is 1, expected 0"),
+        ("use_energy", json!(true), "`use_energy` is true"),
+        ("window_type", json!("kaiser"), "`window_type` is kaiser"),
+        ("two_emb_layer", json!(true), "`two_emb_layer` is true"),
+        ("frame_shift", json!(0.01), "`frame_shift` is 0.01 ms"),
         (
             "frame_length",
             json!(0.01),
-            "frame_length = 0.01 ms, 0 samples",
+            "`frame_length` is 0.01 ms, 0 samples",
         ),
         (
             "fbank_centering_span",
             json!(0.02),
-            "fbank_centering_span = 0.02 s",
+            "`fbank_centering_span` is 0.02 s",
         ),
     ] {
         let bundle = embedding_bundle(|hyperparameters| hyperparameters[key] = value.clone());
-        let network = WeSpeakerResNet::load(&bundle, Precision::F32).map(|_| ());
+        let network = load(&bundle, Precision::F32.into()).map(|_| ());
         let error = network.expect_err(key).to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let segmentation = soundalike_weights::segmentation().expect("the embedded bundle");
-    let other = WeSpeakerResNet::load(&segmentation, Precision::F32).map(|_| ());
-    assert_eq!(
-        other.expect_err("a PyanNet").to_string(),
-        "the bundle holds a PyanNet, expected a WeSpeakerResNet"
-    );
 }

@@ -17,9 +17,8 @@ use std::{
 use objc2_foundation::NSString;
 use objc2_metal::{MTLCreateSystemDefaultDevice, MTLDevice, MTLLibrary, take_launches};
 use soundalike_convert::Bundle;
-use soundalike_network::Architecture;
 use soundalike_model::{
-    DType, Device, DeviceChoice, Kernels, PyanNet, Silent, Tensor, WeSpeakerResNet,
+    DType, Device, DeviceChoice, Engine, Input, Kernels, Silent, Tensor, load,
 };
 
 /// Ten seconds.
@@ -41,19 +40,21 @@ fn launches(
     let device = DeviceChoice::Metal.open()?;
     let zeros = |shape| Tensor::zeros(shape, DType::F32, &Device::Cpu)?.to_device(&device);
     let waveforms = zeros((batch, 1, SAMPLES))?;
-    match bundle.architecture() {
-        Architecture::WeSpeakerResNet(_) => {
-            let network = WeSpeakerResNet::load_with(bundle, dtype, &device, kernels)?;
-            let masks = zeros((batch, 3, FRAMES))?;
-            take_launches();
-            network.forward(&waveforms, None, &mut Silent)?;
-            network.forward(&waveforms, Some(&masks), &mut Silent)?;
-        }
-        _ => {
-            let network = PyanNet::load_with(bundle, dtype, &device, kernels)?;
-            take_launches();
-            network.forward(&waveforms, &mut Silent)?;
-        }
+    let engine = Engine {
+        dtype,
+        device: device.clone(),
+        kernels,
+    };
+    let network = load(bundle, &engine)?;
+    let masks = zeros((batch, 3, FRAMES))?;
+    take_launches();
+    network.forward((&waveforms).into(), &mut Silent)?;
+    if network.graph(true) != network.graph(false) {
+        let input = Input {
+            waveforms: &waveforms,
+            masks: Some(&masks),
+        };
+        network.forward(input, &mut Silent)?;
     }
     Ok(take_launches())
 }

@@ -365,13 +365,13 @@ mod tests {
             // torch's own f32 is 1e-5 away from its f64.
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {
                 let features = fbank.forward(&signal.to_dtype(dtype).unwrap()).unwrap();
-                assert_eq!(features.dims(), [1, frames, 8], "{config:?}");
+                assert_eq!(features.dims(), [1, frames, 8], "{options:?}");
                 let last = features.narrow(1, frames - 1, 1).unwrap();
                 let last = last.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
                 for (found, expected) in last.to_vec1::<f64>().unwrap().iter().zip(expected) {
                     assert!(
                         (found - expected).abs() < allowed,
-                        "{found} for {expected}, {config:?}"
+                        "{found} for {expected}, {options:?}"
                     );
                 }
             }

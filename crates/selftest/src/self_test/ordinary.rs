@@ -78,8 +78,7 @@ impl Gates {
         let whole = report.evidence.len() == report.inputs.len();
         Self {
             frame_agreement: least(
-                &mut outputs()
-                    .map(|output| output.and_then(OutputAgreement::frame_agreement)),
+                &mut outputs().map(|output| output.and_then(OutputAgreement::frame_agreement)),
             ),
             correlation: least(&mut outputs().map(|output| Some(output?.correlation))),
             cosine: least(&mut cosines.map(|cosine| cosine.filter(|_| whole))),

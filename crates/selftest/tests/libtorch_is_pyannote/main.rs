@@ -5,13 +5,13 @@
 //! `SOUNDALIKE_CAPTURES` names the directory that `scripts/capture_suite.sh` filled, on this machine. Models that
 //! people use are captured here and now, where there are some and `scripts/setup_reference.sh` was run.
 //!
-//! What is seen must be what `reference/verified.json` says, on which [`soundalike_torch::verified`] answers.
+//! What is seen must be what `reference/verified.json` says, which [`soundalike_selftest::verified`] reads.
 //! After a change that is right, write it anew:
 //!
 //! ```sh
 //! eval "$(scripts/setup_libtorch.sh)"
-//! SOUNDALIKE_VERIFIED=write SOUNDALIKE_CAPTURES=DIRECTORY cargo test --release -p soundalike-torch \
-//!     --features libtorch --test libtorch_is_pyannote
+//! SOUNDALIKE_VERIFIED=write SOUNDALIKE_CAPTURES=DIRECTORY cargo test --release -p soundalike-selftest \
+//!     --features torch --test libtorch_is_pyannote
 //! ```
 
 #![expect(

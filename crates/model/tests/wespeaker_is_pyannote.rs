@@ -22,17 +22,28 @@ use std::{
 
 use ndarray::{ArrayD, ArrayView1, Axis};
 use ndarray_npy::NpzReader;
-use soundalike_compare::{EXACT_R, Recorder, ReferenceTrace};
-use soundalike_model::{DType, Device, InstructionSet, Kernels, Silent, Tensor, WeSpeakerResNet};
-use support::{captures, files, tensor};
+use soundalike_compare::{EXACT_R, ReferenceTrace};
+use soundalike_model::{
+    DType, Engine, Input, InstructionSet, Kernels, Network, Silent, Tensor, load,
+};
+use support::{Recorder, captures, files, tensor};
 
 /// The stage that is the embedding.
 const EMBEDDING: &str = "resnet.seg_1";
 
-fn network(checkpoint: &Path, dtype: DType, kernels: Kernels) -> WeSpeakerResNet {
+fn network(checkpoint: &Path, dtype: DType, kernels: Kernels) -> Box<dyn Network> {
     let bundle = soundalike_convert::load(checkpoint).unwrap_or_else(|error| panic!("{error}"));
-    WeSpeakerResNet::load_with(&bundle, dtype, &Device::Cpu, kernels)
-        .unwrap_or_else(|error| panic!("{error}"))
+    let engine = Engine {
+        dtype,
+        kernels,
+        ..Engine::default()
+    };
+    load(&bundle, &engine).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The window and the masks.
+fn input<'a>(waveforms: &'a Tensor, masks: Option<&'a Tensor>) -> Input<'a> {
+    Input { waveforms, masks }
 }
 
 /// `NETWORK.ckpt`, and its traces in `NETWORK/`.
@@ -101,7 +112,7 @@ fn embeddings_are_exact_at_every_stage() {
                 let masks = masks(trace);
                 support::assert_exact(
                     trace,
-                    |waveform, probe| network.forward(waveform, masks.as_ref(), probe),
+                    |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
                     |case, ours, reference: &mut ReferenceTrace<File>| {
                         let golden = reference.golden(EMBEDDING).expect("a golden output");
                         assert_embeddings(trace, case, ours, &golden);
@@ -121,14 +132,13 @@ fn embeddings_by_every_instruction_set_are_exact() {
             for trace in &traces {
                 println!("{instructions:?}");
                 support::assert_same_bits(trace, |waveform, probe| {
-                    let frames = network.forward_frames(waveform, probe)?;
-                    network.forward_embedding(&frames, None, probe)
+                    network.forward(waveform.into(), probe)
                 });
                 let masks = masks(trace);
                 support::assert_fused(
                     trace,
-                    |waveform, probe| network.forward(waveform, masks.as_ref(), probe),
-                    |waveform, probe| portable.forward(waveform, masks.as_ref(), probe),
+                    |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
+                    |waveform, probe| portable.forward(input(waveform, masks.as_ref()), probe),
                     |case, ours, reference: &mut ReferenceTrace<File>| {
                         let golden = reference.golden(EMBEDDING).expect("a golden output");
                         assert_embeddings(trace, case, ours, &golden);
@@ -148,9 +158,9 @@ fn in_f64_the_mel_bank_is_all_that_is_not_the_golden() {
             let mut recorder = Recorder::default();
             let waveform = tensor(reference.waveform().expect("a waveform"));
             network
-                .forward(&waveform, masks(&trace).as_ref(), &mut recorder)
+                .forward(input(&waveform, masks(&trace).as_ref()), &mut recorder)
                 .expect("the forward pass");
-            for (name, ours) in recorder.into_stages().expect("stages") {
+            for (name, ours) in recorder.into_stages() {
                 let golden = reference.golden(&name).expect("a golden output");
                 let rms = |x: &ArrayD<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
                 let error = rms(&(&ours - &golden));
@@ -170,24 +180,19 @@ fn one_trunk_serves_all_speakers() {
             let Some(masks) = masks(&trace) else { continue };
             let mut reference = ReferenceTrace::open(&trace).expect("a trace");
             let waveform = tensor(reference.waveform().expect("a waveform"));
-            let values = |x: &Tensor| -> Vec<f32> {
-                x.flatten_all().and_then(|x| x.to_vec1()).expect("values")
+            let vectors = |masks: &Tensor| -> Vec<f32> {
+                let vectors = network.forward(input(&waveform, Some(masks)), &mut Silent);
+                let values = vectors.and_then(|x| x.flatten_all()?.to_vec1());
+                values.expect("embeddings")
             };
-            let frames = network
-                .forward_frames(&waveform, &mut Silent)
-                .expect("the trunk");
-            let samples = waveform.dim(2).expect("samples");
-            assert_eq!(frames.dim(3).expect("frames"), network.num_frames(samples));
-            let together = network.forward(&waveform, Some(&masks), &mut Silent);
-            let together = together.expect("all speakers");
-            for speaker in 0..masks.dim(1).expect("speakers") {
-                let of = |x: &Tensor| x.narrow(1, speaker, 1).expect("one speaker");
-                let alone = network.forward_embedding(&frames, Some(&of(&masks)), &mut Silent);
-                let alone = values(&alone.expect("one speaker"));
+            let speakers = masks.dim(1).expect("speakers");
+            let together = vectors(&masks);
+            for (speaker, together) in together.chunks(together.len() / speakers).enumerate() {
+                let alone = vectors(&masks.narrow(1, speaker, 1).expect("one speaker"));
                 assert!(alone.iter().all(|x| x.is_finite()), "{trace:?} {speaker}");
                 let largest = alone
                     .iter()
-                    .zip(values(&of(&together)))
+                    .zip(together)
                     .fold(0.0_f32, |largest, (a, b)| largest.max((a - b).abs()));
                 // The matrix product may take its sums in another order for another number of rows.
                 let size = alone.iter().fold(0.0_f32, |size, x| size.max(x.abs()));

@@ -7,8 +7,59 @@ use std::{
 };
 
 use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
-use soundalike_compare::{EXACT_R, Floors, Recorder, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, Stage, StageError, Teacher};
-use soundalike_model::{Device, Probe, Result, Silent, Tensor};
+use soundalike_compare::{
+    EXACT_R, Floors, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, StageError,
+};
+use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor, TensorError};
+use soundalike_network::Stage;
+
+/// Keeps every stage and changes nothing: free-running.
+#[derive(Default)]
+pub(crate) struct Recorder(Vec<(String, Tensor)>);
+
+impl Recorder {
+    /// The stages in order of execution, widened to f64.
+    pub(crate) fn into_stages(self) -> Vec<(String, ArrayD<f64>)> {
+        let widened = |(name, value): (String, Tensor)| {
+            let values = value
+                .to_dtype(DType::F64)
+                .and_then(|x| x.flatten_all()?.to_vec1());
+            let values = values.expect("stages on the CPU");
+            (
+                name,
+                ArrayD::from_shape_vec(value.dims(), values).expect("their shape"),
+            )
+        };
+        self.0.into_iter().map(widened).collect()
+    }
+}
+
+impl Probe for Recorder {
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        self.0.push((name.to_owned(), value.clone()));
+        Ok(value)
+    }
+}
+
+/// Keeps every stage and returns the reference's: teacher-forced. Parts of a stage (the directions of an LSTM layer) keep
+/// their own value, or the stage they stand in would be compared with itself.
+struct Teacher<'a> {
+    reference: &'a mut ReferenceTrace<File>,
+    recorder: Recorder,
+}
+
+impl Probe for Teacher<'_> {
+    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        let value = self.recorder.see(name, value)?;
+        let stage = self.reference.manifest().graph().get(name);
+        if stage.is_some_and(Stage::is_part) {
+            return Ok(value);
+        }
+        let golden = self.reference.golden(name).map_err(TensorError::wrap)?;
+        let (values, _) = golden.mapv(|x| x as f32).into_raw_vec_and_offset();
+        Tensor::from_vec(values, golden.shape(), value.device())?.to_dtype(value.dtype())
+    }
+}
 
 /// A run of the network on a window, through a probe.
 pub(crate) trait Forward: Fn(&Tensor, &mut dyn Probe) -> Result<Tensor> {}
@@ -29,12 +80,14 @@ fn stages(
             recorder.into_stages()
         }
         Running::Forced => {
-            let mut teacher = Teacher::new(reference);
+            let mut teacher = Teacher {
+                reference,
+                recorder: Recorder::default(),
+            };
             forward(&waveform, &mut teacher).expect("the forward pass");
-            teacher.into_stages()
+            teacher.recorder.into_stages()
         }
     }
-    .expect("stages on the CPU")
 }
 
 /// Compares all stages of one window both ways, and has `output` look at the last one as it comes when the
@@ -102,10 +155,13 @@ pub(crate) fn assert_fused(
     case.output(&free, &output);
 
     let waveform = tensor(case.reference.waveform().expect("a waveform"));
-    let mut teacher = Teacher::new(&mut case.reference);
+    let mut teacher = Teacher {
+        reference: &mut case.reference,
+        recorder: Recorder::default(),
+    };
     let mut probe = Only(&seen, &mut teacher);
     portable(&waveform, &mut probe).expect("the forward pass");
-    let mut expected: BTreeMap<_, _> = teacher.into_stages().expect("stages").into_iter().collect();
+    let mut expected: BTreeMap<_, _> = teacher.recorder.into_stages().into_iter().collect();
     for (name, ours) in stages(&forward, &mut case.reference, Running::Forced) {
         let portable = expected.remove(&name).expect("the same stage");
         let error = portable - case.reference.golden(&name).expect("a golden output");
@@ -118,8 +174,8 @@ pub(crate) fn assert_fused(
         };
         let mut floors = case.floors(&name, Running::Forced);
         floors.whole = floors.whole.max(rms(error.view()));
-        slices(&mut floors.channel, stage.channel_axis);
-        if let (Some(floors), Some(axis)) = (&mut floors.frame, stage.frame_axis) {
+        slices(&mut floors.channel, stage.axes.channel());
+        if let (Some(floors), Some(axis)) = (&mut floors.frame, stage.axes.frame()) {
             slices(floors, axis);
         }
         case.judge(&name, &ours, &floors, Running::Forced);
@@ -179,7 +235,7 @@ impl Case {
         let reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
         Self {
             name: case(path),
-            stages: reference.manifest().stages.clone(),
+            stages: reference.manifest().graph().stages().to_vec(),
             reference,
             inexact: Vec::new(),
         }
@@ -198,7 +254,7 @@ impl Case {
     fn judge(&mut self, name: &str, ours: &ArrayD<f64>, floors: &Floors, running: Running) {
         let case = &self.name;
         let golden = self.reference.golden(name).expect("a golden output");
-        let error = StageError::new(ours, &golden, floors, &self.stage(name));
+        let error = StageError::new(ours, &golden, floors, &self.stage(name).axes);
         println!(
             "{case} {running:?} {name}: R {:.2}, R_local {:.2}",
             error.r, error.r_local

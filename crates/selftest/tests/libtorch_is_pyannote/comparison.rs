@@ -1,14 +1,13 @@
 //! One capture against the engine: every stage, f32 and f64, feeding itself and fed by the reference.
 
-use std::{collections::BTreeSet, fs::File, path::Path};
+use std::{fs::File, path::Path};
 
 use ndarray::{Array1, ArrayD, Axis};
 use ndarray_npy::{NpzReader, ReadableElement};
-use soundalike_convert::{Architecture, Bundle};
-use soundalike_harness::{Floors, ReferenceTrace, Running, Stage, StageError};
-use soundalike_torch::{
-    Error, Precision, Probe, PyanNet, Result, Tensor, Verification, WeSpeakerResNet, variant,
-};
+use soundalike_compare::{Floors, ReferenceTrace, Running, StageError, Verification};
+use soundalike_convert::Bundle;
+use soundalike_network::Stage;
+use soundalike_torch::{Error, Precision, Result, load};
 
 /// How far from a capture, R in the whole and in single channels and frames.
 #[derive(Clone, Copy)]
@@ -38,34 +37,6 @@ const GOLDEN: Bars = Bars {
 /// One f64 rounding (53 bits) in f32 roundings (24 bits).
 const F64_UNIT: f64 = 1.0 / (1u64 << 29) as f64;
 
-/// Either network.
-enum Network {
-    PyanNet(PyanNet),
-    WeSpeakerResNet(WeSpeakerResNet),
-}
-
-impl Network {
-    fn load(bundle: &Bundle, precision: Precision) -> Self {
-        match bundle.architecture() {
-            Architecture::PyanNet(_) => PyanNet::load(bundle, precision).map(Self::PyanNet),
-            _ => WeSpeakerResNet::load(bundle, precision).map(Self::WeSpeakerResNet),
-        }
-        .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn forward(
-        &self,
-        waveforms: &Tensor,
-        masks: Option<&Tensor>,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        match self {
-            Self::PyanNet(network) => network.forward(waveforms, probe),
-            Self::WeSpeakerResNet(network) => network.forward(waveforms, masks, probe),
-        }
-    }
-}
-
 /// Compares every stage as it comes and keeps none; teacher-forced it returns the reference's output. Parts
 /// of a stage keep their own value, or the stage they stand in would be compared with itself.
 struct Comparison<'a> {
@@ -74,7 +45,6 @@ struct Comparison<'a> {
     running: Running,
     bars: Bars,
     stages: Vec<Stage>,
-    parts: BTreeSet<String>,
     seen: usize,
     worst: f64,
     worst_local: f64,
@@ -91,13 +61,12 @@ impl<'a> Comparison<'a> {
         running: Running,
         bars: Bars,
     ) -> Self {
-        let stages = reference.manifest().stages.clone();
+        let stages = reference.manifest().graph().stages().to_vec();
         Self {
             reference,
             precision,
             running,
             bars,
-            parts: stages.iter().flat_map(|s| s.parts.clone()).collect(),
             stages,
             seen: 0,
             worst: 0.0,
@@ -108,8 +77,9 @@ impl<'a> Comparison<'a> {
     }
 }
 
-impl Probe for Comparison<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+impl Comparison<'_> {
+    /// Compares the stage `name`; what the network goes on with.
+    fn see(&mut self, name: &str, ours: ArrayD<f64>) -> Result<Option<ArrayD<f64>>> {
         let stage = self.stages.get(self.seen);
         let Some(stage) = stage.filter(|stage| stage.name == name) else {
             return Err(Error::probe(format!(
@@ -117,14 +87,14 @@ impl Probe for Comparison<'_> {
                 self.seen
             )));
         };
+        let degenerate = self.reference.manifest().is_degenerate(self.seen);
         self.seen += 1;
-        let ours = ArrayD::from_shape_vec(value.shape(), value.to_f64()?).map_err(Error::probe)?;
         let floors = self.reference.floors(stage, self.running);
         let floors = floors.map_err(Error::probe)?;
         let golden = self.reference.golden(name).map_err(Error::probe)?;
-        let error = StageError::new(&ours, &golden, &floors, stage);
+        let error = StageError::new(&ours, &golden, &floors, &stage.axes);
         let same_bits = match self.precision {
-            Precision::F32 => same_bits(&ours, &golden, &floors, stage),
+            Precision::F32 => degenerate || same_bits(&ours, &golden, &floors, stage),
             Precision::F64 => ours == golden,
         };
         // What must hold is asked for, not what must not: every comparison with NaN is false.
@@ -137,12 +107,8 @@ impl Probe for Comparison<'_> {
         }
         self.worst = self.worst.max(error.r);
         self.worst_local = self.worst_local.max(error.r_local);
-        if self.running == Running::Free || self.parts.contains(name) {
-            return Ok(value);
-        }
-        let shape = golden.shape().to_vec();
-        Tensor::from_f64(&golden.into_raw_vec_and_offset().0, &shape)?
-            .to_precision(value.precision())
+        let fed = self.running == Running::Forced && !stage.is_part();
+        Ok(fed.then_some(golden))
     }
 }
 
@@ -163,12 +129,11 @@ fn same_bits(
             (size - floor).abs() <= 1e-12 * floor
         })
     };
-    stage.degenerate
-        || same(stage.channel_axis, &floors.channel)
-            && match (stage.frame_axis, &floors.frame) {
-                (Some(axis), Some(floors)) => same(axis, floors),
-                _ => true,
-            }
+    same(stage.axes.channel(), &floors.channel)
+        && match (stage.axes.frame(), &floors.frame) {
+            (Some(axis), Some(floors)) => same(axis, floors),
+            _ => true,
+        }
 }
 
 /// Compares all stages of one capture, both precisions, both ways; what was seen in f32.
@@ -178,19 +143,21 @@ pub(crate) fn assert_is_pyannote(bundle: &Bundle, path: &Path, bars: Bars) -> Ve
     let case = case.into_iter().rev().collect::<std::path::PathBuf>();
     let case = case.display();
     let mut reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
-    let stages = reference.manifest().stages.clone();
+    let stages = reference.manifest().graph().stages().to_vec();
     let last = &stages.last().expect("there are stages").name;
-    let waveforms = tensor(entry(path, "waveform").expect("a trace has its waveform"));
-    let masks = entry(path, "masks").map(tensor);
+    let waveforms = entry::<f32>(path, "waveform").expect("a trace has its waveform");
+    let masks = entry::<f32>(path, "masks");
     let mut verification = about(bundle, path, stages.len());
     let mut apart = Vec::new();
     for (precision, bars) in [(Precision::F32, bars), (Precision::F64, GOLDEN)] {
-        let network = Network::load(bundle, precision);
+        let network = load(bundle, precision.into()).unwrap_or_else(|error| panic!("{error}"));
         for running in [Running::Free, Running::Forced] {
             let run = format!("{case} {precision} {running:?}");
             let mut comparison = Comparison::new(&mut reference, precision, running, bars);
             let output = network
-                .forward(&waveforms, masks.as_ref(), &mut comparison)
+                .forward(&waveforms, masks.as_ref(), &mut |name, ours| {
+                    comparison.see(name, ours)
+                })
                 .unwrap_or_else(|error| panic!("{run}: {error}"));
             assert_eq!(comparison.seen, stages.len(), "{run}: stages are missing");
             println!(
@@ -214,7 +181,7 @@ pub(crate) fn assert_is_pyannote(bundle: &Bundle, path: &Path, bars: Bars) -> Ve
             verification.r = verification.r.max((comparison.worst * 1e3).round() / 1e3);
             if running == Running::Free {
                 let theirs = entry::<f32>(path, &format!("f32/{last}")).expect("an f32 output");
-                let same = output.to_f32().expect("values") == theirs.into_raw_vec_and_offset().0;
+                let same = output == theirs.mapv(f64::from);
                 println!("{run}: output bit-equal: {same}");
                 verification.bit_equal &= same;
             }
@@ -232,7 +199,7 @@ fn about(bundle: &Bundle, path: &Path, stages: usize) -> Verification {
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
     let model = text(&manifest["model"]["name"]);
     Verification {
-        architecture: variant(bundle.architecture()).expect("a network"),
+        architecture: bundle.architecture().variant().expect("a network"),
         model: model.strip_suffix(".ckpt").unwrap_or(&model).to_owned(),
         sha256: bundle.source().sha256.clone(),
         random_weights: false,
@@ -251,9 +218,4 @@ pub(crate) fn entry<T: ReadableElement>(path: &Path, name: &str) -> Option<Array
     let names = npz.names().expect("names");
     let there = names.iter().any(|found| found == name);
     there.then(|| npz.by_name(name).expect(name))
-}
-
-fn tensor(values: ArrayD<f32>) -> Tensor {
-    let shape = values.shape().to_vec();
-    Tensor::from_f32(&values.into_raw_vec_and_offset().0, &shape).expect("a tensor")
 }

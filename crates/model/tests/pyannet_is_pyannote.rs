@@ -21,26 +21,32 @@ use std::{
 };
 
 use ndarray::ArrayD;
+use soundalike_compare::{EXACT_R, Meaning, OutputAgreement, ReferenceTrace};
 use soundalike_convert::Bundle;
-use soundalike_compare::{EXACT_R, OutputAgreement, ReferenceTrace};
-use soundalike_selftest::Decoding;
-use soundalike_model::{DType, Device, InstructionSet, Kernels, Probe, PyanNet, Tensor};
+use soundalike_model::{Engine, InstructionSet, Kernels, Network, Probe, Tensor, load};
 use support::{captures, files};
+
+fn network(bundle: &Bundle, kernels: Kernels) -> Box<dyn Network> {
+    let engine = Engine {
+        kernels,
+        ..Engine::default()
+    };
+    load(bundle, &engine).expect("a network")
+}
 
 /// Compares all stages of one window both ways, and the output, by the portable expression and by the kernels for
 /// every instruction set.
 fn assert_exact(bundle: &Bundle, path: &Path) {
-    let network =
-        |kernels| PyanNet::load_with(bundle, DType::F32, &Device::Cpu, kernels).expect("a network");
-    let portable = network(Kernels::Portable);
-    let expression = |waveform: &Tensor, probe: &mut dyn Probe| portable.forward(waveform, probe);
+    let portable = network(bundle, Kernels::Portable);
+    let expression =
+        |waveform: &Tensor, probe: &mut dyn Probe| portable.forward(waveform.into(), probe);
     support::assert_exact(path, expression, assert_agreement);
     for instructions in InstructionSet::all() {
         println!("{instructions:?}");
-        let native = network(Kernels::Native(instructions));
+        let native = network(bundle, Kernels::Native(instructions));
         support::assert_fused(
             path,
-            |waveform, probe| native.forward(waveform, probe),
+            |waveform, probe| native.forward(waveform.into(), probe),
             expression,
             assert_agreement,
         );
@@ -51,7 +57,7 @@ fn assert_exact(bundle: &Bundle, path: &Path) {
 fn assert_agreement(case: &str, ours: &ArrayD<f64>, reference: &mut ReferenceTrace<File>) {
     let golden = reference.golden("activation").expect("a golden output");
     let rounded = reference.output().expect("an f32 output").mapv(f64::from);
-    let agree = |ours| OutputAgreement::new(ours, &golden, &rounded, 1.0, &Decoding::Likeliest);
+    let agree = |ours| OutputAgreement::new(ours, &golden, &rounded, 1.0, &Meaning::Likeliest);
     let agreement = agree(ours);
     println!("{case}: {agreement:?}");
     // 1 - correlation goes with the square of the error, so this much is allowed by R where
@@ -74,9 +80,9 @@ fn assert_agreement(case: &str, ours: &ArrayD<f64>, reference: &mut ReferenceTra
 fn assert_metal_exact(bundle: &Bundle, path: &Path) {
     for kernels in [Kernels::MetalOps, Kernels::Experimental] {
         println!("{kernels}");
-        let network = PyanNet::load_with(bundle, DType::F32, &Device::Cpu, kernels);
-        let network = network.expect("a network");
-        let forward = |waveform: &Tensor, probe: &mut dyn Probe| network.forward(waveform, probe);
+        let network = network(bundle, kernels);
+        let forward =
+            |waveform: &Tensor, probe: &mut dyn Probe| network.forward(waveform.into(), probe);
         support::assert_exact(path, forward, assert_agreement);
     }
 }
@@ -103,10 +109,10 @@ fn one_second_of_the_sample_is_exact_at_every_stage() {
 fn a_window_is_the_same_looked_at_and_among_others() {
     let path = one_second();
     for instructions in InstructionSet::all() {
-        let kernels = Kernels::Native(instructions);
-        let network = PyanNet::load_with(&embedded(), DType::F32, &Device::Cpu, kernels);
-        let network = network.expect("a network");
-        support::assert_same_bits(&path, |waveform, probe| network.forward(waveform, probe));
+        let network = network(&embedded(), Kernels::Native(instructions));
+        support::assert_same_bits(&path, |waveform, probe| {
+            network.forward(waveform.into(), probe)
+        });
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{fs::File, path::Path};
 
 use ndarray::ArrayD;
-use soundalike_compare::ReferenceTrace;
-use soundalike_model::{DType, Device, PyanNet, Silent, Tensor};
+use soundalike_compare::{EXACT_R, ReferenceTrace};
+use soundalike_model::{DType, Device, Engine, Kernels, Silent, Tensor, load};
 
 fn reference() -> ReferenceTrace<File> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -15,12 +15,17 @@ fn reference() -> ReferenceTrace<File> {
 /// Log-probabilities of the window of the committed trace.
 fn scores(dtype: DType) -> ArrayD<f64> {
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
-    let network = PyanNet::load(&bundle, dtype, &Device::Cpu).expect("a network");
+    let engine = Engine {
+        dtype,
+        kernels: Kernels::native(),
+        ..Engine::default()
+    };
+    let network = load(&bundle, &engine).expect("a network");
     let waveform = reference().waveform().expect("a waveform");
     let shape = waveform.shape().to_vec();
     let waveform = Tensor::from_vec(waveform.into_raw_vec_and_offset().0, shape, &Device::Cpu);
     let scores = network
-        .forward(&waveform.expect("a tensor"), &mut Silent)
+        .forward((&waveform.expect("a tensor")).into(), &mut Silent)
         .expect("the forward pass");
     assert_eq!(scores.dtype(), dtype);
     let shape = scores.dims().to_vec();
@@ -38,7 +43,7 @@ fn in_f64_it_is_the_golden() {
         .fold(0.0_f64, |largest, error| largest.max(error.abs()));
     // The same sums in f32 end within 4e-6 of the golden (3.4e-6 by `compare --layers`); f64 rounds 2^29 times
     // finer, and another order of the sums may cost EXACT_R times that.
-    let allowed = soundalike_harness::EXACT_R * 4e-6 / 2.0_f64.powi(29);
+    let allowed = EXACT_R * 4e-6 / 2.0_f64.powi(29);
     assert!(largest < allowed, "{largest} is not below {allowed}");
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use soundalike_torch::Verification;
+use soundalike_compare::Verification;
 
 /// The tests run side by side.
 static FILE: Mutex<()> = Mutex::new(());
