@@ -9,10 +9,10 @@ use std::io::{Cursor, Read};
 #[non_exhaustive]
 pub enum ArchiveError {
     /// Its directory cannot be read.
-    #[error("zip archive is damaged or cut off: {source}; copy or download it again")]
+    #[error("zip archive is damaged or cut off: {reason}; copy or download it again")]
     Directory {
-        /// What the zip library said.
-        source: zip::result::ZipError,
+        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
+        reason: zip::result::ZipError,
     },
     /// Two entries of one name.
     #[error("zip archive has two entries of one name, which no program writes")]
@@ -33,12 +33,12 @@ pub enum ArchiveError {
         entry: String,
     },
     /// An entry that cannot be read.
-    #[error("zip archive has `{entry}`, which cannot be read: {source}")]
+    #[error("zip archive has `{entry}`, which cannot be read: {reason}")]
     Entry {
         /// Its name.
         entry: String,
-        /// What the zip library said.
-        source: zip::result::ZipError,
+        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
+        reason: zip::result::ZipError,
     },
     /// An entry that says to hold more than it can.
     #[error(
@@ -97,7 +97,7 @@ pub(crate) struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
-        let directory = |source| ArchiveError::Directory { source };
+        let directory = |reason| ArchiveError::Directory { reason };
         let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(directory)?;
         if zip.has_duplicate_names() {
             return Err(ArchiveError::Duplicate);
@@ -134,23 +134,23 @@ impl<'a> Archive<'a> {
 
     /// The first bytes of an entry, fewer where it has fewer; its checksum is not looked at.
     pub(crate) fn start(&mut self, entry: &str, len: u64) -> Result<Vec<u8>, ArchiveError> {
-        let broken = |source| ArchiveError::Entry {
+        let broken = |reason| ArchiveError::Entry {
             entry: entry.into(),
-            source,
+            reason,
         };
         let file = self.zip.by_name(entry).map_err(broken)?;
         let mut start = Vec::new();
         file.take(len)
             .read_to_end(&mut start)
-            .map_err(|source| broken(source.into()))?;
+            .map_err(|error| broken(error.into()))?;
         Ok(start)
     }
 
     /// The bytes of an entry, at most `limit` of them, its checksum verified.
     pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
-        let broken = |source| ArchiveError::Entry {
+        let broken = |reason| ArchiveError::Entry {
             entry: entry.into(),
-            source,
+            reason,
         };
         let index = self
             .zip
@@ -214,7 +214,7 @@ impl<'a> Archive<'a> {
         // One byte more than declared, to notice that there is more.
         file.take(expected + 1)
             .read_to_end(&mut inflated)
-            .map_err(|source| broken(source.into()))?;
+            .map_err(|error| broken(error.into()))?;
         let found = inflated.len() as u64;
         if found != expected {
             return Err(ArchiveError::Length {

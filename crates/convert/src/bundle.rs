@@ -217,7 +217,7 @@ impl Bundle {
     }
 
     pub(crate) fn parse(bytes: Cow<'static, [u8]>) -> Result<Self, ErrorKind> {
-        let invalid = |source| ErrorKind::Safetensors { source };
+        let invalid = |reason| ErrorKind::Safetensors { reason };
         let (header_len, metadata) = SafeTensors::read_metadata(&bytes).map_err(invalid)?;
         let json = metadata
             .metadata()
@@ -281,7 +281,7 @@ impl Bundle {
 
     /// Writes the file in memory and reads it again, so that what is checked is what was written.
     pub(crate) fn assemble(header: &Header, drafts: &[Draft<'_>]) -> Result<Self, ErrorKind> {
-        let invalid = |source| ErrorKind::Safetensors { source };
+        let invalid = |reason| ErrorKind::Safetensors { reason };
         let views = drafts.iter().map(|draft| (&draft.name, draft));
         let json =
             serde_json::to_string(header).map_err(|source| ErrorKind::Metadata { source })?;

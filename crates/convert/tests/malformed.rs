@@ -16,14 +16,14 @@ use soundalike_convert::{
     Bundle, CheckpointError, ErrorKind, Inspection, METADATA_KEY, PickleError, PipelineDirectory,
     convert_bytes, load,
 };
-use support::{Checkpoint, Py, dict, npy, pickle, str, tensor, zip_of};
+use support::{Checkpoint, Py, dict, line, npy, pickle, str, tensor, zip_of};
 use zip::CompressionMethod::{Deflated, Stored};
 
 /// The message of what is wrong with a file.
 fn message(bytes: &[u8]) -> String {
     match convert_bytes(bytes.to_vec(), "x.bin") {
         Ok(_) => "no error".into(),
-        Err(kind) => kind.to_string(),
+        Err(kind) => line(&kind),
     }
 }
 
@@ -801,7 +801,7 @@ fn the_plda_is_read_and_its_damage_named() {
                 Some(bytes)
             }
         });
-        load(folder.path()).unwrap_err().to_string()
+        line(&load(folder.path()).unwrap_err())
     };
     for (name, with, part) in [
         ("psi", None, "missing `psi` [2]"),
@@ -930,7 +930,7 @@ fn pipeline_directories_that_lack_something_are_refused() {
         ("x".repeat(2 << 20), "more than the 1048576"),
     ];
     for (yaml, part) in cases {
-        let error = read(&yaml).unwrap_err().to_string();
+        let error = line(&read(&yaml).unwrap_err());
         assert!(
             error.contains(part) && !error.contains('\n'),
             "{part}: {error}"

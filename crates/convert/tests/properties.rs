@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use soundalike_convert::{Clustering, Inspection, convert_bytes};
-use support::{Checkpoint, tensor, zip_of};
+use support::{Checkpoint, line, tensor, zip_of};
 use zip::CompressionMethod::Stored;
 
 fn checkpoint() -> &'static [u8] {
@@ -66,7 +66,7 @@ fn edits() -> impl Strategy<Value = Vec<(f64, u8, u8)>> {
 /// Converts and inspects; any result will do.
 fn survive(bytes: Vec<u8>) {
     if let Err(kind) = convert_bytes(bytes.clone(), "x") {
-        let message = kind.to_string();
+        let message = line(&kind);
         assert!(
             !message.is_empty() && !message.contains('\n'),
             "{message:?}"

@@ -60,7 +60,7 @@ struct FormatOnly {
 #[non_exhaustive]
 pub enum RunError {
     /// The file cannot be read.
-    #[error("cannot be read: {source}")]
+    #[error("cannot be read")]
     Read {
         /// What the system said.
         source: std::io::Error,
@@ -70,11 +70,12 @@ pub enum RunError {
     TooLarge,
     /// It is not a safetensors file.
     #[error(
-        "is not a saved run, not even a safetensors file: {source}; save one with `diarize --save-run`"
+        "is not a saved run, not even a safetensors file: {reason}; save one with `diarize --save-run`"
     )]
     Safetensors {
-        /// What is wrong with it.
-        source: SafeTensorError,
+        /// The safetensors library's error. Its text includes its causes, so it is printed here and is not the
+        /// `source()`.
+        reason: SafeTensorError,
     },
     /// It is a safetensors file of something else.
     #[error("is a safetensors file, but not a saved run; save one with `diarize --save-run`")]
@@ -90,7 +91,7 @@ pub enum RunError {
         expected: u32,
     },
     /// Its header is damaged.
-    #[error("has a header that cannot be read: {source}; save it again with `diarize --save-run`")]
+    #[error("has a header that cannot be read; save it again with `diarize --save-run`")]
     Header {
         /// What is wrong with it.
         source: serde_json::Error,
@@ -142,7 +143,7 @@ impl Run {
             .iter()
             .flat_map(|x| x.to_le_bytes())
             .collect();
-        let invalid = |source| RunError::Safetensors { source };
+        let invalid = |reason| RunError::Safetensors { reason };
         let mut tensors = Vec::new();
         for (name, dtype, shape, bytes) in [
             (
@@ -192,7 +193,7 @@ impl Run {
     /// # Errors
     /// [`RunError`] where it is something else or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
-        let invalid = |source| RunError::Safetensors { source };
+        let invalid = |reason| RunError::Safetensors { reason };
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
         let json = metadata
             .metadata()

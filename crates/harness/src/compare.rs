@@ -22,7 +22,7 @@ pub enum CompareError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// The reference engine failed.
-    #[error("the reference failed: {0}")]
+    #[error("the reference failed")]
     Reference(#[from] soundalike_torch::Error),
     /// The candidate failed.
     #[error("the candidate failed: {message}")]

@@ -24,7 +24,7 @@ static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sam
 #[non_exhaustive]
 pub enum TraceError {
     /// The file cannot be opened.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -36,8 +36,8 @@ pub enum TraceError {
     NotNpz {
         /// Where it came from.
         origin: String,
-        /// What the reader said.
-        source: ReadNpzError,
+        /// What the reader said, its causes included.
+        r#source: ReadNpzError,
     },
     /// An entry is missing, or is not what it should be.
     #[error("{origin}: entry `{entry}`: {source}; capture it again")]
@@ -46,8 +46,8 @@ pub enum TraceError {
         origin: String,
         /// The entry.
         entry: String,
-        /// What the reader said.
-        source: ReadNpzError,
+        /// What the reader said, its causes included.
+        r#source: ReadNpzError,
     },
     /// An array of somebody else's in column-major order.
     #[error(
@@ -63,7 +63,7 @@ pub enum TraceError {
     #[error(transparent)]
     Names(#[from] NamesError),
     /// The manifest is not the JSON of a trace.
-    #[error("{origin}: the manifest is not that of a trace: {source}; capture it again")]
+    #[error("{origin}: the manifest is not that of a trace; capture it again")]
     Manifest {
         /// Where the trace came from.
         origin: String,

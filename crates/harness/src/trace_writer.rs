@@ -17,7 +17,7 @@ use crate::{
 #[non_exhaustive]
 pub enum TraceWriteError {
     /// The file cannot be written.
-    #[error("the trace cannot be written: {0}")]
+    #[error("the trace cannot be written")]
     Write(#[from] WriteNpzError),
     /// The engine failed.
     #[error("the engine failed: {message}")]

@@ -23,6 +23,6 @@ pub enum LoadError {
         expected: &'static str,
     },
     /// A tensor could not be placed on the device.
-    #[error("the weights could not be loaded: {0}")]
+    #[error("the weights could not be loaded")]
     Tensor(#[from] candle_core::Error),
 }

@@ -31,12 +31,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
         max_aliases: MAX_ALIASES,
         max_anchors: MAX_ALIASES,
     };
-    let options = serde_saphyr::options! { budget: budget };
+    // Without a drawing of the place, an error is one line.
+    let options = serde_saphyr::options! { budget: budget, with_snippet: false };
     let root: Value = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
-        // The library draws the place over several lines.
-        let message = error.to_string();
         PipelineError::Yaml {
-            message: message.lines().next().unwrap_or_default().trim().into(),
+            reason: Box::new(error),
         }
     })?;
     let mut ignored = Vec::new();

@@ -35,6 +35,13 @@ pub(crate) fn onnx_export() -> Option<PathBuf> {
     required(file)
 }
 
+/// The error and its causes, as the program prints them.
+pub(crate) fn line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 /// A Python value to be pickled.
 #[derive(Clone)]
 pub(crate) enum Py {

@@ -74,7 +74,7 @@ pub struct Substitution {
 #[non_exhaustive]
 pub enum FaultError {
     /// The changed weights are no bundle any more.
-    #[error("the fault {id} cannot be put into this model: {source}")]
+    #[error("the fault {id} cannot be put into this model")]
     Weights {
         /// The fault.
         id: &'static str,
