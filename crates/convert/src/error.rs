@@ -301,6 +301,15 @@ fn listed<T: std::fmt::Display>(items: &[T]) -> String {
         .join(", ")
 }
 
+/// Bytes of an unknown file that are shown in the error.
+pub(crate) const SHOWN_BYTES: usize = 16;
+
+/// The first bytes of a file, readable.
+pub(crate) fn start_of(bytes: &[u8]) -> String {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]);
+    format!("\"{}\"", start.escape_debug())
+}
+
 /// Names in backquotes, separated by commas.
 pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
     names

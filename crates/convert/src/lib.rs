@@ -47,6 +47,9 @@ pub use pipeline::{
     Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline, is_pipeline,
 };
 
+// numpy's archives: traces and captured runs.
+pub use npz::{Npz, NpzArray, NpzElement, NpzEntry, NpzError};
+
 // What is in a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
 
@@ -54,7 +57,6 @@ pub use inspect::{Counts, Inspection, TensorInfo};
 pub use archive::ArchiveError;
 pub use checkpoint::CheckpointError;
 pub use error::{Error, ErrorKind, Found, Hyperparameter, NotFinite};
-pub use npz::NpzError;
 pub use onnx::OnnxError;
 pub use pickle::{MAX_PICKLE_BYTES, MAX_VALUES, PickleError};
 pub use pipeline::PipelineError;

@@ -852,6 +852,23 @@ fn the_plda_is_read_and_its_damage_named() {
     }
 }
 
+/// Shapes that fit, and 17 MB of zeros in 17 kB.
+#[test]
+fn a_plda_that_unpacks_to_much_more_than_weights_do_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = |shape: &str, values: usize| npy("<f8", shape, false, &vec![0; 8 * values]);
+    write_plda(folder.path(), |name, _| {
+        Some(match name {
+            "mean1" => zeros("(4096,)", 4096),
+            "lda" => zeros("(4096, 512)", 4096 * 512),
+            "tr" => zeros("(512, 512)", 512 * 512),
+            _ => zeros("(512,)", 512),
+        })
+    });
+    let error = line(&load(folder.path()).unwrap_err());
+    assert!(error.contains("bytes of arrays, more than the"), "{error}");
+}
+
 #[test]
 fn pipeline_directories_that_lack_something_are_refused() {
     let folder = tempfile::tempdir().unwrap();

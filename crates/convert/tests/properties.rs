@@ -7,11 +7,14 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "support/mutation.rs"]
+mod mutation;
 mod support;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
+use mutation::{edits, mutated};
 use proptest::prelude::*;
 use soundalike_convert::{Clustering, Inspection, convert_bytes};
 use support::{Checkpoint, line, tensor, zip_of};
@@ -39,28 +42,6 @@ fn export() -> Option<&'static [u8]> {
     BYTES
         .get_or_init(|| std::fs::read(support::onnx_export()?).ok())
         .as_deref()
-}
-
-/// Replaces, removes and inserts a few bytes; `at` is a fraction of the length.
-fn mutated(bytes: &[u8], edits: &[(f64, u8, u8)]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for &(at, kind, value) in edits {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = ((bytes.len() - 1) as f64 * at) as usize;
-        match kind % 4 {
-            0 => bytes[at] = value,
-            1 => bytes[at] ^= 1 << (value % 8),
-            2 => drop(bytes.remove(at)),
-            _ => bytes.truncate(at),
-        }
-    }
-    bytes
-}
-
-fn edits() -> impl Strategy<Value = Vec<(f64, u8, u8)>> {
-    prop::collection::vec((0.0..1.0, any::<u8>(), any::<u8>()), 1..6)
 }
 
 /// Converts and inspects; any result will do.
