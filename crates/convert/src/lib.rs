@@ -15,6 +15,7 @@ mod archive;
 mod bundle;
 mod cast;
 mod checkpoint;
+mod container;
 mod conversion;
 mod dtype;
 mod error;
@@ -35,6 +36,7 @@ pub use architecture::{
 };
 pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
 pub use cast::CastReport;
+pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
 pub use source::{Format, Source};
 pub use specifications::{Problem, Resolution, Specifications};

@@ -7,12 +7,12 @@
 //! | `embeddings` | f32 `[window, local speaker, dimension]` | speaker embeddings, zeros for a silent local speaker |
 //! | `plda` | u8 `[bytes]` | the bundle of the PLDA, where the clustering needs it |
 
-use std::{borrow::Cow, collections::HashMap, fs::File, io::Read, path::Path};
+use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use soundalike_convert::{Architecture, Bundle};
+use soundalike_convert::{Architecture, Bundle, Container, ContainerError};
 
 use crate::{
     Parameters,
@@ -24,10 +24,11 @@ use crate::{
     run::Run,
 };
 
-/// The one key in the metadata. One, because several come out in random order.
-const METADATA_KEY: &str = "soundalike.run";
-/// Version of the layout. A file with another one is refused.
-const FORMAT: u32 = 1;
+/// What saved runs are.
+const CONTAINER: Container = Container {
+    key: "soundalike.run",
+    format: 1,
+};
 /// Largest file that is read: twelve hours have 0.4 GB.
 const MAX_BYTES: u64 = 2 << 30;
 /// More local speakers than any network tells apart: those of a window are compared one by one.
@@ -47,12 +48,6 @@ struct Header {
     parameters: Parameters,
     models: Vec<Model>,
     version: String,
-}
-
-/// The part of the header that says whether the rest can be understood.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
 }
 
 /// Why a file gives no run.
@@ -117,6 +112,20 @@ pub enum RunError {
     Plda(soundalike_convert::Error),
 }
 
+impl From<ContainerError> for RunError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Safetensors(reason) => Self::Safetensors { reason },
+            ContainerError::MissingKey => Self::NotARun,
+            ContainerError::Format(found) => Self::Format {
+                found,
+                expected: CONTAINER.format,
+            },
+            ContainerError::Header(source) => Self::Header { source },
+        }
+    }
+}
+
 impl Run {
     /// The file, in memory. The same run gives the same bytes.
     ///
@@ -124,7 +133,7 @@ impl Run {
     /// [`RunError::Safetensors`] where it is larger than a file can be.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RunError> {
         let header = Header {
-            format: FORMAT,
+            format: CONTAINER.format,
             uri: self.uri.clone(),
             samples: self.samples as u64,
             sample_rate: self.sample_rate,
@@ -133,7 +142,6 @@ impl Run {
             models: self.models.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        let json = serde_json::to_string(&header).map_err(|source| RunError::Header { source })?;
         let segmentations: Vec<u8> = self.activity.iter().map(|x| u8::from(*x > 0.0)).collect();
         let count = speaker_count(self.activity.view(), &self.grid);
         // A window has fewer local speakers than a byte can count.
@@ -167,8 +175,7 @@ impl Run {
             let view = TensorView::new(Dtype::U8, shape, plda.bytes()).map_err(invalid)?;
             tensors.push(("plda", view));
         }
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-        safetensors::serialize(tensors, Some(metadata)).map_err(invalid)
+        Ok(CONTAINER.write(&header, tensors)?)
     }
 
     /// Reads a file that [`Self::to_bytes`] made.
@@ -193,22 +200,9 @@ impl Run {
     /// # Errors
     /// [`RunError`] where it is something else or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
-        let invalid = |reason| RunError::Safetensors { reason };
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
-        let json = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|keys| keys.get(METADATA_KEY))
-            .ok_or(RunError::NotARun)?;
-        let unreadable = |source| RunError::Header { source };
-        let FormatOnly { format } = serde_json::from_str(json).map_err(unreadable)?;
-        if format != FORMAT {
-            let (found, expected) = (format, FORMAT);
-            return Err(RunError::Format { found, expected });
-        }
-        let header: Header = serde_json::from_str(json).map_err(unreadable)?;
+        let (header, _, _): (Header, _, _) = CONTAINER.read(bytes)?;
         header.check()?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(invalid)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(ContainerError::Safetensors)?;
 
         let (shape, segmentations) = tensor(&tensors, "segmentations", Dtype::U8)?;
         let activity = segmentations.iter().map(|x| f32::from(*x)).collect();
