@@ -14,7 +14,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use checkpoint::{Checkpoint, Py, dict, str};
+use checkpoint::{Checkpoint, Py, dict, str, with_size};
 use soundalike_convert::METADATA_KEY;
 use support::{
     Encoding::{F32, I16},
@@ -171,24 +171,6 @@ fn recordings_that_are_none_are_refused() {
         }
     }
     all_pass(failures);
-}
-
-/// The entry `name` of a zip archive with a made up size, in its local header and in the directory.
-fn with_size(mut zip: Vec<u8>, name: &str, size: u32) -> Vec<u8> {
-    let mut found = 0;
-    for at in 0..zip.len() - 46 {
-        let (size_at, name_at) = match &zip[at..at + 4] {
-            b"PK\x03\x04" => (at + 22, at + 30),
-            b"PK\x01\x02" => (at + 24, at + 46),
-            _ => continue,
-        };
-        if zip[name_at..].starts_with(name.as_bytes()) {
-            zip[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
-            found += 1;
-        }
-    }
-    assert_eq!(found, 2);
-    zip
 }
 
 /// A safetensors file with this header.

@@ -35,8 +35,8 @@ pub enum TraceError {
     NotNpz {
         /// Where it came from.
         origin: String,
-        /// What the reader said.
-        source: ReadNpzError,
+        /// What the reader said, its causes included.
+        r#source: ReadNpzError,
     },
     /// An entry is missing, or is not what it should be.
     #[error("{origin}: entry `{entry}` cannot be read; capture it again")]
@@ -45,8 +45,8 @@ pub enum TraceError {
         origin: String,
         /// The entry.
         entry: String,
-        /// What the reader said.
-        source: ReadNpzError,
+        /// What the reader said, its causes included.
+        r#source: ReadNpzError,
     },
     /// An array of somebody else's in column-major order.
     #[error(

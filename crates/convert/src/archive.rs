@@ -2,17 +2,19 @@
 //! limited by what the archive itself could honestly hold.
 
 use std::borrow::Cow;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
+
+use zip::result::ZipError;
 
 /// What is wrong with a zip archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
     /// Its directory cannot be read.
-    #[error("zip archive is damaged or cut off: {source}; copy or download it again")]
+    #[error("zip archive is damaged or cut off: {reason}; copy or download it again")]
     Directory {
-        /// What the zip library said.
-        source: zip::result::ZipError,
+        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
+        reason: ZipError,
     },
     /// Two entries of one name.
     #[error("zip archive has two entries of one name, which no program writes")]
@@ -33,12 +35,12 @@ pub enum ArchiveError {
         entry: String,
     },
     /// An entry that cannot be read.
-    #[error("zip archive has `{entry}`, which cannot be read: {source}")]
+    #[error("zip archive has `{entry}`, which cannot be read: {reason}")]
     Entry {
         /// Its name.
         entry: String,
-        /// What the zip library said.
-        source: zip::result::ZipError,
+        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
+        reason: ZipError,
     },
     /// An entry that says to hold more than it can.
     #[error(
@@ -86,6 +88,56 @@ const MAX_INFLATION: u64 = 64;
 /// well shrink to one.
 const SMALL_ENTRY: u64 = 1 << 14;
 
+/// Most bytes that deflate makes of one: a match of 258 bytes takes two bits.
+const DEFLATE_INFLATION: u64 = 1032;
+
+/// Reads the directory of an archive. Its entries have different names and share no bytes.
+pub(crate) fn checked<R: Read + Seek>(reader: R) -> Result<zip::ZipArchive<R>, ArchiveError> {
+    let directory = |reason| ArchiveError::Directory { reason };
+    let mut zip = zip::ZipArchive::new(reader).map_err(directory)?;
+    if zip.has_duplicate_names() {
+        return Err(ArchiveError::Duplicate);
+    }
+    if zip.has_overlapping_entries().map_err(directory)? {
+        return Err(ArchiveError::Overlap);
+    }
+    Ok(zip)
+}
+
+/// For `map_err` where the entry `name` cannot be read.
+pub(crate) fn unreadable(name: &str) -> impl Fn(ZipError) -> ArchiveError + Copy {
+    move |reason| ArchiveError::Entry {
+        entry: name.into(),
+        reason,
+    }
+}
+
+/// The declared length of the entry `name` of an archive of `file` bytes, which can hold it.
+pub(crate) fn possible_len<R: Read + Seek>(
+    zip: &zip::ZipArchive<R>,
+    (index, name): (usize, &str),
+    file: u64,
+) -> Result<u64, ArchiveError> {
+    let data = zip.by_index_data(index).map_err(unreadable(name))?;
+    if data.encrypted() {
+        return Err(ArchiveError::Encrypted { entry: name.into() });
+    }
+    let packed = data.compressed_size().min(file);
+    let limit = if data.compression() == zip::CompressionMethod::Stored {
+        packed
+    } else {
+        packed.saturating_mul(DEFLATE_INFLATION)
+    };
+    if data.size() > limit {
+        return Err(ArchiveError::TooLarge {
+            entry: name.into(),
+            found: data.size(),
+            limit,
+        });
+    }
+    Ok(data.size())
+}
+
 /// A zip archive in memory.
 pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
@@ -97,14 +149,7 @@ pub(crate) struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
-        let directory = |source| ArchiveError::Directory { source };
-        let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(directory)?;
-        if zip.has_duplicate_names() {
-            return Err(ArchiveError::Duplicate);
-        }
-        if zip.has_overlapping_entries().map_err(directory)? {
-            return Err(ArchiveError::Overlap);
-        }
+        let zip = checked(Cursor::new(bytes))?;
         let checksums = (0..zip.len())
             .filter_map(|index| zip.by_index_data(index).ok())
             .any(|entry| entry.crc32() != 0);
@@ -132,26 +177,9 @@ impl<'a> Archive<'a> {
         Ok(self.zip.by_index_data(index).map_err(|_| missing())?.size())
     }
 
-    /// The first bytes of an entry, fewer where it has fewer; its checksum is not looked at.
-    pub(crate) fn start(&mut self, entry: &str, len: u64) -> Result<Vec<u8>, ArchiveError> {
-        let broken = |source| ArchiveError::Entry {
-            entry: entry.into(),
-            source,
-        };
-        let file = self.zip.by_name(entry).map_err(broken)?;
-        let mut start = Vec::new();
-        file.take(len)
-            .read_to_end(&mut start)
-            .map_err(|source| broken(source.into()))?;
-        Ok(start)
-    }
-
     /// The bytes of an entry, at most `limit` of them, its checksum verified.
     pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
-        let broken = |source| ArchiveError::Entry {
-            entry: entry.into(),
-            source,
-        };
+        let broken = unreadable(entry);
         let index = self
             .zip
             .index_for_name(entry)
@@ -214,7 +242,7 @@ impl<'a> Archive<'a> {
         // One byte more than declared, to notice that there is more.
         file.take(expected + 1)
             .read_to_end(&mut inflated)
-            .map_err(|source| broken(source.into()))?;
+            .map_err(|error| broken(error.into()))?;
         let found = inflated.len() as u64;
         if found != expected {
             return Err(ArchiveError::Length {

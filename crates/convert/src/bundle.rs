@@ -1,25 +1,45 @@
 //! The bundle: one network, complete and checked, in one safetensors file with one metadata key.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::View;
 use serde::{Deserialize, Serialize};
 
 use soundalike_network::{Architecture, Expected, Output, Role, Specifications};
 
+use crate::container::{Container, ContainerError};
 use crate::error::{Error, ErrorKind, Found, NotFinite};
 use crate::source::sha256;
 use crate::{Dtype, Origin, Source, files};
 
-/// The one key in the safetensors metadata. One, because several come out in random order.
+/// The one key in the safetensors metadata.
 pub const METADATA_KEY: &str = "soundalike";
 
 /// Version of the layout of the metadata. A file with another one is refused.
 pub const BUNDLE_FORMAT: u32 = 1;
+
+/// What bundles are.
+const CONTAINER: Container = Container {
+    key: METADATA_KEY,
+    format: BUNDLE_FORMAT,
+};
+
+impl From<ContainerError> for ErrorKind {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Safetensors(reason) => Self::Safetensors { reason },
+            ContainerError::MissingKey => Self::NotABundle,
+            ContainerError::Format(found) => Self::BundleFormat {
+                found,
+                expected: BUNDLE_FORMAT,
+            },
+            ContainerError::Header(source) => Self::Metadata { source },
+        }
+    }
+}
 
 /// What the metadata key holds, as JSON with the keys in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -260,27 +280,9 @@ impl Bundle {
     }
 
     pub(crate) fn parse(bytes: Cow<'static, [u8]>) -> Result<Self, ErrorKind> {
-        let invalid = |source| ErrorKind::Safetensors { source };
-        let (header_len, metadata) = SafeTensors::read_metadata(&bytes).map_err(invalid)?;
-        let json = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|keys| keys.get(METADATA_KEY))
-            .ok_or(ErrorKind::NotABundle)?;
-        let format: FormatOnly =
-            serde_json::from_str(json).map_err(|source| ErrorKind::Metadata { source })?;
-        if format.format != BUNDLE_FORMAT {
-            return Err(ErrorKind::BundleFormat {
-                found: format.format,
-                expected: BUNDLE_FORMAT,
-            });
-        }
-        let header: Header =
-            serde_json::from_str(json).map_err(|source| ErrorKind::Metadata { source })?;
+        let (header, metadata, data): (Header, _, _) = CONTAINER.read(&bytes)?;
         header.check()?;
 
-        // Offsets are relative to the end of the header, which follows eight bytes of length.
-        let data = header_len + size_of::<u64>();
         let mut entries = BTreeMap::new();
         for (name, info) in metadata.tensors() {
             let dtype =
@@ -324,12 +326,8 @@ impl Bundle {
 
     /// Writes the file in memory and reads it again, so that what is checked is what was written.
     pub(crate) fn assemble(header: &Header, drafts: &[Draft<'_>]) -> Result<Self, ErrorKind> {
-        let invalid = |source| ErrorKind::Safetensors { source };
         let views = drafts.iter().map(|draft| (&draft.name, draft));
-        let json =
-            serde_json::to_string(header).map_err(|source| ErrorKind::Metadata { source })?;
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(invalid)?;
+        let bytes = CONTAINER.write(header, views)?;
         Self::parse(Cow::Owned(bytes))
     }
 
@@ -440,10 +438,4 @@ impl Bundle {
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         files::write(path, &self.bytes)
     }
-}
-
-/// The part of the header that says whether the rest can be understood.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
 }

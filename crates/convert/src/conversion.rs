@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::archive::Archive;
 use crate::checkpoint::{self, Checkpoint};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, start_of};
 use crate::source::Format;
 use crate::{Bundle, files, npz, onnx, pipeline, plda};
 
@@ -172,13 +172,6 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ErrorKind> {
     if onnx::is_onnx(bytes) {
         return Ok(Format::Onnx);
     }
-    let start: String = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)])
-        .escape_debug()
-        .collect();
-    Err(ErrorKind::Format {
-        start: format!("\"{start}\""),
-    })
+    let start = start_of(bytes);
+    Err(ErrorKind::Format { start })
 }
-
-/// Bytes of an unknown file that are shown in the error.
-const SHOWN_BYTES: usize = 16;

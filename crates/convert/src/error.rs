@@ -1,5 +1,6 @@
 //! What can be wrong with a file, as data. `Display` is one lower-case line: the path first, then
-//! what was found, what was expected, and the next step where there is one.
+//! what was found, what was expected, and the next step where there is one. A cause is returned by
+//! `source()` and not repeated in the line.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ impl Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The operating system said no.
-    #[error("{action} failed: {source}")]
+    #[error("{action} failed")]
     Io {
         /// What was tried: `opening`, `reading`, `writing`, ...
         action: &'static str,
@@ -91,13 +92,14 @@ pub enum ErrorKind {
     )]
     NotABundle,
     /// A safetensors file that lies about itself.
-    #[error("is not a valid safetensors file: {source}")]
+    #[error("is not a valid safetensors file: {reason}")]
     Safetensors {
-        /// What the safetensors library said.
-        source: safetensors::SafeTensorError,
+        /// The safetensors library's error. Its text includes its causes, so it is printed here and is not the
+        /// `source()`.
+        reason: safetensors::SafeTensorError,
     },
     /// Metadata of a bundle that cannot be read.
-    #[error("metadata of the bundle cannot be read: {source}; convert the original again")]
+    #[error("metadata of the bundle cannot be read; convert the original again")]
     Metadata {
         /// What the JSON library said.
         source: serde_json::Error,
@@ -285,6 +287,15 @@ fn listed<T: std::fmt::Display>(items: &[T]) -> String {
         .map(T::to_string)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Bytes of an unknown file that are shown in the error.
+pub(crate) const SHOWN_BYTES: usize = 16;
+
+/// The first bytes of a file, readable.
+pub(crate) fn start_of(bytes: &[u8]) -> String {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]);
+    format!("\"{}\"", start.escape_debug())
 }
 
 /// Names in backquotes, separated by commas.

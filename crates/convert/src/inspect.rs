@@ -1,5 +1,6 @@
 //! What is in a file: of any network, known or not.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pickle::{Id, Pickle, Value};
 use crate::source::{Format, sha256};
 use crate::{
-    Bundle, Change, Conversion, Dtype, Origin, PipelineDirectory, files, npz, onnx, pipeline, plda,
+    Bundle, Change, Conversion, Dtype, Npz, Origin, PipelineDirectory, files, onnx, pipeline, plda,
 };
 
 /// What is in a file or directory.
@@ -285,19 +286,19 @@ impl Inspection {
         let mut tensors = Vec::new();
         // Text (a trace's manifest) and whatever else is not numbers: numpy's name of the type.
         let mut other = serde_json::Map::new();
-        for array in npz::headers(bytes)? {
-            let Some(dtype) = array.dtype else {
-                other.insert(array.name, Json::String(array.descr));
+        for array in Npz::parse(Cursor::new(bytes), 0)?.entries() {
+            let Some(dtype) = array.dtype() else {
+                other.insert(array.name().into(), Json::String(array.descr().into()));
                 continue;
             };
-            let entry = format!("{}.npy", array.name);
+            let entry = format!("{}.npy", array.name());
             let origin = Origin::Array {
                 file: file.clone(),
                 entry,
             };
             tensors.push(TensorInfo {
-                name: array.name,
-                shape: array.shape,
+                name: array.name().into(),
+                shape: array.shape().to_vec(),
                 dtype,
                 role: None,
                 origin,

@@ -15,6 +15,7 @@ mod archive;
 mod bundle;
 mod cast;
 mod checkpoint;
+mod container;
 mod conversion;
 mod dtype;
 mod error;
@@ -30,6 +31,7 @@ mod source;
 // The weights of a network.
 pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
 pub use cast::CastReport;
+pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
 pub use source::{Format, Source};
 
@@ -41,6 +43,9 @@ pub use pipeline::{
     Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline, is_pipeline,
 };
 
+// numpy's archives: traces and captured runs.
+pub use npz::{Npz, NpzArray, NpzElement, NpzEntry, NpzError};
+
 // What is in a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
 
@@ -48,7 +53,6 @@ pub use inspect::{Counts, Inspection, TensorInfo};
 pub use archive::ArchiveError;
 pub use checkpoint::CheckpointError;
 pub use error::{Error, ErrorKind, Found, NotFinite};
-pub use npz::NpzError;
 pub use onnx::OnnxError;
 pub use pickle::{MAX_PICKLE_BYTES, MAX_VALUES, PickleError};
 pub use pipeline::PipelineError;

@@ -16,14 +16,14 @@ use soundalike_convert::{
     Bundle, CheckpointError, ErrorKind, Inspection, METADATA_KEY, PickleError, PipelineDirectory,
     convert_bytes, load,
 };
-use support::{Checkpoint, Py, dict, npy, pickle, str, tensor, zip_of};
+use support::{Checkpoint, Py, dict, line, npy, pickle, str, tensor, zip_of};
 use zip::CompressionMethod::{Deflated, Stored};
 
 /// The message of what is wrong with a file.
 fn message(bytes: &[u8]) -> String {
     match convert_bytes(bytes.to_vec(), "x.bin") {
         Ok(_) => "no error".into(),
-        Err(kind) => kind.to_string(),
+        Err(kind) => line(&kind),
     }
 }
 
@@ -801,7 +801,7 @@ fn the_plda_is_read_and_its_damage_named() {
                 Some(bytes)
             }
         });
-        load(folder.path()).unwrap_err().to_string()
+        line(&load(folder.path()).unwrap_err())
     };
     for (name, with, part) in [
         ("psi", None, "missing `psi` [2]"),
@@ -850,6 +850,23 @@ fn the_plda_is_read_and_its_damage_named() {
         let error = replaced(name, with);
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+/// Shapes that fit, and 17 MB of zeros in 17 kB.
+#[test]
+fn a_plda_that_unpacks_to_much_more_than_weights_do_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = |shape: &str, values: usize| npy("<f8", shape, false, &vec![0; 8 * values]);
+    write_plda(folder.path(), |name, _| {
+        Some(match name {
+            "mean1" => zeros("(4096,)", 4096),
+            "lda" => zeros("(4096, 512)", 4096 * 512),
+            "tr" => zeros("(512, 512)", 512 * 512),
+            _ => zeros("(512,)", 512),
+        })
+    });
+    let error = line(&load(folder.path()).unwrap_err());
+    assert!(error.contains("bytes of arrays, more than the"), "{error}");
 }
 
 #[test]
@@ -930,7 +947,7 @@ fn pipeline_directories_that_lack_something_are_refused() {
         ("x".repeat(2 << 20), "more than the 1048576"),
     ];
     for (yaml, part) in cases {
-        let error = read(&yaml).unwrap_err().to_string();
+        let error = line(&read(&yaml).unwrap_err());
         assert!(
             error.contains(part) && !error.contains('\n'),
             "{part}: {error}"

@@ -7,14 +7,17 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "support/mutation.rs"]
+mod mutation;
 mod support;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
+use mutation::{edits, mutated};
 use proptest::prelude::*;
 use soundalike_convert::{Clustering, Inspection, convert_bytes};
-use support::{Checkpoint, tensor, zip_of};
+use support::{Checkpoint, line, tensor, zip_of};
 use zip::CompressionMethod::Stored;
 
 fn checkpoint() -> &'static [u8] {
@@ -41,32 +44,10 @@ fn export() -> Option<&'static [u8]> {
         .as_deref()
 }
 
-/// Replaces, removes and inserts a few bytes; `at` is a fraction of the length.
-fn mutated(bytes: &[u8], edits: &[(f64, u8, u8)]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for &(at, kind, value) in edits {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = ((bytes.len() - 1) as f64 * at) as usize;
-        match kind % 4 {
-            0 => bytes[at] = value,
-            1 => bytes[at] ^= 1 << (value % 8),
-            2 => drop(bytes.remove(at)),
-            _ => bytes.truncate(at),
-        }
-    }
-    bytes
-}
-
-fn edits() -> impl Strategy<Value = Vec<(f64, u8, u8)>> {
-    prop::collection::vec((0.0..1.0, any::<u8>(), any::<u8>()), 1..6)
-}
-
 /// Converts and inspects; any result will do.
 fn survive(bytes: Vec<u8>) {
     if let Err(kind) = convert_bytes(bytes.clone(), "x") {
-        let message = kind.to_string();
+        let message = line(&kind);
         assert!(
             !message.is_empty() && !message.contains('\n'),
             "{message:?}"

@@ -25,7 +25,7 @@ pub struct Audio {
 #[non_exhaustive]
 pub enum AudioError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum AudioError {
     },
     /// No container or codec of audio was recognised.
     #[error(
-        "{}: is not audio this build can read: {source}; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV",
+        "{}: is not audio this build can read; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV",
         path.display()
     )]
     Unknown {
@@ -73,7 +73,7 @@ pub enum AudioError {
         path: PathBuf,
     },
     /// Decoding failed half-way.
-    #[error("{}: cannot be decoded after {decoded} samples: {source}; is the file damaged?", path.display())]
+    #[error("{}: cannot be decoded after {decoded} samples; is the file damaged?", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
@@ -125,7 +125,7 @@ pub enum AudioError {
         found: usize,
     },
     /// Its sample rate cannot be converted.
-    #[error("{}: cannot be resampled from {from} Hz to {to} Hz: {reason}", path.display())]
+    #[error("{}: cannot be resampled from {from} Hz to {to} Hz", path.display())]
     Resample {
         /// The file.
         path: PathBuf,
@@ -133,8 +133,8 @@ pub enum AudioError {
         from: u32,
         /// The rate wanted.
         to: u32,
-        /// What the resampler said.
-        reason: String,
+        /// The resampler's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 

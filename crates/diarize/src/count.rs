@@ -1,6 +1,6 @@
 //! How many people speak at each frame.
 
-use ndarray::{Array1, ArrayView3, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
 
 use crate::frames::FrameGrid;
 
@@ -18,6 +18,12 @@ pub fn speaker_count(activity: ArrayView3<'_, f32>, grid: &FrameGrid) -> Array1<
         // The original divides by at least 1e-12, so that an uncovered frame has 0 speakers.
         .map(|(speaking, covering)| (speaking / covering.max(1e-12)).round_ties_even() as usize)
         .collect()
+}
+
+/// `activity` `[frame, local speaker]` of 0 and 1 in the frames with one speaker, else 0.
+pub(crate) fn alone(activity: ArrayView2<'_, f32>) -> Array2<f32> {
+    let speaking = activity.sum_axis(Axis(1)).insert_axis(Axis(1));
+    &activity * &speaking.mapv(|speaking| f32::from(speaking == 1.0))
 }
 
 #[cfg(test)]

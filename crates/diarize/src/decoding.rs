@@ -17,7 +17,10 @@ use symphonia::core::{
     units::TimeBase,
 };
 
-use crate::{audio::AudioError, resampling::Resampling};
+use crate::{
+    audio::AudioError,
+    resampling::{ResampleError, Resampling},
+};
 
 /// Most samples that are decoded, all channels averaged: 12 hours at 48 kHz. A file of a few bytes may claim
 /// any length, and a compressed one may hold it.
@@ -131,11 +134,11 @@ impl Decoding {
         // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
         let block = parameters.frames_per_block.unwrap_or(1).max(1);
         let resampling =
-            Resampling::new(from, sample_rate).map_err(|reason| AudioError::Resample {
+            Resampling::new(from, sample_rate).map_err(|source| AudioError::Resample {
                 path: here(),
                 from,
                 to: sample_rate,
-                reason,
+                source,
             })?;
         Ok(Self {
             path: here(),
@@ -229,7 +232,7 @@ impl Decoding {
     /// Appends what comes of `mono`.
     fn resample(&mut self, samples: &mut Vec<f32>) -> Result<(), AudioError> {
         let resampled = self.resampling.push(&self.mono, samples);
-        resampled.map_err(|reason| self.not_resampled(reason))?;
+        resampled.map_err(|source| self.not_resampled(source))?;
         if self.resampling.taken() > self.most {
             return Err(AudioError::TooLong {
                 path: self.path.clone(),
@@ -258,7 +261,7 @@ impl Decoding {
             return Err(AudioError::NotFinite { path, index, value });
         }
         let resampled = self.resampling.finish(samples);
-        resampled.map_err(|reason| self.not_resampled(reason))?;
+        resampled.map_err(|source| self.not_resampled(source))?;
         Ok(false)
     }
 
@@ -270,13 +273,13 @@ impl Decoding {
         }
     }
 
-    fn not_resampled(&self, reason: String) -> AudioError {
+    fn not_resampled(&self, source: ResampleError) -> AudioError {
         let [from, to] = self.rates;
         AudioError::Resample {
             path: self.path.clone(),
             from,
             to,
-            reason,
+            source,
         }
     }
 }

@@ -30,13 +30,13 @@ pub enum SetupError {
     #[error(transparent)]
     Parameter(#[from] ParameterError),
     /// A parameter of the pipeline cannot have its value.
-    #[error("configuration: {0}")]
-    Configuration(ParameterError),
+    #[error("configuration")]
+    Configuration(#[source] ParameterError),
     /// The segmentation network cannot segment speech.
-    #[error("segmentation: {0}")]
+    #[error("segmentation")]
     Segmentation(#[from] segmentation::SetupError),
     /// The speaker embedding network cannot be built.
-    #[error("embedding: {0}")]
+    #[error("embedding")]
     Embedding(#[from] LoadError),
     /// A model is missing.
     #[error("the pipeline has no {part}, without which speakers cannot be told apart")]
@@ -75,7 +75,7 @@ pub enum Error {
     #[error(transparent)]
     Audio(#[from] AudioError),
     /// A network failed.
-    #[error("the network failed in the windows {windows:?}: {source}")]
+    #[error("the network failed in the windows {windows:?}")]
     Network {
         /// The windows that were in it.
         windows: Range<usize>,

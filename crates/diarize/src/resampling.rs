@@ -7,6 +7,9 @@ use rubato::{
 /// Fewest samples resampled at a time. The filter is as long.
 const CHUNK: usize = 1024;
 
+/// Why the resampler failed: the library has one type for its construction, one for its buffers and one for its run.
+pub(crate) type ResampleError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Takes samples at one rate and gives them at another.
 pub(crate) struct Resampling {
     /// `None` where the rates are the same.
@@ -28,7 +31,7 @@ impl Resampling {
     ///
     /// # Errors
     /// What the resampler says of rates it cannot convert.
-    pub(crate) fn new(from: u32, to: u32) -> Result<Self, String> {
+    pub(crate) fn new(from: u32, to: u32) -> Result<Self, ResampleError> {
         let (from, to) = (from as usize, to as usize);
         // The filter delays by half a chunk, of which the resampler takes back whole samples only: so an even
         // number of samples goes in and an even number comes out.
@@ -37,8 +40,7 @@ impl Resampling {
         let window = WindowFunction::BlackmanHarris2;
         let resampler = (from != to)
             .then(|| Fft::<f32>::new_custom(from, to, chunk, 1, 1, window, FixedSync::Input))
-            .transpose()
-            .map_err(|e| e.to_string())?;
+            .transpose()?;
         let of_chunk = resampler.as_ref().map_or(0, Resampler::output_frames_max);
         Ok(Self {
             taken: 0,
@@ -59,7 +61,11 @@ impl Resampling {
     ///
     /// # Errors
     /// What the resampler says.
-    pub(crate) fn push(&mut self, mut samples: &[f32], out: &mut Vec<f32>) -> Result<(), String> {
+    pub(crate) fn push(
+        &mut self,
+        mut samples: &[f32],
+        out: &mut Vec<f32>,
+    ) -> Result<(), ResampleError> {
         self.taken += samples.len();
         let Some(resampler) = &self.resampler else {
             out.extend_from_slice(samples);
@@ -82,7 +88,7 @@ impl Resampling {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub(crate) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), ResampleError> {
         let Some(ratio) = self.resampler.as_ref().map(Resampler::resample_ratio) else {
             return Ok(());
         };
@@ -97,18 +103,15 @@ impl Resampling {
     }
 
     /// Resamples what is pending, with silence behind it where that is less than a chunk.
-    fn process(&mut self, out: &mut Vec<f32>) -> Result<(), String> {
+    fn process(&mut self, out: &mut Vec<f32>) -> Result<(), ResampleError> {
         let Some(resampler) = &mut self.resampler else {
             return Ok(());
         };
         let (chunk, room) = (resampler.input_frames_next(), self.chunk.len());
         self.pending.resize(chunk, 0.0);
-        let input = InterleavedSlice::new(&self.pending, 1, chunk).map_err(|e| e.to_string())?;
-        let mut output =
-            InterleavedSlice::new_mut(&mut self.chunk, 1, room).map_err(|e| e.to_string())?;
-        let (_, made) = resampler
-            .process_into_buffer(&input, &mut output, None)
-            .map_err(|e| e.to_string())?;
+        let input = InterleavedSlice::new(&self.pending, 1, chunk)?;
+        let mut output = InterleavedSlice::new_mut(&mut self.chunk, 1, room)?;
+        let (_, made) = resampler.process_into_buffer(&input, &mut output, None)?;
         self.pending.clear();
         let late = self.delay.min(made);
         self.delay -= late;

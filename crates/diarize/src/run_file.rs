@@ -7,12 +7,12 @@
 //! | `embeddings` | f32 `[window, local speaker, dimension]` | speaker embeddings, zeros for a silent local speaker |
 //! | `plda` | u8 `[bytes]` | the bundle of the PLDA, where the clustering needs it |
 
-use std::{borrow::Cow, collections::HashMap, fs::File, io::Read, path::Path};
+use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use soundalike_convert::Bundle;
+use soundalike_convert::{Bundle, Container, ContainerError};
 use soundalike_network::Architecture;
 
 use crate::{
@@ -25,10 +25,11 @@ use crate::{
     run::Run,
 };
 
-/// The one key in the metadata. One, because several come out in random order.
-const METADATA_KEY: &str = "soundalike.run";
-/// Version of the layout. A file with another one is refused.
-const FORMAT: u32 = 1;
+/// What saved runs are.
+const CONTAINER: Container = Container {
+    key: "soundalike.run",
+    format: 1,
+};
 /// Largest file that is read: twelve hours have 0.4 GB.
 const MAX_BYTES: u64 = 2 << 30;
 /// More local speakers than any network tells apart: those of a window are compared one by one.
@@ -50,18 +51,12 @@ struct Header {
     version: String,
 }
 
-/// The part of the header that says whether the rest can be understood.
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 /// Why a file gives no run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The file cannot be read.
-    #[error("cannot be read: {source}")]
+    #[error("cannot be read")]
     Read {
         /// What the system said.
         source: std::io::Error,
@@ -71,11 +66,12 @@ pub enum RunError {
     TooLarge,
     /// It is not a safetensors file.
     #[error(
-        "is not a saved run, not even a safetensors file: {source}; save one with `diarize --save-run`"
+        "is not a saved run, not even a safetensors file: {reason}; save one with `diarize --save-run`"
     )]
     Safetensors {
-        /// What is wrong with it.
-        source: SafeTensorError,
+        /// The safetensors library's error. Its text includes its causes, so it is printed here and is not the
+        /// `source()`.
+        reason: SafeTensorError,
     },
     /// It is a safetensors file of something else.
     #[error("is a safetensors file, but not a saved run; save one with `diarize --save-run`")]
@@ -91,7 +87,7 @@ pub enum RunError {
         expected: u32,
     },
     /// Its header is damaged.
-    #[error("has a header that cannot be read: {source}; save it again with `diarize --save-run`")]
+    #[error("has a header that cannot be read; save it again with `diarize --save-run`")]
     Header {
         /// What is wrong with it.
         source: serde_json::Error,
@@ -117,6 +113,20 @@ pub enum RunError {
     Plda(soundalike_convert::Error),
 }
 
+impl From<ContainerError> for RunError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Safetensors(reason) => Self::Safetensors { reason },
+            ContainerError::MissingKey => Self::NotARun,
+            ContainerError::Format(found) => Self::Format {
+                found,
+                expected: CONTAINER.format,
+            },
+            ContainerError::Header(source) => Self::Header { source },
+        }
+    }
+}
+
 impl Run {
     /// The file, in memory. The same run gives the same bytes.
     ///
@@ -124,7 +134,7 @@ impl Run {
     /// [`RunError::Safetensors`] where it is larger than a file can be.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RunError> {
         let header = Header {
-            format: FORMAT,
+            format: CONTAINER.format,
             uri: self.uri.clone(),
             samples: self.samples as u64,
             sample_rate: self.sample_rate,
@@ -133,7 +143,6 @@ impl Run {
             models: self.models.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        let json = serde_json::to_string(&header).map_err(|source| RunError::Header { source })?;
         let segmentations: Vec<u8> = self.activity.iter().map(|x| u8::from(*x > 0.0)).collect();
         let count = speaker_count(self.activity.view(), &self.grid);
         // A window has fewer local speakers than a byte can count.
@@ -143,7 +152,7 @@ impl Run {
             .iter()
             .flat_map(|x| x.to_le_bytes())
             .collect();
-        let invalid = |source| RunError::Safetensors { source };
+        let invalid = |reason| RunError::Safetensors { reason };
         let mut tensors = Vec::new();
         for (name, dtype, shape, bytes) in [
             (
@@ -167,8 +176,7 @@ impl Run {
             let view = TensorView::new(Dtype::U8, shape, plda.bytes()).map_err(invalid)?;
             tensors.push(("plda", view));
         }
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-        safetensors::serialize(tensors, Some(metadata)).map_err(invalid)
+        Ok(CONTAINER.write(&header, tensors)?)
     }
 
     /// Reads a file that [`Self::to_bytes`] made.
@@ -193,22 +201,9 @@ impl Run {
     /// # Errors
     /// [`RunError`] where it is something else or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
-        let invalid = |source| RunError::Safetensors { source };
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
-        let json = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|keys| keys.get(METADATA_KEY))
-            .ok_or(RunError::NotARun)?;
-        let unreadable = |source| RunError::Header { source };
-        let FormatOnly { format } = serde_json::from_str(json).map_err(unreadable)?;
-        if format != FORMAT {
-            let (found, expected) = (format, FORMAT);
-            return Err(RunError::Format { found, expected });
-        }
-        let header: Header = serde_json::from_str(json).map_err(unreadable)?;
+        let (header, _, _): (Header, _, _) = CONTAINER.read(bytes)?;
         header.check()?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(invalid)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(ContainerError::Safetensors)?;
 
         let (shape, segmentations) = tensor(&tensors, "segmentations", Dtype::U8)?;
         let activity = segmentations.iter().map(|x| f32::from(*x)).collect();

@@ -9,7 +9,7 @@ use soundalike_model::{
 };
 use soundalike_network::Output;
 
-use crate::{segmentation::to_array, windows::Windows};
+use crate::{count, segmentation::to_array, windows::Windows};
 
 /// The speaker embedding network, and which frames of a local speaker it listens to.
 #[derive(Debug, Clone)]
@@ -141,9 +141,8 @@ impl SpeakerEmbedder {
 #[must_use]
 pub fn alone(activity: ArrayView2<'_, f32>, min_alone: usize) -> Array2<f32> {
     let mut masks = activity.t().to_owned();
-    let speaking = activity.sum_axis(Axis(1));
-    for mut mask in masks.rows_mut() {
-        let alone = &mask * &speaking.mapv(|speaking| f32::from(speaking < 2.0));
+    let alone = count::alone(activity);
+    for (mut mask, alone) in masks.rows_mut().into_iter().zip(alone.columns()) {
         if alone.sum() > min_alone as f32 {
             mask.assign(&alone);
         }

@@ -29,16 +29,9 @@ impl Terminal {
         Self { verbosity }
     }
 
-    /// One line that says what went wrong, where, and what to do: the error and its causes, as far as it
-    /// has not named them itself.
+    /// One line that says what went wrong, where, and what to do: the error, then its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut line = error.to_string();
-        for cause in error.chain().skip(1).map(ToString::to_string) {
-            if !line.contains(&cause) {
-                line = format!("{line}: {cause}");
-            }
-        }
-        eprintln!("error: {line}");
+        eprintln!("error: {}", one_line(error));
     }
 
     /// Something that the user should know, and may ignore.
@@ -86,5 +79,46 @@ impl Terminal {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+}
+
+/// The error, then its causes, each printed once. Further lines of one are joined to its first.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(message).collect::<Vec<_>>().join(": ")
+}
+
+/// First line of a stack trace, which libraries write below their message: candle where `RUST_BACKTRACE` is set, libtorch
+/// always.
+const STACK_STARTS: [&str; 2] = ["0: ", "Exception raised from "];
+
+/// The text of one error without its causes and without a stack trace.
+fn message(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .take_while(|line| !STACK_STARTS.iter().any(|start| line.starts_with(start)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_each_cause_once_and_no_stack() {
+        let candle = "no kernel\n   0: candle_core::error\n             at /src/error.rs:264";
+        let error = anyhow!(candle).context("windows 0..24");
+        assert_eq!(one_line(&error), "windows 0..24: no kernel");
+        let torch = anyhow!("sizes differ\nException raised from f at /src/a.cpp:1\nframe #0");
+        assert_eq!(one_line(&torch), "sizes differ");
+        let drawn = Err::<(), _>(anyhow!("line 1, column 2\n  |\n1 | a\n  |  ^\nno value\n"));
+        let drawn = drawn.context("gate.toml").unwrap_err();
+        assert_eq!(
+            one_line(&drawn),
+            "gate.toml: line 1, column 2 | 1 | a |  ^ no value"
+        );
     }
 }

@@ -78,7 +78,7 @@ struct Judgement {
 #[non_exhaustive]
 pub enum LearnError {
     /// Not a report.
-    #[error("{origin}: is not a report of `compare --layers --format json`: {source}")]
+    #[error("{origin}: is not a report of `compare --layers --format json`")]
     NotAReport {
         /// The file.
         origin: String,

@@ -94,7 +94,7 @@ pub enum GateError {
         message: String,
     },
     /// A gate that TOML cannot hold.
-    #[error("the gate cannot be written: {source}")]
+    #[error("the gate cannot be written")]
     NotWritable {
         /// What the writer said.
         source: toml::ser::Error,
@@ -108,7 +108,7 @@ pub enum GateError {
         pattern: String,
     },
     /// Not a pattern.
-    #[error("{origin}: {source}")]
+    #[error("{origin}")]
     Pattern {
         /// The file.
         origin: String,

@@ -80,12 +80,6 @@ pub enum Linkage {
     Weighted,
 }
 
-impl Linkage {
-    /// scipy's names, for messages.
-    pub(super) const NAMES: &'static str =
-        "average, centroid, complete, median, single, ward or weighted";
-}
-
 impl PipelineConfig {
     /// The models without which this pipeline cannot run.
     pub fn needs(&self) -> Vec<Part> {

@@ -13,13 +13,13 @@ pub enum PipelineError {
         limit: usize,
     },
     /// A configuration that is not YAML.
-    #[error("configuration is not valid YAML: {message}")]
+    #[error("configuration is not valid YAML: {reason}")]
     Yaml {
-        /// What the YAML library said, in one line.
-        message: String,
+        /// The YAML library's error. Its text includes its causes, so it is printed here and is not the `source()`.
+        reason: Box<serde_saphyr::Error>,
     },
     /// A manifest that is not ours.
-    #[error("manifest cannot be read: {source}; convert the original again")]
+    #[error("manifest cannot be read; convert the original again")]
     Json {
         /// What the JSON library said.
         source: serde_json::Error,

@@ -1,8 +1,13 @@
 //! pyannote's `config.yaml`. pyannote `Pipeline.from_pretrained`.
 
-use serde_json::{Map, Value};
+use std::fmt;
 
-use super::{Clustering, Linkage, Part, PipelineConfig, PipelineError, Reference};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value, json};
+
+use super::{Part, PipelineConfig, PipelineError, Reference};
 
 /// Largest configuration that is read, in bytes. Real ones have 500.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -18,6 +23,82 @@ pub(super) struct Document {
     pub(super) ignored: Vec<String>,
 }
 
+/// The whole file, without what means nothing here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a dictionary")]
+struct Root {
+    pipeline: Pipeline,
+    params: Option<Layer>,
+    /// What is frozen has a value like what is not; both may be there.
+    freeze: Option<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a dictionary")]
+struct Pipeline {
+    name: String,
+    params: Settings,
+}
+
+/// Arguments of `SpeakerDiarization.__init__`, whose defaults these have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a dictionary")]
+struct Settings {
+    segmentation: Option<Reference>,
+    embedding: Option<Reference>,
+    plda: Option<Reference>,
+    segmentation_step: Option<f64>,
+    segmentation_batch_size: Option<usize>,
+    embedding_batch_size: Option<usize>,
+    embedding_exclude_overlap: Option<bool>,
+    clustering: Option<String>,
+}
+
+/// `freeze` or `params`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a dictionary")]
+struct Layer {
+    segmentation: Option<Map<String, Value>>,
+    clustering: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Segmentation {
+    threshold: Option<f64>,
+    min_duration_off: f64,
+}
+
+/// The class under its two names.
+const CLASSES: [&str; 2] = [
+    "pyannote.audio.pipelines.SpeakerDiarization",
+    "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
+];
+
+/// Keys that say what wrote the file (`version` before pyannote.audio 4), and how a hub is asked for a model.
+const UNTOLD: [(&str, &[&str]); 4] = [
+    ("", &["dependencies", "version"]),
+    ("/pipeline/params/segmentation", HUB),
+    ("/pipeline/params/embedding", HUB),
+    ("/pipeline/params/plda", HUB),
+];
+/// Arguments of `Model.from_pretrained` that a model on disk has no use for.
+const HUB: &[&str] = &["revision", "token", "use_auth_token", "cache_dir"];
+/// Keys that change nothing of what a pipeline computes, or nothing that this program does.
+const MEANINGLESS: [(&str, &[&str]); 2] = [
+    ("", &["device", "preprocessors"]),
+    (
+        "/pipeline/params",
+        &[
+            "cache_dir",
+            "der_variant",
+            "legacy",
+            "token",
+            "use_auth_token",
+        ],
+    ),
+];
+
 pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
     if bytes.len() > MAX_CONFIG_BYTES {
         return Err(PipelineError::TooLarge {
@@ -31,335 +112,228 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
         max_aliases: MAX_ALIASES,
         max_anchors: MAX_ALIASES,
     };
-    let options = serde_saphyr::options! { budget: budget };
-    let root: Value = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
-        // The library draws the place over several lines.
-        let message = error.to_string();
-        PipelineError::Yaml {
-            message: message.lines().next().unwrap_or_default().trim().into(),
-        }
+    // Without a drawing of the place, an error is one line.
+    let options = serde_saphyr::options! { budget: budget, with_snippet: false };
+    let mut root: Value =
+        serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
+            PipelineError::Yaml {
+                reason: Box::new(error),
+            }
+        })?;
+    removed(&mut root, &UNTOLD);
+    let ignored = removed(&mut root, &MEANINGLESS);
+    refuse_lists(&root)?;
+    let Root {
+        pipeline: Pipeline { name, params },
+        freeze,
+        params: thawed,
+    } = typed(&root, |keys| keys.join("."))?;
+    if !CLASSES.contains(&&*name) {
+        return Err(PipelineError::Pipeline { found: name });
+    }
+    let (frozen, thawed) = (freeze.unwrap_or_default(), thawed.unwrap_or_default());
+    let segmentation = Section::new("segmentation", frozen.segmentation, thawed.segmentation);
+    let parameters = Section::new("clustering", frozen.clustering, thawed.clustering);
+    let Segmentation {
+        threshold,
+        min_duration_off,
+    } = typed(&segmentation.merged(), |keys| segmentation.key(keys))?;
+    let method = params.clustering.as_deref().unwrap_or("VBxClustering");
+    let clustering = json!({ "name": method, "parameters": parameters.merged() });
+    let clustering = typed(&clustering, |keys| match keys {
+        [_, keys @ ..] if !keys.is_empty() => parameters.key(keys),
+        _ => "pipeline.params.clustering".into(),
     })?;
-    let mut ignored = Vec::new();
-    let root = Dictionary::root(&root)?;
-
-    // `dependencies` (before pyannote.audio 4: `version`) say what wrote the file.
-    root.only(
-        &["dependencies", "version", "pipeline", "params", "freeze"],
-        &["device", "preprocessors"],
-        &mut ignored,
-    )?;
-    let pipeline = root
-        .dictionary("pipeline")?
-        .ok_or_else(|| root.missing("pipeline"))?;
-    pipeline.only(&["name", "params"], &[], &mut ignored)?;
-    let class = pipeline
-        .text("name")?
-        .ok_or_else(|| pipeline.missing("name"))?;
-    if !CLASSES.contains(&class) {
-        return Err(PipelineError::Pipeline {
-            found: class.into(),
-        });
-    }
-    let settings = pipeline
-        .dictionary("params")?
-        .ok_or_else(|| pipeline.missing("params"))?;
-    settings.only(
-        &[
-            "segmentation",
-            "segmentation_step",
-            "segmentation_batch_size",
-            "embedding",
-            "embedding_batch_size",
-            "embedding_exclude_overlap",
-            "plda",
-            "clustering",
-        ],
-        &[
-            "legacy",
-            "der_variant",
-            "token",
-            "use_auth_token",
-            "cache_dir",
-        ],
-        &mut ignored,
-    )?;
-    let mut references = Vec::new();
-    for part in Part::ALL {
-        references.extend(settings.reference(part)?.map(|reference| (part, reference)));
-    }
-
-    // What is frozen has a value like what is not; both may be there.
-    let layers = [root.dictionary("freeze")?, root.dictionary("params")?];
-    let layers: Vec<Dictionary<'_>> = layers.into_iter().flatten().collect();
-    for layer in &layers {
-        layer.only(&["segmentation", "clustering"], &[], &mut ignored)?;
-    }
-    let segmentation = Layers::of(&layers, "segmentation")?;
-    segmentation.only(&["threshold", "min_duration_off"])?;
-    let clustering = Layers::of(&layers, "clustering")?;
-    // The defaults of `SpeakerDiarization.__init__`.
-    let method = settings.text("clustering")?.unwrap_or("VBxClustering");
-    let config = PipelineConfig {
-        class: CLASSES[0].into(),
-        segmentation_step: settings.number("segmentation_step")?.unwrap_or(0.1),
-        segmentation_batch_size: settings.count("segmentation_batch_size")?.unwrap_or(1),
-        embedding_batch_size: settings.count("embedding_batch_size")?.unwrap_or(1),
-        embedding_exclude_overlap: settings.flag("embedding_exclude_overlap")?.unwrap_or(false),
-        segmentation_threshold: segmentation.number("threshold")?,
-        min_duration_off: segmentation.required("min_duration_off")?,
-        clustering: self::clustering(method, &clustering)?,
-    };
+    let references = [
+        (Part::Segmentation, params.segmentation),
+        (Part::Embedding, params.embedding),
+        (Part::Plda, params.plda),
+    ];
     Ok(Document {
-        config,
-        references,
+        config: PipelineConfig {
+            class: CLASSES[0].into(),
+            segmentation_step: params.segmentation_step.unwrap_or(0.1),
+            segmentation_batch_size: params.segmentation_batch_size.unwrap_or(1),
+            embedding_batch_size: params.embedding_batch_size.unwrap_or(1),
+            embedding_exclude_overlap: params.embedding_exclude_overlap.unwrap_or(false),
+            segmentation_threshold: threshold,
+            min_duration_off,
+            clustering,
+        },
+        references: references
+            .into_iter()
+            .filter_map(|(part, reference)| Some((part, reference?)))
+            .collect(),
         ignored,
     })
 }
 
-/// The class under its two names.
-const CLASSES: [&str; 2] = [
-    "pyannote.audio.pipelines.SpeakerDiarization",
-    "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
-];
-
-fn clustering(name: &str, parameters: &Layers<'_>) -> Result<Clustering, PipelineError> {
-    match name {
-        "VBxClustering" => {
-            parameters.only(&["threshold", "Fa", "Fb"])?;
-            Ok(Clustering::VBx {
-                threshold: parameters.required("threshold")?,
-                fa: parameters.required("Fa")?,
-                fb: parameters.required("Fb")?,
-            })
-        }
-        "AgglomerativeClustering" => {
-            parameters.only(&["method", "min_cluster_size", "threshold"])?;
-            let (dictionary, method) = parameters
-                .get("method")
-                .ok_or_else(|| parameters.missing("method", Linkage::NAMES))?;
-            let method = serde_json::from_value(method.clone())
-                .map_err(|_| dictionary.wrong("method", method, Linkage::NAMES))?;
-            let (dictionary, _) = parameters
-                .get("min_cluster_size")
-                .ok_or_else(|| parameters.missing("min_cluster_size", "a whole number"))?;
-            Ok(Clustering::Agglomerative {
-                method,
-                min_cluster_size: dictionary.count("min_cluster_size")?.unwrap_or(0),
-                threshold: parameters.required("threshold")?,
-            })
-        }
-        "KMeansClustering" => {
-            parameters.only(&[])?;
-            Ok(Clustering::KMeans {})
-        }
-        "OracleClustering" => {
-            parameters.only(&[])?;
-            Ok(Clustering::Oracle {})
-        }
-        found => Err(PipelineError::Value {
-            key: "pipeline.params.clustering".into(),
-            found: found.into(),
-            expected:
-                "VBxClustering, AgglomerativeClustering, KMeansClustering or OracleClustering"
-                    .into(),
-        }),
-    }
-}
-
-/// One mapping and where it is.
-#[derive(Clone)]
-struct Dictionary<'v> {
-    path: String,
-    map: &'v Map<String, Value>,
-}
-
-impl<'v> Dictionary<'v> {
-    fn root(value: &'v Value) -> Result<Self, PipelineError> {
-        let map = value.as_object().ok_or_else(|| PipelineError::Value {
-            key: "the whole file".into(),
-            found: describe(value),
-            expected: "a dictionary".into(),
-        })?;
-        Ok(Self {
-            path: String::new(),
-            map,
-        })
-    }
-
-    fn key(&self, key: &str) -> String {
-        format!("{}{key}", self.path)
-    }
-
-    fn wrong(&self, key: &str, found: &Value, expected: &str) -> PipelineError {
-        let (key, found) = (self.key(key), describe(found));
-        PipelineError::Value {
-            key,
-            found,
-            expected: expected.into(),
-        }
-    }
-
-    fn missing(&self, key: &str) -> PipelineError {
-        PipelineError::Value {
-            key: self.key(key),
-            found: "nothing".into(),
-            expected: "a value".into(),
-        }
-    }
-
-    /// Refuses unknown keys and lists those that mean nothing here.
-    fn only(
-        &self,
-        known: &[&str],
-        meaningless: &[&str],
-        ignored: &mut Vec<String>,
-    ) -> Result<(), PipelineError> {
-        for key in self.map.keys() {
-            if meaningless.contains(&&**key) {
-                ignored.push(self.key(key));
-            } else if !known.contains(&&**key) {
-                return Err(PipelineError::UnknownKey { key: self.key(key) });
-            }
-        }
-        Ok(())
-    }
-
-    /// The value of a key; `null` counts as none.
-    fn get(&self, key: &str) -> Option<&'v Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn dictionary(&self, key: &str) -> Result<Option<Self>, PipelineError> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
+/// Removes these keys of these dictionaries; those that were there, with the dictionaries that they were in.
+fn removed(root: &mut Value, keys: &[(&str, &[&str])]) -> Vec<String> {
+    let mut removed = Vec::new();
+    for (pointer, keys) in keys {
+        let Some(map) = root.pointer_mut(pointer).and_then(Value::as_object_mut) else {
+            continue;
         };
-        let map = value
-            .as_object()
-            .ok_or_else(|| self.wrong(key, value, "a dictionary"))?;
-        Ok(Some(Self {
-            path: format!("{}.", self.key(key)),
-            map,
-        }))
+        let found = keys.iter().filter(|key| map.remove(**key).is_some());
+        removed.extend(found.map(|key| dotted(&format!("{pointer}/{key}"))));
     }
+    removed
+}
 
-    fn read<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        read: impl FnOnce(&'v Value) -> Option<T>,
-    ) -> Result<Option<T>, PipelineError> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        read(value)
-            .map(Some)
-            .ok_or_else(|| self.wrong(key, value, expected))
-    }
-
-    fn text(&self, key: &str) -> Result<Option<&'v str>, PipelineError> {
-        self.read(key, "a name", Value::as_str)
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>, PipelineError> {
-        self.read(key, "a number", Value::as_f64)
-    }
-
-    fn flag(&self, key: &str) -> Result<Option<bool>, PipelineError> {
-        self.read(key, "true or false", Value::as_bool)
-    }
-
-    fn count(&self, key: &str) -> Result<Option<usize>, PipelineError> {
-        let count = |value: &Value| value.as_u64().and_then(|count| usize::try_from(count).ok());
-        self.read(key, "a whole number", count)
-    }
-
-    /// `$model/folder`, a path, or a dictionary of `Model.from_pretrained`'s arguments.
-    fn reference(&self, part: Part) -> Result<Option<Reference>, PipelineError> {
-        let key = part.name();
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        if let Some(arguments) = self.dictionary(key).ok().flatten() {
-            arguments.only(
-                &["checkpoint", "subfolder"],
-                &["revision", "token", "use_auth_token", "cache_dir"],
-                &mut Vec::new(),
-            )?;
-            let checkpoint = arguments.text("checkpoint")?;
-            let checkpoint = checkpoint.ok_or_else(|| arguments.missing("checkpoint"))?;
-            let (inside, checkpoint) = inside(checkpoint);
-            let subfolder = arguments.text("subfolder")?.map(str::to_owned);
-            return Ok(Some(Reference {
-                checkpoint,
-                inside,
-                subfolder,
-            }));
+/// Refuses a list where a dictionary belongs: serde would take its elements for the values in order.
+fn refuse_lists(root: &Value) -> Result<(), PipelineError> {
+    for pointer in ["", "/pipeline", "/pipeline/params", "/params", "/freeze"] {
+        if let Some(list @ Value::Array(_)) = root.pointer(pointer) {
+            return Err(PipelineError::Value {
+                key: dotted(pointer),
+                found: describe(list),
+                expected: "a dictionary".into(),
+            });
         }
-        let text = value
-            .as_str()
-            .ok_or_else(|| self.wrong(key, value, "a path"))?;
-        let (inside, checkpoint) = inside(text);
-        Ok(Some(Reference {
-            checkpoint,
-            inside,
-            subfolder: None,
-        }))
+    }
+    Ok(())
+}
+
+/// A JSON pointer as messages name it: `params.clustering`.
+fn dotted(pointer: &str) -> String {
+    match pointer.strip_prefix('/') {
+        Some(keys) => keys.replace('/', "."),
+        None => WHOLE.into(),
     }
 }
 
-/// Takes `$model/` off a path.
-fn inside(path: &str) -> (bool, String) {
-    match path.strip_prefix("$model/") {
-        Some(rest) => (true, rest.into()),
-        None => (false, path.into()),
-    }
-}
+/// What messages call a value that is in no dictionary.
+const WHOLE: &str = "the whole file";
 
 /// One section of `freeze` and of `params`; the latter wins.
-struct Layers<'v> {
+struct Section {
     name: &'static str,
-    layers: Vec<Dictionary<'v>>,
+    frozen: Map<String, Value>,
+    thawed: Map<String, Value>,
 }
 
-impl<'v> Layers<'v> {
-    fn of(outer: &[Dictionary<'v>], name: &'static str) -> Result<Self, PipelineError> {
-        let mut layers = Vec::new();
-        for dictionary in outer {
-            layers.extend(dictionary.dictionary(name)?);
-        }
-        Ok(Self { name, layers })
-    }
-
-    fn only(&self, known: &[&str]) -> Result<(), PipelineError> {
-        self.layers
-            .iter()
-            .try_for_each(|layer| layer.only(known, &[], &mut Vec::new()))
-    }
-
-    fn get(&self, key: &str) -> Option<(&Dictionary<'v>, &'v Value)> {
-        self.layers
-            .iter()
-            .rev()
-            .find_map(|layer| Some((layer, layer.get(key)?)))
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>, PipelineError> {
-        match self.get(key) {
-            Some((layer, _)) => layer.number(key),
-            None => Ok(None),
+impl Section {
+    fn new(
+        name: &'static str,
+        frozen: Option<Map<String, Value>>,
+        thawed: Option<Map<String, Value>>,
+    ) -> Self {
+        Self {
+            name,
+            frozen: frozen.unwrap_or_default(),
+            thawed: thawed.unwrap_or_default(),
         }
     }
 
-    fn required(&self, key: &str) -> Result<f64, PipelineError> {
-        self.number(key)?
-            .ok_or_else(|| self.missing(key, "a number"))
+    fn merged(&self) -> Value {
+        let mut merged = self.frozen.clone();
+        for (key, value) in &self.thawed {
+            // `null` counts as none.
+            if !(value.is_null() && merged.contains_key(key)) {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        Value::Object(merged)
     }
 
-    fn missing(&self, key: &str, expected: &str) -> PipelineError {
+    /// A key of the section with the dictionaries it is in.
+    fn key(&self, keys: &[String]) -> String {
+        let given = |map: &Map<String, Value>| {
+            let value = keys.first().and_then(|key| map.get(key));
+            value.is_some_and(|value| !value.is_null())
+        };
+        let layer = if given(&self.frozen) && !given(&self.thawed) {
+            "freeze"
+        } else {
+            "params"
+        };
+        format!("{layer}.{}.{}", self.name, keys.join("."))
+    }
+}
+
+/// A value as one of the types here. `key` puts the keys of a part of it that is wrong in words.
+fn typed<T: DeserializeOwned>(
+    value: &Value,
+    key: impl Fn(&[String]) -> String,
+) -> Result<T, PipelineError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let mut keys: Vec<String> = error.path().iter().map(ToString::to_string).collect();
+        let problem = error.inner().to_string();
+        // serde has three kinds of problem, which its error tells by its text alone.
+        if problem.starts_with("unknown field") {
+            return PipelineError::UnknownKey { key: key(&keys) };
+        }
+        let missing = problem
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split('`').next());
+        keys.extend(missing.map(str::to_owned));
+        let found = keys.iter().try_fold(value, |value, key| value.get(key));
+        let expected = problem
+            .split_once(", expected ")
+            .map(|(_, expected)| expected);
         PipelineError::Value {
-            key: format!("params.{}.{key}", self.name),
-            found: "nothing".into(),
-            expected: expected.into(),
+            key: if keys.is_empty() {
+                WHOLE.into()
+            } else {
+                key(&keys)
+            },
+            found: describe(found.unwrap_or(&Value::Null)),
+            expected: match expected {
+                None => "a value",
+                Some("f64") => "a number",
+                Some("usize") => "a whole number",
+                Some("a boolean") => "true or false",
+                Some("a string") => "a name",
+                Some("a map") => "a dictionary",
+                Some(expected) => expected,
+            }
+            .into(),
+        }
+    })
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    /// `$model/folder`, a path, or a dictionary of `Model.from_pretrained`'s arguments.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Arguments {
+            checkpoint: String,
+            subfolder: Option<String>,
+        }
+
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Reference;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<Reference, E> {
+                Ok(Reference::new(path, None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reference, A::Error> {
+                let arguments = Arguments::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Reference::new(&arguments.checkpoint, arguments.subfolder))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Reference {
+    /// Takes `$model/` off a path.
+    fn new(path: &str, subfolder: Option<String>) -> Self {
+        let inside = path.strip_prefix("$model/");
+        Self {
+            checkpoint: inside.unwrap_or(path).into(),
+            inside: inside.is_some(),
+            subfolder,
         }
     }
 }

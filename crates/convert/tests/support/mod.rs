@@ -35,6 +35,13 @@ pub(crate) fn onnx_export() -> Option<PathBuf> {
     required(file)
 }
 
+/// The error and its causes, as the program prints them.
+pub(crate) fn line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 /// A Python value to be pickled.
 #[derive(Clone)]
 pub(crate) enum Py {
@@ -365,6 +372,24 @@ pub(crate) fn zip_of(
         writer.write_all(bytes).unwrap();
     }
     writer.finish().unwrap().into_inner()
+}
+
+/// The entry `name` of a zip archive with a made up size, in its local header and in the directory.
+pub(crate) fn with_size(mut zip: Vec<u8>, name: &str, size: u32) -> Vec<u8> {
+    let mut found = 0;
+    for at in 0..zip.len() - 46 {
+        let (size_at, name_at) = match &zip[at..at + 4] {
+            b"PK\x03\x04" => (at + 22, at + 30),
+            b"PK\x01\x02" => (at + 24, at + 46),
+            _ => continue,
+        };
+        if zip[name_at..].starts_with(name.as_bytes()) {
+            zip[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+            found += 1;
+        }
+    }
+    assert_eq!(found, 2);
+    zip
 }
 
 /// A numpy array: `descr` is numpy's name of the type.

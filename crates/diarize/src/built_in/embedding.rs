@@ -9,7 +9,7 @@ use std::ops::Range;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis};
 use soundalike_model::{Probe, Result, Tensor};
 
-use crate::segmentation::to_array;
+use crate::{count, segmentation::to_array, speaker_embedding::alone};
 
 /// The LSTM layers, of `layers`, whose outputs describe a voice: those in the middle. Of segmentation-3.0's
 /// four, the second and third gave the lowest DER over clips of two to twelve speakers; the first is closer
@@ -32,7 +32,7 @@ impl Embeddings {
     #[must_use]
     pub fn new(vectors: Array3<f32>, activity: ArrayView3<'_, f32>) -> Self {
         let frames = |activity: ArrayView2<'_, f32>| {
-            let alone = alone(activity).sum_axis(Axis(0));
+            let alone = count::alone(activity).sum_axis(Axis(0));
             alone.iter().map(|frames| *frames as usize).collect()
         };
         let alone = activity.outer_iter().map(frames).collect();
@@ -44,23 +44,12 @@ impl Embeddings {
 /// `[frame, feature]` over the frames in which each talks alone, or at all where never alone; zeros for a
 /// silent one. `activity` is `[frame, speaker]`.
 fn describe(activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) -> Array2<f32> {
-    let alone = alone(activity);
+    let masks = alone(activity, 0);
     let mut vectors = Array2::zeros((activity.ncols(), features.ncols()));
-    for (speaker, vector) in vectors.rows_mut().into_iter().enumerate() {
-        let mask = if alone.column(speaker).sum() > 0.0 {
-            alone.column(speaker)
-        } else {
-            activity.column(speaker)
-        };
+    for (mask, vector) in masks.rows().into_iter().zip(vectors.rows_mut()) {
         masked_mean(features, mask, vector);
     }
     vectors
-}
-
-/// `activity` `[frame, speaker]` where nobody else speaks, else 0.
-fn alone(activity: ArrayView2<'_, f32>) -> Array2<f32> {
-    let speaking = activity.sum_axis(Axis(1)).insert_axis(Axis(1));
-    &activity * &speaking.mapv(|speaking| if speaking == 1.0 { 1.0 } else { 0.0 })
 }
 
 /// Mean of the rows of `features` that `mask` (0 or 1) keeps; left alone where it keeps none.

@@ -2,6 +2,8 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 
+use crate::count::alone;
+
 /// Part of a window in which a local speaker must talk alone. pyannote.audio
 /// `BaseClustering.filter_embeddings(min_active_ratio=0.2)`.
 const MIN_ALONE_RATIO: f64 = 0.2;
@@ -27,11 +29,9 @@ impl TrainingSet {
         let mut locals = Vec::new();
         for window in 0..windows {
             let active = activity.index_axis(Axis(0), window);
-            let alone = active
-                .sum_axis(Axis(1))
-                .mapv(|speaking| f32::from(u8::from(speaking == 1.0)));
+            let alone = alone(active);
             for speaker in 0..speakers {
-                let clear = active.column(speaker).dot(&alone) >= enough;
+                let clear = alone.column(speaker).sum() >= enough;
                 let length = length(embeddings.slice(s![window, speaker, ..]));
                 if clear && length.is_finite() && length > 0.0 {
                     locals.push((window, speaker));

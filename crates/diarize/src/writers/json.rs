@@ -4,7 +4,7 @@
 use serde::Serialize;
 use soundalike_metrics::{Annotation, Segment};
 
-use super::{Document, layout::Lines};
+use super::Document;
 use crate::{Parameters, diarization::Model};
 
 /// Version of the layout. Keys may be added without a new one.
@@ -97,12 +97,10 @@ pub(super) fn render(document: &Document<'_>) -> String {
             soundalike: env!("CARGO_PKG_VERSION"),
         },
     };
-    let mut text = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, Lines::default());
-    // Strings, numbers and enums, into memory: this cannot fail.
-    let _ = recording.serialize(&mut serializer);
-    text.push(b'\n');
-    String::from_utf8_lossy(&text).into_owned()
+    // Strings, numbers and enums: this cannot fail.
+    let mut text = serde_json::to_string_pretty(&recording).unwrap_or_default();
+    text.push('\n');
+    text
 }
 
 fn turns(annotation: &Annotation) -> Vec<Turn<'_>> {

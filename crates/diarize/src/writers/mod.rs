@@ -3,7 +3,6 @@
 mod audacity;
 mod csv;
 mod json;
-mod layout;
 mod rttm;
 mod srt;
 mod textgrid;

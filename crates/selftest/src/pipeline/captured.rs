@@ -19,7 +19,7 @@ use super::{PipelineStage, outputs::Outputs};
 #[non_exhaustive]
 pub enum CaptureError {
     /// A file cannot be opened.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -33,8 +33,8 @@ pub enum CaptureError {
         path: PathBuf,
         /// The entry.
         entry: &'static str,
-        /// What the reader said.
-        source: ReadNpzError,
+        /// What the reader said, its causes included.
+        r#source: ReadNpzError,
     },
     /// The turns cannot be read.
     #[error(transparent)]

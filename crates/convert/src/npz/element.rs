@@ -1,0 +1,49 @@
+//! From the bytes of an array to its elements.
+
+use half::f16;
+
+use crate::Dtype;
+use crate::bundle::chunks;
+
+/// A type that arrays can be read as: from its own type in the file, and from narrower ones that it holds exactly.
+pub trait NpzElement: sealed::Sealed + Copy {
+    /// The types in a file that are read as this one, for messages.
+    const READ_FROM: &'static str;
+
+    /// What appends little-endian elements of `dtype` to a vector. `None` for a type that this one cannot hold exactly.
+    fn append(dtype: Dtype) -> Option<Append<Self>>;
+}
+
+/// Appends the elements whose little-endian bytes it is given.
+type Append<T> = fn(&[u8], &mut Vec<T>);
+
+mod sealed {
+    /// Keeps [`super::NpzElement`] to the types here.
+    pub trait Sealed {}
+}
+
+/// One type, and the types it is read from.
+macro_rules! element {
+    ($to:ty, $read_from:literal, $($dtype:ident $from:ty),+) => {
+        impl sealed::Sealed for $to {}
+
+        impl NpzElement for $to {
+            const READ_FROM: &'static str = $read_from;
+
+            fn append(dtype: Dtype) -> Option<Append<Self>> {
+                match dtype {
+                    $(Dtype::$dtype => Some(|bytes, out| {
+                        out.extend(chunks(bytes).map(|b| <$to>::from(<$from>::from_le_bytes(b))));
+                    }),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+element!(f32, "f32 or f16", F32 f32, F16 f16);
+element!(f64, "f64, f32 or f16", F64 f64, F32 f32, F16 f16);
+element!(u8, "u8", U8 u8);
+element!(i8, "i8", I8 i8);
+element!(i64, "i64, i32, i16, i8 or u8", I64 i64, I32 i32, I16 i16, I8 i8, U8 u8);

@@ -1,0 +1,93 @@
+//! What can be wrong with a numpy archive.
+
+use crate::Dtype;
+
+/// What is wrong with a numpy array.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NpzError {
+    /// Not a zip archive at all.
+    #[error("is not a numpy archive (.npz): starts with {start}")]
+    NotAnArchive {
+        /// The first bytes, readable.
+        start: String,
+    },
+    /// Not an array at all.
+    #[error("`{array}` is not a numpy array; the file is damaged")]
+    NotAnArray {
+        /// Its name in the archive.
+        array: String,
+    },
+    /// A header that cannot be read.
+    #[error("`{array}` has a header without a readable {part}: {found}")]
+    Header {
+        /// Its name in the archive.
+        array: String,
+        /// `length`, `descr`, `fortran_order` or `shape`.
+        part: &'static str,
+        /// The start of the header, or its length.
+        found: String,
+    },
+    /// Elements that are Python objects, text, complex or big-endian numbers.
+    #[error(
+        "`{array}` has elements of type {found}, expected little-endian numbers; nothing was run"
+    )]
+    ElementType {
+        /// Its name in the archive.
+        array: String,
+        /// numpy's name of the type.
+        found: String,
+    },
+    /// Numbers of another type than was asked for, which it does not hold exactly.
+    #[error("`{array}` has elements of type {found}, expected {expected}")]
+    OtherType {
+        /// Its name in the archive.
+        array: String,
+        /// The type in the file.
+        found: Dtype,
+        /// The types that can be read as what was asked for.
+        expected: &'static str,
+    },
+    /// Column-major order.
+    #[error("`{array}` is in Fortran order; save numpy.ascontiguousarray of it")]
+    FortranOrder {
+        /// Its name in the archive.
+        array: String,
+    },
+    /// More bytes in all arrays together than a file of this length is meant to hold: a zip bomb.
+    #[error(
+        "numpy archive declares {found} bytes of arrays, more than the {limit} that can be meant"
+    )]
+    TooLarge {
+        /// Bytes of all its entries.
+        found: u64,
+        /// Bytes that are read.
+        limit: u64,
+    },
+    /// More or fewer bytes than the shape says.
+    #[error("`{array}` has {found} bytes of data, {expected} expected; the file is damaged")]
+    Length {
+        /// Its name in the archive.
+        array: String,
+        /// Bytes in the file.
+        found: u64,
+        /// Bytes of its shape.
+        expected: u64,
+    },
+    /// An array that should be there.
+    #[error("lacks the array `{array}`")]
+    Missing {
+        /// Its name in the archive.
+        array: String,
+    },
+    /// An array of another number of dimensions.
+    #[error("`{array}` has shape {found:?}, expected {expected}")]
+    Shape {
+        /// Its name in the archive.
+        array: String,
+        /// Its dimensions.
+        found: Vec<usize>,
+        /// What they have to be.
+        expected: &'static str,
+    },
+}

@@ -1,0 +1,156 @@
+//! The header of a `.npy` file: a magic number, a length, and a Python dictionary as text.
+
+use std::io::Read;
+
+use super::NpzError;
+use crate::Dtype;
+use crate::error::ErrorKind;
+
+/// First bytes of an array.
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// Longest dictionary. numpy itself refuses more than 10,000 bytes.
+const MAX_HEADER_BYTES: usize = 1 << 16;
+/// Most dimensions numpy can have.
+const MAX_DIMENSIONS: usize = 64;
+/// Characters of a header that are shown in an error.
+const SHOWN: usize = 80;
+
+/// What an array says about itself before its data.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    /// numpy's name of the element type.
+    pub(super) descr: String,
+    /// `None` for elements that are not little-endian numbers.
+    pub(super) dtype: Option<Dtype>,
+    pub(super) shape: Vec<usize>,
+    /// First dimension fastest.
+    pub(super) fortran_order: bool,
+    /// First byte of the data.
+    pub(super) start: u64,
+}
+
+impl Header {
+    /// Reads the start of a `.npy` file, and nothing beyond the header. `failed` makes an error of what the system
+    /// says.
+    pub(super) fn read(
+        name: &str,
+        file: &mut impl Read,
+        failed: impl Fn(std::io::Error) -> ErrorKind,
+    ) -> Result<Self, ErrorKind> {
+        let not = || NpzError::NotAnArray { array: name.into() };
+        let mut take = |len: usize| -> Result<Vec<u8>, ErrorKind> {
+            let mut bytes = Vec::new();
+            file.take(len as u64)
+                .read_to_end(&mut bytes)
+                .map_err(&failed)?;
+            if bytes.len() == len {
+                Ok(bytes)
+            } else {
+                Err(not().into())
+            }
+        };
+        let before = take(MAGIC.len() + 2)?;
+        // Version 1 has two bytes of length, 2 and 3 have four.
+        let width = match before.strip_prefix(MAGIC) {
+            Some([1, _]) => 2,
+            Some([2 | 3, _]) => 4,
+            _ => return Err(not().into()),
+        };
+        let digits = take(width)?;
+        let len = digits
+            .iter()
+            .rev()
+            .fold(0, |len, &digit| len << 8 | usize::from(digit));
+        if len > MAX_HEADER_BYTES {
+            return Err(NpzError::Header {
+                array: name.into(),
+                part: "length",
+                found: format!("{len} bytes"),
+            }
+            .into());
+        }
+        let text = String::from_utf8(take(len)?).map_err(|_| not())?;
+        let start = (before.len() + width + len) as u64;
+        Ok(Self::parse(name, &text, start)?)
+    }
+
+    /// Parses the dictionary.
+    fn parse(name: &str, header: &str, start: u64) -> Result<Self, NpzError> {
+        let broken = |part| NpzError::Header {
+            array: name.into(),
+            part,
+            found: header.chars().take(SHOWN).collect::<String>().trim().into(),
+        };
+        let descr = value(header, "descr").ok_or_else(|| broken("descr"))?;
+        let descr = descr
+            .trim_start()
+            .strip_prefix(['\'', '"'])
+            .and_then(|rest| rest.split(['\'', '"']).next())
+            .unwrap_or("a structure");
+        let dtype = match descr {
+            "|b1" => Some(Dtype::Bool),
+            "|u1" => Some(Dtype::U8),
+            "|i1" => Some(Dtype::I8),
+            "<i2" => Some(Dtype::I16),
+            "<i4" => Some(Dtype::I32),
+            "<i8" => Some(Dtype::I64),
+            "<f2" => Some(Dtype::F16),
+            "<f4" => Some(Dtype::F32),
+            "<f8" => Some(Dtype::F64),
+            _ => None,
+        };
+        let order = value(header, "fortran_order").ok_or_else(|| broken("fortran_order"))?;
+        let fortran_order = order.trim_start().starts_with("True");
+        let shape = value(header, "shape")
+            .and_then(|rest| rest.trim_start().strip_prefix('(')?.split_once(')'))
+            .ok_or_else(|| broken("shape"))?
+            .0;
+        let shape = shape
+            .split(',')
+            .map(str::trim)
+            .filter(|size| !size.is_empty())
+            .map(str::parse)
+            .collect::<Result<Vec<usize>, _>>()
+            .ok()
+            .filter(|shape| shape.len() <= MAX_DIMENSIONS)
+            .ok_or_else(|| broken("shape"))?;
+        Ok(Self {
+            descr: descr.into(),
+            dtype,
+            shape,
+            fortran_order,
+            start,
+        })
+    }
+
+    /// Compares the length of the file with the shape, where the elements are numbers.
+    pub(super) fn check_len(&self, name: &str, file: u64) -> Result<(), NpzError> {
+        let Some(dtype) = self.dtype else {
+            return Ok(());
+        };
+        let expected = self
+            .shape
+            .iter()
+            .try_fold(dtype.size(), |len, &size| len.checked_mul(size))
+            .map_or(u64::MAX, |len| len as u64);
+        let found = file.saturating_sub(self.start);
+        if found != expected {
+            return Err(NpzError::Length {
+                array: name.into(),
+                found,
+                expected,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What follows `'key':` in the header, a Python dictionary.
+fn value<'h>(header: &'h str, key: &str) -> Option<&'h str> {
+    let quoted = [format!("'{key}'"), format!("\"{key}\"")];
+    let rest = quoted
+        .iter()
+        .find_map(|key| header.split_once(key.as_str()))?
+        .1;
+    rest.trim_start().strip_prefix(':')
+}
