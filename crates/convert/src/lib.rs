@@ -12,6 +12,7 @@
 
 mod architecture;
 mod archive;
+mod atomic_file;
 mod bundle;
 mod cast;
 mod checkpoint;
@@ -49,6 +50,9 @@ pub use pipeline::{
 
 // What is in a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
+
+// Files that are written.
+pub use atomic_file::AtomicFile;
 
 // What can go wrong.
 pub use archive::ArchiveError;
