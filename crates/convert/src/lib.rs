@@ -21,6 +21,7 @@ mod dtype;
 mod error;
 mod files;
 mod inspect;
+mod name;
 mod npz;
 mod onnx;
 mod pickle;
@@ -41,7 +42,7 @@ pub use source::{Format, Source};
 pub use specifications::{Problem, Resolution, Specifications};
 
 // From a file to the network.
-pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load};
+pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load, model_files};
 
 // A whole pipeline.
 pub use pipeline::{
@@ -51,8 +52,9 @@ pub use pipeline::{
 // What is in a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
 
-// Files that are written.
+// Files that are written, and names out of files that are read.
 pub use atomic_file::AtomicFile;
+pub use name::{FILE_NAME, is_file_name, quoted_name};
 
 // What can go wrong.
 pub use archive::ArchiveError;
