@@ -15,7 +15,10 @@ use soundalike_harness::{
 use soundalike_model::{DType, Device, Kernels};
 
 use super::compare::windows::format;
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Output, Outputs, sha256_of},
+    terminal::Terminal,
+};
 
 /// Write what every stage of a network computes on a window of a recording to an .npz
 ///
@@ -64,17 +67,16 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    output::check_directory_of(&args.output)?;
-    output::check_not_source(&args.output, &args.audio, "recording")?;
+    let inputs = Inputs::default()
+        .files([&args.audio], "the recording itself")
+        .models(&args.model, "model");
+    let output = Outputs::new(inputs).open_file(&args.output, "-o")?;
     let bundle = match &args.model {
-        Some(path) => {
-            output::check_not_source(&args.output, path, "model")?;
-            soundalike_convert::load(path)?
-        }
+        Some(path) => soundalike_convert::load(path)?,
         None => soundalike_weights::segmentation()?,
     };
     let window = window(args, &bundle)?;
-    let audio_sha256 = output::sha256_of(&args.audio)?;
+    let audio_sha256 = sha256_of(&args.audio)?;
     let subject = Subject {
         bundle: &bundle,
         window: &window,
@@ -82,11 +84,13 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     };
     // Built before anything is written: most that can go wrong goes wrong here.
     match args.engine {
-        Engine::CandleCpu => ours(args, subject, "candle-cpu", Kernels::native())?,
-        Engine::CandleCpuPortable => ours(args, subject, "candle-cpu-portable", Kernels::Portable)?,
+        Engine::CandleCpu => ours(&output, subject, "candle-cpu", Kernels::native())?,
+        Engine::CandleCpuPortable => {
+            ours(&output, subject, "candle-cpu-portable", Kernels::Portable)?
+        }
         Engine::Torch => {
             let mut reference = TorchReference::load(&bundle, None)?;
-            output::stream_to_file(&args.output, |file| {
+            output.stream(|file| {
                 let buffer = BufWriter::new(file);
                 Ok(write_reference(buffer, &mut reference, subject)?.flush()?)
             })?;
@@ -97,7 +101,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 /// Writes the activations of our own network.
-fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> anyhow::Result<()> {
+fn ours(
+    output: &Output,
+    subject: Subject<'_>,
+    engine: &str,
+    kernels: Kernels,
+) -> anyhow::Result<()> {
     let network = Network::load(subject.bundle, DType::F32, &Device::Cpu, kernels)?;
     let engine = EngineInfo {
         engine: engine.to_owned(),
@@ -110,7 +119,7 @@ fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> an
         .into(),
         ..EngineInfo::default()
     };
-    output::stream_to_file(&args.output, |file| {
+    output.stream(|file| {
         let buffer = BufWriter::new(file);
         Ok(write_activations(buffer, &network, subject, &engine)?.flush()?)
     })

@@ -23,7 +23,10 @@ use self::{
     stopwatch::Stopwatch,
 };
 use super::{Format, cpu_args::CpuArgs, diarize};
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Outputs},
+    terminal::Terminal,
+};
 
 /// Seconds of a window.
 const WINDOW: usize = 10;
@@ -66,12 +69,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    if let Some(path) = &args.output {
-        output::check_directory_of(path)?;
-        for source in args.audio.iter().chain(&args.model) {
-            output::check_not_source(path, source, "file that is read")?;
-        }
-    }
+    let inputs = Inputs::default()
+        .files(&args.audio, "the recording itself")
+        .models(&args.model, "model");
+    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     args.cpu.start_threads()?;
     let kernels = args.cpu.kernels();
     let peak = InstructionSet::best().unwrap_or_else(InstructionSet::scalar);
@@ -99,10 +100,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         Format::Table => report.to_string(),
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes()),
-        None => output::to_stdout(text.as_bytes()),
-    }
+    output.write(text.as_bytes())
 }
 
 /// The networks of what `--model` names.

@@ -1,5 +1,6 @@
 //! `soundalike compare`: is it the original, and where not?
 
+mod files;
 mod gates;
 mod github;
 mod html;
@@ -37,7 +38,7 @@ use self::{
     windows::Count,
 };
 
-use crate::{commands::precision::Precision, output, terminal::Terminal};
+use crate::{commands::precision::Precision, terminal::Terminal};
 
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
@@ -158,6 +159,7 @@ enum Format {
 
 /// Runs the command; whether the gate was passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    let output = files::open(args)?;
     if let ([reference, candidate], Some(model)) = (args.task.as_slice(), &args.model) {
         let attribution = task::find(reference, candidate, model)?;
         let text = match args.format {
@@ -170,12 +172,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
                 )
             }
         };
-        print(args, &text)?;
+        output.write(text.as_bytes())?;
         return Ok(true);
     }
     if args.self_test {
         let (text, passed) = self_test::run(args, terminal)?;
-        print(args, &text)?;
+        output.write(text.as_bytes())?;
         return Ok(passed);
     }
     let mut side: CandidateSide = args.candidate.parse()?;
@@ -197,9 +199,6 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         report.candidate += &format!(" with {fault}");
     }
     report.gate = Some(gate.judge(&report, &origin)?);
-    if args.github {
-        github::publish(&report, terminal)?;
-    }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Table => table::render(&report, terminal.is_verbose()),
@@ -207,17 +206,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         Format::Html => html::render(&report),
         Format::Junit => junit::render(&report)?,
     };
-    print(args, &text)?;
-    Ok(report.gate.is_some_and(|gate| gate.passed))
-}
-
-/// Puts a result where the arguments say.
-fn print(args: &Args, text: &str) -> anyhow::Result<()> {
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes())?,
-        None => output::to_stdout(text.as_bytes())?,
+    output.write(text.as_bytes())?;
+    if args.github {
+        github::publish(&report, terminal)?;
     }
-    Ok(())
+    Ok(report.gate.is_some_and(|gate| gate.passed))
 }
 
 /// What the user typed, as a shell would take it.
