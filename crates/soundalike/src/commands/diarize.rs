@@ -113,6 +113,8 @@ fn diarize_all(
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     for (uri, path) in recordings {
+        // Two runs at a time would take twice the memory.
+        *last = None;
         match diarize(diarizer, uri, path, last, options, terminal) {
             Ok(diarization) => sink.add(&diarization)?,
             Err(error) if recordings.len() > 1 => terminal.error(&error),
@@ -125,6 +127,7 @@ fn diarize_all(
     sink.finish(recordings.len())
 }
 
+/// Writes a run for `recluster`.
 fn save_run(run: &Run, output: &Output) -> anyhow::Result<()> {
     let bytes = run.to_bytes().with_context(|| output.to_string())?;
     output.write(&bytes)
