@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -131,6 +131,20 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
     }
     let bytes = files::read(path)?;
     convert_bytes(bytes, files::name(path)).map_err(|kind| kind.at(path))
+}
+
+/// The files that [`convert`] or [`crate::PipelineDirectory::read`] would read of `path`, as far as they exist: what
+/// must not be overwritten while they are read.
+#[must_use]
+pub fn model_files(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let mut files = pipeline::model_files(path);
+    files.extend(plda::FILES.map(|file| path.join(file)));
+    files.push(path.join(MODEL_FILE));
+    files.retain(|file| file.is_file());
+    files
 }
 
 /// As [`convert`], of a file in memory. `name` is recorded as the name of the source.

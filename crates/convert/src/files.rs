@@ -1,9 +1,10 @@
 //! Reading and writing whole files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::AtomicFile;
 use crate::error::{Error, ErrorKind};
 
 /// The whole file. A directory or an empty file is an error.
@@ -38,29 +39,19 @@ pub(crate) fn name(path: &Path) -> String {
 
 /// Writes to a temporary file beside `path`, reads that back and compares, then renames.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = write_and_verify(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path).map_err(ErrorKind::io("renaming")));
-    if written.is_err() {
-        // Nothing more can be done about a file that cannot be removed.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.map_err(|kind| kind.at(path))
+    write_and_verify(path, bytes).map_err(|kind| kind.at(path))
 }
 
 fn write_and_verify(path: &Path, bytes: &[u8]) -> Result<(), ErrorKind> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(ErrorKind::io("writing"))?;
+    let mut file = AtomicFile::create(path).map_err(ErrorKind::io("writing"))?;
     file.write_all(bytes).map_err(ErrorKind::io("writing"))?;
     file.sync_all().map_err(ErrorKind::io("writing"))?;
-    drop(file);
+    verify(file.reopen().map_err(ErrorKind::io("reading back"))?, bytes)?;
+    file.persist().map_err(ErrorKind::io("renaming"))
+}
 
-    let mut file = File::open(path).map_err(ErrorKind::io("reading back"))?;
+/// Refuses a file that does not hold `bytes` and nothing else.
+fn verify(mut file: File, bytes: &[u8]) -> Result<(), ErrorKind> {
     let mut buffer = vec![0; VERIFY_BYTES];
     let mut rest = bytes;
     loop {

@@ -12,6 +12,7 @@
 //! error message.
 
 mod archive;
+mod atomic_file;
 mod bundle;
 mod cast;
 mod checkpoint;
@@ -21,6 +22,7 @@ mod dtype;
 mod error;
 mod files;
 mod inspect;
+mod name;
 mod npz;
 mod onnx;
 mod pickle;
@@ -36,7 +38,7 @@ pub use dtype::Dtype;
 pub use source::{Format, Source};
 
 // From a file to the network.
-pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load};
+pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load, model_files};
 
 // A whole pipeline.
 pub use pipeline::{
@@ -48,6 +50,10 @@ pub use npz::{Npz, NpzArray, NpzElement, NpzEntry, NpzError};
 
 // What is in a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
+
+// Files that are written, and names out of files that are read.
+pub use atomic_file::AtomicFile;
+pub use name::{FILE_NAME, is_file_name, quoted_name};
 
 // What can go wrong.
 pub use archive::ArchiveError;

@@ -17,14 +17,17 @@ pub(crate) const PLDA_FILE: &str = "plda.npz";
 /// Means and matrix of the linear discriminant analysis.
 pub(crate) const TRANSFORM_FILE: &str = "xvec_transform.npz";
 
+/// Both.
+pub(crate) const FILES: [&str; 2] = [PLDA_FILE, TRANSFORM_FILE];
+
 /// Whether a directory holds a PLDA.
 pub(crate) fn is_plda(directory: &Path) -> bool {
-    directory.join(PLDA_FILE).is_file() && directory.join(TRANSFORM_FILE).is_file()
+    FILES.iter().all(|file| directory.join(file).is_file())
 }
 
 /// Converts the two files in a directory.
 pub(crate) fn convert(directory: &Path) -> Result<Conversion, Error> {
-    let paths = [PLDA_FILE, TRANSFORM_FILE].map(|file| (file, directory.join(file)));
+    let paths = FILES.map(|file| (file, directory.join(file)));
     let mut bytes = Vec::new();
     for (_, path) in &paths {
         bytes.push(files::read(path)?);

@@ -57,7 +57,6 @@ pub(crate) struct Decoding {
     skipped_packets: usize,
     /// Samples of silence in the place of a packet, that are still to come.
     silence: usize,
-    not_finite: Option<(usize, f32)>,
     /// Of one packet.
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -153,7 +152,6 @@ impl Decoding {
             resampling,
             skipped_packets: 0,
             silence: 0,
-            not_finite: None,
             interleaved: Vec::new(),
             mono: Vec::new(),
             ended: false,
@@ -168,7 +166,7 @@ impl Decoding {
     /// Appends what comes of the next packet to `samples`, which may be nothing yet; `false` when all is there.
     ///
     /// # Errors
-    /// [`AudioError`] where the file is damaged, and at its end where something was wrong with all of it.
+    /// [`AudioError`] where the file is damaged, and at its end where less is there than it announces.
     pub(crate) fn more(&mut self, samples: &mut Vec<f32>) -> Result<bool, AudioError> {
         while !self.ended {
             if self.silence > 0 {
@@ -199,7 +197,6 @@ impl Decoding {
 
     /// Appends what comes of `packet`.
     fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Result<(), AudioError> {
-        let taken = self.resampling.taken();
         match self.decoder.decode(packet) {
             Ok(decoded) => {
                 let channels = decoded.num_planes().max(1);
@@ -208,10 +205,7 @@ impl Decoding {
                 self.mono.clear();
                 let frames = self.interleaved.chunks_exact(channels);
                 self.mono.extend(frames.map(mean));
-                let mut values = (taken..).zip(&self.mono);
-                let odd = values.find(|(_, x)| x.is_nan() || x.abs() > MAX_AMPLITUDE);
-                let odd = odd.map(|(index, value)| (index, *value));
-                self.not_finite = self.not_finite.or(odd);
+                self.check_amplitudes()?;
             }
             // One bad packet of a lossy stream; players go on, and so do we, and say so. Silence in its
             // place, or all that follows would come early.
@@ -227,6 +221,19 @@ impl Decoding {
             Err(source) => return Err(self.damaged(source)),
         }
         self.resample(samples)
+    }
+
+    /// Refuses what is no amplitude, before the resampler gets it: its transform panics at a value that is not finite.
+    fn check_amplitudes(&self) -> Result<(), AudioError> {
+        let odd = |value: &f32| value.is_nan() || value.abs() > MAX_AMPLITUDE;
+        let Some(at) = self.mono.iter().position(odd) else {
+            return Ok(());
+        };
+        Err(AudioError::NotFinite {
+            path: self.path.clone(),
+            index: self.resampling.taken() + at,
+            value: self.mono[at],
+        })
     }
 
     /// Appends what comes of `mono`.
@@ -256,9 +263,6 @@ impl Decoding {
         }
         if found == 0 {
             return Err(AudioError::NoSamples { path });
-        }
-        if let Some((index, value)) = self.not_finite {
-            return Err(AudioError::NotFinite { path, index, value });
         }
         let resampled = self.resampling.finish(samples);
         resampled.map_err(|source| self.not_resampled(source))?;

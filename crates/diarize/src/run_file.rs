@@ -12,7 +12,7 @@ use std::{borrow::Cow, fs::File, io::Read, path::Path};
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use soundalike_convert::{Bundle, Container, ContainerError};
+use soundalike_convert::{Bundle, Container, ContainerError, FILE_NAME, is_file_name, quoted_name};
 use soundalike_network::Architecture;
 
 use crate::{
@@ -131,7 +131,8 @@ impl Run {
     /// The file, in memory. The same run gives the same bytes.
     ///
     /// # Errors
-    /// [`RunError::Safetensors`] where it is larger than a file can be.
+    /// [`RunError::Safetensors`] where it is larger than a file can be, [`RunError::Tensor`] where its `uri` is none that
+    /// could be read back.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RunError> {
         let header = Header {
             format: CONTAINER.format,
@@ -143,6 +144,7 @@ impl Run {
             models: self.models.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
+        header.check_uri()?;
         let segmentations: Vec<u8> = self.activity.iter().map(|x| u8::from(*x > 0.0)).collect();
         let count = speaker_count(self.activity.view(), &self.grid);
         // A window has fewer local speakers than a byte can count.
@@ -292,16 +294,19 @@ impl Run {
 }
 
 impl Header {
+    /// Refuses a name that would end a field of RTTM, or lead elsewhere as the name of a file.
+    fn check_uri(&self) -> Result<(), RunError> {
+        if is_file_name(&self.uri) && !self.uri.contains(char::is_whitespace) {
+            return Ok(());
+        }
+        let expected = format!("{FILE_NAME}, and no white space");
+        Err(refuse("uri", quoted_name(&self.uri), expected))
+    }
+
     /// Refuses numbers that no run has.
     fn check(&self) -> Result<(), RunError> {
         self.parameters.check()?;
-        if self.uri.is_empty() || self.uri.contains(char::is_whitespace) {
-            return Err(refuse(
-                "uri",
-                format!("`{}`", self.uri),
-                "a name without white space",
-            ));
-        }
+        self.check_uri()?;
         if self.samples == 0 || self.sample_rate == 0 {
             let found = format!("{} samples at {} Hz", self.samples, self.sample_rate);
             return Err(refuse("samples", found, "some, at some rate"));
@@ -441,6 +446,14 @@ mod tests {
                 r#""uri":"my talk""#,
                 "`uri` is `my talk`",
             ),
+            (r#""uri":"talk""#, r#""uri":"""#, "`uri` is ``"),
+            (
+                r#""uri":"talk""#,
+                r#""uri":"../talk""#,
+                "`uri` is `../talk`, expected a name",
+            ),
+            (r#""uri":"talk""#, r#""uri":"/talk""#, "`uri` is `/talk`"),
+            (r#""uri":"talk""#, r#""uri":"..""#, "`uri` is `..`"),
             (
                 r#""samples":15"#,
                 r#""samples":0"#,
@@ -493,6 +506,32 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(part), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_read_back_is_not_written() {
+        let long = "a".repeat(256);
+        for uri in [
+            "../talk",
+            "/talk",
+            "a\\b",
+            "talk\0",
+            "\u{1b}[2J",
+            "my talk",
+            "",
+            &long,
+        ] {
+            let named = Run {
+                uri: uri.to_owned(),
+                ..run()
+            };
+            let error = named.to_bytes().unwrap_err().to_string();
+            assert!(error.starts_with("`uri` is `"), "{error}");
+            assert!(
+                !error.contains(char::is_control) && error.len() < 250,
+                "{error}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use soundalike_convert::Bundle;
 use soundalike_model::{
     Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Tensor, load,
 };
-use soundalike_network::{Graph, Inputs, Op, Operand};
+use soundalike_network::{Graph, InputShapes, Op, Operand};
 
 /// Networks that differ in every hyperparameter that changes the stages.
 fn networks() -> Vec<(&'static str, Bundle)> {
@@ -151,7 +151,7 @@ fn assert_is_the_graph(
 
     let graph = network.graph(masks.is_some());
     let shapes = graph
-        .shapes(Inputs {
+        .shapes(InputShapes {
             batch,
             samples,
             masks,

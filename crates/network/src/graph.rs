@@ -9,7 +9,7 @@ use std::ops::Range;
 
 pub use axes::{Axes, Axis};
 pub use op::Op;
-pub use shapes::{FrameGeometry, Inputs};
+pub use shapes::{FrameGeometry, InputShapes};
 
 use crate::Expected;
 

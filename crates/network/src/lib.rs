@@ -31,7 +31,7 @@ pub use fbank::FbankOptions;
 pub use specifications::{Problem, Resolution, Specifications};
 
 // Its stages.
-pub use graph::{Axes, Axis, FrameGeometry, Graph, GraphError, Inputs, Op, Operand, Stage};
+pub use graph::{Axes, Axis, FrameGeometry, Graph, GraphError, InputShapes, Op, Operand, Stage};
 
 // What can be wrong with one.
 pub use cause::{Cause, Gate};

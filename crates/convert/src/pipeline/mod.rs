@@ -21,6 +21,7 @@ pub use error::PipelineError;
 
 use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
+use crate::name::{is_path, leads_down, quoted_name};
 use crate::source::{CONVERTER, Format, sha256};
 use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
 
@@ -57,7 +58,7 @@ impl Part {
     }
 
     /// Its file in a converted directory.
-    pub fn file(self) -> &'static str {
+    pub const fn file(self) -> &'static str {
         match self {
             Self::Segmentation => "segmentation.safetensors",
             Self::Embedding => "embedding.safetensors",
@@ -122,6 +123,25 @@ pub fn is_pipeline(path: &Path) -> bool {
     path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
 }
 
+/// The files of the pipeline in `directory` and those that its configuration names, as far as it can be read.
+pub(crate) fn model_files(directory: &Path) -> Vec<PathBuf> {
+    let config = directory.join(CONFIG_YAML);
+    let bytes = files::read(&config).unwrap_or_default();
+    let named = yaml::read(&bytes).map_or(Vec::new(), |document| document.references);
+    let located = |(part, reference)| locate(directory, part, &reference).ok();
+    let mut found: Vec<_> = named
+        .into_iter()
+        .filter_map(located)
+        .flat_map(|path| match path.is_dir() {
+            true => plda::FILES.map(|file| path.join(file)).to_vec(),
+            false => vec![path],
+        })
+        .collect();
+    found.push(config);
+    found.extend(PipelineDirectory::FILES.map(|file| directory.join(file)));
+    found
+}
+
 /// Reads a pyannote pipeline directory and writes the converted form to `destination`, which is
 /// made if it does not exist. The manifest is written last: a directory with one is complete.
 pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDirectory, Error> {
@@ -131,6 +151,14 @@ pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDir
 }
 
 impl PipelineDirectory {
+    /// Names of the files that [`Self::save`] may write.
+    pub const FILES: [&str; 4] = [
+        PIPELINE_JSON,
+        Part::Segmentation.file(),
+        Part::Embedding.file(),
+        Part::Plda.file(),
+    ];
+
     /// Reads a directory in either form and converts its models in memory.
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.join(PIPELINE_JSON).is_file() {
@@ -346,8 +374,44 @@ struct Reference {
     subfolder: Option<String>,
 }
 
+impl Reference {
+    /// Refuses what is no path, and what begins in the pipeline's directory and leads out of it: the configuration may
+    /// come from somebody else.
+    fn check(&self, part: Part) -> Result<(), PipelineError> {
+        let refuse = |found: &str, expected: &str| {
+            Err(PipelineError::Value {
+                key: part.name().into(),
+                found: quoted_name(found),
+                expected: expected.into(),
+            })
+        };
+        let (checkpoint, subfolder) = (&self.checkpoint, self.subfolder.as_deref());
+        for path in [checkpoint]
+            .into_iter()
+            .map(String::as_str)
+            .chain(subfolder)
+        {
+            if !is_path(path) {
+                return refuse(
+                    path,
+                    "a path without control characters, of names of at most 255 bytes",
+                );
+            }
+        }
+        let inside = "a path that stays within the pipeline's directory";
+        if self.inside && !leads_down(checkpoint) {
+            return refuse(&format!("$model/{checkpoint}"), inside);
+        }
+        match subfolder.filter(|path| !leads_down(path)) {
+            Some(path) => refuse(path, "a path that stays within the checkpoint's directory"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The file of a model, or the directory of a PLDA.
 fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf, PipelineError> {
+    reference.check(part)?;
     let mut path = directory.join(&reference.checkpoint);
     if let Some(subfolder) = &reference.subfolder {
         path.push(subfolder);

@@ -4,7 +4,7 @@ use super::{Graph, Op, Operand, Stage};
 
 /// The shapes of what a network is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inputs {
+pub struct InputShapes {
     /// Windows.
     pub batch: usize,
     /// Samples of a window.
@@ -37,7 +37,7 @@ impl Graph {
     /// The shape of every stage's output. `None` where the inputs are too short, where masks are read and there are
     /// none, or where a stage is not defined here.
     #[must_use]
-    pub fn shapes(&self, inputs: Inputs) -> Option<Vec<Vec<usize>>> {
+    pub fn shapes(&self, inputs: InputShapes) -> Option<Vec<Vec<usize>>> {
         let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(self.stages().len());
         for stage in self.stages() {
             let operands: Vec<Vec<usize>> = stage
@@ -165,7 +165,7 @@ impl Graph {
     /// (Winograd's) does not change the count. 0 for a stage that hardly multiplies, and for a whole whose parts are counted.
     /// `None` where [`Self::shapes`] is.
     #[must_use]
-    pub fn multiply_adds(&self, inputs: Inputs) -> Option<Vec<usize>> {
+    pub fn multiply_adds(&self, inputs: InputShapes) -> Option<Vec<usize>> {
         let shapes = self.shapes(inputs)?;
         let costs = self.stages().iter().zip(&shapes).map(|(stage, shape)| {
             let values: usize = shape.iter().product();
@@ -231,7 +231,7 @@ impl Graph {
         let Some(Operand::Stage(trunk)) = pool.operands.first() else {
             return None;
         };
-        let inputs = Inputs {
+        let inputs = InputShapes {
             batch: 1,
             samples,
             masks: Some((1, 1)),

@@ -16,7 +16,7 @@ use soundalike_selftest::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 
-use crate::output;
+use crate::output::{Inputs, Outputs};
 
 /// Measure what each stage of another pipeline costs in DER
 ///
@@ -41,16 +41,18 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let captures = [&args.reference, &args.candidate];
+    let inputs = Inputs::default()
+        .models([&args.model], "model")
+        .directories(captures, &["npz", "rttm"], "one of the captured outputs");
+    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let attribution = find(&args.reference, &args.candidate, &args.model)?;
     let text = match args.format {
         super::ReportFormat::Json => serde_json::to_string_pretty(&attribution)? + "\n",
         super::ReportFormat::Table => terminal(&attribution),
         super::ReportFormat::Markdown => markdown(&attribution),
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes()),
-        None => output::to_stdout(text.as_bytes()),
-    }
+    output.write(text.as_bytes())
 }
 
 /// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::Serialize;
 use soundalike_convert::{
     Bundle, CastReport, Conversion, Counts, Dtype, Format, Part, PipelineDirectory, Source,
@@ -13,7 +13,11 @@ use soundalike_convert::{
 };
 use soundalike_network::{Architecture, Specifications};
 
-use crate::{output, tensor_table, terminal::Terminal};
+use crate::{
+    output::{self, Inputs, Outputs},
+    tensor_table,
+    terminal::Terminal,
+};
 
 /// Convert a checkpoint to a bundle: one safetensors file with everything the network needs
 ///
@@ -73,12 +77,18 @@ struct Converted {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let path = &args.checkpoint;
     let dtype = args.dtype.map(Dtype::from);
+    let mut outputs = Outputs::new(Inputs::default().models([path], "checkpoint"));
     let converted = if soundalike_convert::is_pipeline(path) {
-        pipeline(path, &destination(args, "bundle")?, dtype)?
+        let destination = destination(args, "bundle")?;
+        for file in PipelineDirectory::FILES {
+            outputs.open_in(&destination, file, "-o")?;
+        }
+        pipeline(path, &destination, dtype)?
     } else {
-        let conversion = soundalike_convert::convert(path)?;
         let destination = destination(args, "safetensors")?;
-        check_destination(path, &destination)?;
+        // A bundle is read back after writing.
+        outputs.open_file(&destination, "-o")?;
+        let conversion = soundalike_convert::convert(path)?;
         let (conversion, cast) = match dtype {
             None => (conversion, None),
             Some(dtype) => {
@@ -136,17 +146,6 @@ fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
     name.push(".");
     name.push(extension);
     Ok(name.into())
-}
-
-/// Checks, before anything is written, that nothing is lost by it.
-fn check_destination(checkpoint: &Path, destination: &Path) -> anyhow::Result<()> {
-    output::check_not_source(destination, checkpoint, "checkpoint")?;
-    ensure!(
-        !output::is_special(destination),
-        "{}: is a device or a pipe, and a bundle is read back after writing; give a file with -o",
-        destination.display()
-    );
-    output::check_directory_of(destination)
 }
 
 /// Converts a pipeline directory.

@@ -7,8 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{Part, PipelineDirectory};
-use soundalike_diarize::{Diarization, Diarizer, Error, Options, Overrides, Recording, SetupError};
+use soundalike_convert::{Part, PipelineDirectory, is_file_name};
+use soundalike_diarize::{
+    Diarization, Diarizer, Error, Options, Overrides, Recording, Run, SetupError,
+};
 use soundalike_model::{DeviceChoice, Engine, Kernels};
 
 use super::{
@@ -17,7 +19,10 @@ use super::{
     precision::Precision,
     turns_output::{OutputArgs, Sink},
 };
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Output, Outputs, is_broken_pipe},
+    terminal::Terminal,
+};
 
 /// What is said of turns without a speaker embedding network.
 pub(crate) const BUILT_IN: &str = "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only";
@@ -65,30 +70,56 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = args.clustering.options()?;
     let recordings = recordings(&args.audio)?;
-    let sources: Vec<&Path> = recordings.iter().map(|(_, path)| *path).collect();
-    let mut sink = Sink::new(&args.output, &sources, "recording")?;
-    if let Some(path) = &args.save_run {
-        ensure!(
-            recordings.len() == 1,
-            "--save-run keeps one recording, and there are {}; diarize them one by one",
-            recordings.len()
-        );
-        output::check_directory_of(path)?;
-        output::check_not_source(path, sources[0], "recording")?;
-    }
+    ensure!(
+        args.save_run.is_none() || recordings.len() == 1,
+        "--save-run keeps one recording, and there are {}; diarize them one by one",
+        recordings.len()
+    );
+    let inputs = Inputs::default()
+        .files(&args.audio, "the recording itself")
+        .models(&args.model, "model");
+    let mut outputs = Outputs::new(inputs);
+    let uris: Vec<&str> = recordings.iter().map(|(uri, _)| uri.as_str()).collect();
+    let sink = Sink::open(&args.output, &mut outputs, &uris)?;
+    let save = |path: &PathBuf| outputs.open(Some(path), "--save-run");
+    let save = args.save_run.as_ref().map(save).transpose()?;
     args.cpu.start_threads()?;
     let diarizer = diarizer(args, terminal)?;
 
-    for (uri, path) in &recordings {
-        let diarization = match diarize(&diarizer, uri, path, args, &options, terminal) {
-            Ok(diarization) => diarization,
-            Err(error) if recordings.len() > 1 => {
-                terminal.error(&error);
-                continue;
-            }
+    let mut last = None;
+    let written = diarize_all(&diarizer, &recordings, &options, sink, &mut last, terminal);
+    // Neither is lost with the other.
+    let saved = match (save, last) {
+        (Some(output), Some(run)) => save_run(&run, &output),
+        _ => Ok(()),
+    };
+    match (written, saved) {
+        (Err(written), Err(saved)) if !is_broken_pipe(&written) => {
+            terminal.error(&written);
+            Err(saved)
+        }
+        (Ok(()), saved) | (Err(_), saved @ Err(_)) => saved,
+        (written, Ok(())) => written,
+    }
+}
+
+/// Finds the turns of all recordings and writes them; the run of the last one is left in `last`.
+fn diarize_all(
+    diarizer: &Diarizer,
+    recordings: &[(String, &Path)],
+    options: &Options,
+    mut sink: Sink<'_>,
+    last: &mut Option<Run>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    for (uri, path) in recordings {
+        // Two runs at a time would take twice the memory.
+        *last = None;
+        match diarize(diarizer, uri, path, last, options, terminal) {
+            Ok(diarization) => sink.add(&diarization)?,
+            Err(error) if recordings.len() > 1 => terminal.error(&error),
             Err(error) => return Err(error),
-        };
-        sink.add(&diarization)?;
+        }
     }
     if sink.done() > 0 && diarizer.is_built_in() {
         terminal.note(BUILT_IN);
@@ -96,16 +127,23 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     sink.finish(recordings.len())
 }
 
-/// Each file under the name that its turns will carry: its own without extension, and without white space,
-/// which would end a field of RTTM. In the order given.
+/// Writes a run for `recluster`.
+fn save_run(run: &Run, output: &Output) -> anyhow::Result<()> {
+    let bytes = run.to_bytes().with_context(|| output.to_string())?;
+    output.write(&bytes)
+}
+
+/// Each file under the name that its turns will carry: its own without extension, white space, which would end a
+/// field of RTTM, and what no name of a file has on any system. In the order given.
 fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
     let mut seen = BTreeMap::new();
     let mut recordings = Vec::with_capacity(audio.len());
     for path in audio {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let uri = stem.split_whitespace().collect::<Vec<_>>().join("_");
+        let uri = uri.replace(|c: char| c == '\\' || c.is_control(), "_");
         ensure!(
-            !uri.is_empty(),
+            is_file_name(&uri),
             "{}: has no name to call its turns by; rename it, or give a file",
             path.display()
         );
@@ -190,12 +228,12 @@ pub(crate) fn pipeline(
     }
 }
 
-/// Who spoke when in one recording.
+/// Who spoke when in one recording, whose run is left in `last`.
 fn diarize(
     diarizer: &Diarizer,
     uri: &str,
     path: &Path,
-    args: &Args,
+    last: &mut Option<Run>,
     options: &Options,
     terminal: &Terminal,
 ) -> anyhow::Result<Diarization> {
@@ -223,9 +261,7 @@ fn diarize(
         Err(Error::Audio(error)) => return Err(error.into()),
         run => run.with_context(name)?,
     };
-    if let Some(path) = &args.save_run {
-        output::to_file(path, &run.to_bytes()?)?;
-    }
+    let run = last.insert(run);
     let diarization = run.diarize(options).with_context(name)?;
     tell(&diarization, &name(), terminal);
     let elapsed = started.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use soundalike_compare::{KnownGood, learn};
 
-use crate::output;
+use crate::output::{Inputs, Outputs};
 
 /// How much worse than the worst known-good run is still good: the largest R of segmentation-3.0 differs by a
 /// factor of 1.42 between speech, silence, padding, an offset, clipping and scaling.
@@ -53,18 +53,11 @@ fn margin(text: &str) -> Result<f64, String> {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Learn(args) = &args.command;
-    if let Some(path) = &args.output {
-        for run in &args.runs {
-            output::check_not_source(path, run, "run to learn from")?;
-        }
-        output::check_directory_of(path)?;
-    }
+    let inputs = Inputs::default().files(&args.runs, "one of the runs to learn from");
+    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let runs: Vec<_> = args.runs.iter().map(known_good).collect::<Result<_, _>>()?;
     let text = heading(&runs, args.margin) + &learn(&runs, args.margin)?.to_toml()?;
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes()),
-        None => output::to_stdout(text.as_bytes()),
-    }
+    output.write(text.as_bytes())
 }
 
 /// The rule by which all limits were made.

@@ -10,7 +10,10 @@ use super::{
     diarize,
     turns_output::{OutputArgs, Sink},
 };
-use crate::terminal::Terminal;
+use crate::{
+    output::{Inputs, Outputs},
+    terminal::Terminal,
+};
 
 /// Find the speakers of a saved run anew, without listening again
 ///
@@ -30,9 +33,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let started = Instant::now();
     let options = args.clustering.options()?;
-    let mut sink = Sink::new(&args.output, &[&args.run], "run")?;
+    let mut outputs = Outputs::new(Inputs::default().files([&args.run], "the run itself"));
     let name = || args.run.display().to_string();
     let mut run = Run::read(&args.run).with_context(name)?;
+    let mut sink = Sink::open(&args.output, &mut outputs, &[&run.uri])?;
     let overrides = args.clustering.overrides();
     run.parameters = run.parameters.with(&overrides).map_err(of_option)?;
     let diarization = run.diarize(&options).with_context(name)?;

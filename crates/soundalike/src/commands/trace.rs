@@ -14,7 +14,10 @@ use soundalike_model::{self as model, Kernels};
 use soundalike_selftest::{CandleEngine, torch_reference};
 
 use super::compare::windows::format;
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Output, Outputs, sha256_of},
+    terminal::Terminal,
+};
 
 /// Write what every stage of a network computes on a window of a recording to an .npz
 ///
@@ -63,17 +66,16 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    output::check_directory_of(&args.output)?;
-    output::check_not_source(&args.output, &args.audio, "recording")?;
+    let inputs = Inputs::default()
+        .files([&args.audio], "the recording itself")
+        .models(&args.model, "model");
+    let output = Outputs::new(inputs).open_file(&args.output, "-o")?;
     let bundle = match &args.model {
-        Some(path) => {
-            output::check_not_source(&args.output, path, "model")?;
-            soundalike_convert::load(path)?
-        }
+        Some(path) => soundalike_convert::load(path)?,
         None => soundalike_weights::segmentation()?,
     };
     let window = window(args, &bundle)?;
-    let audio_sha256 = output::sha256_of(&args.audio)?;
+    let audio_sha256 = sha256_of(&args.audio)?;
     let subject = Subject {
         bundle: &bundle,
         window: &window,
@@ -81,11 +83,13 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     };
     // Built before anything is written: most that can go wrong goes wrong here.
     match args.engine {
-        Engine::CandleCpu => ours(args, subject, "candle-cpu", Kernels::native())?,
-        Engine::CandleCpuPortable => ours(args, subject, "candle-cpu-portable", Kernels::Portable)?,
+        Engine::CandleCpu => ours(&output, subject, "candle-cpu", Kernels::native())?,
+        Engine::CandleCpuPortable => {
+            ours(&output, subject, "candle-cpu-portable", Kernels::Portable)?
+        }
         Engine::Torch => {
             let mut reference = torch_reference(&bundle, None)?;
-            output::stream_to_file(&args.output, |file| {
+            output.stream(|file| {
                 let buffer = BufWriter::new(file);
                 Ok(write_reference(buffer, &mut reference, subject)?.flush()?)
             })?;
@@ -96,7 +100,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 /// Writes the activations of our own network.
-fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> anyhow::Result<()> {
+fn ours(
+    output: &Output,
+    subject: Subject<'_>,
+    engine: &str,
+    kernels: Kernels,
+) -> anyhow::Result<()> {
     let on_cpu = model::Engine {
         kernels,
         ..model::Engine::default()
@@ -110,7 +119,7 @@ fn ours(args: &Args, subject: Subject<'_>, engine: &str, kernels: Kernels) -> an
         .into(),
         ..network.info(engine, subject.bundle)
     };
-    output::stream_to_file(&args.output, |file| {
+    output.stream(|file| {
         let buffer = BufWriter::new(file);
         Ok(write_activations(buffer, &network, subject, &info)?.flush()?)
     })

@@ -1,7 +1,7 @@
 //! Turns to stdout, a file, or a file for each recording, in as many formats as are wanted.
 
 use std::{
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use soundalike_diarize::{
     writers::{Document, Format},
 };
 
-use crate::output;
+use crate::output::{Output, Outputs, names_directory};
 
 /// What is written, and where.
 #[derive(Debug, clap::Args)]
@@ -42,23 +42,26 @@ pub(crate) struct OutputArgs {
 pub(crate) struct Sink<'a> {
     args: &'a OutputArgs,
     formats: Vec<Format>,
-    destination: Destination<'a>,
+    destination: Destination,
     /// Recordings that came so far.
     done: usize,
 }
 
-enum Destination<'a> {
-    Stdout,
+enum Destination {
+    Stdout(Output),
     /// All recordings in one file for each format, with its text so far.
-    Files(Vec<(PathBuf, String)>),
-    /// One file per recording.
-    Directory(&'a Path),
+    Files(Vec<(Output, String)>),
+    /// One file per recording and format, by the name of the recording.
+    Directory(BTreeMap<String, Vec<Output>>),
 }
 
 impl<'a> Sink<'a> {
-    /// Checks, before there is anything to write, that it can be written: the turns of `sources`, none of
-    /// which are overwritten. `what` says what they are.
-    pub(crate) fn new(args: &'a OutputArgs, sources: &[&Path], what: &str) -> anyhow::Result<Self> {
+    /// Opens what the turns of the recordings `uris` are written to.
+    pub(crate) fn open(
+        args: &'a OutputArgs,
+        outputs: &mut Outputs,
+        uris: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut formats: Vec<Format> = Vec::new();
         for format in &args.format {
             if !formats.contains(format) {
@@ -71,22 +74,14 @@ impl<'a> Sink<'a> {
                 path.and_then(|extension| Format::of_extension(&extension.to_string_lossy()));
             formats.push(by_extension.unwrap_or(Format::Rttm));
         }
-        let destination = destination(args.output.as_deref(), &formats)?;
-        if !matches!(destination, Destination::Directory(_)) && sources.len() > 1 {
+        let destination = destination(args.output.as_deref(), &formats, outputs, uris)?;
+        if !matches!(destination, Destination::Directory(_)) && uris.len() > 1 {
             for format in &formats {
                 ensure!(
                     format.header().is_some(),
                     "{format} holds one recording, and there are {}; give a directory with -o",
-                    sources.len()
+                    uris.len()
                 );
-            }
-        }
-        if let Destination::Files(files) = &destination {
-            for (path, _) in files {
-                output::check_directory_of(path)?;
-                for source in sources {
-                    output::check_not_source(path, source, what)?;
-                }
             }
         }
         Ok(Self {
@@ -109,15 +104,18 @@ impl<'a> Sink<'a> {
             let header = format.header().unwrap_or_default();
             let begun = if self.done == 0 { header } else { "" };
             match &mut self.destination {
-                Destination::Stdout => output::to_stdout(format!("{begun}{text}").as_bytes())?,
+                Destination::Stdout(output) => output.write(format!("{begun}{text}").as_bytes())?,
                 Destination::Files(files) => {
                     let (_, all) = &mut files[index];
                     all.push_str(begun);
                     all.push_str(&text);
                 }
-                Destination::Directory(directory) => {
-                    let name = format!("{}.{}", diarization.uri(), format.extension());
-                    output::to_file(&directory.join(name), format!("{header}{text}").as_bytes())?;
+                Destination::Directory(files) => {
+                    let uri = diarization.uri();
+                    let outputs = files
+                        .get(uri)
+                        .with_context(|| format!("`{uri}` was not announced"))?;
+                    outputs[index].write(format!("{header}{text}").as_bytes())?;
                 }
             }
         }
@@ -135,12 +133,12 @@ impl<'a> Sink<'a> {
         let failed = total - self.done;
         match &self.destination {
             Destination::Files(files) if failed == 0 => {
-                for (path, text) in files {
-                    output::to_file(path, text.as_bytes())?;
+                for (output, text) in files {
+                    output.write(text.as_bytes())?;
                 }
             }
             Destination::Files(files) => {
-                let paths = files.iter().map(|(path, _)| path.display().to_string());
+                let paths = files.iter().map(|(output, _)| output.to_string());
                 bail!(
                     "{failed} of {total} files failed, so {} was not written; leave them out, or give a directory",
                     paths.collect::<Vec<_>>().join(", ")
@@ -152,27 +150,32 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn destination<'a>(
-    output: Option<&'a Path>,
+fn destination(
+    output: Option<&Path>,
     formats: &[Format],
-) -> anyhow::Result<Destination<'a>> {
+    outputs: &mut Outputs,
+    uris: &[&str],
+) -> anyhow::Result<Destination> {
     let Some(path) = output else {
         ensure!(
             formats.len() < 2,
             "several formats do not go to stdout together; give a file or a directory with -o"
         );
-        return Ok(Destination::Stdout);
+        return Ok(Destination::Stdout(outputs.open(None, "-o")?));
     };
-    let names_directory = path
-        .as_os_str()
-        .to_string_lossy()
-        .ends_with(std::path::MAIN_SEPARATOR);
-    if path.is_dir() || names_directory {
-        fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))?;
-        return Ok(Destination::Directory(path));
+    if path.is_dir() || names_directory(path) {
+        let mut files = BTreeMap::new();
+        for uri in uris {
+            let of_recording = formats.iter().map(|format| {
+                let name = format!("{uri}.{}", format.extension());
+                outputs.open_in(path, &name, "-o")
+            });
+            files.insert((*uri).to_owned(), of_recording.collect::<Result<_, _>>()?);
+        }
+        return Ok(Destination::Directory(files));
     }
-    let files = match formats {
-        [_] => vec![(path.to_owned(), String::new())],
+    let paths = match formats {
+        [_] => vec![path.to_owned()],
         several => {
             ensure!(
                 path.extension().is_some(),
@@ -181,9 +184,13 @@ fn destination<'a>(
             );
             several
                 .iter()
-                .map(|format| (path.with_extension(format.extension()), String::new()))
+                .map(|format| path.with_extension(format.extension()))
                 .collect()
         }
     };
-    Ok(Destination::Files(files))
+    let files = paths.iter().map(|path| {
+        let output = outputs.open(Some(path), "-o")?;
+        Ok((output, String::new()))
+    });
+    Ok(Destination::Files(files.collect::<anyhow::Result<_>>()?))
 }

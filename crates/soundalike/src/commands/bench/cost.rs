@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use soundalike_network::{Graph, Inputs, Operand};
+use soundalike_network::{Graph, InputShapes, Operand};
 
 /// Multiply-adds of one window, by stage.
 pub(super) type Costs = BTreeMap<String, usize>;
 
 /// Those of `graph` on `inputs`. A stage that is not among `timed` is computed together with a later one that reads it, and
 /// counts there.
-pub(super) fn of(graph: &Graph, inputs: Inputs, timed: &[String]) -> Costs {
+pub(super) fn of(graph: &Graph, inputs: InputShapes, timed: &[String]) -> Costs {
     let stages = graph.stages();
     let mut costs = Costs::new();
     for (stage, adds) in graph

@@ -15,14 +15,17 @@ use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
     DType, Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor, load,
 };
-use soundalike_network::{Inputs, Output};
+use soundalike_network::{InputShapes, Output};
 
 use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
     stopwatch::Stopwatch,
 };
 use super::{Format, cpu_args::CpuArgs, diarize};
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Outputs},
+    terminal::Terminal,
+};
 
 /// Seconds of a window.
 const WINDOW: usize = 10;
@@ -65,12 +68,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    if let Some(path) = &args.output {
-        output::check_directory_of(path)?;
-        for source in args.audio.iter().chain(&args.model) {
-            output::check_not_source(path, source, "file that is read")?;
-        }
-    }
+    let inputs = Inputs::default()
+        .files(&args.audio, "the recording itself")
+        .models(&args.model, "model");
+    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     args.cpu.start_threads()?;
     let kernels = args.cpu.kernels();
     let peak = InstructionSet::best().unwrap_or_else(InstructionSet::scalar);
@@ -98,10 +99,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         Format::Table => report.to_string(),
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes()),
-        None => output::to_stdout(text.as_bytes()),
-    }
+    output.write(text.as_bytes())
 }
 
 /// The networks of what `--model` names.
@@ -148,7 +146,7 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
     };
     let (together, stages) = timed(samples, [windows, watched], args.runs, forward)?;
     let graph = network.graph(masks.is_some());
-    let inputs = Inputs {
+    let inputs = InputShapes {
         batch: 1,
         samples,
         masks: masks.map(|[masks, frames]| (masks, frames)),

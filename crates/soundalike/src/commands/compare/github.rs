@@ -12,15 +12,23 @@ use crate::terminal::Terminal;
 /// GitHub shows ten errors of a step and drops the others.
 const ANNOTATIONS: usize = 10;
 
+/// The environment variable that says where the summary of the step goes.
+pub(super) const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// Where the summary of the step goes.
+pub(super) fn summary() -> Option<PathBuf> {
+    env::var_os(SUMMARY).map(PathBuf::from)
+}
+
 /// Says on stderr what the gate did not pass, as annotations, and appends the report to the step's summary.
 pub(super) fn publish(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
     for line in annotations(report) {
         terminal.workflow_command(&line);
     }
-    let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else {
-        terminal.warn(
-            "GITHUB_STEP_SUMMARY is not set: no summary was written; is this GitHub Actions?",
-        );
+    let Some(path) = summary() else {
+        terminal.warn(&format!(
+            "{SUMMARY} is not set: no summary was written; is this GitHub Actions?"
+        ));
         return Ok(());
     };
     let append = || {

@@ -1,5 +1,6 @@
 //! `soundalike compare`: is it the original, and where not?
 
+mod files;
 mod gates;
 mod github;
 mod html;
@@ -31,7 +32,7 @@ use self::{
     windows::Count,
 };
 
-use crate::{commands::precision::Precision, output, terminal::Terminal};
+use crate::{commands::precision::Precision, terminal::Terminal};
 
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
@@ -214,6 +215,7 @@ impl Request {
 
 /// Runs the command; whether the gate was passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    let output = files::open(args)?;
     let request = Request::new(args)?;
     let subject = Subject::find(&request)?;
     let built_in = match args.dtype {
@@ -224,9 +226,6 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = subject.compare(&request)?;
     report.gate = Some(gate.judge(&report, &origin)?);
-    if args.github {
-        github::publish(&report, terminal)?;
-    }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Table => table::render(&report, terminal.is_verbose()),
@@ -234,9 +233,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         Format::Html => html::render(&report),
         Format::Junit => junit::render(&report)?,
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes())?,
-        None => output::to_stdout(text.as_bytes())?,
+    output.write(text.as_bytes())?;
+    if args.github {
+        github::publish(&report, terminal)?;
     }
     Ok(report.gate.is_some_and(|gate| gate.passed))
 }

@@ -123,7 +123,7 @@ impl Side {
 }
 
 /// All files: those given, and those in the directories given whose names end in `extension`, sorted.
-fn files(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn files(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {

@@ -14,12 +14,14 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use soundalike_metrics::{Convention, Mapping, Options, pair};
 
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Output, Outputs},
+    terminal::Terminal,
+};
 use scores::Scores;
 
 /// Score a diarization against a reference: DER, JER and the rest
@@ -139,7 +141,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let (references, hypotheses) = sides(args);
-    check(args, &references, &hypotheses)?;
+    check(args);
+    let output = open(args, &references, &hypotheses)?;
 
     let reference = inputs::references(&references, terminal)?;
     let hypothesis = inputs::hypotheses(&hypotheses, &reference, terminal)?;
@@ -182,10 +185,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         Format::Html => html::render(&scores),
         Format::Svg => html::svg(&scores)?,
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes()),
-        None => output::to_stdout(text.as_bytes()),
-    }
+    output.write(text.as_bytes())
 }
 
 /// The paths of both sides, however they were given.
@@ -196,32 +196,23 @@ fn sides(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
     }
 }
 
-/// Checks what clap cannot, before anything is read.
-fn check(args: &Args, references: &[PathBuf], hypotheses: &[PathBuf]) -> anyhow::Result<()> {
+/// Checks what clap cannot.
+fn check(args: &Args) {
     if args.greedy && !args.all && args.convention != Convention::Pyannote {
         let convention = args.convention;
         let message = format!("--greedy is a choice of pyannote's; {convention} has none\n");
         clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
     }
-    let Some(path) = &args.output else {
-        return Ok(());
-    };
-    ensure!(
-        !path.is_dir(),
-        "{}: is a directory; give a file with -o",
-        path.display()
-    );
-    let same = |input: &&PathBuf| {
-        path.canonicalize()
-            .is_ok_and(|found| input.canonicalize().is_ok_and(|it| it == found))
-    };
-    let inputs = references.iter().chain(hypotheses).chain(&args.uem);
-    ensure!(
-        inputs.clone().find(same).is_none(),
-        "{}: is one of the files that are scored; give another file with -o",
-        path.display()
-    );
-    output::check_directory_of(path)
+}
+
+/// Opens the output. All files of both sides and of the UEM are inputs.
+fn open(args: &Args, references: &[PathBuf], hypotheses: &[PathBuf]) -> anyhow::Result<Output> {
+    let what = "one of the files that are scored";
+    let inputs = Inputs::default()
+        .files(inputs::files(references, "rttm")?, what)
+        .files(inputs::files(hypotheses, "rttm")?, what)
+        .files(inputs::files(args.uem.as_slice(), "uem")?, what);
+    Outputs::new(inputs).open(args.output.as_deref(), "-o")
 }
 
 /// The first path, and how many more there are.

@@ -28,7 +28,10 @@ use super::{
         words,
     },
 };
-use crate::{output, terminal::Terminal};
+use crate::{
+    output::{Inputs, Outputs},
+    terminal::Terminal,
+};
 
 /// Inject every known fault, one at a time: is it detected, located and identified?
 ///
@@ -86,6 +89,14 @@ const THREADS: [usize; 2] = [1, 2];
 
 /// Runs the command; whether all faults were noticed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    let traces = args.reference.iter();
+    let traces = traces.filter_map(|side| side.strip_prefix("trace:"));
+    let inputs = Inputs::default()
+        .files(traces, "the trace that is compared with")
+        .files(&args.audio, "one of the recordings")
+        .models(&args.model, "model")
+        .directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
+    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let (text, passed) = match args.run.as_slice() {
         [] => {
             let found = find(args, terminal)?;
@@ -98,10 +109,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         }
         runs => pipeline::run(args, runs)?,
     };
-    match &args.output {
-        Some(path) => output::to_file(path, text.as_bytes())?,
-        None => output::to_stdout(text.as_bytes())?,
-    }
+    output.write(text.as_bytes())?;
     Ok(passed)
 }
 
