@@ -23,7 +23,11 @@ use self::{
     stopwatch::Stopwatch,
 };
 use super::{Format, cpu_args::CpuArgs, diarize};
-use crate::{output, terminal::Terminal};
+use crate::{
+    document::terminal::{self, Screen},
+    output,
+    terminal::Terminal,
+};
 
 /// Seconds of a window.
 const WINDOW: usize = 10;
@@ -96,7 +100,10 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         report.networks.push(network(&bundle, kernels, args)?);
     }
     let text = match args.format {
-        Format::Table => report.to_string(),
+        Format::Table => {
+            let screen = Screen::of(args.output.as_deref());
+            terminal::render(&report::document(&report), screen)
+        }
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
     match &args.output {

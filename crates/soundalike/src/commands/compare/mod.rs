@@ -2,16 +2,14 @@
 
 mod gates;
 mod github;
-mod html;
 mod junit;
-mod markdown;
 mod masks;
 mod model;
-mod rows;
+mod report;
 mod self_test;
 mod side;
-mod table;
 mod task;
+mod text;
 mod weights;
 pub(super) mod windows;
 mod words;
@@ -159,24 +157,17 @@ enum Format {
 /// Runs the command; whether the gate was passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     if let ([reference, candidate], Some(model)) = (args.task.as_slice(), &args.model) {
+        text::check(args, "--task")?;
         let attribution = task::find(reference, candidate, model)?;
-        let text = match args.format {
-            Format::Json => serde_json::to_string_pretty(&attribution)? + "\n",
-            Format::Table => task::terminal(&attribution),
-            Format::Markdown => task::markdown(&attribution),
-            Format::Html | Format::Junit => {
-                bail!(
-                    "compare --task prints a table, JSON or Markdown: choose one of them with --format"
-                )
-            }
-        };
-        print(args, &text)?;
+        let document = task::document(&attribution);
+        print(
+            args,
+            &text::render(args, terminal, &attribution, &document, 1)?,
+        )?;
         return Ok(true);
     }
     if args.self_test {
-        let (text, passed) = self_test::run(args, terminal)?;
-        print(args, &text)?;
-        return Ok(passed);
+        return self_test::run(args, terminal);
     }
     let mut side: CandidateSide = args.candidate.parse()?;
     if args.experimental_kernels {
@@ -201,11 +192,8 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         github::publish(&report, terminal)?;
     }
     let text = match args.format {
-        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Format::Table => table::render(&report, terminal.is_verbose()),
-        Format::Markdown => markdown::render(&report),
-        Format::Html => html::render(&report),
         Format::Junit => junit::render(&report)?,
+        _ => text::render(args, terminal, &report, &report::document(&report), 2)?,
     };
     print(args, &text)?;
     Ok(report.gate.is_some_and(|gate| gate.passed))

@@ -3,7 +3,6 @@
 use std::{fmt::Write, path::Path};
 
 use anyhow::{Context, ensure};
-use comfy_table::{Cell, CellAlignment, Row, Table, TableStyle, presets};
 use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
@@ -12,6 +11,8 @@ use soundalike_harness::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 use soundalike_model::{Engine, Kernels};
+
+use crate::document::{Block, Document, Table, Tone};
 
 /// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in
 /// `model`.
@@ -86,49 +87,27 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     Ok((setting, plda.clone()))
 }
 
-/// For a terminal.
-pub(super) fn terminal(attribution: &Attribution) -> String {
-    format!(
-        "{}\n\n{}\n",
-        table(attribution, presets::NOTHING).trim_fmt(),
-        verdict(attribution)
-    )
-}
-
-/// For a pull request.
-pub(super) fn markdown(attribution: &Attribution) -> String {
-    format!(
-        "{}\n\n{}\n",
-        verdict(attribution),
-        table(attribution, presets::ASCII_MARKDOWN)
-    )
-}
-
-fn table(attribution: &Attribution, style: TableStyle) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
-    let headings = ["DER", "confusion", "missed", "false alarm", "speakers"];
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let mut header = Row::from(["spliced stage"]);
-    for heading in headings {
-        header.add_cell(right(heading.to_owned()));
-    }
-    table.set_header(header);
+/// What each stage costs, as a document.
+pub(super) fn document(attribution: &Attribution) -> Document {
+    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
+    let mut table = Table::new(header);
     for splice in &attribution.splices {
         let name = splice.stage.name();
-        let mut row = Row::from([match &splice.outcome {
-            Outcome::Score(_) => name.to_owned(),
-            Outcome::Misfit(misfit) => format!("{name}: {misfit}"),
-            Outcome::NotCaptured => format!("{name}: not captured"),
-        }]);
-        if let Outcome::Score(score) = &splice.outcome {
-            for cell in cells(score) {
-                row.add_cell(right(cell));
-            }
-        }
-        table.add_row(row);
+        let (name, figures) = match &splice.outcome {
+            Outcome::Score(score) => (name.to_owned(), cells(score)),
+            Outcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
+            Outcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
+        };
+        table.row([name].into_iter().chain(figures));
     }
-    table
+    Document {
+        title: "What each stage costs in DER".to_owned(),
+        command: Some(super::command()),
+        blocks: vec![
+            Block::Finding(Tone::Neutral, verdict(attribution)),
+            Block::Table(table),
+        ],
+    }
 }
 
 fn cells(score: &Score) -> [String; 5] {
@@ -154,7 +133,7 @@ fn verdict(attribution: &Attribution) -> String {
         });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
     let mut text = match worst {
-        None => "No stage could be spliced.".to_owned(),
+        None => "INCONCLUSIVE: no stage could be spliced.".to_owned(),
         Some((_, score)) if score.components.error() == 0.0 => {
             "No stage of the candidate changes a turn of the reference.".to_owned()
         }
@@ -167,4 +146,103 @@ fn verdict(attribution: &Attribution) -> String {
     let speakers = attribution.speakers;
     let _ = write!(text, " The reference has {speakers} speaker(s).");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use soundalike_harness::{Misfit, Splice};
+    use soundalike_metrics::Components;
+
+    use super::*;
+    use crate::document::{
+        markdown,
+        terminal::{self, Screen},
+    };
+
+    fn splice(stage: PipelineStage, outcome: Outcome) -> Splice {
+        Splice { stage, outcome }
+    }
+
+    fn attribution(splices: Vec<Splice>) -> Document {
+        let found = Attribution {
+            speakers: 2,
+            splices,
+        };
+        Document {
+            command: None,
+            ..document(&found)
+        }
+    }
+
+    #[test]
+    fn the_costliest_stage_is_said_first() {
+        let components = Components {
+            confusion: 1.5,
+            missed_detection: 0.25,
+            total: 10.0,
+            ..Components::default()
+        };
+        let score = |components, der| Score {
+            der,
+            components,
+            speakers: 3,
+        };
+        let found = attribution(vec![
+            splice(
+                PipelineStage::Segmentation,
+                Outcome::Score(score(Components::default(), 0.0)),
+            ),
+            splice(
+                PipelineStage::Plda,
+                Outcome::Score(score(components, 0.175)),
+            ),
+            splice(
+                PipelineStage::Embeddings,
+                Outcome::Misfit(Misfit {
+                    found: vec![1],
+                    expected: vec![2],
+                }),
+            ),
+            splice(PipelineStage::Vbx, Outcome::NotCaptured),
+        ]);
+        assert_eq!(
+            terminal::render(&found, Screen::default()),
+            "\
+What each stage costs in DER
+
+Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).
+
+spliced stage                                    DER  confusion   missed  false alarm  speakers
+segmentation                                  0.00 %    0.000 s  0.000 s      0.000 s         3
+PLDA                                         17.50 %    1.500 s  0.250 s      0.000 s         3
+embeddings: has the shape [1], expected [2]
+VBx: not captured
+"
+        );
+        assert_eq!(
+            markdown::render(&found, 1),
+            "\
+# What each stage costs in DER
+
+**Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).**
+
+| spliced stage | DER | confusion | missed | false alarm | speakers |
+|---|---:|---:|---:|---:|---:|
+| segmentation | 0.00 % | 0.000 s | 0.000 s | 0.000 s | 3 |
+| PLDA | 17.50 % | 1.500 s | 0.250 s | 0.000 s | 3 |
+| embeddings: has the shape \\[1\\], expected \\[2\\] |  |  |  |  |  |
+| VBx: not captured |  |  |  |  |  |
+"
+        );
+    }
+
+    #[test]
+    fn nothing_spliced_is_no_result() {
+        let found = attribution(vec![splice(PipelineStage::Vbx, Outcome::NotCaptured)]);
+        let text = terminal::render(&found, Screen::default());
+        assert!(
+            text.contains("\nINCONCLUSIVE: no stage could be spliced."),
+            "{text}"
+        );
+    }
 }

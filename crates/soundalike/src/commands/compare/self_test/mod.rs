@@ -1,9 +1,9 @@
 //! `soundalike compare --self-test`: would it have noticed?
 
 mod pipeline;
-mod render;
+mod report;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use soundalike_harness::{
     Bench, Blindness, Budget, Candidate, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
     Input, KeptReference, Network, Provenance, SELF_TEST_SCHEMA, SelfTest, TorchReference, Trial,
@@ -12,7 +12,7 @@ use soundalike_harness::{
 use soundalike_model::{DType, Device, Kernels};
 use soundalike_torch::{BUILT, Narrow};
 
-use super::{Args, Format, model::Model, truth, windows};
+use super::{Args, model::Model, print, text, truth, windows};
 use crate::terminal::Terminal;
 
 /// Windows in a batch.
@@ -20,22 +20,16 @@ const BATCHES: [usize; 3] = [1, 3, 32];
 /// Threads.
 const THREADS: [usize; 2] = [1, 2];
 
-/// Tries all faults that the arguments name; what is to be printed, and whether all of them were noticed.
-pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<(String, bool)> {
+/// Tries all faults that the arguments name and prints the result; whether all of them were noticed.
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
+    text::check(args, "--self-test")?;
     if !args.run.is_empty() {
-        return pipeline::run(args, &args.run);
+        return pipeline::run(args, &args.run, terminal);
     }
-    let render: fn(&SelfTest) -> anyhow::Result<String> = match args.format {
-        Format::Json => |found: &SelfTest| Ok(serde_json::to_string_pretty(found)? + "\n"),
-        Format::Table => |found: &SelfTest| Ok(render::terminal(found)),
-        Format::Markdown => |found: &SelfTest| Ok(render::markdown(found)),
-        Format::Html | Format::Junit => bail!(
-            "compare --self-test prints a table, JSON or Markdown: choose one of them with --format"
-        ),
-    };
     let found = find(args, terminal)?;
-    let text = render(&found)?;
-    Ok((text, found.passed()))
+    let document = report::document(&found);
+    print(args, &text::render(args, terminal, &found, &document, 1)?)?;
+    Ok(found.passed())
 }
 
 fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
