@@ -78,7 +78,7 @@ fn the_page_is_one_file_that_asks_for_nothing_outside() {
         soundalike(["compare", "--layers", "--format", "html"]).ok(),
     ] {
         assert!(
-            page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"),
+            page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"),
             "{page}"
         );
         assert!(page.len() < 300_000, "{}", page.len());

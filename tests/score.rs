@@ -526,7 +526,7 @@ fn every_format_holds_every_recording_and_names_stay_names() {
     let html = score("-o page.html");
     assert_eq!(html, "", "it went to the file");
     let html = fs::read_to_string(folder.path().join("page.html")).unwrap();
-    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
     assert_eq!(
         html.matches("<svg xmlns").count(),
         2,
@@ -552,7 +552,7 @@ fn the_ending_of_the_file_chooses_the_format() {
         ("a.json", "{\n"),
         ("a.csv", "recording,"),
         ("a.md", "## hyp.rttm against ref.rttm\n"),
-        ("a.html", "<!doctype html>"),
+        ("a.html", "<!DOCTYPE html>"),
         ("a.svg", "<svg "),
         ("a.txt", "pyannote: "),
         ("a.html --format csv", "recording,"),

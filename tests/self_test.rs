@@ -161,7 +161,7 @@ fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
     let table = soundalike(arguments).ok();
     assert!(table.contains("False alarms: 0 in 1 runs"), "{table}");
     assert!(
-        table.contains(" slots-not-aligned                  assignment      assignment "),
+        table.contains("\nslots-not-aligned                  assignment      assignment "),
         "{table}"
     );
     let faults = ["--faults", "counts-half-up,score-without-mapping"];

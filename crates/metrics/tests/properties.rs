@@ -11,8 +11,8 @@ mod cases;
 
 use proptest::prelude::*;
 use soundalike_metrics::{
-    Annotation, Convention, DiarizationErrorRate, Mapping, Options, Picture, Recording, Report,
-    Scope, Segment, Turn, compare, coverage, detection, jaccard, purity, rttm, uem,
+    Annotation, Convention, DiarizationErrorRate, Mapping, Options, Recording, Report, Scope,
+    Segment, Turn, compare, coverage, detection, jaccard, purity, rttm, uem,
 };
 
 /// Sums of some hundred seconds below 100 s: rounding stays far below.
@@ -178,8 +178,7 @@ proptest! {
         let _ = jaccard(scope, &reference, &hypothesis, uem.as_ref());
         let _ = detection(scope, &reference, &hypothesis, uem.as_ref());
         let der = DiarizationErrorRate { collar, skip_overlap, mapping: Mapping::Greedy };
-        let picture = Picture::new(der, &reference, &hypothesis, uem.as_ref());
-        prop_assert!(picture.html().ends_with("</html>\n"));
+        let _ = der.regions(&reference, &hypothesis, uem.as_ref());
         let recording = Recording { reference, hypothesis, uem };
         for convention in Convention::ALL {
             let _ = Report::new(convention, options, std::slice::from_ref(&recording), Vec::new());

@@ -4,6 +4,7 @@
 //! what comes back. Data goes to stdout or `-o`, words and progress to stderr.
 
 mod commands;
+mod document;
 mod output;
 mod tensor_table;
 mod terminal;

@@ -2,29 +2,27 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
 use soundalike_convert::{Counts, TensorInfo};
 use soundalike_network::{Architecture, Specifications};
 
+use crate::document::{
+    Table,
+    terminal::{self, Screen},
+};
+
 /// One row for each tensor: name, shape, dtype, origin.
 pub(crate) fn table(tensors: &[TensorInfo]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(["tensor", "shape", "dtype", "from"]);
+    let mut table = Table::new("tensor | >shape | dtype | from");
     for tensor in tensors {
         let shape: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
-        table.add_row([
+        table.row([
             tensor.name.clone(),
             shape.join(" x "),
             tensor.dtype.name().to_owned(),
             tensor.origin.to_string(),
         ]);
     }
-    if let Some(shape) = table.column_mut(1) {
-        shape.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+    terminal::table(&table, Screen::default())
 }
 
 /// What the tensors add up to, in one line.

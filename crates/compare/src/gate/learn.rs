@@ -1,19 +1,15 @@
 //! Thresholds from runs that are known to be good.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{EmbeddingLimit, Gate, OutputLimit, StageLimit, TaskLimit};
-use crate::{EXACT_R, Figure, STRUCTURAL_R_LOCAL, Verdict, report::SCHEMA};
-
-/// The least limit of R that is learned: an error of PyTorch's own size is never too much.
-const LEAST_R: f64 = 1.0;
-/// The least limit of what a correlation lacks: its f64 sums over a million values may round by as much.
-const LEAST_LACK: f64 = 1e-12;
-
-/// The least limit of an embedding's length: the rounding of an f32.
-const LEAST_LENGTH: f64 = 1e-7;
+use super::{
+    Gate,
+    measures::{Limited, Limits, Measure},
+};
+use crate::{Verdict, report::SCHEMA};
 
 /// A report of `compare --layers --format json`, read back and found good.
 #[derive(Debug, Clone)]
@@ -22,54 +18,27 @@ pub struct KnownGood {
     run: Run,
 }
 
+/// A report; the figures in it are read by the table of measures.
 #[derive(Debug, Clone, Deserialize)]
 struct Run {
     schema: u32,
     model: String,
     stages: Vec<Stage>,
-    output: Option<Output>,
-    task: Option<Task>,
-    gate: Option<Judgement>,
+    output: Option<Value>,
+    task: Option<Value>,
+    gate: Option<Passed>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct Stage {
     name: String,
-    teacher_forced: Option<Error>,
-    free_running: Option<Error>,
+    teacher_forced: Option<Value>,
+    free_running: Option<Value>,
     verdict: Verdict,
 }
 
-/// JSON has no NaN and no infinity; they are null.
 #[derive(Debug, Clone, Deserialize)]
-struct Error {
-    r: Option<f64>,
-    r_local: Option<f64>,
-    correlation: Option<f64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Output {
-    correlation: Option<f64>,
-    frame_agreement: Option<f64>,
-    max_abs: Option<f64>,
-    #[serde(default)]
-    embeddings: Vec<Embedding>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Embedding {
-    cosine: Option<f64>,
-    rms_ratio: Option<f64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Task {
-    der: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Judgement {
+struct Passed {
     passed: bool,
 }
 
@@ -199,29 +168,6 @@ impl KnownGood {
     }
 }
 
-/// The worst of several runs, and which it was.
-#[derive(Debug, Clone, Copy)]
-struct Worst<'a> {
-    value: f64,
-    origin: &'a str,
-}
-
-impl<'a> Worst<'a> {
-    /// The largest of what `of` finds in `runs`.
-    fn of(runs: &'a [KnownGood], of: impl Fn(&'a KnownGood) -> Option<f64>) -> Option<Self> {
-        let found = runs.iter().filter_map(|run| {
-            let value = of(run)?;
-            let origin = run.origin.as_str();
-            Some(Self { value, origin })
-        });
-        found.max_by(|a, b| a.value.total_cmp(&b.value))
-    }
-
-    fn words(self, measure: &str) -> String {
-        format!("{measure} {} in {}", Figure(self.value), self.origin)
-    }
-}
-
 /// A gate from `runs`: for each stage, `margin` times the worst that a run shows.
 ///
 /// R is never limited below 1, what PyTorch's own f32 has, and never above the bars of an exact stage. What a
@@ -237,91 +183,87 @@ pub fn learn(runs: &[KnownGood], margin: f64) -> Result<Gate, LearnError> {
         1 => "the one known-good run".to_owned(),
         n => format!("the worst of {n} known-good runs"),
     };
-    let stage = |stage: &Stage| -> StageLimit {
-        let name = &stage.name;
-        let worst = |of: fn(&Error) -> Option<f64>| {
-            Worst::of(runs, |run| {
-                let stage = run.stage(name)?;
-                let ways = [&stage.teacher_forced, &stage.free_running];
-                let found = ways.into_iter().flatten().filter_map(of);
-                found.max_by(f64::total_cmp)
-            })
+    let times = format!("{margin} times {of_runs}");
+    let learner = Learner { runs, margin };
+    let stage = |stage: &Stage| {
+        let figures = |run, measure: &Measure<_>| {
+            let stage = KnownGood::stage(run, &stage.name);
+            let forced = stage.filter(|_| !measure.free_only);
+            let forced = forced.and_then(|stage| stage.teacher_forced.as_ref());
+            let free = stage.and_then(|stage| stage.free_running.as_ref());
+            forced.into_iter().chain(free).collect()
         };
-        let (r, r_local) = (worst(|error| error.r), worst(|error| error.r_local));
-        let lack = Worst::of(runs, |run| {
-            let error = run.stage(name)?.free_running.as_ref()?;
-            Some((1.0 - error.correlation?).max(0.0))
-        });
-        let seen = [
-            r.map(|r| r.words("R")),
-            r_local.map(|r| r.words("R_local")),
-            lack.map(|lack| lack.words(super::LACK)),
-        ];
-        let seen: Vec<_> = seen.into_iter().flatten().collect();
-        StageLimit {
-            pattern: globset::escape(name),
-            r: r.map(|r| limit(r.value, margin).clamp(LEAST_R, EXACT_R)),
-            r_local: r_local.map(|r| limit(r.value, margin).clamp(LEAST_R, STRUCTURAL_R_LOCAL)),
-            r_d: None,
-            correlation: lack.map(|lack| correlation(lack.value, margin)),
-            because: format!("{margin} times {of_runs}: {}", seen.join(", ")),
+        let (limits, seen) = learner.limits(figures);
+        Limits {
+            pattern: globset::escape(&stage.name),
+            because: format!("{times}: {seen}"),
+            ..limits
         }
     };
     let stages = first.run.stages.iter();
     let observed = stages.filter(|stage| stage.verdict != Verdict::NotObserved);
     Ok(Gate {
         stage: observed.map(stage).collect(),
-        output: output(runs, margin, &of_runs),
-        embedding: embedding(runs, margin, &of_runs),
-        task: Worst::of(runs, |run| Some(run.run.task.as_ref()?.der)).map(|worst| TaskLimit {
-            der: worst.value,
-            because: format!("{of_runs}: {}", worst.words("DER")),
+        output: learner.part(&format!("{times}, decisions as they are"), |run, _| {
+            run.run.output.iter().collect()
         }),
+        embedding: learner.part(&times, |run, _| {
+            let embeddings = run
+                .run
+                .output
+                .as_ref()
+                .and_then(|output| output.get("embeddings"));
+            let embeddings = embeddings.and_then(Value::as_array);
+            embeddings.into_iter().flatten().collect()
+        }),
+        task: learner.part(&of_runs, |run, _| run.run.task.iter().collect()),
     })
 }
 
-fn output(runs: &[KnownGood], margin: f64, of_runs: &str) -> Option<OutputLimit> {
-    let worst =
-        |of: fn(&Output) -> Option<f64>| Worst::of(runs, |run| of(run.run.output.as_ref()?));
-    let lack = worst(|output| Some((1.0 - output.correlation?).max(0.0)));
-    let differing = worst(|output| Some(1.0 - output.frame_agreement?));
-    // Nothing is below no error at all.
-    let max_abs = worst(|output| output.max_abs).filter(|worst| worst.value > 0.0);
-    let seen = [
-        lack.map(|lack| lack.words(super::LACK)),
-        max_abs.map(|error| error.words("largest error")),
-        differing.map(|differing| differing.words("part of the frames decided otherwise")),
-    ];
-    let seen: Vec<_> = seen.into_iter().flatten().collect();
-    (!seen.is_empty()).then(|| OutputLimit {
-        correlation: lack.map(|lack| correlation(lack.value, margin)),
-        frame_agreement: differing.map(|differing| 1.0 - differing.value),
-        max_abs: max_abs.map(|error| limit(error.value, margin)),
-        because: format!(
-            "{margin} times {of_runs}, decisions as they are: {}",
-            seen.join(", ")
-        ),
-    })
+/// Finds the worst of several runs.
+struct Learner<'a> {
+    runs: &'a [KnownGood],
+    margin: f64,
 }
 
-fn embedding(runs: &[KnownGood], margin: f64, of_runs: &str) -> Option<EmbeddingLimit> {
-    let worst = |of: fn(&Embedding) -> Option<f64>| {
-        Worst::of(runs, |run| {
-            let embeddings = run.run.output.as_ref()?.embeddings.iter();
-            embeddings.filter_map(of).max_by(f64::total_cmp)
-        })
-    };
-    let lack = worst(|embedding| Some((1.0 - embedding.cosine?).max(0.0)))?;
-    let length = worst(|embedding| Some((embedding.rms_ratio? - 1.0).abs()))?;
-    Some(EmbeddingLimit {
-        cosine: Some(correlation(lack.value, margin)),
-        length: Some(limit(length.value, margin).max(LEAST_LENGTH)),
-        because: format!(
-            "{margin} times {of_runs}: {}, {}",
-            lack.words("1 - cosine"),
-            length.words("error of the length")
-        ),
-    })
+impl<'a> Learner<'a> {
+    /// Limits with their reason, `rule` and what was seen; none where nothing was.
+    fn part<T: Limited>(
+        &self,
+        rule: &str,
+        figures: impl Fn(&'a KnownGood, &Measure<T>) -> Vec<&'a Value>,
+    ) -> Option<Limits<T>> {
+        let (limits, seen) = self.limits(figures);
+        let because = format!("{rule}: {seen}");
+        (!seen.is_empty()).then_some(Limits { because, ..limits })
+    }
+
+    /// Limits by the worst of what `figures` finds in the runs for each measure, and what that is, in words.
+    fn limits<T: Limited>(
+        &self,
+        figures: impl Fn(&'a KnownGood, &Measure<T>) -> Vec<&'a Value>,
+    ) -> (Limits<T>, String) {
+        let mut seen = Vec::new();
+        let values = T::MEASURES.iter().map(|measure| {
+            let errors = self.runs.iter().filter_map(|run| {
+                let figures = figures(run, measure).into_iter();
+                let errors = figures.filter_map(|found| measure.error_in(found));
+                Some((errors.max_by(f64::total_cmp)?, run))
+            });
+            let (worst, run) = errors.max_by(|a, b| a.0.total_cmp(&b.0))?;
+            let limit = measure.learn(worst, self.margin)?;
+            let (name, worst) = (measure.name, measure.shown(worst));
+            seen.push(format!("{name} {worst} in {}", run.origin));
+            Some(limit)
+        });
+        let limits = Limits {
+            pattern: String::new(),
+            values: values.collect(),
+            because: String::new(),
+            of: PhantomData,
+        };
+        (limits, seen.join(", "))
+    }
 }
 
 /// Refuses runs of different models, and runs that show fewer stages than others.
@@ -352,20 +294,4 @@ fn check_alike(first: &KnownGood, runs: &[KnownGood]) -> Result<(), LearnError> 
         }
     }
     Ok(())
-}
-
-/// `margin` times `worst`, in two digits, rounded up: a limit below what was seen would fail its own runs.
-fn limit(worst: f64, margin: f64) -> f64 {
-    let product = worst * margin;
-    if product == 0.0 {
-        return 0.0;
-    }
-    let unit = 10_f64.powf(product.log10().floor() - 1.0);
-    // Through text: 27 units of a tenth are 2.7, not 2.7000000000000002.
-    let digits = (product / unit).ceil() * unit;
-    format!("{digits:.1e}").parse().unwrap_or(product)
-}
-
-fn correlation(lack: f64, margin: f64) -> f64 {
-    1.0 - limit(lack, margin * margin).max(LEAST_LACK)
 }

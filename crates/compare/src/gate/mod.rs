@@ -1,82 +1,36 @@
 //! Thresholds in a file, each with its reason.
 
 mod learn;
+mod measures;
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 pub use learn::{KnownGood, LearnError, learn};
 
+use self::measures::{Limited, Limits, Measure};
 use crate::{
-    EXACT_R, EmbeddingAgreement, Figure, OutputAgreement, Report, StageReport, Task, Verdict,
-    toml_file,
+    EmbeddingAgreement, OutputAgreement, Report, StageError, StageReport, Task, Verdict, toml_file,
 };
 
 /// Thresholds that a comparison must keep.
 ///
 /// A limit of a correlation, a cosine or a length gives way where the reference's own f32 comes near it or misses
-/// it: nobody can be asked to be more exact than that, so an error of [`EXACT_R`] times the reference's is allowed.
+/// it: nobody can be asked to be more exact than that, so an error of [`EXACT_R`](crate::EXACT_R) times the reference's is
+/// allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Of stages.
+    /// Of all stages whose name fits a pattern, for both ways of running. A stage keeps the limits of the last pattern
+    /// that fits it: exceptions stand below the rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    stage: Vec<StageLimit>,
+    stage: Vec<Limits<StageError>>,
     /// Of the output.
-    output: Option<OutputLimit>,
+    output: Option<Limits<OutputAgreement>>,
     /// Of the output, where it is embeddings.
-    embedding: Option<EmbeddingLimit>,
+    embedding: Option<Limits<EmbeddingAgreement>>,
     /// Of what the output is decoded to; embeddings are not.
-    task: Option<TaskLimit>,
-}
-
-/// Limits of all stages whose name fits a pattern, for both ways of running. A stage keeps the limits of the
-/// last pattern that fits it: exceptions stand below the rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StageLimit {
-    /// `lstm.*`, `*`.
-    pattern: String,
-    /// Exclusive.
-    r: Option<f64>,
-    /// Exclusive.
-    r_local: Option<f64>,
-    /// Exclusive; of candidates with fewer bits than f32.
-    r_d: Option<f64>,
-    /// Exclusive; free-running only: it is what users compare.
-    correlation: Option<f64>,
-    because: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OutputLimit {
-    /// Exclusive.
-    correlation: Option<f64>,
-    /// Inclusive; embeddings have no frames.
-    frame_agreement: Option<f64>,
-    /// Exclusive.
-    max_abs: Option<f64>,
-    because: String,
-}
-
-/// Every embedding has to keep it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EmbeddingLimit {
-    /// Exclusive.
-    cosine: Option<f64>,
-    /// How far the length may be from the reference's, as a part of it; exclusive. A cosine is blind to it.
-    length: Option<f64>,
-    because: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TaskLimit {
-    /// Inclusive.
-    der: f64,
-    because: String,
+    task: Option<Limits<Task>>,
 }
 
 /// Why a gate cannot be read.
@@ -150,7 +104,7 @@ pub struct GateCheck {
     /// The stage, a pattern of them, `output`, `embedding 1` or `task`.
     pub place: String,
     /// What is limited: `teacher-forced R`.
-    pub measure: &'static str,
+    pub measure: String,
     /// The limit: `below 4`.
     pub expected: String,
     /// What was found: `2.73`.
@@ -162,44 +116,31 @@ pub struct GateCheck {
 }
 
 impl GateCheck {
-    /// `found` has to be below `allowed`. NaN is below nothing.
-    fn below(place: &str, measure: &'static str, found: f64, allowed: f64, because: &str) -> Self {
-        Self {
-            place: place.to_owned(),
-            measure,
-            expected: format!("below {}", Figure(allowed)),
-            found: Figure(found).to_string(),
-            kept: found < allowed,
-            because: because.to_owned(),
-        }
-    }
-
-    /// As [`GateCheck::below`], with as much as `times` the reference's `own` allowed.
-    fn below_or_own(
+    /// `found` at `place` under `limit`; none where it has no such value.
+    fn new<T>(
         place: &str,
-        measure: &'static str,
-        found: f64,
-        (allowed, times, own): (f64, f64, f64),
+        way: &str,
+        measure: &Measure<T>,
+        found: &T,
+        limit: f64,
         because: &str,
-    ) -> Self {
-        let check = Self::below(place, measure, found, allowed.max(times * own), because);
-        let gives_way = times * own > allowed;
-        let expected = &check.expected;
-        Self {
-            expected: if gives_way {
-                format!("{expected}, {times} times that of PyTorch's own f32")
-            } else {
-                expected.clone()
-            },
-            ..check
-        }
+    ) -> Option<Self> {
+        let (expected, found, kept) = measure.check(found, limit)?;
+        Some(Self {
+            place: place.to_owned(),
+            measure: format!("{way}{}", measure.name),
+            expected,
+            found,
+            kept,
+            because: because.to_owned(),
+        })
     }
 
     /// Of what a gate limits and nobody observed.
     fn not_observed(place: &str, because: &str) -> Self {
         Self {
             place: place.to_owned(),
-            measure: "what the candidate shows of it",
+            measure: "what the candidate shows of it".to_owned(),
             expected: "something to compare".to_owned(),
             found: "nothing".to_owned(),
             kept: false,
@@ -268,18 +209,21 @@ impl Gate {
         checks.extend(
             unseen.map(|(_, limit)| GateCheck::not_observed(&limit.pattern, &limit.because)),
         );
-        if let Some(limit) = &self.output {
-            checks.extend(limit.checks(report.output.as_ref()));
+        if let Some(limits) = &self.output {
+            checks.extend(limits.checks("output", report.output.as_ref()));
         }
         let embeddings = report
             .output
             .as_ref()
             .map_or(&[][..], |output| &output.embeddings);
-        if let Some(limit) = &self.embedding {
-            checks.extend(limit.checks(embeddings));
+        if let Some(limits) = &self.embedding {
+            for (index, embedding) in embeddings.iter().enumerate() {
+                let place = format!("embedding {}", index + 1);
+                checks.extend(limits.checks(&place, Some(embedding)));
+            }
         }
-        if let Some(limit) = self.task.as_ref().filter(|_| embeddings.is_empty()) {
-            checks.push(limit.check(report.task.as_ref()));
+        if let Some(limits) = self.task.as_ref().filter(|_| embeddings.is_empty()) {
+            checks.extend(limits.checks("task", report.task.as_ref()));
         }
         let failures = checks.iter().filter(|check| !check.kept);
         let failures: Vec<_> = failures.map(GateCheck::failure).collect();
@@ -295,7 +239,7 @@ impl Gate {
         &self,
         report: &Report,
         origin: &str,
-    ) -> Result<Vec<(GlobMatcher, &StageLimit)>, GateError> {
+    ) -> Result<Vec<(GlobMatcher, &Limits<StageError>)>, GateError> {
         let compiled = self.stage.iter().map(|limit| {
             let glob = Glob::new(&limit.pattern).map_err(|source| GateError::Pattern {
                 origin: origin.to_owned(),
@@ -315,137 +259,61 @@ impl Gate {
 }
 
 /// The limits of one stage: each is that of the last pattern that fits the stage and sets it.
-fn stage_checks(stage: &StageReport, patterns: &[(GlobMatcher, &StageLimit)]) -> Vec<GateCheck> {
-    let limit = |of: fn(&StageLimit) -> Option<f64>| {
-        let fitting = patterns
-            .iter()
-            .filter(|(matcher, _)| matcher.is_match(&stage.name));
-        fitting
-            .filter_map(|(_, limit)| Some((of(limit)?, limit.because.as_str())))
-            .next_back()
+fn stage_checks(
+    stage: &StageReport,
+    patterns: &[(GlobMatcher, &Limits<StageError>)],
+) -> Vec<GateCheck> {
+    let fitting = || {
+        let fitting = patterns.iter();
+        fitting.filter(|(matcher, _)| matcher.is_match(&stage.name))
     };
-    let (r, r_local) = (limit(|limit| limit.r), limit(|limit| limit.r_local));
-    let (r_d, correlation) = (limit(|limit| limit.r_d), limit(|limit| limit.correlation));
-    let mut measures = Vec::new();
+    let rows = || {
+        let rows = StageError::MEASURES.iter().enumerate();
+        rows.filter_map(|(row, measure)| {
+            let mut set =
+                fitting().filter_map(|(_, limits)| Some((limits.values[row]?, &limits.because)));
+            let (limit, because) = set.next_back()?;
+            Some((measure, limit, because))
+        })
+    };
+    let mut checks = Vec::new();
     if let Some(error) = &stage.teacher_forced {
-        measures.push(("teacher-forced R", error.r, r));
-        measures.push(("teacher-forced R_local", error.r_local, r_local));
-        measures.push(("teacher-forced R_d", error.r_d.unwrap_or(f64::NAN), r_d));
+        let rows = rows().filter(|(measure, ..)| !measure.free_only);
+        checks.extend(rows.filter_map(|(measure, limit, because)| {
+            GateCheck::new(
+                &stage.name,
+                "teacher-forced ",
+                measure,
+                error,
+                limit,
+                because,
+            )
+        }));
     }
     if let Some(error) = &stage.free_running {
-        measures.push(("free-running R", error.r, r));
-        measures.push(("free-running R_local", error.r_local, r_local));
-        measures.push(("free-running R_d", error.r_d.unwrap_or(f64::NAN), r_d));
-    }
-    let mut checks: Vec<_> = measures
-        .into_iter()
-        .filter_map(|(measure, found, limit)| {
-            let (allowed, because) = limit?;
-            Some(GateCheck::below(
-                &stage.name,
-                measure,
-                found,
-                allowed,
-                because,
-            ))
-        })
-        .collect();
-    // Constants have no correlation, and that of scaled-up rounding says nothing.
-    let free = stage.free_running.as_ref();
-    if let Some(error) = free.filter(|error| !error.correlation.is_nan() && !stage.degenerate)
-        && let Some((least, because)) = correlation
-    {
-        let (found, own) = (error.correlation, error.reference_correlation);
-        checks.push(lack(&stage.name, LACK, found, least, own, because));
+        let rows = rows().filter(|(measure, ..)| !(measure.free_only && stage.degenerate));
+        checks.extend(rows.filter_map(|(measure, limit, because)| {
+            let way = if measure.free_only {
+                ""
+            } else {
+                "free-running "
+            };
+            GateCheck::new(&stage.name, way, measure, error, limit, because)
+        }));
     }
     checks
 }
 
-/// What a correlation or a cosine `found` lacks, where the reference's is `own`. It goes with the square of the error.
-fn lack(
-    place: &str,
-    measure: &'static str,
-    found: f64,
-    least: f64,
-    own: f64,
-    because: &str,
-) -> GateCheck {
-    let limit = (1.0 - least, EXACT_R.powi(2), 1.0 - own);
-    GateCheck::below_or_own(place, measure, 1.0 - found, limit, because)
-}
-
-/// What a correlation lacks: near 1 the digits that matter are behind the nines.
-const LACK: &str = "1 - correlation";
-
-impl OutputLimit {
-    fn checks(&self, output: Option<&OutputAgreement>) -> Vec<GateCheck> {
-        let Some(output) = output else {
-            return vec![GateCheck::not_observed("output", &self.because)];
+impl<T: Limited> Limits<T> {
+    /// Of what was `found` at `place`.
+    fn checks(&self, place: &str, found: Option<&T>) -> Vec<GateCheck> {
+        let Some(found) = found else {
+            return vec![GateCheck::not_observed(place, &self.because)];
         };
-        let below = |measure, found, allowed: f64| {
-            GateCheck::below("output", measure, found, allowed, &self.because)
-        };
-        let (found, own) = (output.correlation, output.reference_correlation);
-        let lack = |least: f64| lack("output", LACK, found, least, own, &self.because);
-        // Embeddings decide nothing.
-        let agreement = |least: f64| {
-            output.frame_agreement().map(|found| GateCheck {
-                place: "output".to_owned(),
-                measure: "agreement of the frames' decisions",
-                expected: format!("at least {:.2} %", 100.0 * least),
-                found: format!("{:.2} %", 100.0 * found),
-                kept: found >= least,
-                because: self.because.clone(),
-            })
-        };
-        let checks = [
-            self.correlation.map(lack),
-            self.frame_agreement.and_then(agreement),
-            self.max_abs
-                .map(|allowed| below("largest error", output.max_abs, allowed)),
-        ];
-        checks.into_iter().flatten().collect()
-    }
-}
-
-impl EmbeddingLimit {
-    /// Of each of `embeddings`.
-    fn checks(&self, embeddings: &[EmbeddingAgreement]) -> Vec<GateCheck> {
-        let because = &self.because;
-        let places = embeddings.iter().enumerate().map(|(index, embedding)| {
-            let place = format!("embedding {}", index + 1);
-            (place, embedding)
+        let checks = self.limited().filter_map(|(measure, limit)| {
+            GateCheck::new(place, "", measure, found, limit, &self.because)
         });
-        let checks = places.flat_map(|(place, embedding)| {
-            let cosine = self.cosine.map(|least| {
-                let (found, own) = (embedding.cosine, embedding.reference_cosine);
-                lack(&place, "1 - cosine", found, least, own, because)
-            });
-            let length = self.length.map(|allowed| {
-                // Its length error alone may be small by luck; an error can all lie along the embedding.
-                let limit = (allowed, EXACT_R, embedding.reference_error());
-                let found = (embedding.rms_ratio - 1.0).abs();
-                GateCheck::below_or_own(&place, "error of the length", found, limit, because)
-            });
-            [cosine, length]
-        });
-        checks.flatten().collect()
-    }
-}
-
-impl TaskLimit {
-    fn check(&self, task: Option<&Task>) -> GateCheck {
-        task.map_or_else(
-            || GateCheck::not_observed("task", &self.because),
-            |task| GateCheck {
-                place: "task".to_owned(),
-                measure: "DER",
-                expected: format!("at most {}", Figure(self.der)),
-                found: Figure(task.der).to_string(),
-                kept: task.der <= self.der,
-                because: self.because.clone(),
-            },
-        )
+        checks.collect()
     }
 }
 
@@ -466,28 +334,99 @@ mod tests {
         ));
     }
 
+    /// A stage whose correlation lacks `lack`, and that of the reference's own f32 `own`.
+    fn stage(r: f64, lack: f64, own: f64) -> StageError {
+        StageError {
+            r,
+            r_local: r,
+            max_abs: 0.0,
+            mean_abs: 0.0,
+            rms_error: 0.0,
+            rel_l2: 0.0,
+            snr_db: 0.0,
+            correlation: 1.0 - lack,
+            reference_correlation: 1.0 - own,
+            rms_ratio: 1.0,
+            mean_offset: 0.0,
+            worst_frame: None,
+            worst_channel: 0,
+            non_finite: 0,
+            r_d: None,
+            worst_input: 0,
+        }
+    }
+
+    /// The check of the measure called `name`.
+    fn check(name: &str, found: &StageError, limit: f64) -> Option<GateCheck> {
+        let measure = StageError::MEASURES.iter().find(|row| row.name == name);
+        GateCheck::new("x", "", measure.unwrap(), found, limit, "a test")
+    }
+
     #[test]
     fn nobody_has_to_be_more_exact_than_pytorch_itself() {
-        let check = |found| lack("x", LACK, 1.0 - found, 1.0 - 1e-9, 1.0 - 1e-8, "a test");
-        assert!(check(1.5e-7).kept && !check(1.7e-7).kept && !check(f64::NAN).kept);
+        let lack = |lack, own| check("1 - correlation", &stage(1.0, lack, own), 1.0 - 1e-9);
+        let kept = |found| lack(found, 1e-8).unwrap().kept;
+        assert!(kept(1.5e-7) && !kept(1.7e-7));
+        // Constants have no correlation.
+        assert_eq!(lack(f64::NAN, 1e-8), None);
         assert_eq!(
-            check(1.0).expected,
+            lack(1.0, 1e-8).unwrap().expected,
             "below 1.6e-7, 16 times that of PyTorch's own f32"
         );
         // Far from the limit the reference changes nothing, nor does one that has no correlation.
-        for own in [1.0, 1.0 - 1e-12, f64::NAN] {
-            let check = lack("x", LACK, 1.0 - 1.1e-9, 1.0 - 1e-9, own, "a test");
+        for own in [0.0, 1e-12, f64::NAN] {
+            let check = lack(1.1e-9, own).unwrap();
             assert!(!check.kept && check.expected == "below 1.0e-9", "{check:?}");
         }
     }
 
     #[test]
     fn not_a_number_keeps_no_limit() {
-        let check = |found| GateCheck::below("x", "R", found, 4.0, "a test");
+        let check = |found| check("R", &stage(found, 0.0, 0.0), 4.0).unwrap();
         assert!(check(3.9).kept && !check(4.0).kept && !check(f64::NAN).kept);
         assert_eq!(
             check(f64::NAN).failure().text,
             "x: R is NaN, expected below 4"
         );
+    }
+
+    #[test]
+    fn a_gate_is_written_as_it_is_read() {
+        let text = "[[stage]]\npattern = \"*\"\nr = 4.0\ncorrelation = 0.999\nbecause = \"a\"\n\n\
+                    [embedding]\ncosine = 0.9\nlength = 0.1\nbecause = \"b\"\n\n\
+                    [task]\nder = 0.0\nbecause = \"c\"\n";
+        let gate = Gate::parse(text, "g").unwrap();
+        assert_eq!(gate.to_toml().unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_gate_is_said_with_its_line() {
+        for (text, line, part) in [
+            (
+                "[[stage]]\npattern = \"*\"\nradius = 4.0\nbecause = \"a\"",
+                3,
+                "unknown field `radius`, expected one of `pattern`, `r`, `r_local`, `r_d`, `correlation`, `because`",
+            ),
+            (
+                "[task]\nder = 0.0\nbecause = \"a\"\npattern = \"*\"",
+                4,
+                "unknown field `pattern`, expected `der` or `because`",
+            ),
+            ("[task]\nbecause = \"a\"", 1, "missing field `der`"),
+            (
+                "[[stage]]\nr = 4.0\nbecause = \"a\"",
+                1,
+                "missing field `pattern`",
+            ),
+            (
+                "[output]\nmax_abs = \"a\"\nbecause = \"a\"",
+                2,
+                "invalid type: string \"a\", expected f64",
+            ),
+            ("[output]\nmax_abs = 1", 1, "missing field `because`"),
+        ] {
+            let error = Gate::parse(text, "g").unwrap_err().to_string();
+            assert_eq!(error, format!("g: line {line}: is not a gate: {part}"));
+        }
     }
 }

@@ -1,12 +1,8 @@
 //! `soundalike attribute`: what each stage of another pipeline costs in DER.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use comfy_table::{Cell, CellAlignment, Row, Table, TableStyle, presets};
 use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
@@ -16,7 +12,11 @@ use soundalike_selftest::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 
-use crate::output::{Inputs, Outputs};
+use super::{ReportFormat, compare::command_line};
+use crate::{
+    document::{Block, Document, Table, Tone},
+    output::{Inputs, Outputs},
+};
 
 /// Measure what each stage of another pipeline costs in DER
 ///
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     model: PathBuf,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t)]
-    format: super::ReportFormat,
+    format: ReportFormat,
     /// Where to print it [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -47,11 +47,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .directories(captures, &["npz", "rttm"], "one of the captured outputs");
     let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let attribution = find(&args.reference, &args.candidate, &args.model)?;
-    let text = match args.format {
-        super::ReportFormat::Json => serde_json::to_string_pretty(&attribution)? + "\n",
-        super::ReportFormat::Table => terminal(&attribution),
-        super::ReportFormat::Markdown => markdown(&attribution),
-    };
+    let document = document(&attribution);
+    let text = args
+        .format
+        .render(&attribution, &document, args.output.as_deref())?;
     output.write(text.as_bytes())
 }
 
@@ -124,49 +123,27 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     Ok((setting, plda.clone()))
 }
 
-/// For a terminal.
-fn terminal(attribution: &Attribution) -> String {
-    format!(
-        "{}\n\n{}\n",
-        table(attribution, presets::NOTHING).trim_fmt(),
-        verdict(attribution)
-    )
-}
-
-/// For a pull request.
-fn markdown(attribution: &Attribution) -> String {
-    format!(
-        "{}\n\n{}\n",
-        verdict(attribution),
-        table(attribution, presets::ASCII_MARKDOWN)
-    )
-}
-
-fn table(attribution: &Attribution, style: TableStyle) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
-    let headings = ["DER", "confusion", "missed", "false alarm", "speakers"];
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let mut header = Row::from(["spliced stage"]);
-    for heading in headings {
-        header.add_cell(right(heading.to_owned()));
-    }
-    table.set_header(header);
+/// What each stage costs, as a document.
+fn document(attribution: &Attribution) -> Document {
+    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
+    let mut table = Table::new(header);
     for splice in &attribution.splices {
         let name = splice.stage.name();
-        let mut row = Row::from([match &splice.outcome {
-            Outcome::Score(_) => name.to_owned(),
-            Outcome::Misfit(misfit) => format!("{name}: {misfit}"),
-            Outcome::NotCaptured => format!("{name}: not captured"),
-        }]);
-        if let Outcome::Score(score) = &splice.outcome {
-            for cell in cells(score) {
-                row.add_cell(right(cell));
-            }
-        }
-        table.add_row(row);
+        let (name, figures) = match &splice.outcome {
+            Outcome::Score(score) => (name.to_owned(), cells(score)),
+            Outcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
+            Outcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
+        };
+        table.row([name].into_iter().chain(figures));
     }
-    table
+    Document {
+        title: "What each stage costs in DER".to_owned(),
+        command: Some(command_line()),
+        blocks: vec![
+            Block::Finding(Tone::Neutral, verdict(attribution)),
+            Block::Table(table),
+        ],
+    }
 }
 
 fn cells(score: &Score) -> [String; 5] {
@@ -191,8 +168,8 @@ fn verdict(attribution: &Attribution) -> String {
             _ => None,
         });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
-    let mut text = match worst {
-        None => "No stage could be spliced.".to_owned(),
+    let text = match worst {
+        None => "INCONCLUSIVE: no stage could be spliced.".to_owned(),
         Some((_, score)) if score.components.error() == 0.0 => {
             "No stage of the candidate changes a turn of the reference.".to_owned()
         }
@@ -203,6 +180,104 @@ fn verdict(attribution: &Attribution) -> String {
         ),
     };
     let speakers = attribution.speakers;
-    let _ = write!(text, " The reference has {speakers} speaker(s).");
-    text
+    format!("{text} The reference has {speakers} speaker(s).")
+}
+
+#[cfg(test)]
+mod tests {
+    use soundalike_metrics::Components;
+    use soundalike_selftest::{Misfit, Splice};
+
+    use super::*;
+    use crate::document::{
+        markdown,
+        terminal::{self, Screen},
+    };
+
+    fn splice(stage: PipelineStage, outcome: Outcome) -> Splice {
+        Splice { stage, outcome }
+    }
+
+    fn attribution(splices: Vec<Splice>) -> Document {
+        let found = Attribution {
+            speakers: 2,
+            splices,
+        };
+        Document {
+            command: None,
+            ..document(&found)
+        }
+    }
+
+    #[test]
+    fn the_costliest_stage_is_said_first() {
+        let components = Components {
+            confusion: 1.5,
+            missed_detection: 0.25,
+            total: 10.0,
+            ..Components::default()
+        };
+        let score = |components, der| Score {
+            der,
+            components,
+            speakers: 3,
+        };
+        let found = attribution(vec![
+            splice(
+                PipelineStage::Segmentation,
+                Outcome::Score(score(Components::default(), 0.0)),
+            ),
+            splice(
+                PipelineStage::Plda,
+                Outcome::Score(score(components, 0.175)),
+            ),
+            splice(
+                PipelineStage::Embeddings,
+                Outcome::Misfit(Misfit {
+                    found: vec![1],
+                    expected: vec![2],
+                }),
+            ),
+            splice(PipelineStage::Vbx, Outcome::NotCaptured),
+        ]);
+        assert_eq!(
+            terminal::render(&found, Screen::default()),
+            "\
+What each stage costs in DER
+
+Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).
+
+spliced stage                                    DER  confusion   missed  false alarm  speakers
+segmentation                                  0.00 %    0.000 s  0.000 s      0.000 s         3
+PLDA                                         17.50 %    1.500 s  0.250 s      0.000 s         3
+embeddings: has the shape [1], expected [2]
+VBx: not captured
+"
+        );
+        assert_eq!(
+            markdown::render(&found, 1),
+            "\
+# What each stage costs in DER
+
+**Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).**
+
+| spliced stage | DER | confusion | missed | false alarm | speakers |
+|---|---:|---:|---:|---:|---:|
+| segmentation | 0.00 % | 0.000 s | 0.000 s | 0.000 s | 3 |
+| PLDA | 17.50 % | 1.500 s | 0.250 s | 0.000 s | 3 |
+| embeddings: has the shape \\[1\\], expected \\[2\\] |  |  |  |  |  |
+| VBx: not captured |  |  |  |  |  |
+"
+        );
+    }
+
+    #[test]
+    fn nothing_spliced_is_no_result() {
+        let found = attribution(vec![splice(PipelineStage::Vbx, Outcome::NotCaptured)]);
+        let text = terminal::render(&found, Screen::default());
+        assert!(
+            text.contains("\nINCONCLUSIVE: no stage could be spliced."),
+            "{text}"
+        );
+    }
 }

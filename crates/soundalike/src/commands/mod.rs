@@ -16,6 +16,15 @@ pub(crate) mod self_test;
 pub(crate) mod trace;
 mod turns_output;
 
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::document::{
+    Document, markdown,
+    terminal::{self, Screen},
+};
+
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(crate) enum ReportFormat {
@@ -26,6 +35,22 @@ pub(crate) enum ReportFormat {
     Json,
     /// For pull requests
     Markdown,
+}
+
+impl ReportFormat {
+    /// What is printed of `found`, whose document is `document`, to `output`, else to stdout.
+    fn render(
+        self,
+        found: &impl Serialize,
+        document: &Document,
+        output: Option<&Path>,
+    ) -> serde_json::Result<String> {
+        Ok(match self {
+            Self::Table => terminal::render(document, Screen::of(output)),
+            Self::Json => serde_json::to_string_pretty(found)? + "\n",
+            Self::Markdown => markdown::render(document, 1),
+        })
+    }
 }
 
 /// How a result is printed.

@@ -23,6 +23,7 @@ use self::{
 };
 use super::{Format, cpu_args::CpuArgs, diarize};
 use crate::{
+    document::terminal::{self, Screen},
     output::{Inputs, Outputs},
     terminal::Terminal,
 };
@@ -96,7 +97,10 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         report.networks.push(network(&bundle, kernels, args)?);
     }
     let text = match args.format {
-        Format::Table => report.to_string(),
+        Format::Table => {
+            let screen = Screen::of(args.output.as_deref());
+            terminal::render(&report::document(&report), screen)
+        }
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
     output.write(text.as_bytes())

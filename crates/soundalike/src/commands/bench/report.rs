@@ -1,9 +1,8 @@
 //! What was measured, and how it is printed.
 
-use std::fmt;
-
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+
+use crate::document::{Document, Table};
 
 /// Part of a network's time below which a stage has no line of its own.
 const LEAST: f64 = 0.005;
@@ -86,79 +85,126 @@ pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
     shown
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            kernels,
-            threads,
-            peak_gflops,
-            load_average,
-        } = &self.machine;
-        write!(
-            f,
-            "{kernels}, {threads} thread(s), peak {peak_gflops:.0} GFLOP/s"
-        )?;
-        match load_average {
-            Some(load) => writeln!(f, ", load average {load:.2}")?,
-            None => writeln!(f)?,
-        }
-        for network in &self.networks {
-            writeln!(f, "\n{}, {} windows of 10 s", network.name, network.windows)?;
-            let mut table = table(["", "ms per window", "GFLOP", "GFLOP/s", "of peak"]);
-            for stage in &network.stages {
-                table.add_row(row(&stage.name, stage.ms, stage.gflop, *peak_gflops));
-            }
-            let whole = Some(network.gflop);
-            table.add_row(row("as in diarize", network.ms, whole, *peak_gflops));
-            writeln!(f, "{}", table.trim_fmt())?;
-        }
-        let Some(pipeline) = &self.pipeline else {
-            return Ok(());
-        };
-        writeln!(
-            f,
-            "\n{:.1} s of audio, {} speaker(s)",
-            pipeline.duration, pipeline.speakers
-        )?;
-        let mut table = table(["", "s", "RTF"]);
-        let all = ("all".to_owned(), pipeline.seconds);
-        for (name, seconds) in pipeline.stages.iter().chain([&all]) {
-            let factor = seconds / pipeline.duration;
-            table.add_row([
-                name.clone(),
-                format!("{seconds:.2}"),
-                format!("{factor:.4}"),
-            ]);
-        }
-        writeln!(f, "{}", table.trim_fmt())?;
-        match pipeline.peak_mb {
-            Some(peak) => writeln!(f, "peak memory {peak:.0} MB"),
-            None => Ok(()),
+/// The report as a document.
+pub(super) fn document(report: &Report) -> Document {
+    let Machine {
+        kernels,
+        threads,
+        peak_gflops,
+        load_average,
+    } = &report.machine;
+    let load = load_average.map_or(String::new(), |load| format!(", load average {load:.2}"));
+    let machine = format!("{kernels}, {threads} thread(s), peak {peak_gflops:.0} GFLOP/s{load}");
+    let mut document = Document::default();
+    document.paragraph(machine);
+    for network in &report.networks {
+        let heading = format!("{}, {} windows of 10 s", network.name, network.windows);
+        document.table(&heading, stages(network, *peak_gflops));
+    }
+    if let Some(pipeline) = &report.pipeline {
+        let (duration, speakers) = (pipeline.duration, pipeline.speakers);
+        let heading = format!("{duration:.1} s of audio, {speakers} speaker(s)");
+        document.table(&heading, parts(pipeline));
+        if let Some(peak) = pipeline.peak_mb {
+            document.paragraph(format!("peak memory {peak:.0} MB"));
         }
     }
+    document
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+fn stages(network: &Network, peak_gflops: f64) -> Table {
+    let mut table = Table::new("| >ms per window | >GFLOP | >GFLOP/s | >of peak");
+    let figure = |value: Option<f64>, decimals: usize| {
+        value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
+    };
+    let mut row = |name: &str, ms: f64, gflop: Option<f64>| {
+        let speed = gflop.map(|gflop| gflop / ms * 1e3);
+        let part = speed.map(|speed| format!("{:.0} %", 100.0 * speed / peak_gflops));
+        table.row([
+            name.to_owned(),
+            format!("{ms:.2}"),
+            figure(gflop, 3),
+            figure(speed, 0),
+            part.unwrap_or_default(),
+        ]);
+    };
+    for stage in &network.stages {
+        row(&stage.name, stage.ms, stage.gflop);
+    }
+    row("as in diarize", network.ms, Some(network.gflop));
+    table
+}
+
+fn parts(pipeline: &Pipeline) -> Table {
+    let mut table = Table::new("| >s | >RTF");
+    let all = ("all".to_owned(), pipeline.seconds);
+    for (name, seconds) in pipeline.stages.iter().chain([&all]) {
+        let factor = seconds / pipeline.duration;
+        table.row([
+            name.clone(),
+            format!("{seconds:.2}"),
+            format!("{factor:.4}"),
+        ]);
     }
     table
 }
 
-fn row(name: &str, ms: f64, gflop: Option<f64>, peak: f64) -> [String; 5] {
-    let speed = gflop.map(|gflop| gflop / ms * 1e3);
-    let figure = |value: Option<f64>, decimals: usize| {
-        value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
-    };
-    [
-        name.to_owned(),
-        format!("{ms:.2}"),
-        figure(gflop, 3),
-        figure(speed, 0),
-        speed.map_or_else(String::new, |speed| {
-            format!("{:.0} %", 100.0 * speed / peak)
-        }),
-    ]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::terminal::{self, Screen};
+
+    #[test]
+    fn times_stand_beside_what_the_machine_could_do() {
+        let stage = |name: &str, ms, gflop| Stage {
+            name: name.to_owned(),
+            ms,
+            gflop,
+        };
+        let report = Report {
+            schema: 1,
+            machine: Machine {
+                kernels: "AVX-512".to_owned(),
+                threads: 2,
+                peak_gflops: 200.0,
+                load_average: Some(0.5),
+            },
+            networks: vec![Network {
+                name: "PyanNet".to_owned(),
+                windows: 32,
+                stages: vec![
+                    stage("lstm.0", 10.0, Some(1.0)),
+                    stage("the rest", 0.5, None),
+                ],
+                ms: 10.0,
+                gflop: 1.0,
+            }],
+            pipeline: Some(Pipeline {
+                duration: 60.0,
+                speakers: 2,
+                stages: vec![("model".to_owned(), 1.5)],
+                seconds: 3.0,
+                peak_mb: Some(99.6),
+            }),
+        };
+        assert_eq!(
+            terminal::render(&document(&report), Screen::default()),
+            "\
+AVX-512, 2 thread(s), peak 200 GFLOP/s, load average 0.50
+
+PyanNet, 32 windows of 10 s
+               ms per window  GFLOP  GFLOP/s  of peak
+lstm.0                 10.00  1.000      100     50 %
+the rest                0.50
+as in diarize          10.00  1.000      100     50 %
+
+60.0 s of audio, 2 speaker(s)
+          s     RTF
+model  1.50  0.0250
+all    3.00  0.0500
+
+peak memory 100 MB
+"
+        );
+    }
 }

@@ -6,8 +6,8 @@ use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
 use anyhow::Context;
 use soundalike_compare::Report;
 
-use super::{markdown, words};
-use crate::terminal::Terminal;
+use super::{report::document, words};
+use crate::{document::markdown, terminal::Terminal};
 
 /// GitHub shows ten errors of a step and drops the others.
 const ANNOTATIONS: usize = 10;
@@ -36,12 +36,12 @@ pub(super) fn publish(report: &Report, terminal: &Terminal) -> anyhow::Result<()
             .append(true)
             .create(true)
             .open(&path)?
-            .write_all(markdown::render(report).as_bytes())
+            .write_all(markdown::render(&document(report), 2).as_bytes())
     };
     append().with_context(|| format!("{}: cannot be written", path.display()))
 }
 
-/// The finding and the limits that were not kept, as errors; a notice where all were.
+/// The finding and the limits that were not kept, as errors; a notice where all were and something was compared.
 fn annotations(report: &Report) -> Vec<String> {
     let finding = words::finding(report);
     let failures = report.gate.iter().flat_map(|gate| &gate.failures);
@@ -54,7 +54,7 @@ fn annotations(report: &Report) -> Vec<String> {
             )
         })
         .collect();
-    if failures.is_empty() {
+    if failures.is_empty() && words::inconclusive(report).is_none() {
         return vec![command("notice", &words::title(report), &finding)];
     }
     let first = command("error", &words::title(report), &finding);
@@ -77,7 +77,21 @@ fn command(level: &str, title: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use soundalike_compare::Verdict;
+
+    use super::{super::report::tests::report, annotations, command};
+
+    #[test]
+    fn nothing_compared_is_an_error() {
+        let annotations = annotations(&report(&[("linear.0", Verdict::NotObserved)]));
+        assert_eq!(
+            annotations,
+            [
+                "::error title=segmentation-3.0%3A trace%3Aport.npz against torch::INCONCLUSIVE: nothing was compared. The \
+                 candidate shows none of the 1 stages of the reference."
+            ]
+        );
+    }
 
     #[test]
     fn what_is_in_a_text_ends_neither_the_text_nor_the_title() {

@@ -5,10 +5,16 @@ use soundalike_compare::{GateCheck, Report, Verdict};
 
 use super::words;
 
-/// One test case for each limit of the gate at each stage; for a stage that has no limit, its verdict.
+/// One test case for each limit of the gate at each stage; for a stage that has no limit, its verdict. Skipped cases read
+/// as a pass, so a comparison that concludes nothing has one case that is an error.
 pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     let title = words::title(report);
     let mut suite = TestSuite::new(title.as_str());
+    if let Some(words) = words::inconclusive(report) {
+        let mut error = TestCaseStatus::non_success(NonSuccessKind::Error);
+        error.set_message(words);
+        suite.add_test_case(case("comparison", "conclusion", error));
+    }
     let checks = report.gate.iter().flat_map(|gate| &gate.checks);
     suite.add_test_cases(checks.clone().map(limit));
     for stage in &report.stages {
@@ -52,4 +58,20 @@ fn case(place: &str, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
     case.set_classname(place);
     case
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+    use super::{super::report::tests::report, *};
+
+    #[test]
+    fn nothing_compared_is_an_error() {
+        let report = report(&[("linear.0", Verdict::NotObserved)]);
+        let xml = render(&report).unwrap();
+        let junit = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+        assert_eq!((junit.tests, junit.errors), (2, 1), "{xml}");
+        assert!(xml.contains("INCONCLUSIVE: nothing was compared."), "{xml}");
+    }
 }

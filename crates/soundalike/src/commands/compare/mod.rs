@@ -3,15 +3,12 @@
 mod files;
 mod gates;
 mod github;
-mod html;
 mod junit;
-mod markdown;
 pub(super) mod masks;
 pub(super) mod model;
-mod rows;
+mod report;
 pub(super) mod side;
 mod subject;
-mod table;
 pub(super) mod truth;
 mod weights;
 pub(super) mod windows;
@@ -32,7 +29,14 @@ use self::{
     windows::Count,
 };
 
-use crate::{commands::precision::Precision, terminal::Terminal};
+use crate::{
+    commands::precision::Precision,
+    document::{
+        html, markdown,
+        terminal::{self, Screen},
+    },
+    terminal::Terminal,
+};
 
 /// Compare a network with the original, stage by stage: a bug or rounding, and where
 ///
@@ -226,11 +230,16 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = subject.compare(&request)?;
     report.gate = Some(gate.judge(&report, &origin)?);
+    let document = report::document(&report);
     let text = match args.format {
+        Format::Table => {
+            let unfolded = terminal.is_verbose();
+            let screen = Screen::of(args.output.as_deref());
+            terminal::render(&document, Screen { unfolded, ..screen })
+        }
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Format::Table => table::render(&report, terminal.is_verbose()),
-        Format::Markdown => markdown::render(&report),
-        Format::Html => html::render(&report),
+        Format::Markdown => markdown::render(&document, 2),
+        Format::Html => html::render(&document),
         Format::Junit => junit::render(&report)?,
     };
     output.write(text.as_bytes())?;

@@ -5,23 +5,23 @@ use std::fmt::Write;
 use soundalike_compare::{Differences, Figure, Report, Weights};
 
 use super::words::{LISTED, listed, short};
-use crate::tensor_table::grouped;
+use crate::{document::Item, tensor_table::grouped};
 
 /// What the weights are, and how the candidate's differ.
-pub(super) fn words(report: &Report) -> Vec<String> {
+pub(super) fn items(report: &Report) -> Vec<Item> {
     let Some(audit) = &report.audit else {
         return Vec::new();
     };
-    let mut lines = vec![format!("weights: {}", weights_of(&audit.reference))];
-    if let Some(differences) = &audit.candidate {
-        lines.push(format!(
+    let reference = Item::from(format!("weights: {}", weights_of(&audit.reference)));
+    let candidate = audit.candidate.as_ref().map(|differences| Item {
+        text: format!(
             "candidate's weights: {}; {}",
             weights_of(&differences.weights),
             compared(differences)
-        ));
-        lines.extend(details(differences));
-    }
-    lines
+        ),
+        details: details(differences),
+    });
+    std::iter::once(reference).chain(candidate).collect()
 }
 
 fn weights_of(weights: &Weights) -> String {
@@ -70,17 +70,17 @@ fn details(differences: &Differences) -> Vec<String> {
         lines.push(
             match (difference.max_abs, difference.values_of.as_slice()) {
                 (_, [_, ..]) => format!(
-                    "  {} has the values of {}",
+                    "{} has the values of {}",
                     difference.name,
                     difference.values_of.join(", ")
                 ),
                 (Some(most), []) => format!(
-                    "  {} is another, largest difference {}",
+                    "{} is another, largest difference {}",
                     difference.name,
                     Figure(most)
                 ),
                 (None, []) => format!(
-                    "  {} has shape {:?}, expected {:?}",
+                    "{} has shape {:?}, expected {:?}",
                     difference.name, difference.candidate_shape, difference.reference_shape
                 ),
             },
@@ -91,12 +91,12 @@ fn details(differences: &Differences) -> Vec<String> {
         (&differences.unexpected, "unexpected"),
     ] {
         if !names.is_empty() {
-            lines.push(format!("  {what}: {}", listed(names.iter().cloned())));
+            lines.push(format!("{what}: {}", listed(names.iter().cloned())));
         }
     }
     for difference in differences.hyperparameters.iter().take(LISTED) {
         lines.push(format!(
-            "  {} is {}, in the reference {}",
+            "{} is {}, in the reference {}",
             difference.name, difference.candidate, difference.reference
         ));
     }

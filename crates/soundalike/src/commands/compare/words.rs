@@ -1,4 +1,4 @@
-//! What a comparison found, in words: what all ways to print it share.
+//! The result of a comparison in words.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -8,7 +8,24 @@ use soundalike_compare::{
 };
 use soundalike_torch::BUILT;
 
-use super::rows::{measure, measured};
+use crate::document::Item;
+
+/// How an error is judged: by R, or by R_d where the candidate has fewer bits than f32.
+pub(super) fn measure(error: &StageError) -> f64 {
+    error.r_d.unwrap_or(error.r)
+}
+
+/// What [`measure`] is called in `report`.
+pub(super) fn measured(report: &Report) -> &'static str {
+    let forced = report.stages.iter().map(|stage| &stage.teacher_forced);
+    let free = report.stages.iter().map(|stage| &stage.free_running);
+    let mut errors = forced.chain(free).flatten();
+    if errors.any(|error| error.r_d.is_some()) {
+        "R_d"
+    } else {
+        "R"
+    }
+}
 
 /// Names that a sentence lists.
 pub(super) const LISTED: usize = 6;
@@ -21,15 +38,14 @@ pub(super) fn title(report: &Report) -> String {
     )
 }
 
-/// On what: `sample 0-10 s`.
-pub(super) fn inputs(report: &Report) -> String {
-    listed(report.inputs.iter().map(ToString::to_string))
-}
-
-/// By what and on what: versions, processor, threads, arithmetic of both sides.
+/// By what and on what: inputs, versions, processor, threads, arithmetic of both sides.
 pub(super) fn provenance(report: &Report) -> Vec<String> {
     let of = &report.provenance;
     vec![
+        format!(
+            "on {}",
+            listed(report.inputs.iter().map(ToString::to_string))
+        ),
         format!(
             "soundalike {}, {}, {} threads",
             of.soundalike, of.cpu, of.threads
@@ -98,7 +114,7 @@ pub(super) fn finding(report: &Report) -> String {
             report.stages.iter().find(|stage| stage.name == *name)?,
         ))
     }) else {
-        return closest(report);
+        return inconclusive(report).unwrap_or_else(|| closest(report));
     };
     let mut words = if let Some(error) = &stage.teacher_forced {
         format!(
@@ -176,15 +192,33 @@ fn place(report: &Report, error: &StageError) -> String {
     format!("channel {}{frame}{input}", error.worst_channel)
 }
 
+/// Why nothing can be concluded, where that is so: no stage of the candidate was compared with the reference's.
+pub(super) fn inconclusive(report: &Report) -> Option<String> {
+    match verdict(report) {
+        Verdict::NotObserved => Some(format!(
+            "INCONCLUSIVE: nothing was compared. The candidate shows none of the {} stages of the reference.",
+            report.stages.len()
+        )),
+        Verdict::NotComparable => Some(
+            "INCONCLUSIVE: nothing could be compared. Every stage that the candidate shows was fed an input of another \
+             shape than the reference's."
+                .to_owned(),
+        ),
+        Verdict::Exact | Verdict::Precision | Verdict::Structural => None,
+    }
+}
+
 /// No stage is wrong: the one that comes closest.
 fn closest(report: &Report) -> String {
-    let errors = report.stages.iter().filter_map(|stage| {
+    let comparable = |stage: &&StageReport| stage.verdict != Verdict::NotComparable;
+    let stages = report.stages.iter().filter(comparable);
+    let errors = stages.filter_map(|stage| {
         let (way, error) = judged(stage)?;
         Some((stage, way, error))
     });
     let Some((stage, way, error)) = errors.max_by(|a, b| measure(a.2).total_cmp(&measure(b.2)))
     else {
-        return "Nothing was compared: the candidate shows no stage of the reference.".to_owned();
+        return "INCONCLUSIVE: the report has no error of any stage.".to_owned();
     };
     let kind = match verdict(report) {
         Verdict::Precision => "Less precise, but no bug",
@@ -300,32 +334,34 @@ pub(super) fn coverage(report: &Report) -> Vec<String> {
 /// Failures of a gate that a summary shows.
 const SHOWN_FAILURES: usize = 4;
 
-/// What the gate says.
-pub(super) fn gate(report: &Report) -> Vec<String> {
-    let Some(gate) = &report.gate else {
-        return Vec::new();
-    };
+/// The verdict of the gate, with the limits that were not kept.
+pub(super) fn gate(report: &Report) -> Option<Item> {
+    let gate = report.gate.as_ref()?;
+    if gate.passed && inconclusive(report).is_some() {
+        return Some(Item::from(
+            "gate: INCONCLUSIVE, there was nothing to limit".to_owned(),
+        ));
+    }
     if gate.passed {
-        return vec![format!("gate: passed, {} limits kept", gate.checks.len())];
+        let limits = gate.checks.len();
+        return Some(Item::from(format!("gate: passed, {limits} limits kept")));
     }
-    let mut lines = vec![format!(
-        "gate: FAILED, {} of {} limits not kept",
-        gate.failures.len(),
-        gate.checks.len()
-    )];
-    let shown = gate.failures.iter().take(SHOWN_FAILURES);
-    lines.extend(shown.clone().map(|failure| format!("  {}", failure.text)));
-    if gate.failures.len() > SHOWN_FAILURES {
-        let more = gate.failures.len() - SHOWN_FAILURES;
-        lines.push(format!("  and {more} more (--format json lists them)"));
+    let failures = gate.failures.len();
+    let shown = || gate.failures.iter().take(SHOWN_FAILURES);
+    let mut details: Vec<_> = shown().map(|failure| failure.text.clone()).collect();
+    if failures > SHOWN_FAILURES {
+        let more = failures - SHOWN_FAILURES;
+        details.push(format!("and {more} more (--format json lists them)"));
     }
-    let reasons: BTreeSet<_> = shown.map(|failure| &failure.because).collect();
-    lines.extend(
-        reasons
-            .into_iter()
-            .map(|because| format!("  because {because}")),
-    );
-    lines
+    let reasons: BTreeSet<_> = shown().map(|failure| &failure.because).collect();
+    details.extend(reasons.iter().map(|because| format!("because {because}")));
+    Some(Item {
+        text: format!(
+            "gate: FAILED, {failures} of {} limits not kept",
+            gate.checks.len()
+        ),
+        details,
+    })
 }
 
 /// A correlation near 1 as what it lacks.

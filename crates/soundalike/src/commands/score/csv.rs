@@ -6,25 +6,21 @@
 
 use soundalike_metrics::{Convention, Figures, SpeakerCount};
 
-use super::scores::Scores;
-use super::sheet::TOTAL;
+use super::{scores::Scores, sheet::TOTAL};
+use crate::document::Table;
 
-/// What the columns hold, as in JSON.
-const HEADER: &str = "recording,convention,der,missed_detection,false_alarm,confusion,correct,total,jer,\
-purity,coverage,purity_coverage_f,detection_error_rate,detection_accuracy,detection_precision,\
-detection_recall,detection_f1,speaker_count_error,reference_speakers,hypothesis_speakers";
+/// Names of the columns, as in JSON.
+const HEADER: &str = "recording|convention|der|missed_detection|false_alarm|confusion|correct|total|jer|\
+purity|coverage|purity_coverage_f|detection_error_rate|detection_accuracy|detection_precision|\
+detection_recall|detection_f1|speaker_count_error|reference_speakers|hypothesis_speakers";
 
-/// The text.
-pub(super) fn render(scores: &Scores) -> String {
-    let mut text = format!("{HEADER}\n");
+/// All numbers.
+pub(super) fn table(scores: &Scores) -> Table {
+    let mut table = Table::new(HEADER);
     for verdicts in scores.by_recording() {
         for (convention, recording) in verdicts {
-            text += &line(
-                &recording.uri,
-                convention,
-                &recording.figures,
-                recording.speaker_count,
-            );
+            let (figures, count) = (&recording.figures, recording.speaker_count);
+            table.row(row(&recording.uri, convention, figures, count));
         }
     }
     for report in &scores.reports {
@@ -33,12 +29,17 @@ pub(super) fn render(scores: &Scores) -> String {
             count.reference += recording.speaker_count.reference;
             count.hypothesis += recording.speaker_count.hypothesis;
         }
-        text += &line(TOTAL, report.convention, &report.pooled, count);
+        table.row(row(TOTAL, report.convention, &report.pooled, count));
     }
-    text
+    table
 }
 
-fn line(name: &str, convention: Convention, figures: &Figures, count: SpeakerCount) -> String {
+fn row(
+    name: &str,
+    convention: Convention,
+    figures: &Figures,
+    count: SpeakerCount,
+) -> impl Iterator<Item = String> {
     let (parts, detection) = (&figures.components, &figures.detection);
     let numbers = [
         figures.der,
@@ -61,14 +62,7 @@ fn line(name: &str, convention: Convention, figures: &Figures, count: SpeakerCou
         Some(count.hypothesis as f64),
     ];
     let numbers = numbers.map(|n| n.map_or_else(String::new, |n| n.to_string()));
-    format!("{},{convention},{}\n", quoted(name), numbers.join(","))
-}
-
-/// A name as a cell.
-fn quoted(name: &str) -> String {
-    if name.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    } else {
-        name.to_owned()
-    }
+    [name.to_owned(), convention.to_string()]
+        .into_iter()
+        .chain(numbers)
 }

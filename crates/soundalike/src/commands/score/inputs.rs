@@ -9,8 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use soundalike_metrics::{Annotation, EvaluationMap, rttm, uem};
 
-use super::sheet::printable;
-use crate::terminal::Terminal;
+use crate::{document::printable, terminal::Terminal};
 
 /// The references. A file without turns is a recording named as the file, in which nobody speaks.
 pub(super) fn references(

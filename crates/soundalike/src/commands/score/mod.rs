@@ -1,24 +1,26 @@
 //! `soundalike score`: how far one diarization is from another.
 //!
-//! [`inputs`] reads, [`Scores`] computes, [`sheet`] says it in words and tables, which [`table`], [`markdown`]
-//! and [`html`] write down; [`json`] and [`csv`] have every number, under keys that stay.
+//! [`inputs`] reads, [`Scores`] computes, [`sheet`] makes a document of it; [`json`] and [`csv`] have every number, under
+//! keys that stay.
 
 mod csv;
-mod html;
 mod inputs;
 mod json;
-mod markdown;
 mod scores;
 mod sheet;
-mod table;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use soundalike_metrics::{Convention, Mapping, Options, pair};
 
 use crate::{
+    document::{
+        self, html, markdown, printable,
+        terminal::{self, Screen},
+    },
     output::{Inputs, Output, Outputs},
     terminal::Terminal,
 };
@@ -149,7 +151,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let uem = args.uem.as_deref().map(inputs::uem).transpose()?;
     let (mut recordings, notes) = pair(reference, hypothesis, uem.as_deref())?;
     for note in &notes {
-        terminal.warn(&sheet::printable(&note.to_string()));
+        terminal.warn(&printable(&note.to_string()));
     }
     recordings.sort_by(|a, b| a.reference.uri.cmp(&b.reference.uri));
 
@@ -178,14 +180,28 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         .or_else(|| args.output.as_deref().and_then(Format::of))
         .unwrap_or(Format::Table);
     let text = match format {
-        Format::Table => table::render(&sheet::of(&scores), args.output.is_none()),
+        Format::Table => {
+            let screen = Screen::of(args.output.as_deref());
+            terminal::render(&sheet::on_a_terminal(&scores), screen)
+        }
         Format::Json => json::render(&scores)?,
-        Format::Csv => csv::render(&scores),
-        Format::Markdown => markdown::render(&sheet::of_a_document(&scores)),
-        Format::Html => html::render(&scores),
-        Format::Svg => html::svg(&scores)?,
+        Format::Csv => document::csv::render(&csv::table(&scores)),
+        Format::Markdown => markdown::render(&sheet::in_a_file(&scores), 2),
+        Format::Html => html::render(&sheet::with_pictures(&scores)),
+        Format::Svg => svg(&scores)?,
     };
     output.write(text.as_bytes())
+}
+
+/// The picture of the only recording.
+fn svg(scores: &Scores) -> anyhow::Result<String> {
+    let number = scores.recordings.len();
+    ensure!(
+        number == 1,
+        "an SVG file shows one recording and there are {number}; --format html shows all"
+    );
+    let picture = scores.pictures().next().context("no recording")?;
+    Ok(picture.svg())
 }
 
 /// The paths of both sides, however they were given.

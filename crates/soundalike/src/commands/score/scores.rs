@@ -1,9 +1,11 @@
 //! All that is printed, computed once.
 
 use soundalike_metrics::{
-    Convention, DiarizationErrorRate, Note, Options, Picture, Reason, Recording, RecordingReport,
-    Report, compare,
+    Convention, DiarizationErrorRate, Note, Options, Reason, Recording, RecordingReport, Report,
+    compare,
 };
+
+use crate::document::picture::Timeline;
 
 /// The scores of all recordings under one convention or all of them.
 pub(super) struct Scores {
@@ -84,7 +86,7 @@ impl Scores {
     }
 
     /// What there is to see of each recording: pyannote's regions, with a collar as wide as the convention's.
-    pub(super) fn pictures(&self) -> impl Iterator<Item = Picture> {
+    pub(super) fn pictures(&self) -> impl Iterator<Item = Timeline> {
         let report = &self.reports[0];
         let der = DiarizationErrorRate {
             collar: 2.0 * report.collar_per_side,
@@ -93,7 +95,7 @@ impl Scores {
         };
         self.recordings
             .iter()
-            .map(move |r| Picture::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
+            .map(move |r| Timeline::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `soundalike self-test`: would the comparison have noticed?
 
 mod pipeline;
-mod render;
+mod report;
 
 use std::path::PathBuf;
 
@@ -96,18 +96,23 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         .files(&args.audio, "one of the recordings")
         .models(&args.model, "model")
         .directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
-    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
+    let path = args.output.as_deref();
+    let output = Outputs::new(inputs).open(path, "-o")?;
     let (text, passed) = match args.run.as_slice() {
         [] => {
             let found = find(args, terminal)?;
-            let text = match args.format {
-                ReportFormat::Json => serde_json::to_string_pretty(&found)? + "\n",
-                ReportFormat::Table => render::terminal(&found),
-                ReportFormat::Markdown => render::markdown(&found),
-            };
+            let text = args
+                .format
+                .render(&found, &report::document(&found), path)?;
             (text, found.passed())
         }
-        runs => pipeline::run(args, runs)?,
+        runs => {
+            let found = pipeline::find(args, runs)?;
+            let text = args
+                .format
+                .render(&found, &pipeline::document(&found), path)?;
+            (text, found.passed())
+        }
     };
     output.write(text.as_bytes())?;
     Ok(passed)

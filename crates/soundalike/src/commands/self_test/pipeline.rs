@@ -1,46 +1,28 @@
 //! `soundalike self-test --run DIR`: would it have noticed, behind the networks?
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use comfy_table::{Cell, Table};
 use soundalike_compare::{EngineInfo, Figure, Provenance};
 use soundalike_selftest::{
     CapturedRun, PipelineFault, PipelineSelfTest, PipelineStage, PipelineTrial, SELF_TEST_SCHEMA,
     TrialOutcome, try_faults,
 };
 
-use super::{
-    Args,
-    render::{Style, header, new_table, right},
-};
-use crate::commands::{
-    ReportFormat,
-    attribute::{check_reference, setting},
-    compare::{
-        command_line,
-        words::{listed, percent},
+use super::Args;
+use crate::{
+    commands::{
+        attribute::{check_reference, setting},
+        compare::{
+            command_line,
+            words::{listed, percent},
+        },
     },
+    document::{Document, Table},
 };
 
-/// Tries all mistakes on the captured `runs`; what is to be printed, and whether all of them were noticed.
-pub(super) fn run(args: &Args, runs: &[PathBuf]) -> anyhow::Result<(String, bool)> {
-    let found = find(args, runs)?;
-    let text = match args.format {
-        ReportFormat::Json => serde_json::to_string_pretty(&found)? + "\n",
-        ReportFormat::Table => render(&found, &Style::TERMINAL),
-        ReportFormat::Markdown => {
-            let command = &found.provenance.command;
-            let text = render(&found, &Style::MARKDOWN);
-            format!(
-                "# Would it have noticed, after the networks?\n\n```sh\n{command}\n```\n\n{text}"
-            )
-        }
-    };
-    Ok((text, found.passed()))
-}
-
-fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelfTest> {
+/// Tries all mistakes that the arguments name on the captured `runs`.
+pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelfTest> {
     let model = args.model.as_deref().context("--run needs --model DIR")?;
     let (setting, plda) = setting(model)?;
     let mut faults = PipelineFault::catalogue();
@@ -76,85 +58,82 @@ fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelfTest> {
     })
 }
 
-fn render(test: &PipelineSelfTest, style: &Style) -> String {
-    let detected = test.count(|trial| trial.outcome.detected());
-    let located = test.count(|trial| trial.outcome == TrialOutcome::Located);
-    let below = test.count(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
-    let scored = test.count(|trial| trial.der.is_some());
-    let missed = test.count(|trial| trial.passes_der() == Some(true));
-    let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
-    let none = || {
-        let trials = test.trials.iter();
-        trials.filter(|trial| trial.fault.equivalent.is_some())
+/// The counts first, then what they are made of.
+pub(super) fn document(test: &PipelineSelfTest) -> Document {
+    let mut document = Document {
+        title: "Would it have noticed, after the networks?".to_owned(),
+        command: Some(test.provenance.command.clone()),
+        ..Document::default()
     };
-    let false_alarms = none().filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
-    let mut text = format!(
-        "{}: {} mistakes after the networks, one at a time, against {}\n\n\
-         Located to the stage: {located} of {detected} that change it by more than rounding; {below} below the floor.\n\
-         DER < 1 % misses {missed} of {scored}.\n\
-         False alarms: {} in {} runs without a mistake, {} in {} with a change that is none.\n\n",
-        test.model,
-        test.faults().count(),
-        listed(test.runs.iter().cloned()),
-        alarms.count(),
-        test.clean.len(),
-        false_alarms.count(),
-        none().count(),
-    );
-    let mut section = |heading: &str, body: String| {
-        if !body.trim().is_empty() {
-            let _ = writeln!(text, "{}{heading}\n\n{}\n", style.heading, body.trim_end());
-        }
-    };
-    section("Mistakes", Style::lines(&trials(test, style)));
-    section(
-        "Below the floor",
-        style.points(
-            test.faults()
-                .filter(|trial| trial.outcome == TrialOutcome::BelowTheFloor)
-                .map(|trial| {
-                    let difference = Figure(trial.difference);
-                    format!(
-                        "{}: {}; differs by {difference}",
-                        trial.fault.id, trial.fault.text
-                    )
-                }),
-        ),
-    );
-    section(
+    let (model, all) = (&test.model, test.faults().count());
+    let runs = listed(test.runs.iter().cloned());
+    document.paragraph(format!(
+        "{model}: {all} mistakes after the networks, one at a time, against {runs}"
+    ));
+    document.facts(totals(test));
+    let below = |trial: &PipelineTrial| trial.outcome == TrialOutcome::BelowTheFloor;
+    let below = test.faults().filter(|trial| below(trial)).map(|trial| {
+        let (id, text, difference) = (trial.fault.id, trial.fault.text, Figure(trial.difference));
+        format!("{id}: {text}; differs by {difference}")
+    });
+    let proof = |(id, proof): (&str, &str)| format!("{id}: {proof}");
+    let void = test.faults().map(|trial| &trial.fault);
+    let void = void.filter_map(|fault| Some((fault.id, fault.void?)));
+    let none = test.trials.iter().map(|trial| &trial.fault);
+    let none = none.filter_map(|fault| Some((fault.id, fault.equivalent?)));
+    document.table("Mistakes", trials(test));
+    document.list("Below the floor", below);
+    document.list(
         "Void in the turns, and flagged where they are",
-        style.points(test.faults().filter_map(|trial| {
-            let proof = trial.fault.void?;
-            Some(format!("{}: {proof}", trial.fault.id))
-        })),
+        void.map(proof),
     );
-    section(
-        "No mistakes at all",
-        style.points(none().filter_map(|trial| {
-            let proof = trial.fault.equivalent?;
-            Some(format!("{}: {proof}", trial.fault.id))
-        })),
-    );
-    section("Without a mistake", Style::lines(&clean(test, style)));
-    section("What it is compared with", style.points(notes(test)));
-    text.truncate(text.trim_end().len());
-    text + "\n"
+    document.list("No mistakes at all", none.map(proof));
+    document.table("Without a mistake", clean(test));
+    document.list("What it is compared with", notes(test));
+    document
 }
 
-fn trials(test: &PipelineSelfTest, style: &Style) -> Table {
-    let mut table = new_table(&style.table);
-    header(
-        &mut table,
-        &["mistake", "in", "blamed", "differs by", "DER of the turns"],
-        3,
-    );
+fn totals(test: &PipelineSelfTest) -> [String; 3] {
+    let outcome = |outcome| test.count(|trial| trial.outcome == outcome);
+    let equivalent = test
+        .trials
+        .iter()
+        .filter(|trial| trial.fault.equivalent.is_some());
+    let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
+    let false_alarms = equivalent
+        .clone()
+        .filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
+    [
+        format!(
+            "Located to the stage: {} of {} that change it by more than rounding; {} below the floor.",
+            outcome(TrialOutcome::Located),
+            test.count(|trial| trial.outcome.detected()),
+            outcome(TrialOutcome::BelowTheFloor)
+        ),
+        format!(
+            "DER < 1 % misses {} of {}.",
+            test.count(|trial| trial.passes_der() == Some(true)),
+            test.count(|trial| trial.der.is_some())
+        ),
+        format!(
+            "False alarms: {} in {} runs without a mistake, {} in {} with a change that is none.",
+            alarms.count(),
+            test.clean.len(),
+            false_alarms.count(),
+            equivalent.count()
+        ),
+    ]
+}
+
+fn trials(test: &PipelineSelfTest) -> Table {
+    let mut table = Table::new("mistake | in | blamed | >differs by | >DER of the turns");
     for trial in test.faults() {
-        table.add_row(vec![
-            Cell::new(trial.fault.id),
-            Cell::new(trial.fault.stage.name()),
-            Cell::new(names(&trial.source)),
-            right(difference(trial)),
-            right(trial.der.map_or("-".to_owned(), percent)),
+        table.row([
+            trial.fault.id.to_owned(),
+            trial.fault.stage.name().to_owned(),
+            names(&trial.source),
+            difference(trial),
+            trial.der.map_or("-".to_owned(), percent),
         ]);
     }
     table
@@ -177,26 +156,20 @@ fn names(stages: &[PipelineStage]) -> String {
     }
 }
 
-fn clean(test: &PipelineSelfTest, style: &Style) -> Table {
-    let mut table = new_table(&style.table);
-    header(
-        &mut table,
-        &["run", "blamed", "PLDA", "VBx", "DER of the turns"],
-        2,
-    );
+fn clean(test: &PipelineSelfTest) -> Table {
+    let mut table = Table::new("run | blamed | >PLDA | >VBx | >DER of the turns");
     for run in &test.clean {
         let of = |wanted: PipelineStage| {
             let found = run.differences.iter().find(|(stage, _)| *stage == wanted);
-            right(Figure(
-                found.map_or(f64::NAN, |(_, difference)| *difference),
-            ))
+            let difference = found.map_or(f64::NAN, |(_, difference)| *difference);
+            Figure(difference).to_string()
         };
-        table.add_row(vec![
-            Cell::new(&run.run),
-            Cell::new(names(&run.alarms)),
+        table.row([
+            run.run.clone(),
+            names(&run.alarms),
             of(PipelineStage::Plda),
             of(PipelineStage::Vbx),
-            right(percent(run.der)),
+            percent(run.der),
         ]);
     }
     table

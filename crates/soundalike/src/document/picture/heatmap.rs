@@ -17,7 +17,7 @@ const HIGH_ROWS: usize = 16;
 
 /// `difference`, `[frame, class]`, as a picture with time to the right: the darkest shade holds the largest value,
 /// every second lighter one what is ten times smaller. Columns of many frames show the largest of them.
-pub(super) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -> Markup {
+pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -> Markup {
     let (frames, classes) = difference.dim();
     let columns = frames.min(COLUMNS);
     let cell = |column: usize, class: usize| {

@@ -10,7 +10,7 @@ const CELLS: usize = 80;
 const SHADES: usize = 4;
 
 /// `candidate` over `reference`, both `[frame, class]`. On the diagonal they are equal.
-pub(super) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
+pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
     let values = || {
         reference
             .iter()

@@ -1,0 +1,429 @@
+//! A comparison as a document.
+
+use maud::Markup;
+use soundalike_compare::{Evidence, Figure, Report, Share, StageReport, Verdict};
+use soundalike_metrics::DiarizationErrorRate;
+
+use super::{
+    weights,
+    words::{self, measure, measured},
+};
+use crate::document::{
+    Block, Cell, Document, Item, Row, Table, Tone,
+    picture::{Timeline, heatmap, scatter},
+};
+
+/// Inputs that are drawn, the worst first: each takes up to 60 kB.
+const DRAWN: usize = 3;
+/// Stages of a budget that are shown.
+const BUDGETED: usize = 8;
+/// Adjacent stages that pass, from which on they become one row.
+const FOLD: usize = 3;
+
+/// The result first, then the stages, then what only a page has room for.
+pub(super) fn document(report: &Report) -> Document {
+    let mut document = Document {
+        title: words::title(report),
+        command: Some(report.provenance.command.clone()),
+        ..Document::default()
+    };
+    let about = words::provenance(report).into_iter().map(Item::from);
+    document.facts(about.chain(weights::items(report)));
+    let (tone, finding) = (tone(words::verdict(report)), words::finding(report));
+    document.blocks.push(Block::Finding(tone, finding));
+    let output = words::output(report).into_iter().map(Item::from);
+    let coverage = words::coverage(report).into_iter().map(Item::from);
+    document.facts(output.chain(words::gate(report)).chain(coverage));
+    document.table("", stages(report));
+    document.blocks.extend(legend(report));
+    let mut page = Document::default();
+    outputs(report, &mut page);
+    decisions(report, &mut page);
+    embeddings(report, &mut page);
+    budget(report, &mut page);
+    document.blocks.push(Block::PageOnly(page.blocks));
+    document
+}
+
+fn tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Exact => Tone::Good,
+        Verdict::Precision => Tone::Warning,
+        Verdict::Structural => Tone::Bad,
+        Verdict::NotObserved | Verdict::NotComparable => Tone::Neutral,
+    }
+}
+
+/// How to read the table of stages.
+fn legend(report: &Report) -> impl Iterator<Item = Block> {
+    let r = format!(
+        "{} is the error in units of {} on this input; below 4 it is rounding and nothing else.",
+        measured(report),
+        words::rounding(report)
+    );
+    let mark = "A stage marked > makes the error; an exact stage with a large free-running R only passes it on.";
+    let mark = (!report.source.is_empty()).then(|| mark.to_owned());
+    [r].into_iter().chain(mark).map(Block::Note)
+}
+
+fn stages(report: &Report) -> Table {
+    let r = measured(report);
+    let header = format!(
+        "stage | +shape | >{r} forced | >{r} free | bars | >R local | >max error | >1 - corr | +>rms ratio | verdict"
+    );
+    let bars = [
+        "teacher-forced: whose error it is",
+        "free-running: what a user gets",
+    ];
+    let mut table = Table::new(&header).with_bars(4, bars);
+    let passes = |stage: &StageReport| stage.verdict == Verdict::Exact || unseen(stage);
+    let incomparable = |stage: &StageReport| stage.verdict == Verdict::NotComparable;
+    let runs = report
+        .stages
+        .chunk_by(|a, b| passes(a) && passes(b) || incomparable(a) && incomparable(b));
+    // Unseen stages are no news beside others; where there are no others, they are all there is.
+    let any_seen = report.stages.iter().any(|stage| !unseen(stage));
+    for run in runs {
+        let rows = run.chunks(1).map(|stage| row(report, stage));
+        if run.len() >= FOLD && !(any_seen && run.iter().all(unseen)) {
+            table.rows.push(Row {
+                parts: rows.collect(),
+                ..row(report, run)
+            });
+            continue;
+        }
+        table.rows.extend(run.iter().zip(rows).map(|(stage, row)| {
+            if any_seen && unseen(stage) {
+                Row::folded_away([row])
+            } else {
+                row
+            }
+        }));
+    }
+    table
+}
+
+fn unseen(stage: &StageReport) -> bool {
+    stage.verdict == Verdict::NotObserved
+}
+
+/// A row for one or several stages, with the worst of them.
+fn row(report: &Report, stages: &[StageReport]) -> Row {
+    let forced = || {
+        stages
+            .iter()
+            .filter_map(|stage| stage.teacher_forced.as_ref())
+    };
+    let free = || {
+        stages
+            .iter()
+            .filter_map(|stage| stage.free_running.as_ref())
+    };
+    let [forced_r, free_r] = [
+        forced().map(measure).reduce(worse),
+        free().map(measure).reduce(worse),
+    ];
+    let local = forced().chain(free()).map(|error| error.r_local);
+    // Constants have no correlation.
+    let lack = free()
+        .map(|error| 1.0 - error.correlation)
+        .filter(|lack| !lack.is_nan())
+        .reduce(f64::max);
+    let seen = stages.iter().filter(|stage| !unseen(stage)).count();
+    let name = match stages {
+        [] => String::new(),
+        [stage] => stage.name.clone(),
+        [first, .., last] if seen == stages.len() || seen == 0 => {
+            format!("{} .. {} ({} stages)", first.name, last.name, stages.len())
+        }
+        [first, .., last] => {
+            let all = stages.len();
+            format!("{} .. {} ({seen} of {all} stages)", first.name, last.name)
+        }
+    };
+    // Several stages have neither one shape nor one gain.
+    let (shape, gain) = match stages {
+        [only] => (
+            shape(only),
+            only.free_running.as_ref().map(|error| error.rms_ratio),
+        ),
+        _ => (String::new(), None),
+    };
+    let verdict = stages.iter().map(|stage| stage.verdict).max();
+    let verdict = verdict.unwrap_or(Verdict::NotObserved);
+    Row {
+        marked: stages
+            .iter()
+            .any(|stage| report.source.contains(&stage.name)),
+        ..Row::new([
+            Cell::Code(name),
+            shape.into(),
+            figure(forced_r).into(),
+            figure(free_r).into(),
+            Cell::Bars([forced_r, free_r]),
+            figure(local.reduce(worse)).into(),
+            figure(free().map(|error| error.max_abs).reduce(worse)).into(),
+            figure(lack.map(|lack| lack.max(0.0))).into(),
+            gain.map_or(String::new(), |gain| format!("{gain:.4}"))
+                .into(),
+            Cell::Toned(tone(verdict), verdict.to_string()),
+        ])
+    }
+}
+
+fn shape(stage: &StageReport) -> String {
+    let sizes: Vec<_> = stage.shape.iter().map(ToString::to_string).collect();
+    let degenerate = if stage.degenerate { " degenerate" } else { "" };
+    sizes.join(" × ") + degenerate
+}
+
+/// A number, or that there is none.
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| Figure(value).to_string())
+}
+
+/// The larger, and NaN before anything.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
+}
+
+/// Pictures of the outputs with the largest errors.
+fn outputs(report: &Report, page: &mut Document) {
+    let input = |evidence: &Evidence| report.inputs.get(evidence.input);
+    let worst = |evidence: &Evidence| {
+        let output = input(evidence).and_then(|input| input.output.as_ref());
+        // NaN is the worst that can be.
+        output.map_or(0.0, |output| match output.max_abs {
+            error if error.is_nan() => f64::INFINITY,
+            error => error,
+        })
+    };
+    let mut shown: Vec<_> = report.evidence.iter().collect();
+    shown.sort_by(|a, b| worst(b).total_cmp(&worst(a)));
+    for evidence in shown.iter().take(DRAWN) {
+        let name = input(evidence).map_or(String::new(), |input| format!(" on {input}"));
+        page.heading(format!("Output{name}"));
+        page.blocks
+            .push(Block::Pictures(pictures(report, evidence)));
+    }
+    if shown.len() > DRAWN {
+        let all = shown.len();
+        let text = format!("The {DRAWN} of {all} inputs with the largest errors are shown.");
+        page.blocks.push(Block::Note(text));
+    }
+}
+
+fn pictures(report: &Report, evidence: &Evidence) -> Vec<Markup> {
+    let input = report.inputs.get(evidence.input);
+    let (start, duration) = input.map_or((0.0, 0.0), |input| (input.start, input.duration));
+    let (ours, theirs) = (&evidence.scores.candidate, &evidence.scores.reference);
+    let output = input.and_then(|input| input.output.as_ref());
+    let mut pictures = Vec::new();
+    if ours.dim() == theirs.dim() {
+        // Embeddings do not lie in time.
+        if output.is_some_and(|output| output.embeddings.is_empty()) {
+            pictures.push(heatmap::draw((ours - theirs).view(), start, duration));
+        }
+        pictures.push(scatter::draw(theirs.view(), ours.view()));
+    }
+    pictures.extend(evidence.turns.as_ref().map(|turns| {
+        let der = DiarizationErrorRate::default();
+        Timeline::new(der, &turns.reference, &turns.candidate, None).draw()
+    }));
+    pictures
+}
+
+/// The decisions, class by class.
+fn decisions(report: &Report, page: &mut Document) {
+    let output = report.output.as_ref();
+    let Some(decisions) = output.and_then(|output| output.decisions.as_ref()) else {
+        return;
+    };
+    let share = |share: &Share| match share.frames {
+        0 => "-".to_owned(),
+        frames => words::percent(share.agreeing as f64 / frames as f64),
+    };
+    let mut text = format!(
+        "The largest error can change the decision in {} frames: the margins of so many are no more than twice that \
+         error.",
+        decisions.margins.flippable
+    );
+    for (index, agreement) in decisions.per_speaker_agreement.iter().enumerate() {
+        let (speaker, agreement) = (index + 1, share(agreement));
+        text += &format!(" Speaker {speaker}: {agreement} of the frames alike.");
+    }
+    let header = "class | >frames | >decided alike | >mean, candidate | >mean, reference";
+    let mut table = Table::new(header);
+    let means = &decisions.per_class_mean;
+    for (class, agreement) in decisions.per_class_agreement.iter().enumerate() {
+        table.row([
+            class.to_string(),
+            agreement.frames.to_string(),
+            share(agreement),
+            figure(means.candidate.get(class).copied()),
+            figure(means.reference.get(class).copied()),
+        ]);
+    }
+    page.heading("Decisions");
+    page.paragraph(text);
+    page.table("", table);
+}
+
+/// The embeddings, one by one.
+fn embeddings(report: &Report, page: &mut Document) {
+    let header =
+        ">1 - cosine | >of PyTorch's f32 | >length over the reference's - 1 | >of PyTorch's f32";
+    let mut table = Table::new(header);
+    for embedding in report.output.iter().flat_map(|output| &output.embeddings) {
+        let figures = [
+            1.0 - embedding.cosine,
+            1.0 - embedding.reference_cosine,
+            embedding.rms_ratio - 1.0,
+            embedding.reference_rms_ratio - 1.0,
+        ];
+        table.row(figures.map(|x| Figure(x).to_string()));
+    }
+    page.table("Embeddings", table);
+}
+
+/// What the errors of the stages become at the output; the largest.
+fn budget(report: &Report, page: &mut Document) {
+    let Some(budget) = &report.budget else {
+        return;
+    };
+    let mut stages: Vec<_> = budget.stages.iter().collect();
+    stages.sort_by(|a, b| b.at_output.total_cmp(&a.at_output));
+    let (shown, all) = (BUDGETED.min(stages.len()), stages.len());
+    let mut table = Table::new("stage | >own error | >PyTorch's f32 | >gain | >at the output");
+    for stage in stages.into_iter().take(BUDGETED) {
+        let figures = [stage.error, stage.floor, stage.gain, stage.at_output];
+        let figures = figures.map(|x| Cell::Text(Figure(x).to_string()));
+        table.row([Cell::Code(stage.name.clone())].into_iter().chain(figures));
+    }
+    page.heading("Propagation budget");
+    page.paragraph(format!("{}.", budget.text));
+    page.blocks.push(Block::Note(format!(
+        "A stage's own error is put into the f64 reference; what becomes of it at the output is its gain. Root mean \
+         squares, the {shown} of {all} stages that matter most at the output."
+    )));
+    page.table("", table);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+    use std::collections::BTreeMap;
+
+    use soundalike_compare::{About, Candidate, Gate, Input, Provenance, ReferenceTrace, compare};
+    use soundalike_selftest::Decoding;
+
+    use super::*;
+    use crate::document::{
+        html, markdown,
+        terminal::{self, Screen},
+    };
+
+    /// A report of a candidate whose stages have these verdicts and no errors.
+    pub(in super::super) fn report(verdicts: &[(&str, Verdict)]) -> Report {
+        let mut reference = ReferenceTrace::embedded().unwrap();
+        let window = reference.window().unwrap();
+        let nothing = Candidate::Activations(BTreeMap::new());
+        let about = About {
+            model: "segmentation-3.0".to_owned(),
+            reference: "torch".to_owned(),
+            candidate: "trace:port.npz".to_owned(),
+            provenance: Provenance {
+                command: "soundalike compare".to_owned(),
+                soundalike: "0.1.0".to_owned(),
+                cpu: "a processor".to_owned(),
+                threads: 2,
+                ..Provenance::default()
+            },
+        };
+        let mut report =
+            compare(&mut reference, &nothing, &[], &Decoding::Embedding, about).unwrap();
+        report.inputs = vec![Input::new(&window)];
+        let stage = |(name, verdict): &(&str, Verdict)| StageReport {
+            name: (*name).to_owned(),
+            shape: vec![1, 2],
+            degenerate: false,
+            teacher_forced: None,
+            free_running: None,
+            verdict: *verdict,
+        };
+        report.stages = verdicts.iter().map(stage).collect();
+        report.missing = verdicts
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        let gate = Gate::parse("", "the gate").unwrap();
+        report.gate = Some(gate.judge(&report, "the gate").unwrap());
+        report
+    }
+
+    #[test]
+    fn nothing_compared_is_no_pass() {
+        let stages = [
+            ("linear.0", Verdict::NotObserved),
+            ("linear.0.leaky_relu", Verdict::NotObserved),
+        ];
+        let found = document(&report(&stages));
+        assert_eq!(
+            terminal::render(&found, Screen::default()),
+            "\
+segmentation-3.0: trace:port.npz against torch
+on sample.wav 12.9-13.9 s
+soundalike 0.1.0, a processor, 2 threads
+reference: does not say what it is
+candidate: does not say what it is
+
+INCONCLUSIVE: nothing was compared. The candidate shows none of the 2 stages of the reference.
+gate: INCONCLUSIVE, there was nothing to limit
+not observed in the candidate: linear.0, linear.0.leaky_relu
+
+stage                R forced  R free  0.1        1e6  R local  max error  1 - corr  verdict
+linear.0                    -       -                        -          -         -  not observed
+linear.0.leaky_relu         -       -                        -          -         -  not observed
+▀ teacher-forced: whose error it is   ▄ free-running: what a user gets
+
+R is the error in units of PyTorch's own f32 rounding on this input; below 4 it is rounding and nothing else.
+
+reproduce: soundalike compare
+"
+        );
+        let markdown = markdown::render(&found, 2);
+        assert!(
+            markdown.contains("\n**INCONCLUSIVE: nothing was compared."),
+            "{markdown}"
+        );
+        let page = html::render(&found);
+        assert!(
+            page.contains("<p class=\"finding neutral\">INCONCLUSIVE: nothing"),
+            "{page}"
+        );
+        for text in [markdown, page] {
+            assert!(
+                !text.contains("passed") && !text.contains("no bug"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn stages_of_other_shapes_alone_are_no_pass() {
+        let stages = [
+            ("linear.0", Verdict::NotObserved),
+            ("linear.1", Verdict::NotComparable),
+        ];
+        let words = words::finding(&report(&stages));
+        assert!(
+            words.starts_with("INCONCLUSIVE: nothing could be compared."),
+            "{words}"
+        );
+    }
+}

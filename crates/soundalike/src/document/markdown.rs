@@ -1,0 +1,130 @@
+//! A document for a pull request, a step summary or a text, in Markdown with the tables of GitHub.
+
+use std::fmt::Write;
+
+use super::{Block, Cell, Column, Document, Item, Kind, Row, Table, printable};
+
+/// The text; its title has `level`, 1 in a file of its own and 2 in a part of a text.
+pub(crate) fn render(document: &Document, level: usize) -> String {
+    let mut parts = vec![format!(
+        "{} {}\n",
+        "#".repeat(level),
+        escaped(&document.title)
+    )];
+    if let Some(command) = &document.command {
+        let command = printable(command);
+        let fence = "`".repeat(longest_run(&command).max(2) + 1);
+        parts.push(format!("{fence}sh\n{command}\n{fence}\n"));
+    }
+    parts.extend(document.blocks.iter().filter_map(|part| block(part, level)));
+    parts.join("\n")
+}
+
+/// A block; none where Markdown leaves it out.
+fn block(block: &Block, level: usize) -> Option<String> {
+    Some(match block {
+        Block::Heading(text) => format!("{} {}\n", "#".repeat(level + 1), escaped(text)),
+        Block::Paragraph(text) | Block::Note(text) => format!("{}\n", escaped(text)),
+        Block::Finding(_, text) => format!("**{}**\n", escaped(text)),
+        Block::Facts(items) | Block::List(items) => items.iter().map(item).collect(),
+        Block::Table(found) => table(found),
+        Block::Pictures(_) | Block::PageOnly(_) => return None,
+    })
+}
+
+fn item(item: &Item) -> String {
+    let details = item.details.iter();
+    let details: String = details
+        .map(|detail| format!("  - {}\n", escaped(detail)))
+        .collect();
+    format!("- {}\n{details}", escaped(&item.text))
+}
+
+/// The table; where rows sum up others, those others are folded away below it.
+fn table(table: &Table) -> String {
+    let mut text = rows(table, table.folded());
+    if table.is_folded() {
+        let _ = write!(
+            text,
+            "\n<details><summary>all {} rows</summary>\n\n{}\n</details>\n",
+            table.unfolded().count(),
+            rows(table, table.unfolded())
+        );
+    }
+    text
+}
+
+fn rows<'a>(table: &Table, rows: impl Iterator<Item = &'a Row>) -> String {
+    let shown = |column: &Column| !column.page_only && !matches!(column.kind, Kind::Bars(_));
+    let columns = table.columns.iter().filter(|column| shown(column));
+    let rules = columns.clone().map(|column| match column.kind {
+        Kind::Number => "---:",
+        Kind::Text | Kind::Bars(_) => "---",
+    });
+    let mut text = line(columns.clone().map(|column| escaped(&column.heading())));
+    let _ = writeln!(text, "|{}|", rules.collect::<Vec<_>>().join("|"));
+    for row in rows {
+        let cells = row.cells.iter().zip(&table.columns);
+        let mut cells: Vec<_> = cells
+            .filter(|(_, column)| shown(column))
+            .map(|(found, _)| cell(found))
+            .collect();
+        if let Some(first) = cells.first_mut().filter(|_| row.marked) {
+            *first = format!("**> {first}**");
+        }
+        text += &line(cells.into_iter());
+    }
+    text
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+}
+
+fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) | Cell::Toned(_, text) => escaped(text),
+        Cell::Code(text) => code(text),
+        Cell::Bars(_) => String::new(),
+    }
+}
+
+/// `text` as code. What would end the code or its cell has no escape there, so such a text is none.
+fn code(text: &str) -> String {
+    if text.is_empty() || text.contains(['`', '|', '\\']) {
+        escaped(text)
+    } else {
+        format!("`{}`", printable(text))
+    }
+}
+
+/// The most backticks in a row.
+fn longest_run(text: &str) -> usize {
+    let runs = text.split(|c| c != '`').map(str::len);
+    runs.max().unwrap_or(0)
+}
+
+/// `text` with a backslash before everything that means something to Markdown.
+fn escaped(text: &str) -> String {
+    let text = printable(text);
+    let text = text.trim();
+    // Where a text begins with a number and a full stop, it is no list.
+    let number = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let mut escaped = String::new();
+    for (at, c) in text.char_indices() {
+        let next = text[at + c.len_utf8()..].chars().next();
+        let special = match c {
+            '\\' | '*' | '_' | '<' | '>' | '[' | ']' | '#' | '~' | '|' | '`' | '$' => true,
+            // `&lt;`
+            '&' => next.is_some_and(|next| next == '#' || next.is_alphabetic()),
+            '-' | '+' => at == 0 && next.is_some_and(|next| next == ' ' || next == c),
+            '.' | ')' => at == number && number > 0 && next.is_none_or(|next| next == ' '),
+            _ => false,
+        };
+        if special {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}

@@ -1,0 +1,281 @@
+//! A report as data, one block below the other, and the renderers that every report shares.
+//!
+//! A command turns what it found into a [`Document`]; [`terminal`], [`markdown`] and [`html`] write it down, and [`csv`]
+//! writes a single [`Table`]. JSON is serde's, of the data itself. All text in a document is plain text: what means
+//! something to a format is escaped by its renderer, and nowhere else.
+
+pub(crate) mod csv;
+pub(crate) mod html;
+pub(crate) mod markdown;
+pub(crate) mod picture;
+pub(crate) mod terminal;
+
+#[cfg(test)]
+mod tests;
+
+use maud::Markup;
+
+/// What a command found.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    /// Heading of the whole document; a terminal leaves it out where it is empty.
+    pub(crate) title: String,
+    /// The command that reproduces it.
+    pub(crate) command: Option<String>,
+    /// From top to bottom.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// One part of a document.
+#[derive(Debug)]
+pub(crate) enum Block {
+    /// Heading of what follows.
+    Heading(String),
+    /// A sentence or a few.
+    Paragraph(String),
+    /// The result in a sentence.
+    Finding(Tone, String),
+    /// How to read a table.
+    Note(String),
+    /// Short lines, one fact each.
+    Facts(Vec<Item>),
+    /// Sentences with bullets.
+    List(Vec<Item>),
+    /// Rows of cells.
+    Table(Table),
+    /// SVG, side by side; a page shows it, text leaves it out.
+    Pictures(Vec<Markup>),
+    /// Blocks for which only a page has room.
+    PageOnly(Vec<Block>),
+}
+
+impl Document {
+    /// Adds a heading.
+    pub(crate) fn heading(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Heading(text.into()));
+    }
+
+    /// Adds sentences.
+    pub(crate) fn paragraph(&mut self, text: String) {
+        self.blocks.push(Block::Paragraph(text));
+    }
+
+    /// Adds short lines.
+    pub(crate) fn facts<I: Into<Item>>(&mut self, facts: impl IntoIterator<Item = I>) {
+        let facts = facts.into_iter().map(Into::into).collect();
+        self.blocks.push(Block::Facts(facts));
+    }
+
+    /// Adds a table, if it has rows, under a heading, if that is not empty.
+    pub(crate) fn table(&mut self, heading: &str, table: Table) {
+        let rows = !table.rows.is_empty();
+        self.section(heading, rows.then_some(Block::Table(table)));
+    }
+
+    /// Adds sentences, if there are any, under a heading, if that is not empty.
+    pub(crate) fn list(&mut self, heading: &str, points: impl IntoIterator<Item = String>) {
+        let points: Vec<_> = points.into_iter().map(Item::from).collect();
+        let any = !points.is_empty();
+        self.section(heading, any.then_some(Block::List(points)));
+    }
+
+    fn section(&mut self, heading: &str, block: Option<Block>) {
+        if block.is_some() && !heading.is_empty() {
+            self.heading(heading);
+        }
+        self.blocks.extend(block);
+    }
+}
+
+/// A line of a list, with its details below it.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) text: String,
+    pub(crate) details: Vec<String>,
+}
+
+impl From<String> for Item {
+    fn from(text: String) -> Self {
+        let details = Vec::new();
+        Self { text, details }
+    }
+}
+
+/// What a result means, as a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Warning,
+    Bad,
+    /// Neither good nor bad.
+    Neutral,
+}
+
+/// Rows of cells under a header.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    columns: Vec<Column>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Table {
+    /// An empty table. `header` has the names of its columns with bars between them. A name with `>` before it is that of
+    /// numbers, which are aligned on the right; one with `+` before it is shown on a page only. A line feed stands before
+    /// the unit.
+    pub(crate) fn new(header: &str) -> Self {
+        let columns = header.split('|').map(|name| {
+            let name = name.trim();
+            let page_only = name.starts_with('+');
+            let name = name.trim_start_matches('+');
+            let (kind, name) = match name.strip_prefix('>') {
+                Some(name) => (Kind::Number, name.to_owned()),
+                None => (Kind::Text, name.to_owned()),
+            };
+            Column {
+                name,
+                kind,
+                page_only,
+            }
+        });
+        Self {
+            columns: columns.collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// With [`Cell::Bars`] in a column; the upper and the lower bar have these meanings. Markdown leaves it out.
+    pub(crate) fn with_bars(mut self, column: usize, meanings: [&'static str; 2]) -> Self {
+        if let Some(column) = self.columns.get_mut(column) {
+            column.kind = Kind::Bars(meanings);
+        }
+        self
+    }
+
+    /// Adds a row of cells, one for each column.
+    pub(crate) fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
+        self.rows.push(Row::new(cells));
+    }
+
+    /// The rows without those that are folded away.
+    fn folded(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !row.cells.is_empty())
+    }
+
+    /// The single rows: in place of a row that sums up others, those others.
+    fn unfolded(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().flat_map(|row| match row.parts.as_slice() {
+            [] => std::slice::from_ref(row),
+            parts => parts,
+        })
+    }
+
+    /// Whether some rows sum up others.
+    fn is_folded(&self) -> bool {
+        self.rows.iter().any(|row| !row.parts.is_empty())
+    }
+}
+
+/// A column of a table.
+#[derive(Debug)]
+struct Column {
+    /// Its name and, in a second line, the unit of its numbers.
+    name: String,
+    kind: Kind,
+    page_only: bool,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Aligned on the left.
+    Text,
+    /// Aligned on the right.
+    Number,
+    /// [`Cell::Bars`] with their meanings.
+    Bars([&'static str; 2]),
+}
+
+impl Column {
+    /// Name and unit in one line.
+    fn heading(&self) -> String {
+        self.name.replace('\n', " ")
+    }
+}
+
+/// A row of a table.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) cells: Vec<Cell>,
+    /// Whether it is the row to look at.
+    pub(crate) marked: bool,
+    /// The rows that this one sums up; it may have no cells itself.
+    pub(crate) parts: Vec<Row>,
+}
+
+impl Row {
+    /// A row of cells, one for each column.
+    pub(crate) fn new<C: Into<Cell>>(cells: impl IntoIterator<Item = C>) -> Self {
+        Self {
+            cells: cells.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Rows that only the unfolded table shows.
+    pub(crate) fn folded_away(parts: impl IntoIterator<Item = Row>) -> Self {
+        Self {
+            parts: parts.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A cell of a table.
+#[derive(Debug, Clone)]
+pub(crate) enum Cell {
+    Text(String),
+    /// A name out of a program.
+    Code(String),
+    /// Text with a colour.
+    Toned(Tone, String),
+    /// Two numbers as bars on a logarithmic [`SCALE`], the upper and the lower one.
+    Bars([Option<f64>; 2]),
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl Cell {
+    /// Its text; of bars none.
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Code(text) | Self::Toned(_, text) => text,
+            Self::Bars(_) => "",
+        }
+    }
+}
+
+/// The ends of the scale of [`Cell::Bars`].
+const SCALE: (f64, f64) = (0.1, 1e6);
+
+/// Where `x` is on [`SCALE`], from 0 to 1. NaN is at the end: it is the worst.
+fn on_scale(x: f64) -> f64 {
+    if x.is_nan() {
+        return 1.0;
+    }
+    let (low, high) = (SCALE.0.log10(), SCALE.1.log10());
+    ((x.log10() - low) / (high - low)).clamp(0.0, 1.0)
+}
+
+/// `text` without characters that move the cursor of a terminal or that XML forbids.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
