@@ -32,7 +32,7 @@ VERDICTS = ["exact", "precision", "structural"]
 
 
 def compare(arguments, format):
-    command = [program, "compare", "--layers", "--reference", "torch", "--audio", audio, *arguments, "--format", format]
+    command = [program, "compare", "--reference", "torch", "--audio", audio, *arguments, "--format", format]
     found = subprocess.run(command, capture_output=True, text=True)
     # 3: a limit of the gate is not kept, which is among what is reported.
     if found.returncode not in (0, 3):
@@ -93,7 +93,7 @@ Path(directory).mkdir(parents=True, exist_ok=True)
 tables = [table(network, *of) for network, of in NETWORKS.items()]
 (Path(directory) / "README.md").write_text("\n\n".join([
     "# Every engine that runs without a GPU",
-    "`scripts/reports.sh --engines` wrote this: `compare --layers --reference torch`, with the largest error of any stage and "
+    "`scripts/reports.sh --engines` wrote this: `compare --reference torch`, with the largest error of any stage and "
     "the stage. R is in units of PyTorch's own f32 error, R_d in units of that of PyTorch rounding to as many bits; *forced* "
     "stages are fed by the reference, *free* ones by the candidate. Expected are `exact` in f32 (R < 4) and `precision` in 16 "
     "bits (R_d < 4), and exit code 0; anything else stops the script.",

@@ -76,7 +76,7 @@ def score(program, reference, hypothesis):
 
 def network(program, pipeline, name, dtype, audio):
     """The largest errors of any stage, and how alike the outputs are."""
-    command = [program, "compare", "--layers", "--reference", "torch", "--candidate", "candle-cpu-portable",
+    command = [program, "compare", "--reference", "torch", "--candidate", "candle-cpu-portable",
                "--model", pipeline, "--network", name, "--dtype", dtype, "--audio", audio, "--windows", str(WINDOWS[name]),
                "--format", "json"]
     found = subprocess.run(command, capture_output=True, text=True)

@@ -51,9 +51,9 @@ cp engines/* "$root/reports/engines"
 compare() {
     expected=$1 output=$2 code=0
     shift 2
-    "$soundalike" compare --layers "$@" -o "$output" || code=$?
+    "$soundalike" compare "$@" -o "$output" || code=$?
     [ "$code" -eq "$expected" ] || {
-        echo "reports.sh: compare --layers $* exited with $code, expected $expected" >&2
+        echo "reports.sh: compare $* exited with $code, expected $expected" >&2
         exit 1
     }
 }
@@ -73,13 +73,13 @@ all_formats 0 segmentation-3.0 --reference torch --audio sample.wav --windows al
 all_formats 0 wespeaker-resnet34 --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav
 
 # What the comparison itself is worth: every known fault put in.
-"$soundalike" compare --self-test --format markdown -o self-test.md
-"$soundalike" compare --self-test --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav \
+"$soundalike" self-test --format markdown -o self-test.md
+"$soundalike" self-test --reference torch --model wespeaker-resnet34.ckpt --audio sample.wav \
     --format markdown -o self-test-wespeaker.md
 cp self-test.md self-test-wespeaker.md "$root/reports"
 if [ "$captured" ]; then
     # shellcheck disable=SC2086
-    "$soundalike" compare --self-test --model "$pipeline" --run $captured --format markdown -o self-test-pipeline.md
+    "$soundalike" self-test --model "$pipeline" --run $captured --format markdown -o self-test-pipeline.md
     cp self-test-pipeline.md "$root/reports"
 fi
 

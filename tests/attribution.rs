@@ -1,4 +1,4 @@
-//! `soundalike compare --task`, as a user runs it.
+//! `soundalike attribute`, as a user runs it.
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![allow(
@@ -17,13 +17,11 @@ use checkpoint::assets;
 use serde_json::Value;
 use support::soundalike;
 
-/// `compare --task` of two directories with a pipeline's clustering, and more words.
-fn compare(reference: &Path, candidate: &Path, pipeline: &Path, more: &[&str]) -> support::Run {
+/// `attribute` of two directories with a pipeline's clustering, and more words.
+fn attribute(reference: &Path, candidate: &Path, pipeline: &Path, more: &[&str]) -> support::Run {
     let [reference, candidate, pipeline] =
         [reference, candidate, pipeline].map(|path| path.display().to_string());
-    let words = [
-        "compare", "--task", &reference, &candidate, "--model", &pipeline,
-    ];
+    let words = ["attribute", &reference, &candidate, "--model", &pipeline];
     soundalike(words.iter().chain(more))
 }
 
@@ -32,14 +30,14 @@ fn a_run_compared_with_itself_costs_nothing_at_any_stage() {
     let Some(assets) = assets() else { return };
     let capture = assets.join("pyannote-captures/03_dual_speaker");
     let pipeline = assets.join("pipelines/community-1-synthetic");
-    let text = compare(&capture, &capture, &pipeline, &[]).ok();
+    let text = attribute(&capture, &capture, &pipeline, &[]).ok();
     assert!(
         text.contains(
             "No stage of the candidate changes a turn of the reference. The reference has 2"
         ),
         "{text}"
     );
-    let json = compare(&capture, &capture, &pipeline, &["--format", "json"]).ok();
+    let json = attribute(&capture, &capture, &pipeline, &["--format", "json"]).ok();
     let json: Value = serde_json::from_str(&json).unwrap();
     let splices = json["splices"].as_array().unwrap();
     let stages: Vec<_> = splices.iter().map(|splice| &splice["stage"]).collect();
@@ -92,9 +90,9 @@ fn what_cannot_be_spliced_is_refused_in_one_line() {
         (&*capture, &*capture, &*older, "VBxClustering only"),
     ];
     for (reference, candidate, pipeline, part) in cases {
-        let problem = compare(reference, candidate, pipeline, &[]).no_refusal(&[part]);
+        let problem = attribute(reference, candidate, pipeline, &[]).no_refusal(&[part]);
         assert_eq!(problem, None, "{part}");
     }
-    let run = soundalike(["compare", "--task", "a", "b"]);
+    let run = soundalike(["attribute", "a", "b"]);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
 }

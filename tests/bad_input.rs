@@ -157,7 +157,7 @@ fn recordings_that_are_none_are_refused() {
             &["--experimental-kernels are for Metal", "run on cpu"],
         ),
         (
-            "compare --layers --experimental-kernels",
+            "compare --experimental-kernels",
             &[
                 "--experimental-kernels are for candle-metal",
                 "candle-cpu has none",

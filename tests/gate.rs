@@ -16,7 +16,7 @@ use support::{Run, all_pass, soundalike_in};
 fn report(folder: &Path, name: &str, edit: impl FnOnce(&mut serde_json::Value)) {
     let run = soundalike_in(
         folder,
-        "compare --layers --candidate candle-cpu-portable --format json",
+        "compare --candidate candle-cpu-portable --format json",
     );
     let mut report = serde_json::from_str(&run.ok()).unwrap();
     edit(&mut report);
@@ -33,7 +33,7 @@ fn stage<'a>(report: &'a mut serde_json::Value, name: &str) -> &'a mut serde_jso
 }
 
 fn compare(folder: &Path, fault: &str) -> Run {
-    let words = format!("compare --layers --candidate candle-cpu-portable --gate gate.toml{fault}");
+    let words = format!("compare --candidate candle-cpu-portable --gate gate.toml{fault}");
     soundalike_in(folder, &words)
 }
 

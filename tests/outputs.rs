@@ -345,9 +345,9 @@ fn no_output_is_an_input_by_whatever_path() {
     link(here, "run", "saved");
 
     let diarize = "diarize a.wav --model";
-    let compare = "compare --layers --reference trace:t.npz --candidate trace:t.npz --gate gate.toml --map map.toml --audio a.wav --model";
-    let task = "compare --task capture capture --model p";
-    let test = "compare --self-test --run capture --model p";
+    let compare = "compare --reference trace:t.npz --candidate trace:t.npz --gate gate.toml --map map.toml --audio a.wav --model";
+    let task = "attribute capture capture --model p";
+    let test = "self-test --run capture --model p";
     let mut failures = Vec::new();
     for (words, outputs) in [
         (
@@ -376,10 +376,7 @@ fn no_output_is_an_input_by_whatever_path() {
             format!("{compare} p --candidate-model plain.bin"),
             "p/config.yaml config.link weights model",
         ),
-        (
-            "compare --layers --candidate trace:t.npz".to_owned(),
-            "t.npz",
-        ),
+        ("compare --candidate trace:t.npz".to_owned(), "t.npz"),
         (
             task.to_owned(),
             "capture/segmentations.npz p/config.yaml weights",
@@ -389,7 +386,7 @@ fn no_output_is_an_input_by_whatever_path() {
             "capture/segmentations.npz p/config.yaml weights",
         ),
         (
-            "compare --self-test --reference trace:t.npz".to_owned(),
+            "self-test --reference trace:t.npz".to_owned(),
             "t.npz trace.link",
         ),
         (
@@ -535,9 +532,9 @@ fn an_output_that_cannot_be_written_is_refused_before_the_work() {
             "diarize a.wav --model text.bin --save-run",
             "convert text.bin -o",
             "score text.rttm text.rttm -o",
-            "compare --layers --model text.bin -o",
-            "compare --task folder folder --model text.bin -o",
-            "compare --self-test --model text.bin -o",
+            "compare --model text.bin -o",
+            "attribute folder folder --model text.bin -o",
+            "self-test --model text.bin -o",
             "gate learn text.json -o",
             "trace --engine candle-cpu --audio text.wav -o",
             "bench text.wav -o",
@@ -679,7 +676,7 @@ fn a_summary_that_cannot_be_written_is_refused_before_the_work_and_no_input_is_a
     let here = folder.path();
     fs::write(here.join("gate.toml"), "").unwrap();
     let compare = |summary: &str| {
-        let words = "compare --layers --github --model missing.bin --gate gate.toml -o report";
+        let words = "compare --github --model missing.bin --gate gate.toml -o report";
         let mut command = command(words.split(' '));
         command
             .env("GITHUB_STEP_SUMMARY", summary)

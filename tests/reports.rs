@@ -15,9 +15,9 @@ use ndarray_npy::{NpzReader, NpzWriter};
 use quick_junit::TestCaseStatus;
 use support::{command, soundalike};
 
-const FAULT: [&str; 4] = ["compare", "--layers", "--inject", "relu-for-leaky-relu"];
+const FAULT: [&str; 3] = ["compare", "--inject", "relu-for-leaky-relu"];
 
-/// `compare --layers` with the mistake of the 88.6 %, and more arguments; stdout. The gate fails.
+/// `compare` with the mistake of the 88.6 %, and more arguments; stdout. The gate fails.
 fn fault(more: &[&str]) -> String {
     let run = soundalike(FAULT.iter().chain(more));
     assert_eq!(run.code, Some(3), "{}", run.stderr);
@@ -52,19 +52,16 @@ fn the_table_is_one_screen_that_names_the_stage_without_colours() {
         table.contains("sincnet.wav_norm1d .. linear.0 ("),
         "{table}"
     );
-    assert!(
-        table.contains("reproduce: soundalike compare --layers"),
-        "{table}"
-    );
+    assert!(table.contains("reproduce: soundalike compare"), "{table}");
     assert!(table.contains("weights: "), "{table}");
 
-    let clean = soundalike(["compare", "--layers"]).ok();
+    let clean = soundalike(["compare"]).ok();
     assert!(
         clean.contains("Rounding, no bug: the largest error is"),
         "{clean}"
     );
     assert!(clean.contains("gate: passed"), "{clean}");
-    let verbose = soundalike(["compare", "--layers", "--verbose"]).ok();
+    let verbose = soundalike(["compare", "--verbose"]).ok();
     assert!(
         verbose.contains("lstm.2.reverse") && !clean.contains("lstm.2.reverse"),
         "{verbose}"
@@ -75,7 +72,7 @@ fn the_table_is_one_screen_that_names_the_stage_without_colours() {
 fn the_page_is_one_file_that_asks_for_nothing_outside() {
     for page in [
         fault(&["--format", "html"]),
-        soundalike(["compare", "--layers", "--format", "html"]).ok(),
+        soundalike(["compare", "--format", "html"]).ok(),
     ] {
         assert!(
             page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"),
@@ -125,7 +122,6 @@ fn names_that_others_chose_stay_text_in_every_format() {
     ] {
         let text = command([
             "compare",
-            "--layers",
             "--format",
             format,
             "--candidate",
@@ -156,7 +152,7 @@ fn junit_has_a_case_for_each_limit_and_fails_those_that_json_fails() {
             .collect()
     };
     let every_stage = ["--candidate", "candle-cpu-portable", "--format", "junit"];
-    let clean = parsed(&soundalike(["compare", "--layers"].iter().chain(&every_stage)).ok());
+    let clean = parsed(&soundalike(["compare"].iter().chain(&every_stage)).ok());
     assert_eq!((clean.failures, failed(&clean).len()), (0, 0));
     // Both R both ways at 33 stages, at the least.
     assert!(clean.tests >= 33 * 4, "{}", clean.tests);
@@ -219,7 +215,6 @@ fn a_foreign_trace_is_read_by_a_map_of_its_names() {
         let candidate = format!("trace:{}", path("mlx.npz"));
         soundalike([
             "compare",
-            "--layers",
             "--format",
             "json",
             "--candidate",
@@ -261,7 +256,7 @@ fn a_foreign_trace_is_read_by_a_map_of_its_names() {
             .filter_map(|(map, part)| compare(map).no_refusal(&["names.toml", part]))
             .collect(),
     );
-    let ours = soundalike(["compare", "--layers", "--map", &path("names.toml")]);
+    let ours = soundalike(["compare", "--map", &path("names.toml")]);
     assert_eq!(ours.no_refusal(&["--map", "--candidate trace:"]), None);
 }
 
@@ -277,7 +272,6 @@ fn an_array_in_fortran_order_is_refused_with_what_mends_it() {
     npz.finish().unwrap();
     let run = soundalike([
         "compare",
-        "--layers",
         "--candidate",
         &format!("trace:{}", path.display()),
     ]);

@@ -1,4 +1,4 @@
-//! `soundalike compare --self-test`, as a user types it. Against the built-in trace: no libtorch.
+//! `soundalike self-test`, as a user types it. Against the built-in trace: no libtorch.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ const FAULTS: [&str; 12] = [
 
 fn self_test(more: &[&str]) -> support::Run {
     let faults = FAULTS.join(",");
-    let arguments = ["compare", "--self-test", "--faults", &faults];
+    let arguments = ["self-test", "--faults", &faults];
     soundalike(arguments.iter().chain(more))
 }
 
@@ -117,8 +117,7 @@ fn faults_of_a_speaker_embedding_are_located_in_what_the_official_package_comput
     for (trace, faults) in [("whole", &OF_EMBEDDINGS[..]), ("speakers", &OF_MASKS)] {
         let reference = directory.join(format!("traced-34/{trace}.npz"));
         let run = soundalike([
-            "compare",
-            "--self-test",
+            "self-test",
             "--reference",
             &format!("trace:{}", reference.display()),
             "--model",
@@ -150,14 +149,7 @@ fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
     let run = assets.join("pyannote-captures/03_dual_speaker");
     let pipeline = assets.join("pipelines/community-1-synthetic");
     let [run, pipeline] = [run, pipeline].map(|path| path.display().to_string());
-    let arguments = [
-        "compare",
-        "--self-test",
-        "--run",
-        &run,
-        "--model",
-        &pipeline,
-    ];
+    let arguments = ["self-test", "--run", &run, "--model", &pipeline];
     let table = soundalike(arguments).ok();
     assert!(table.contains("False alarms: 0 in 1 runs"), "{table}");
     assert!(
@@ -186,11 +178,11 @@ fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
 
 #[test]
 fn what_cannot_be_tried_is_refused() {
-    let unknown = soundalike(["compare", "--self-test", "--faults", "typo"]);
+    let unknown = soundalike(["self-test", "--faults", "typo"]);
     assert_eq!(
         unknown.no_refusal(&["--faults typo", "unknown fault"]),
         None
     );
     let page = self_test(&["--format", "html"]);
-    assert_eq!(page.no_refusal(&["--self-test", "--format"]), None);
+    assert_eq!(page.code, Some(2), "{}", page.stderr);
 }

@@ -38,10 +38,7 @@ fn our_trace_of_the_built_in_window_is_an_exact_candidate() {
         bytes("a.npz") == bytes("b.npz"),
         "the same command gives the same bytes"
     );
-    let compared = soundalike_in(
-        folder,
-        "compare --layers --candidate trace:a.npz --format json",
-    );
+    let compared = soundalike_in(folder, "compare --candidate trace:a.npz --format json");
     let report: serde_json::Value = serde_json::from_str(&compared.ok()).unwrap();
     let stages = report["stages"].as_array().unwrap();
     assert_eq!(stages.len(), 33);
@@ -54,10 +51,10 @@ fn our_trace_of_the_built_in_window_is_an_exact_candidate() {
         "--engine candle-cpu --start 5 --duration 1 -o c.npz",
     );
     assert_eq!(other.code, Some(0));
-    let other = soundalike_in(folder, "compare --layers --candidate trace:c.npz");
+    let other = soundalike_in(folder, "compare --candidate trace:c.npz");
     assert_eq!(other.no_refusal(&["c.npz"]), None);
     // Of ours there is no golden.
-    let reference = soundalike_in(folder, "compare --layers --reference trace:a.npz");
+    let reference = soundalike_in(folder, "compare --reference trace:a.npz");
     assert_eq!(reference.no_refusal(&["a.npz"]), None);
 }
 
@@ -117,16 +114,16 @@ fn a_trace_of_libtorch_is_a_reference() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     trace(folder, "--engine torch --start 5 --duration 2 -o t.npz").ok();
-    let table = soundalike_in(folder, "compare --layers --reference trace:t.npz").ok();
+    let table = soundalike_in(folder, "compare --reference trace:t.npz").ok();
     assert!(table.contains("gate: passed"), "{table}");
     soundalike_in(
         folder,
-        "compare --layers --reference trace:t.npz --candidate trace:t.npz",
+        "compare --reference trace:t.npz --candidate trace:t.npz",
     )
     .ok();
     let wrong = soundalike_in(
         folder,
-        "compare --layers --reference trace:t.npz --inject relu-for-leaky-relu",
+        "compare --reference trace:t.npz --inject relu-for-leaky-relu",
     );
     assert_eq!(wrong.code, Some(3));
 }

@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 (cd "$root" && cargo build --quiet --release --workspace --bin soundalike)
-arguments=(--layers --candidate "trace:$CANDIDATE")
+arguments=(--candidate "trace:$CANDIDATE")
 [ -z "${REFERENCE:-}" ] || arguments+=(--reference "trace:$REFERENCE")
 [ -z "${MODEL:-}" ] || arguments+=(--model "$MODEL")
 [ -z "${MAP:-}" ] || arguments+=(--map "$MAP")

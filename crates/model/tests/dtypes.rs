@@ -41,7 +41,7 @@ fn in_f64_it_is_the_golden() {
     let largest = (scores(DType::F64) - golden)
         .iter()
         .fold(0.0_f64, |largest, error| largest.max(error.abs()));
-    // The same sums in f32 end within 4e-6 of the golden (3.4e-6 by `compare --layers`); f64 rounds 2^29 times
+    // The same sums in f32 end within 4e-6 of the golden (3.4e-6 by `compare`); f64 rounds 2^29 times
     // finer, and another order of the sums may cost EXACT_R times that.
     let allowed = EXACT_R * 4e-6 / 2.0_f64.powi(29);
     assert!(largest < allowed, "{largest} is not below {allowed}");

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Verdict, report::SCHEMA};
 
-/// A report of `compare --layers --format json`, read back and found good.
+/// A report of `compare --format json`, read back and found good.
 #[derive(Debug, Clone)]
 pub struct KnownGood {
     origin: String,
@@ -47,7 +47,7 @@ struct Passed {
 #[non_exhaustive]
 pub enum LearnError {
     /// Not a report.
-    #[error("{origin}: is not a report of `compare --layers --format json`")]
+    #[error("{origin}: is not a report of `compare --format json`")]
     NotAReport {
         /// The file.
         origin: String,

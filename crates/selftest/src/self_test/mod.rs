@@ -1,4 +1,4 @@
-//! The harness on trial: faults put into a candidate one at a time, and what it says to each.
+//! The comparison on trial: faults put into a candidate one at a time, and what it says to each.
 
 mod blindness;
 mod clean;
@@ -35,7 +35,7 @@ pub enum SelfTestError {
     Compare(#[from] CompareError),
 }
 
-/// What the harness said to every fault, and to none.
+/// What the comparison said to every fault, and to none.
 #[derive(Debug, Clone, Serialize)]
 pub struct SelfTest {
     /// Version of this layout.
@@ -61,7 +61,7 @@ pub struct SelfTest {
     pub blindness: Vec<Blindness>,
 }
 
-/// What the harness said to one fault.
+/// What the comparison said to one fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trial {
     /// The fault.
@@ -183,7 +183,7 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// What the harness says to `fault`. None where the model cannot have it.
+    /// What the comparison says to `fault`. None where the model cannot have it.
     ///
     /// # Errors
     /// [`SelfTestError`] where the network cannot be built or the reference fails.

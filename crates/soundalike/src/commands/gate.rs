@@ -32,7 +32,7 @@ enum Command {
 /// refused. Each limit says which run it is from.
 #[derive(Debug, clap::Args)]
 struct Learn {
-    /// Reports of good runs: compare --layers --format json
+    /// Reports of good runs: compare --format json
     #[arg(required = true, value_name = "RUN.json")]
     runs: Vec<PathBuf>,
     /// How many times the worst good error is still good; more than 1
