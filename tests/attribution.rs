@@ -87,7 +87,7 @@ fn what_cannot_be_spliced_is_refused_in_one_line() {
             &*community_1,
             "raw_embeddings.npz",
         ),
-        (&*capture, &*capture, &*older, "VBxClustering only"),
+        (&*capture, &*capture, &*older, "stages of VBxClustering"),
     ];
     for (reference, candidate, pipeline, part) in cases {
         let problem = attribute(reference, candidate, pipeline, &[]).no_refusal(&[part]);

@@ -80,6 +80,8 @@ fn write_foreign(path: &str, is_reference: bool, wrong: &[&str]) {
             trace.add_array(of_channels, &channels).unwrap();
         }
     }
+    let output = Array::<f32, _>::zeros((1, 4, 5));
+    trace.add_array("f32/head", &output).unwrap();
     trace.finish().unwrap();
 }
 

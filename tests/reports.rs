@@ -171,7 +171,7 @@ fn github_gets_annotations_and_the_summary_of_the_step() {
     let summary = folder.path().join("summary.md");
     fs::write(&summary, "before\n").unwrap();
     let run = |fault: bool| {
-        let arguments: &[&str] = if fault { &FAULT } else { &FAULT[..2] };
+        let arguments: &[&str] = if fault { &FAULT } else { &FAULT[..1] };
         let output = command(arguments.iter().chain(&["--github", "--format", "json"]))
             .env("GITHUB_STEP_SUMMARY", &summary)
             .output()

@@ -6,6 +6,8 @@ use std::io::{Cursor, Read, Seek};
 
 use zip::result::ZipError;
 
+use crate::name::quoted_name;
+
 /// What is wrong with a zip archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,19 +25,19 @@ pub enum ArchiveError {
     #[error("zip archive has entries that overlap, which no program writes")]
     Overlap,
     /// An entry that should be there.
-    #[error("zip archive lacks `{entry}`")]
+    #[error("zip archive lacks {}", quoted_name(.entry))]
     Missing {
         /// Its name.
         entry: String,
     },
     /// An entry that is encrypted.
-    #[error("zip archive has `{entry}` encrypted; unpack it and save the model again")]
+    #[error("zip archive has {} encrypted; unpack it and save the model again", quoted_name(.entry))]
     Encrypted {
         /// Its name.
         entry: String,
     },
     /// An entry that cannot be read.
-    #[error("zip archive has `{entry}`, which cannot be read: {reason}")]
+    #[error("zip archive has {}, which cannot be read: {reason}", quoted_name(.entry))]
     Entry {
         /// Its name.
         entry: String,
@@ -44,7 +46,8 @@ pub enum ArchiveError {
     },
     /// An entry that says to hold more than it can.
     #[error(
-        "zip archive has `{entry}` with {found} bytes declared, more than the {limit} that can be meant"
+        "zip archive has {} with {found} bytes declared, more than the {limit} that can be meant",
+        quoted_name(.entry)
     )]
     TooLarge {
         /// Its name.
@@ -56,7 +59,8 @@ pub enum ArchiveError {
     },
     /// An entry with another length than it says.
     #[error(
-        "zip archive has `{entry}` with {found} bytes, {expected} declared; the file is damaged"
+        "zip archive has {} with {found} bytes, {expected} declared; the file is damaged",
+        quoted_name(.entry)
     )]
     Length {
         /// Its name.
@@ -68,7 +72,8 @@ pub enum ArchiveError {
     },
     /// An entry with another checksum than it says.
     #[error(
-        "zip archive has `{entry}` with checksum {found:08x}, {expected:08x} declared; the file is damaged"
+        "zip archive has {} with checksum {found:08x}, {expected:08x} declared; the file is damaged",
+        quoted_name(.entry)
     )]
     Checksum {
         /// Its name.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::Dtype;
 use crate::archive::ArchiveError;
 use crate::checkpoint::CheckpointError;
+use crate::name::quoted_name;
 use crate::npz::NpzError;
 use crate::onnx::OnnxError;
 use crate::pickle::PickleError;
@@ -113,7 +114,7 @@ pub enum ErrorKind {
         expected: u32,
     },
     /// A tensor of an element type that no network here uses.
-    #[error("tensor `{tensor}` has element type {dtype}, which is not supported")]
+    #[error("tensor {} has element type {dtype}, which is not supported", quoted_name(.tensor))]
     ElementType {
         /// Its name.
         tensor: String,
@@ -142,7 +143,7 @@ pub enum ErrorKind {
     #[error(transparent)]
     Hyperparameter(#[from] Hyperparameter),
     /// A specification that makes no sense, or does not fit the network.
-    #[error("specification `{field}` is {found}, expected {expected}")]
+    #[error("specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {
         /// pyannote's name of it.
         field: &'static str,
@@ -221,8 +222,8 @@ impl std::fmt::Display for NotFinite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "`{}` ({})",
-            self.tensor,
+            "{} ({})",
+            quoted_name(&self.tensor),
             plural(self.values, "value", "values")
         )
     }
@@ -252,7 +253,7 @@ impl std::fmt::Display for Differences<'_> {
             write!(f, "{separator}missing ")?;
             for (i, tensor) in self.missing.iter().enumerate() {
                 let comma = if i == 0 { "" } else { ", " };
-                write!(f, "{comma}`{}` {:?}", tensor.name, tensor.shape)?;
+                write!(f, "{comma}{} {:?}", quoted_name(&tensor.name), tensor.shape)?;
             }
             separator = "; ";
         }
@@ -260,12 +261,13 @@ impl std::fmt::Display for Differences<'_> {
             write!(f, "{separator}unexpected ")?;
             for (i, tensor) in self.unexpected.iter().enumerate() {
                 let comma = if i == 0 { "" } else { ", " };
-                write!(f, "{comma}`{}` {:?}", tensor.name, tensor.shape)?;
+                write!(f, "{comma}{} {:?}", quoted_name(&tensor.name), tensor.shape)?;
             }
             separator = "; ";
         }
         for (expected, found) in self.differing {
-            write!(f, "{separator}`{}` has shape {:?}", found.name, found.shape)?;
+            let name = quoted_name(&found.name);
+            write!(f, "{separator}{name} has shape {:?}", found.shape)?;
             if expected.shape == found.shape {
                 write!(f, " of {}, expected {}", found.dtype, expected.kind)?;
             } else {
@@ -302,7 +304,7 @@ pub(crate) fn start_of(bytes: &[u8]) -> String {
 pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
     names
         .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
+        .map(|name| quoted_name(name.as_ref()))
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -7,7 +7,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// Longest path in bytes that the systems in use can open.
 const MAX_PATH_BYTES: usize = 4096;
 /// Characters of a name that are shown in an error.
-const SHOWN: usize = 60;
+const SHOWN: usize = 160;
 
 /// Whether `name` can be the name of a file and nothing else: not empty, no path, at most 255 bytes and no control
 /// characters. A name out of a file that somebody else made is checked by this where it is read, and again where a
@@ -91,7 +91,7 @@ mod tests {
     fn what_is_quoted_stays_on_its_line() {
         assert_eq!(quoted_name("../a"), "`../a`");
         assert_eq!(quoted_name("a\n\x1b"), r"`a\n\u{1b}`");
-        assert!(quoted_name(&"\0".repeat(300)).len() < 70);
+        assert!(quoted_name(&"\0".repeat(300)).len() < 170);
     }
 
     proptest! {

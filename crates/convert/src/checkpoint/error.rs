@@ -1,6 +1,7 @@
 //! What can be wrong with a PyTorch checkpoint.
 
 use crate::error::quoted;
+use crate::name::quoted_name;
 
 /// What is wrong with a PyTorch checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,13 +61,13 @@ pub enum CheckpointError {
         found: String,
     },
     /// Two tensors of one name.
-    #[error("checkpoint's state_dict has `{tensor}` twice")]
+    #[error("checkpoint's state_dict has {} twice", quoted_name(.tensor))]
     DuplicateTensor {
         /// Its name.
         tensor: String,
     },
     /// An entry of the state dict that is not a tensor.
-    #[error("checkpoint's state_dict has {found} for `{tensor}`, expected a tensor")]
+    #[error("checkpoint's state_dict has {found} for {}, expected a tensor", quoted_name(.tensor))]
     NotATensor {
         /// Its name.
         tensor: String,
@@ -75,7 +76,8 @@ pub enum CheckpointError {
     },
     /// A tensor of a kind that no network here has: sparse, quantized, on no device.
     #[error(
-        "tensor `{tensor}` is made by {class}, which is not supported; expected a dense tensor"
+        "tensor {} is made by {class}, which is not supported; expected a dense tensor",
+        quoted_name(.tensor)
     )]
     TensorClass {
         /// Its name.
@@ -84,7 +86,7 @@ pub enum CheckpointError {
         class: String,
     },
     /// A tensor whose description is damaged.
-    #[error("tensor `{tensor}` is damaged: its {part} is {found}")]
+    #[error("tensor {} is damaged: its {part} is {found}", quoted_name(.tensor))]
     TensorPart {
         /// Its name.
         tensor: String,
@@ -95,7 +97,8 @@ pub enum CheckpointError {
     },
     /// A tensor that reaches beyond its storage.
     #[error(
-        "tensor `{tensor}` reaches to element {end} of a storage with {len}; the file is damaged"
+        "tensor {} reaches to element {end} of a storage with {len}; the file is damaged",
+        quoted_name(.tensor)
     )]
     Bounds {
         /// Its name.
@@ -107,7 +110,8 @@ pub enum CheckpointError {
     },
     /// A tensor with more elements than its storage: an expanded view.
     #[error(
-        "tensor `{tensor}` has {found} elements over a storage with {len}; save it again after .contiguous()"
+        "tensor {} has {found} elements over a storage with {len}; save it again after .contiguous()",
+        quoted_name(.tensor)
     )]
     Expanded {
         /// Its name.
@@ -128,7 +132,7 @@ pub enum CheckpointError {
         stored: usize,
     },
     /// A storage with another length than the pickle says.
-    #[error("storage `{entry}` has {found} bytes, expected {expected}; the file is damaged")]
+    #[error("storage {} has {found} bytes, expected {expected}; the file is damaged", quoted_name(.entry))]
     StorageLength {
         /// Its name in the archive.
         entry: String,
@@ -144,7 +148,7 @@ pub enum CheckpointError {
         count: usize,
     },
     /// A specification that cannot be read.
-    #[error("checkpoint's specification `{field}` is {found}, expected {expected}")]
+    #[error("checkpoint's specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {
         /// pyannote's name of it.
         field: &'static str,

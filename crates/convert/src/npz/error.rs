@@ -1,6 +1,7 @@
 //! What can be wrong with a numpy archive.
 
 use crate::Dtype;
+use crate::name::quoted_name;
 
 /// What is wrong with a numpy array.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,13 +14,13 @@ pub enum NpzError {
         start: String,
     },
     /// Not an array at all.
-    #[error("`{array}` is not a numpy array; the file is damaged")]
+    #[error("{} is not a numpy array; the file is damaged", quoted_name(.array))]
     NotAnArray {
         /// Its name in the archive.
         array: String,
     },
     /// A header that cannot be read.
-    #[error("`{array}` has a header without a readable {part}: {found}")]
+    #[error("{} has a header without a readable {part}: {found}", quoted_name(.array))]
     Header {
         /// Its name in the archive.
         array: String,
@@ -30,7 +31,8 @@ pub enum NpzError {
     },
     /// Elements that are Python objects, text, complex or big-endian numbers.
     #[error(
-        "`{array}` has elements of type {found}, expected little-endian numbers; nothing was run"
+        "{} has elements of type {found}, expected little-endian numbers; nothing was run",
+        quoted_name(.array)
     )]
     ElementType {
         /// Its name in the archive.
@@ -39,7 +41,7 @@ pub enum NpzError {
         found: String,
     },
     /// Numbers of another type than was asked for, which it does not hold exactly.
-    #[error("`{array}` has elements of type {found}, expected {expected}")]
+    #[error("{} has elements of type {found}, expected {expected}", quoted_name(.array))]
     OtherType {
         /// Its name in the archive.
         array: String,
@@ -49,7 +51,7 @@ pub enum NpzError {
         expected: &'static str,
     },
     /// Column-major order.
-    #[error("`{array}` is in Fortran order; save numpy.ascontiguousarray of it")]
+    #[error("{} is in Fortran order; save numpy.ascontiguousarray of it", quoted_name(.array))]
     FortranOrder {
         /// Its name in the archive.
         array: String,
@@ -65,7 +67,7 @@ pub enum NpzError {
         limit: u64,
     },
     /// More or fewer bytes than the shape says.
-    #[error("`{array}` has {found} bytes of data, {expected} expected; the file is damaged")]
+    #[error("{} has {found} bytes of data, {expected} expected; the file is damaged", quoted_name(.array))]
     Length {
         /// Its name in the archive.
         array: String,
@@ -75,13 +77,13 @@ pub enum NpzError {
         expected: u64,
     },
     /// An array that should be there.
-    #[error("lacks the array `{array}`")]
+    #[error("lacks the array {}", quoted_name(.array))]
     Missing {
         /// Its name in the archive.
         array: String,
     },
     /// An array of another number of dimensions.
-    #[error("`{array}` has shape {found:?}, expected {expected}")]
+    #[error("{} has shape {found:?}, expected {expected}", quoted_name(.array))]
     Shape {
         /// Its name in the archive.
         array: String,

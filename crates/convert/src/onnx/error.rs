@@ -1,5 +1,7 @@
 //! What can be wrong with an ONNX export.
 
+use crate::name::quoted_name;
+
 /// What is wrong with an ONNX export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -19,20 +21,21 @@ pub enum OnnxError {
         limit: usize,
     },
     /// No graph, no output, or an output that nothing computes.
-    #[error("ONNX export has no node that computes `{name}`")]
+    #[error("ONNX export has no node that computes {}", quoted_name(.name))]
     NotComputed {
         /// The name of the value.
         name: String,
     },
     /// The graph runs in a circle.
-    #[error("ONNX export computes `{name}` from itself")]
+    #[error("ONNX export computes {} from itself", quoted_name(.name))]
     Circle {
         /// The name of the value.
         name: String,
     },
     /// A node whose input is not a stored weight.
     #[error(
-        "ONNX export computes input {input} of `{node}` instead of storing it; export with constant folding"
+        "ONNX export computes input {input} of {} instead of storing it; export with constant folding",
+        quoted_name(.node)
     )]
     NotStored {
         /// The node.
@@ -41,13 +44,13 @@ pub enum OnnxError {
         input: usize,
     },
     /// Weights in other files.
-    #[error("ONNX export keeps `{name}` in another file; save it as one file")]
+    #[error("ONNX export keeps {} in another file; save it as one file", quoted_name(.name))]
     External {
         /// The initializer.
         name: String,
     },
     /// A weight of an element type that no network here has.
-    #[error("ONNX export has `{name}` of element type {found}, expected a float type or int64")]
+    #[error("ONNX export has {} of element type {found}, expected a float type or int64", quoted_name(.name))]
     ElementType {
         /// The initializer.
         name: String,
@@ -56,7 +59,8 @@ pub enum OnnxError {
     },
     /// A weight with more or fewer elements than its shape says.
     #[error(
-        "ONNX export has `{name}` with {found} bytes, {expected} expected; the file is damaged"
+        "ONNX export has {} with {found} bytes, {expected} expected; the file is damaged",
+        quoted_name(.name)
     )]
     Length {
         /// The initializer.
@@ -67,7 +71,7 @@ pub enum OnnxError {
         expected: usize,
     },
     /// A weight of a shape that does not go with its node.
-    #[error("ONNX export has `{name}` of shape {found:?}, expected {expected}")]
+    #[error("ONNX export has {} of shape {found:?}, expected {expected}", quoted_name(.name))]
     Shape {
         /// The initializer.
         name: String,
@@ -86,7 +90,8 @@ pub enum OnnxError {
     },
     /// A node with another constant than PyanNet has.
     #[error(
-        "ONNX export is not of PyanNet: `{attribute}` of `{node}` is {found}, expected {expected}"
+        "ONNX export is not of PyanNet: {} of {} is {found}, expected {expected}",
+        quoted_name(.attribute), quoted_name(.node)
     )]
     Constant {
         /// The node.
@@ -99,7 +104,7 @@ pub enum OnnxError {
         expected: String,
     },
     /// Two branches that do not do the same.
-    #[error("ONNX export has `{node}` with branches that differ")]
+    #[error("ONNX export has {} with branches that differ", quoted_name(.node))]
     Branches {
         /// The node.
         node: String,

@@ -23,6 +23,7 @@ use soundalike_network::{
 
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
+use crate::name::quoted_name;
 use crate::source::{CONVERTER, Format, sha256};
 use crate::{Bundle, Change, Conversion, Dtype, Origin, Source};
 
@@ -240,7 +241,7 @@ impl<'g, 'a> Reader<'g, 'a> {
 
     fn unexpected(&self, expected: &'static str) -> OnnxError {
         let found = match self.path.get(self.at) {
-            Some(node) => format!("`{}` ({})", node.name, node.op),
+            Some(node) => format!("{} ({})", quoted_name(node.name), node.op),
             None => "the output".into(),
         };
         OnnxError::Unexpected { found, expected }
@@ -339,7 +340,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         let filters = self.weight(node, 1)?;
         if node.inputs.get(2).is_some_and(|input| !input.is_empty()) {
             return Err(OnnxError::Unexpected {
-                found: format!("a bias of `{}`", node.name),
+                found: format!("a bias of {}", quoted_name(node.name)),
                 expected: "sinc filters without one",
             });
         }
@@ -404,7 +405,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         for (input, absent) in [(4, "sequence lengths"), (7, "peepholes")] {
             if node.inputs.get(input).is_some_and(|name| !name.is_empty()) {
                 return Err(OnnxError::Unexpected {
-                    found: format!("{absent} of `{}`", node.name),
+                    found: format!("{absent} of {}", quoted_name(node.name)),
                     expected: "an LSTM without them",
                 });
             }
@@ -444,7 +445,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             && (before.hidden_size, before.bidirectional) != (hidden_size, bidirectional)
         {
             return Err(OnnxError::Unexpected {
-                found: format!("`{}` of another size or direction", node.name),
+                found: format!("{} of another size or direction", quoted_name(node.name)),
                 expected: "LSTM layers that are alike",
             });
         }

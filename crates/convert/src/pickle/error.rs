@@ -1,12 +1,15 @@
 //! What can be wrong with a pickle.
 
+use crate::name::quoted_name;
+
 /// What is wrong with a pickle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PickleError {
     /// It asks for a function that no checkpoint needs and an attacker does.
     #[error(
-        "pickle asks to call `{global}` (byte {offset}); nothing was run, and the file is refused: do not load it with Python"
+        "pickle asks to call {} (byte {offset}); nothing was run, and the file is refused: do not load it with Python",
+        quoted_name(.global)
     )]
     Hostile {
         /// The function, with its module.

@@ -1,5 +1,7 @@
 //! What can be wrong with a pipeline directory.
 
+use crate::name::quoted_name;
+
 /// What is wrong with a pipeline directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,13 +37,13 @@ pub enum PipelineError {
         expected: u32,
     },
     /// A key that is not known: it might change what the pipeline does.
-    #[error("configuration has `{key}`, which is not known; remove it if it does not matter")]
+    #[error("configuration has {}, which is not known; remove it if it does not matter", quoted_name(.key))]
     UnknownKey {
         /// Its name with the dictionaries it is in: `params.clustering.threshold`.
         key: String,
     },
     /// A value that is missing or of another type.
-    #[error("configuration has {found} for `{key}`, expected {expected}")]
+    #[error("configuration has {found} for {}, expected {expected}", quoted_name(.key))]
     Value {
         /// Its name with the dictionaries it is in.
         key: String,
@@ -58,7 +60,8 @@ pub enum PipelineError {
     },
     /// A model on a hub.
     #[error(
-        "{part} is `{name}`, which is neither a file nor a directory beside the configuration; download it and write its path there"
+        "{part} is {}, which is neither a file nor a directory beside the configuration; download it and write its path there",
+        quoted_name(.name)
     )]
     NotLocal {
         /// Which of the models.
@@ -67,7 +70,7 @@ pub enum PipelineError {
         name: String,
     },
     /// A model whose file is missing.
-    #[error("{part} should be in `{file}`, which does not exist; is the download complete?")]
+    #[error("{part} should be in {}, which does not exist; is the download complete?", quoted_name(.file))]
     NoFile {
         /// Which of the models.
         part: &'static str,

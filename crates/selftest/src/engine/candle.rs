@@ -124,7 +124,7 @@ impl Probe for Shown<'_, '_> {
             Ok(None) => Ok(value),
             Ok(Some(with)) => {
                 let values: Vec<f32> = with.iter().copied().collect();
-                Tensor::from_vec(values, value.dims(), value.device())?.to_dtype(value.dtype())
+                Tensor::from_vec(values, with.shape(), value.device())?.to_dtype(value.dtype())
             }
             Err(failure) => {
                 self.failure = Some(failure);
