@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Cursor, Read, Seek},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use ndarray::{Array, Array1, ArrayD, Dimension, IxDyn};
-use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
+use ndarray::{Array1, ArrayD};
+use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
 use crate::{
@@ -22,31 +22,14 @@ static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sam
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
-    /// The file cannot be opened.
-    #[error("{}: cannot be read", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It is no `.npz`.
-    #[error("{origin}: is not an .npz")]
-    NotNpz {
-        /// Where it came from.
-        origin: String,
-        /// What the reader said, its causes included.
-        r#source: ReadNpzError,
-    },
-    /// An entry is missing, or is not what it should be.
-    #[error("{origin}: entry `{entry}` cannot be read; capture it again")]
+    /// It cannot be opened, or is no archive of numpy arrays.
+    #[error(transparent)]
+    Open(#[from] soundalike_convert::Error),
+    /// An array is missing, or is not what it should be.
+    #[error("{reason}; capture it again")]
     Entry {
-        /// Where the trace came from.
-        origin: String,
-        /// The entry.
-        entry: String,
         /// What the reader said, its causes included.
-        r#source: ReadNpzError,
+        reason: soundalike_convert::Error,
     },
     /// An array of somebody else's in column-major order.
     #[error(
@@ -119,7 +102,7 @@ pub enum Running {
 /// The reference's activations on one window.
 pub struct ReferenceTrace<R: Read + Seek> {
     origin: String,
-    npz: NpzReader<R>,
+    npz: Npz<R>,
     manifest: Manifest,
 }
 
@@ -129,11 +112,7 @@ impl ReferenceTrace<File> {
     /// # Errors
     /// [`TraceError`] where it is not a trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let file = File::open(path).map_err(|source| TraceError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::new(file, &path.display().to_string())
+        Self::read(Npz::open(path)?, &path.display().to_string())
     }
 }
 
@@ -157,10 +136,10 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// # Errors
     /// [`TraceError`] where it is not a trace.
     pub fn new(reader: R, origin: &str) -> Result<Self, TraceError> {
-        let mut npz = NpzReader::new(reader).map_err(|source| TraceError::NotNpz {
-            origin: origin.to_owned(),
-            source,
-        })?;
+        Self::read(Npz::new(reader, origin)?, origin)
+    }
+
+    fn read(mut npz: Npz<R>, origin: &str) -> Result<Self, TraceError> {
         let manifest = read_manifest(&mut npz, origin)?;
         Ok(Self {
             origin: origin.to_owned(),
@@ -194,13 +173,9 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// # Errors
     /// [`TraceError::Entry`] where it cannot be read.
     pub fn window(&mut self) -> Result<Window, TraceError> {
-        let names = self.npz.names().map_err(|source| TraceError::NotNpz {
-            origin: self.origin.clone(),
-            source,
-        })?;
-        let waveform = match names.iter().any(|name| name == "waveform") {
-            true => self.waveform()?,
-            false => ArrayD::zeros(vec![0]),
+        let waveform = match self.npz.entry("waveform") {
+            Some(_) => self.waveform()?,
+            None => ArrayD::zeros(vec![0]),
         };
         let masks = self.manifest.masks.clone().map(|masks| {
             let values = entry(&mut self.npz, &self.origin, "masks")?;
@@ -219,8 +194,13 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// Golden output of the stage `name`: f64 from unrounded inputs.
     ///
     /// # Errors
-    /// [`TraceError::Entry`] where it cannot be read.
+    /// [`TraceError`] where it cannot be read, or is not in f64.
     pub fn golden(&mut self, name: &str) -> Result<ArrayD<f64>, TraceError> {
+        let dtype = self.npz.entry(name).and_then(NpzEntry::dtype);
+        if let Some(dtype) = dtype.filter(|dtype| *dtype != Dtype::F64) {
+            let what = format!("is in {dtype}, expected f64");
+            return Err(inconsistent(&self.origin, name, what));
+        }
         entry(&mut self.npz, &self.origin, name)
     }
 
@@ -244,11 +224,12 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             Running::Forced => "forced",
         };
         let mut floor = |slice: &str| -> Result<Array1<f64>, TraceError> {
-            entry(
-                &mut self.npz,
-                &self.origin,
-                &format!("floor.{running}{slice}/{}", stage.name),
-            )
+            let name = format!("floor.{running}{slice}/{}", stage.name);
+            let values = entry(&mut self.npz, &self.origin, &name)?;
+            let axes = values.ndim();
+            values.into_dimensionality().map_err(|_| {
+                inconsistent(&self.origin, &name, format!("has {axes} axes, expected one"))
+            })
         };
         Ok(Floors {
             whole: floor("")?.sum(),
@@ -272,47 +253,33 @@ pub struct ActivationTrace {
 }
 
 impl ActivationTrace {
-    /// Reads the arrays of f32 or f64 that are stages by `maps`; others are left out.
+    /// Reads the arrays of f64, f32 or f16 that are stages by `maps`; others are left out.
     ///
     /// # Errors
     /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
     pub fn open(path: &Path, maps: &Names) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
-        let file = File::open(path).map_err(|source| TraceError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        let not_npz = |source| TraceError::NotNpz {
-            origin: origin.clone(),
-            source,
+        let mut npz = Npz::open(path)?;
+        let names = npz.entries().iter().map(|entry| entry.name().to_owned());
+        let names: Vec<_> = names.collect();
+        let manifest = match npz.entry("manifest") {
+            Some(_) => Some(read_manifest(&mut npz, &origin)?),
+            None => None,
         };
-        let mut npz = NpzReader::new(file).map_err(not_npz)?;
-        let names = npz.names().map_err(not_npz)?;
-        let has = |name: &str| names.iter().any(|found| found == name);
-        let manifest = if has("manifest") {
-            Some(read_manifest(&mut npz, &origin)?)
-        } else {
-            None
-        };
-        let waveform = if has("waveform") {
-            Some(entry(&mut npz, &origin, "waveform")?)
-        } else {
-            None
+        let waveform = match npz.entry("waveform") {
+            Some(_) => Some(entry(&mut npz, &origin, "waveform")?),
+            None => None,
         };
         let stages = maps.stages(&names, &origin)?.into_iter();
         let stages = stages
             .map(|(theirs, ours)| {
-                // An array is in one of two types; what is wrong with the second try is what is wrong.
-                let values: ArrayD<f64> = match entry::<_, f32, IxDyn>(&mut npz, &origin, &theirs) {
-                    Ok(values) => values.mapv(f64::from),
-                    Err(_) => entry(&mut npz, &origin, &theirs)?,
-                };
-                if !values.is_standard_layout() {
+                if npz.entry(&theirs).is_some_and(NpzEntry::is_fortran_order) {
                     return Err(TraceError::FortranOrder {
                         origin: origin.clone(),
                         entry: theirs,
                     });
                 }
+                let values = entry(&mut npz, &origin, &theirs)?;
                 Ok((ours, maps.turned(&theirs, values)?))
             })
             .collect::<Result<_, TraceError>>()?;
@@ -372,22 +339,26 @@ impl ActivationTrace {
 }
 
 /// The manifest of an archive.
-fn read_manifest<R: Read + Seek>(
-    npz: &mut NpzReader<R>,
-    origin: &str,
-) -> Result<Manifest, TraceError> {
-    let json: Array1<u8> = entry(npz, origin, "manifest")?;
-    Manifest::parse(&json.to_vec(), origin)
+fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {
+    let json: ArrayD<u8> = entry(npz, origin, "manifest")?;
+    Manifest::parse(&json.into_raw_vec_and_offset().0, origin)
 }
 
-fn entry<R: Read + Seek, T: ReadableElement, D: Dimension>(
-    npz: &mut NpzReader<R>,
+fn entry<R: Read + Seek, T: NpzElement>(
+    npz: &mut Npz<R>,
     origin: &str,
     name: &str,
-) -> Result<Array<T, D>, TraceError> {
-    npz.by_name(name).map_err(|source| TraceError::Entry {
+) -> Result<ArrayD<T>, TraceError> {
+    let array = npz.read(name);
+    let NpzArray { shape, values } = array.map_err(|reason| TraceError::Entry { reason })?;
+    ArrayD::from_shape_vec(shape, values)
+        .map_err(|error| inconsistent(origin, name, format!("has no possible shape ({error})")))
+}
+
+fn inconsistent(origin: &str, entry: &str, what: String) -> TraceError {
+    TraceError::Inconsistent {
         origin: origin.to_owned(),
-        entry: name.to_owned(),
-        source,
-    })
+        entry: entry.to_owned(),
+        what,
+    }
 }

@@ -2,13 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array, Array1, Array2, ArrayView2, Dimension};
-use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
-use soundalike_convert::Inspection;
+use ndarray::{Array, Array1, Array2, ArrayD, ArrayView2, Dimension};
+use soundalike_convert::{Npz, NpzArray, NpzElement};
 use soundalike_diarize::clustering::{training::TrainingSet, vbx::Vbx};
 use soundalike_metrics::rttm;
 
@@ -18,30 +16,27 @@ use super::{PipelineStage, outputs::Outputs};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// A file cannot be opened.
-    #[error("{}: cannot be read", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+    /// It cannot be opened, or an array is missing or not what it should be.
+    #[error("{reason}; capture it again")]
+    Npz {
+        /// What the reader said, its causes included.
+        reason: soundalike_convert::Error,
     },
-    /// It is not what it should be.
-    #[error("{}: entry `{entry}`: {source}; capture it again", path.display())]
-    Entry {
+    /// An array has another number of axes.
+    #[error("{}: entry `{entry}` has the shape {found:?}, expected {expected} axes; capture it again", path.display())]
+    Axes {
         /// The file.
         path: PathBuf,
         /// The entry.
         entry: &'static str,
-        /// What the reader said, its causes included.
-        r#source: ReadNpzError,
+        /// Its shape.
+        found: Vec<usize>,
+        /// How many axes it should have.
+        expected: usize,
     },
     /// The turns cannot be read.
     #[error(transparent)]
     Turns(#[from] soundalike_metrics::Error),
-    /// It is damaged.
-    #[error(transparent)]
-    Damaged(#[from] soundalike_convert::Error),
 }
 
 /// Outputs of stages on one recording, as far as they were captured. Names and shapes of files and arrays are
@@ -177,24 +172,23 @@ fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
 }
 
 /// The array `entry` of an `.npz`, or nothing where there is no such file.
-fn entry<T: ReadableElement, D: Dimension>(
+fn entry<T: NpzElement, D: Dimension>(
     path: &Path,
     entry: &'static str,
 ) -> Result<Option<Array<T, D>>, CaptureError> {
     if !path.is_file() {
         return Ok(None);
     }
-    // A file's arrays are no larger than the file says, and it says no more than it holds.
-    Inspection::of(path)?;
-    let file = File::open(path).map_err(|source| CaptureError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let array = NpzReader::new(file).and_then(|mut npz| npz.by_name(entry));
-    let failed = |source| CaptureError::Entry {
-        path: path.to_owned(),
-        entry,
-        source,
-    };
-    array.map(Some).map_err(failed)
+    let array = Npz::open(path).and_then(|mut npz| npz.read(entry));
+    let NpzArray { shape, values } = array.map_err(|reason| CaptureError::Npz { reason })?;
+    let array = ArrayD::from_shape_vec(&*shape, values);
+    match array.and_then(ArrayD::into_dimensionality) {
+        Ok(array) => Ok(Some(array)),
+        Err(_) => Err(CaptureError::Axes {
+            path: path.to_owned(),
+            entry,
+            found: shape,
+            expected: D::NDIM.unwrap_or_default(),
+        }),
+    }
 }

@@ -7,7 +7,7 @@ use soundalike_compare::{
     About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decode, EngineInfo,
     Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
 };
-use soundalike_convert::{Bundle, Inspection};
+use soundalike_convert::Bundle;
 use soundalike_model::Engine;
 use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, Fault};
 
@@ -74,7 +74,6 @@ impl Subject {
     /// A trace as the reference. Its model is the one that was named, or the embedded one where the trace is of that; a
     /// candidate that is a trace as well can do without.
     fn of_trace(path: &Path, request: &Request) -> anyhow::Result<Self> {
-        check_trace(path)?;
         let mut trace = ReferenceTrace::open(path)?;
         let captured = trace.manifest().model.clone();
         let origin = captured.as_ref().map(|model| model.origin());
@@ -191,7 +190,6 @@ impl Subject {
         window: &Window,
         request: &Request,
     ) -> anyhow::Result<(Candidate, EngineInfo)> {
-        check_trace(path)?;
         let trace = ActivationTrace::open(path, &request.names)?;
         let captured = trace.manifest.as_ref();
         let captured = captured.and_then(|manifest| manifest.model.as_ref());
@@ -202,18 +200,6 @@ impl Subject {
         let info = trace.engine();
         Ok((Candidate::Activations(trace.stages), info))
     }
-}
-
-/// A file's arrays are no larger than the file says, and it says no more than it holds.
-fn check_trace(path: &Path) -> anyhow::Result<()> {
-    let inspection = Inspection::of(path)?;
-    ensure!(
-        inspection.format == soundalike_convert::Format::Npz,
-        "{}: is a {}, expected a trace (.npz)",
-        path.display(),
-        inspection.format
-    );
-    Ok(())
 }
 
 /// A trace can only be compared with what is made of the same weights.
