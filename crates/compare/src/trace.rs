@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use ndarray::{Array1, ArrayD};
+use ndarray::{Array, Array1, ArrayD, Dimension};
 use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
@@ -225,11 +225,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         };
         let mut floor = |slice: &str| -> Result<Array1<f64>, TraceError> {
             let name = format!("floor.{running}{slice}/{}", stage.name);
-            let values = entry(&mut self.npz, &self.origin, &name)?;
-            let axes = values.ndim();
-            values.into_dimensionality().map_err(|_| {
-                inconsistent(&self.origin, &name, format!("has {axes} axes, expected one"))
-            })
+            entry(&mut self.npz, &self.origin, &name)
         };
         Ok(Floors {
             whole: floor("")?.sum(),
@@ -279,7 +275,7 @@ impl ActivationTrace {
                         entry: theirs,
                     });
                 }
-                let values = entry(&mut npz, &origin, &theirs)?;
+                let values: ArrayD<f64> = entry(&mut npz, &origin, &theirs)?;
                 Ok((ours, maps.turned(&theirs, values)?))
             })
             .collect::<Result<_, TraceError>>()?;
@@ -340,19 +336,19 @@ impl ActivationTrace {
 
 /// The manifest of an archive.
 fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {
-    let json: ArrayD<u8> = entry(npz, origin, "manifest")?;
-    Manifest::parse(&json.into_raw_vec_and_offset().0, origin)
+    let json: Array1<u8> = entry(npz, origin, "manifest")?;
+    Manifest::parse(&json.to_vec(), origin)
 }
 
-fn entry<R: Read + Seek, T: NpzElement>(
+fn entry<R: Read + Seek, T: NpzElement, D: Dimension>(
     npz: &mut Npz<R>,
     origin: &str,
     name: &str,
-) -> Result<ArrayD<T>, TraceError> {
+) -> Result<Array<T, D>, TraceError> {
     let array = npz.read(name);
     let NpzArray { shape, values } = array.map_err(|reason| TraceError::Entry { reason })?;
-    ArrayD::from_shape_vec(shape, values)
-        .map_err(|error| inconsistent(origin, name, format!("has no possible shape ({error})")))
+    let array = ArrayD::from_shape_vec(&*shape, values).and_then(ArrayD::into_dimensionality);
+    array.map_err(|_| inconsistent(origin, name, format!("has the shape {shape:?}")))
 }
 
 fn inconsistent(origin: &str, entry: &str, what: String) -> TraceError {

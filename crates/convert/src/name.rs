@@ -28,11 +28,16 @@ pub const FILE_NAME: &str =
 /// `name` in backquotes, on one line and no longer than a line: as errors show what they refuse.
 #[must_use]
 pub fn quoted_name(name: &str) -> String {
-    let mut shown: String = name.escape_debug().take(SHOWN).collect();
-    if name.escape_debug().nth(SHOWN).is_some() {
+    format!("`{}`", shown(name))
+}
+
+/// `text` out of a file, on one line and no longer than a line.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(SHOWN).collect();
+    if text.escape_debug().nth(SHOWN).is_some() {
         shown.push_str("...");
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// Whether `path` can be one: no longer than any, and without control characters.

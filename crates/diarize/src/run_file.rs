@@ -529,7 +529,7 @@ mod tests {
             let error = named.to_bytes().unwrap_err().to_string();
             assert!(error.starts_with("`uri` is `"), "{error}");
             assert!(
-                !error.contains(char::is_control) && error.len() < 250,
+                !error.contains(char::is_control) && error.len() < 350,
                 "{error}"
             );
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::document::printable;
+
 /// Place in the list of options: after those of the subcommand.
 const LAST: usize = 900;
 
@@ -97,6 +99,7 @@ fn message(error: &(dyn std::error::Error + 'static)) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .take_while(|line| !STACK_STARTS.iter().any(|start| line.starts_with(start)))
+        .map(printable)
         .collect::<Vec<_>>()
         .join(" ")
 }

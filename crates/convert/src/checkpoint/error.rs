@@ -1,7 +1,7 @@
 //! What can be wrong with a PyTorch checkpoint.
 
 use crate::error::quoted;
-use crate::name::quoted_name;
+use crate::name::{quoted_name, shown};
 
 /// What is wrong with a PyTorch checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +76,9 @@ pub enum CheckpointError {
     },
     /// A tensor of a kind that no network here has: sparse, quantized, on no device.
     #[error(
-        "tensor {} is made by {class}, which is not supported; expected a dense tensor",
-        quoted_name(.tensor)
+        "tensor {} is made by {}, which is not supported; expected a dense tensor",
+        quoted_name(.tensor),
+        shown(.class)
     )]
     TensorClass {
         /// Its name.

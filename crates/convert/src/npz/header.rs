@@ -5,6 +5,7 @@ use std::io::Read;
 use super::NpzError;
 use crate::Dtype;
 use crate::error::ErrorKind;
+use crate::name::shown;
 
 /// First bytes of an array.
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -12,8 +13,6 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER_BYTES: usize = 1 << 16;
 /// Most dimensions numpy can have.
 const MAX_DIMENSIONS: usize = 64;
-/// Characters of a header that are shown in an error.
-const SHOWN: usize = 80;
 
 /// What an array says about itself before its data.
 #[derive(Debug, Clone)]
@@ -79,7 +78,7 @@ impl Header {
         let broken = |part| NpzError::Header {
             array: name.into(),
             part,
-            found: header.chars().take(SHOWN).collect::<String>().trim().into(),
+            found: shown(header.trim()),
         };
         let descr = value(header, "descr").ok_or_else(|| broken("descr"))?;
         let descr = descr

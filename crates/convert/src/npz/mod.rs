@@ -19,6 +19,7 @@ use header::Header;
 use crate::Dtype;
 use crate::archive::{self, ArchiveError};
 use crate::error::{Error, ErrorKind, SHOWN_BYTES, start_of};
+use crate::name::shown;
 
 /// How much larger than the file its arrays may be, all together. Activations compress by a few per cent, decisions of
 /// 0 and 1 by a factor of 300, but those are few.
@@ -89,7 +90,7 @@ impl NpzEntry {
     pub(crate) fn number(&self) -> Result<Dtype, NpzError> {
         self.dtype().ok_or_else(|| NpzError::ElementType {
             array: self.name.clone(),
-            found: self.header.descr.clone(),
+            found: shown(&self.header.descr),
         })
     }
 

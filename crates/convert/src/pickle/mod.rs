@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 
 pub use error::PickleError;
 
+use crate::name::shown;
+
 /// Largest pickle that is read, in bytes. A pickle holds names and numbers, the weights lie beside
 /// it: 22 kB for the largest real one known (a Lightning checkpoint with its optimizer).
 pub const MAX_PICKLE_BYTES: usize = 16 << 20;
@@ -239,9 +241,9 @@ impl Pickle {
             Value::List(items) => format!("a list of {}", items.len()),
             Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
             Value::Set(items) => format!("a set of {}", items.len()),
-            Value::Global(global) => global.to_string(),
+            Value::Global(global) => shown(&global.to_string()),
             Value::Object(object) => match self.global(object.class) {
-                Some(global) => format!("a {global}"),
+                Some(global) => format!("a {}", shown(&global.to_string())),
                 None => "an object".into(),
             },
             Value::Persistent(_) => "a storage".into(),
