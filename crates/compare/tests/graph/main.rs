@@ -119,17 +119,23 @@ fn assert_same_outputs(path: &Path, bundle: &Bundle) {
         assert_eq!(ours.shape(), expected.shape(), "{case} {}", stage.name);
         let floor = trace.floors(stage, Running::Forced).expect("floors").whole;
         let size = rms(expected.view());
+        let exact = ALLOWED * floor.max(LEAST_FLOOR * size);
         let allowed = match stage.op {
             Op::Fbank(_) => MEL_BANK * size,
-            _ => ALLOWED * floor.max(LEAST_FLOOR * size),
+            // torch adds up the variance of f32 in f64, so that the floor has nothing of its rounding. Of f64 it adds up one
+            // value after the other, and each may lose a unit.
+            Op::InstanceNorm { .. } => exact + f64::EPSILON * operands[0].len() as f64 * size,
+            _ => exact,
         };
         let error = rms((&ours - &expected).view());
+        // Where a norm scales up nothing but rounding, the golden output is some of it.
+        let degenerate = trace.manifest().is_degenerate(index);
         assert!(
-            error <= allowed,
+            error <= allowed || degenerate,
             "{case} {}: {error} above {allowed}",
             stage.name
         );
-        if error > worst.0 * allowed {
+        if error > worst.0 * allowed && !degenerate {
             worst = (error / allowed, &stage.name);
         }
         golden.insert(index, expected);
