@@ -223,11 +223,11 @@ fn graph(entries: &[StageEntry]) -> Result<Graph, GraphError> {
     Graph::new(stages)
 }
 
+/// The shape of the output of the stage of this name, and whether it is degenerate. None where it was not seen.
+type Shapes<'a> = dyn Fn(&str) -> Option<(Vec<usize>, bool)> + 'a;
+
 /// The stages of `graph` whose outputs have these shapes, as a manifest has them. A stage without a shape is left out.
-pub(crate) fn entries(
-    graph: &Graph,
-    shape: &dyn Fn(&str) -> Option<(Vec<usize>, bool)>,
-) -> Vec<StageEntry> {
+pub(crate) fn entries(graph: &Graph, shape: &Shapes<'_>) -> Vec<StageEntry> {
     let stages = graph.stages();
     let shown = |stage: &Stage| shape(&stage.name).is_some();
     let entry = |(index, stage): (usize, &Stage)| {

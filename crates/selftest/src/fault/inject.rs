@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 use soundalike_compare::{Operands, Window};
 use soundalike_model::{DType, Device, Probe, Result, Tensor, TensorError};
-use soundalike_network::{Graph, Operand, Stage};
+use soundalike_network::{Graph, Op, Operand, Stage};
 
 use super::{Call, Change, Substitution, matches, mel};
 
@@ -67,7 +67,7 @@ impl<'a> Inject<'a> {
             Change::Stages(patterns, substitute) if matches(patterns, &stage.name) => {
                 substitute(&call()?)?
             }
-            Change::FilterBank(options) if stage.name == "fbank" => {
+            Change::FilterBank(options) if matches!(stage.op, Op::Fbank(_)) => {
                 mel::features(&call()?, options)?
             }
             Change::Stages(..) | Change::FilterBank(_) | Change::Weights(_) => return Ok(None),

@@ -15,7 +15,7 @@ use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
     DType, Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor, load,
 };
-use soundalike_network::{InputShapes, Output};
+use soundalike_network::{Graph, InputShapes, Output};
 
 use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
@@ -148,8 +148,8 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
         };
         network.forward(input, probe).map(|_| ())
     };
-    let (together, stages) = timed(samples, [windows, watched], args.runs, forward)?;
     let graph = network.graph(masks.is_some());
+    let (together, stages) = timed(graph, samples, [windows, watched], args.runs, forward)?;
     let inputs = InputShapes {
         batch: 1,
         samples,
@@ -175,6 +175,7 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
 /// Milliseconds that `forward` takes for one window of `samples` samples: with `windows[0]` of them as in `diarize`, and
 /// with `windows[1]` at each stage.
 fn timed(
+    graph: &Graph,
     samples: usize,
     [windows, watched]: [usize; 2],
     runs: u16,
@@ -195,10 +196,10 @@ fn timed(
         together.push(start.elapsed());
     }
     let x = input(watched)?;
-    forward(&x, &mut Stopwatch::start())?;
+    forward(&x, &mut Stopwatch::start(graph))?;
     let mut stages: Vec<(String, Vec<Duration>)> = Vec::new();
     for _ in 0..runs {
-        let mut stopwatch = Stopwatch::start();
+        let mut stopwatch = Stopwatch::start(graph);
         forward(&x, &mut stopwatch)?;
         for (name, time) in stopwatch.stages() {
             match stages.iter_mut().find(|(stage, _)| *stage == name) {

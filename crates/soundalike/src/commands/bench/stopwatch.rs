@@ -6,23 +6,23 @@ use std::{
 };
 
 use soundalike_model::{Probe, Result, Tensor};
+use soundalike_network::{Graph, Operand, Stage};
 
 /// Notes when a stage is shown, and looks at none of them, so that kernels need not bring what they have into the
 /// layout of a tensor; but at the first and last of each network, so that all windows go through a stage before
 /// they go through the next.
 #[derive(Debug)]
-pub(super) struct Stopwatch {
+pub(super) struct Stopwatch<'a> {
+    graph: &'a Graph,
     started: Instant,
     /// Stages in the order of their last mention. A network asks what is looked at before it runs, too.
     mentioned: RefCell<Vec<(String, Instant)>>,
 }
 
-/// Stages that cost nothing to be shown.
-const LOOKED_AT: [&str; 3] = ["sincnet.wav_norm1d", "activation", "fbank"];
-
-impl Stopwatch {
-    pub(super) fn start() -> Self {
+impl<'a> Stopwatch<'a> {
+    pub(super) fn start(graph: &'a Graph) -> Self {
         Self {
+            graph,
             started: Instant::now(),
             mentioned: RefCell::default(),
         }
@@ -46,7 +46,7 @@ impl Stopwatch {
     }
 }
 
-impl Probe for Stopwatch {
+impl Probe for Stopwatch<'_> {
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         self.mention(name);
         Ok(value)
@@ -54,6 +54,8 @@ impl Probe for Stopwatch {
 
     fn looks_at(&self, name: &str) -> bool {
         self.mention(name);
-        LOOKED_AT.contains(&name)
+        let is_first = |stage: &Stage| stage.operands.contains(&Operand::Input);
+        let output = self.graph.output();
+        self.graph.get(name).is_some_and(is_first) || output.is_some_and(|last| last.name == name)
     }
 }
