@@ -15,10 +15,7 @@ use std::fs;
 use std::path::Path;
 
 use checkpoint::Checkpoint;
-use support::{
-    Encoding::{F32, I16},
-    Run, all_pass, clip, command, names, soundalike_in, wav,
-};
+use support::{Encoding::F32, Run, all_pass, clip, command, names, soundalike_in, wav};
 
 /// All files below a directory with their bytes, in order.
 fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
@@ -664,7 +661,7 @@ fn stdout_devices_and_pipes_are_written_to_and_stay() {
         .status();
     assert!(status.unwrap().success());
     assert!(here.join("score.csv").exists());
-    let silence = wav(I16, 16_000, 1, &[0.0; 16_000]);
+    let silence = wav(F32, 16_000, 1, &[0.0; 16_000]);
     fs::write(here.join("silence.wav"), silence).unwrap();
     soundalike_in(here, "diarize -q silence.wav -o new/folder/").ok();
     assert_eq!(names(&here.join("new/folder")), ["silence.rttm"]);

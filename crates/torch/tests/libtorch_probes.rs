@@ -114,7 +114,8 @@ fn stages(run: &Run, name: &str) -> Vec<(String, ArrayD<f64>)> {
     let mut stages = Vec::new();
     run(&mut |stage, value| {
         stages.push((stage.to_owned(), value.clone()));
-        let reversed = value.iter().rev().copied().collect();
+        let mut reversed: Vec<f64> = value.iter().copied().collect();
+        reversed.reverse();
         let reversed = ArrayD::from_shape_vec(value.shape(), reversed).expect("its shape");
         Ok((stage == name).then_some(reversed))
     });
