@@ -237,7 +237,9 @@ fn each_mask_has_an_embedding_of_its_own() {
         let mask = masks().slice_axis(Axis(1), slice).to_owned();
         let alone = network.forward(&waveforms(1), Some(&mask), &mut silent);
         let alone = alone.expect("an embedding");
-        assert_eq!(alone, together.slice_axis(Axis(1), slice), "{speaker}");
+        let apart = &alone - &together.slice_axis(Axis(1), slice);
+        // Of one row the last layer adds up its f64 products in another order.
+        assert!(apart.iter().all(|apart| apart.abs() < 1e-12), "{speaker}");
     }
     let [first, second] = [0, 1].map(|speaker| together.index_axis(Axis(1), speaker).to_owned());
     assert_ne!(first, second, "both speakers are one");
