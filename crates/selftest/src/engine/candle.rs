@@ -106,7 +106,7 @@ impl compare::Engine for CandleEngine {
         let run = self.forward(window, &mut shown);
         match shown.failure {
             Some(failure) => Err(failure),
-            None => Ok(run.map(drop)?),
+            None => run.map(drop).map_err(|error| plain(error).into()),
         }
     }
 }
@@ -133,6 +133,14 @@ impl Probe for Shown<'_, '_> {
                 )))
             }
         }
+    }
+}
+
+/// The error without the stack trace that candle writes into its text where one is asked for.
+fn plain(error: TensorError) -> TensorError {
+    match error {
+        TensorError::WithBacktrace { inner, .. } => plain(*inner),
+        error => error,
     }
 }
 
