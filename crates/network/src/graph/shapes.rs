@@ -146,7 +146,29 @@ impl Graph {
                 | Op::Add,
                 Some(shape),
             ) => shape.to_vec(),
-            _ => return None,
+            // Operands of another rank, and what is not defined here: by name, so that nobody forgets a new operation.
+            (
+                Op::InstanceNorm { .. }
+                | Op::Conv1d { .. }
+                | Op::Abs
+                | Op::MaxPool { .. }
+                | Op::LeakyRelu { .. }
+                | Op::LstmDirection { .. }
+                | Op::Lstm { .. }
+                | Op::Linear { .. }
+                | Op::LogSoftmax
+                | Op::Sigmoid
+                | Op::Fbank(_)
+                | Op::Centre { .. }
+                | Op::Conv2d { .. }
+                | Op::BatchNorm { .. }
+                | Op::Relu
+                | Op::Add
+                | Op::ResampleMasks
+                | Op::StatsPool
+                | Op::Other(_),
+                _,
+            ) => return None,
         })
     }
 
@@ -175,7 +197,23 @@ impl Graph {
                     Op::LstmDirection { inputs, hidden, .. } => 4 * (inputs + hidden),
                     Op::Linear { inputs, .. } => inputs,
                     Op::Conv2d { inputs, kernel, .. } => inputs * kernel * kernel,
-                    _ => 0,
+                    // An LSTM's are counted at its directions.
+                    Op::Lstm { .. }
+                    | Op::InstanceNorm { .. }
+                    | Op::SincFilters { .. }
+                    | Op::Abs
+                    | Op::MaxPool { .. }
+                    | Op::LeakyRelu { .. }
+                    | Op::LogSoftmax
+                    | Op::Sigmoid
+                    | Op::Fbank(_)
+                    | Op::Centre { .. }
+                    | Op::BatchNorm { .. }
+                    | Op::Relu
+                    | Op::Add
+                    | Op::ResampleMasks
+                    | Op::StatsPool
+                    | Op::Other(_) => 0,
                 }
         });
         Some(costs.collect())
