@@ -43,9 +43,10 @@ use crate::{
 /// The reference is what the official pyannote.audio computed: without arguments, one second of the
 /// project's sample through the embedded segmentation-3.0; else a trace that reference/capture.py wrote, or the
 /// reference engine on libtorch, live, which was verified against such traces. Errors are measured in R: units of PyTorch's own f32 rounding on this very input. Each stage is
-/// compared twice: fed by the reference (whose error it is) and by the candidate itself (what a user gets).
+/// compared twice: fed by the reference (whose error it is) and by the candidate itself (what a user gets). Two traces, of
+/// any network, are compared without a model.
 ///
-/// Exit code 0: every limit of the gate is kept. 3: not.
+/// Exit code 0: every limit of the gate is kept. 3: not, or nothing could be compared.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Compare all stages of the network: what this command does, with this option or without
