@@ -35,7 +35,7 @@ pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
 pub use cast::CastReport;
 pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
-pub use source::{Format, Source};
+pub use source::{Format, Source, sha256};
 
 // From a file to the network.
 pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load, model_files};

@@ -51,7 +51,8 @@ pub struct Source {
 pub(crate) const CONVERTER: &str = env!("CARGO_PKG_VERSION");
 
 /// SHA-256 of the parts, one after the other, in lower-case hexadecimal.
-pub(crate) fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+#[must_use]
+pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     use sha2::Digest;
     let mut hasher = sha2::Sha256::new();
     for part in parts {

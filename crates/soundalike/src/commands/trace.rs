@@ -5,17 +5,17 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use ndarray::Array3;
 use soundalike_compare::{EngineInfo, Subject, Window, write_activations, write_reference};
-use soundalike_convert::Bundle;
+use soundalike_convert::{Bundle, sha256};
 use soundalike_diarize::audio::Audio;
 use soundalike_model::{self as model, Kernels};
 use soundalike_selftest::{CandleEngine, torch_reference};
 
 use super::compare::windows::format;
 use crate::{
-    output::{Inputs, Output, Outputs, sha256_of},
+    output::{Inputs, Output, Outputs},
     terminal::Terminal,
 };
 
@@ -75,7 +75,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         None => soundalike_weights::segmentation()?,
     };
     let window = window(args, &bundle)?;
-    let audio_sha256 = sha256_of(&args.audio)?;
+    let audio = std::fs::read(&args.audio)
+        .with_context(|| format!("{}: cannot be read", args.audio.display()))?;
+    let audio_sha256 = sha256([&*audio]);
     let subject = Subject {
         bundle: &bundle,
         window: &window,

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use sha2::{Digest, Sha256};
 use soundalike_convert::{AtomicFile, FILE_NAME, is_file_name, quoted_name};
 
 pub(crate) use self::inputs::Inputs;
@@ -219,15 +218,6 @@ pub(crate) fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .context("stdout cannot be written")
-}
-
-/// SHA-256 of a file, in lower-case hexadecimal.
-pub(crate) fn sha256_of(path: &Path) -> anyhow::Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 /// Whether `error` only says that the reader of our stdout went away.
