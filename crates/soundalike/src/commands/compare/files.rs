@@ -9,7 +9,7 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Output> {
     let traces = sides.filter_map(|side| side.strip_prefix("trace:"));
     let inputs = Inputs::default()
         .files(traces, "one of the traces that are compared")
-        .files(&args.audio, "one of the recordings")
+        .files(&args.recordings.audio, "one of the recordings")
         .files(&args.map, "the map of names itself")
         .files(&args.gate, "the gate itself")
         .models(&args.model, "model")

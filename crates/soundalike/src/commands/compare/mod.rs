@@ -26,7 +26,7 @@ use self::{
     model::WhichNetwork,
     side::{CandidateSide, ReferenceSide},
     subject::Subject,
-    windows::Count,
+    windows::Recordings,
 };
 
 use crate::{
@@ -75,15 +75,8 @@ pub(crate) struct Args {
     /// Precision of the candidate's weights and activations; the reference is in f64 and f32
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    /// Recordings to compare on [default: one second of the project's sample]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all whole ones, or a number
-    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
-    windows: Count,
-    /// Compare with the reference engine even where it was never seen to be the official package
-    #[arg(long)]
-    unverified: bool,
+    #[command(flatten)]
+    recordings: Recordings,
     /// By what frames embeddings are pooled, each an input of its own [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
@@ -136,9 +129,7 @@ struct Request {
     network: WhichNetwork,
     candidate_model: Option<PathBuf>,
     dtype: DType,
-    audio: Vec<PathBuf>,
-    windows: Count,
-    unverified: bool,
+    recordings: Recordings,
     masks: Vec<MaskChoice>,
     budget: bool,
     names: Names,
@@ -159,7 +150,7 @@ impl Request {
         let reference = args.reference.as_deref().map(str::parse).transpose()?;
         if let Some(ReferenceSide::Trace(_)) = reference {
             ensure!(
-                args.audio.is_empty() && args.masks.is_empty(),
+                args.recordings.audio.is_empty() && args.masks.is_empty(),
                 "a trace has its own window and masks: leave --audio and --masks out, or give --reference torch"
             );
             ensure!(
@@ -190,9 +181,7 @@ impl Request {
             network: args.network,
             candidate_model: args.candidate_model.clone(),
             dtype: args.dtype.into(),
-            audio: args.audio.clone(),
-            windows: args.windows,
-            unverified: args.unverified,
+            recordings: args.recordings.clone(),
             masks: args.masks.clone(),
             budget: args.budget,
             names,
@@ -202,7 +191,10 @@ impl Request {
 
     /// Whether the built-in trace can answer it: it is of one window, in f32, and cannot be run again.
     fn is_plain(&self) -> bool {
-        self.audio.is_empty() && self.masks.is_empty() && self.dtype == DType::F32 && !self.budget
+        self.recordings.audio.is_empty()
+            && self.masks.is_empty()
+            && self.dtype == DType::F32
+            && !self.budget
     }
 
     /// The candidate as the report calls it.

@@ -55,11 +55,9 @@ impl Subject {
             model.name
         );
         let truth = Truth {
-            audio: &request.audio,
-            windows: request.windows,
+            recordings: &request.recordings,
             masks: &request.masks,
             dtype: request.dtype,
-            unverified: request.unverified,
         };
         let engine = truth.engine(&model)?;
         let windows = truth.masked(truth.windows(&model)?, &model)?;

@@ -1,7 +1,5 @@
 //! The reference that runs while it is compared, and the windows that it is asked for.
 
-use std::path::PathBuf;
-
 use anyhow::ensure;
 use clap::ValueEnum;
 use soundalike_compare::{LiveReference, Reference, ReferenceTrace, Window};
@@ -11,20 +9,16 @@ use soundalike_selftest::{low_precision, torch_reference};
 use super::{
     masks::{self, MaskChoice},
     model::Model,
-    windows::{self, Count},
+    windows::{self, Recordings},
 };
 
 /// What a live reference is asked for.
 pub(in crate::commands) struct Truth<'a> {
-    /// Recordings; none for one second of the project's sample.
-    pub(in crate::commands) audio: &'a [PathBuf],
-    pub(in crate::commands) windows: Count,
+    pub(in crate::commands) recordings: &'a Recordings,
     /// How embeddings are pooled; none for all ways.
     pub(in crate::commands) masks: &'a [MaskChoice],
     /// The candidate's precision.
     pub(in crate::commands) dtype: DType,
-    /// Whether the engine may be one that was never compared with the official package.
-    pub(in crate::commands) unverified: bool,
 }
 
 /// The built-in trace with its window, where it is of `model`.
@@ -46,7 +40,7 @@ impl Truth<'_> {
         let engine = torch_reference(&model.bundle, low_precision(self.dtype))?;
         let architecture = model.bundle.architecture();
         ensure!(
-            self.unverified || engine.engine().verified.is_some(),
+            self.recordings.unverified || engine.engine().verified.is_some(),
             "the libtorch reference has not been verified against pyannote.audio for a {}: compare it with a capture first, or give --unverified",
             architecture
                 .variant()
@@ -58,8 +52,8 @@ impl Truth<'_> {
     /// The windows of the recordings.
     pub(in crate::commands) fn windows(&self, model: &Model) -> anyhow::Result<Vec<Window>> {
         let mut found = Vec::new();
-        for path in self.audio {
-            found.extend(windows::read(path, &model.bundle, self.windows)?);
+        for path in &self.recordings.audio {
+            found.extend(windows::read(path, &model.bundle, self.recordings.windows)?);
         }
         if found.is_empty() {
             found.push(ReferenceTrace::embedded()?.window()?);

@@ -1,6 +1,9 @@
 //! The windows that are compared.
 
-use std::{path::Path, str::FromStr};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use anyhow::{Context, ensure};
 use ndarray::Array3;
@@ -12,6 +15,20 @@ use soundalike_diarize::{audio::Audio, windows::Windows};
 const DEFAULT_DURATION: f64 = 10.0;
 /// Longest window, seconds: real networks have 5 to 30, and time and memory go with it.
 const MAX_DURATION: f64 = 120.0;
+
+/// What a live reference is run on.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::commands) struct Recordings {
+    /// Recordings to compare on [default: one second of the project's sample]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(in crate::commands) audio: Vec<PathBuf>,
+    /// How many windows of each recording, from its start: all whole ones, or a number
+    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
+    pub(in crate::commands) windows: Count,
+    /// Compare with the reference engine even where it was never seen to be the official package
+    #[arg(long)]
+    pub(in crate::commands) unverified: bool,
+}
 
 /// How many windows of a recording.
 #[derive(Debug, Clone, Copy)]

@@ -24,7 +24,7 @@ use super::{
         model::{Model, WhichNetwork},
         side::ReferenceSide,
         truth::{Truth, embedded},
-        windows::{self, Count},
+        windows::{self, Recordings},
         words,
     },
 };
@@ -62,15 +62,8 @@ pub(crate) struct Args {
     /// Which network of a pipeline directory
     #[arg(long, value_enum, default_value_t)]
     network: WhichNetwork,
-    /// Recordings to compare on [default: one second of the project's sample]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all whole ones, or a number
-    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
-    windows: Count,
-    /// Use the reference engine even where it was never verified against the official package
-    #[arg(long)]
-    unverified: bool,
+    #[command(flatten)]
+    recordings: Recordings,
     /// How embeddings are pooled, each an input of its own [default: the whole window, and speakers]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
@@ -93,7 +86,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let traces = traces.filter_map(|side| side.strip_prefix("trace:"));
     let inputs = Inputs::default()
         .files(traces, "the trace that is compared with")
-        .files(&args.audio, "one of the recordings")
+        .files(&args.recordings.audio, "one of the recordings")
         .models(&args.model, "model")
         .directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
     let path = args.output.as_deref();
@@ -173,7 +166,7 @@ fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<
         return Ok((Box::new(trace), vec![window]));
     }
     if side.is_none()
-        && args.audio.is_empty()
+        && args.recordings.audio.is_empty()
         && let Some((trace, window)) = embedded(model)?
     {
         return Ok((trace, vec![window]));
@@ -183,11 +176,9 @@ fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<
         some => some,
     };
     let truth = Truth {
-        audio: &args.audio,
-        windows: args.windows,
+        recordings: &args.recordings,
         masks,
         dtype: DType::F32,
-        unverified: args.unverified,
     };
     let engine = truth.engine(model)?;
     let mut windows = truth.windows(model)?;
