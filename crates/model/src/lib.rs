@@ -22,8 +22,6 @@ mod kernels;
 mod layers;
 mod network;
 mod probe;
-mod pyannet;
-mod wespeaker;
 
 pub use candle_core::{DType, Device, Error as TensorError, Tensor};
 pub use device::{DeviceChoice, DeviceError};

@@ -218,4 +218,147 @@ impl Op {
             | Self::Other(_) => Vec::new(),
         }
     }
+
+    /// The shape of its output, from the shapes of its operands. `transposed`: it puts features last and reads channels
+    /// first. `None` where an operand is missing, too short or of another rank, or for [`Op::Other`].
+    pub(super) fn shape(&self, operands: &[Vec<usize>], transposed: bool) -> Option<Vec<usize>> {
+        let first = || operands.first().map(Vec::as_slice);
+        let windows = |length: usize, size: usize, stride: usize| {
+            Some(length.checked_sub(size)? / stride.max(1) + 1)
+        };
+        let sequence = |features: usize| match *first()? {
+            [batch, _, time] if transposed => Some(vec![batch, time, features]),
+            [batch, time, _] => Some(vec![batch, time, features]),
+            _ => None,
+        };
+        let shape = match *self {
+            Self::InstanceNorm { .. }
+            | Self::Abs
+            | Self::LeakyRelu { .. }
+            | Self::LogSoftmax
+            | Self::Sigmoid
+            | Self::Centre { .. }
+            | Self::BatchNorm { .. }
+            | Self::Relu
+            | Self::Add => first()?.to_vec(),
+            Self::SincFilters { pairs, kernel, .. } => vec![2 * pairs, 1, kernel],
+            Self::Conv1d {
+                outputs,
+                kernel,
+                stride,
+                ..
+            } => match *first()? {
+                [batch, _, time] => vec![batch, outputs, windows(time, kernel, stride)?],
+                _ => return None,
+            },
+            Self::MaxPool { size } => match *first()? {
+                [batch, channels, time] => vec![batch, channels, windows(time, size, size)?],
+                _ => return None,
+            },
+            Self::LstmDirection { hidden, .. } => sequence(hidden)?,
+            Self::Lstm {
+                hidden,
+                bidirectional,
+                ..
+            } => sequence((1 + usize::from(bidirectional)) * hidden)?,
+            Self::Linear { outputs, .. } => {
+                let (_, leading) = first()?.split_last()?;
+                [leading, &[outputs]].concat()
+            }
+            Self::Fbank(ref options) => match *first()? {
+                [batch, _, samples] => {
+                    vec![batch, options.num_frames(samples), options.num_mel_bins]
+                }
+                _ => return None,
+            },
+            Self::Conv2d {
+                outputs,
+                kernel,
+                stride,
+                padding,
+                ..
+            } => {
+                let (batch, bands, frames) = match *first()? {
+                    // Features: an image of one channel.
+                    [batch, frames, bands] => (batch, bands, frames),
+                    [batch, _, bands, frames] => (batch, bands, frames),
+                    _ => return None,
+                };
+                let side = |length: usize| windows(length + 2 * padding, kernel, stride);
+                vec![batch, outputs, side(bands)?, side(frames)?]
+            }
+            Self::ResampleMasks => match (first()?, operands.get(1)?.as_slice()) {
+                (&[.., frames], &[batch, masks, _]) => vec![batch, masks, frames],
+                _ => return None,
+            },
+            Self::StatsPool => {
+                let &[batch, channels, bands, _] = first()? else {
+                    return None;
+                };
+                let features = 2 * channels * bands;
+                match operands.get(1).map(Vec::as_slice) {
+                    Some(&[_, masks, _]) => vec![batch, masks, features],
+                    _ => vec![batch, features],
+                }
+            }
+            Self::Other(_) => return None,
+        };
+        (!shape.contains(&0)).then_some(shape)
+    }
+
+    /// Multiplications and additions for each value of its output, as the layer is defined: a transform that needs fewer
+    /// (Winograd's) does not change the count. 0 for an operation that hardly multiplies, and for an LSTM layer, whose
+    /// directions are counted.
+    pub(super) const fn multiply_adds(&self) -> usize {
+        match *self {
+            Self::Conv1d { inputs, kernel, .. } => inputs * kernel,
+            Self::LstmDirection { inputs, hidden, .. } => 4 * (inputs + hidden),
+            Self::Linear { inputs, .. } => inputs,
+            Self::Conv2d { inputs, kernel, .. } => inputs * kernel * kernel,
+            Self::Lstm { .. }
+            | Self::InstanceNorm { .. }
+            | Self::SincFilters { .. }
+            | Self::Abs
+            | Self::MaxPool { .. }
+            | Self::LeakyRelu { .. }
+            | Self::LogSoftmax
+            | Self::Sigmoid
+            | Self::Fbank(_)
+            | Self::Centre { .. }
+            | Self::BatchNorm { .. }
+            | Self::Relu
+            | Self::Add
+            | Self::ResampleMasks
+            | Self::StatsPool
+            | Self::Other(_) => 0,
+        }
+    }
+
+    /// Values along time that one output sees, and the values from one output to the next. `None` where another rule decides
+    /// how many outputs there are.
+    pub(super) const fn window(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::Conv1d { kernel, stride, .. } => Some((kernel, stride)),
+            Self::MaxPool { size } => Some((size, size)),
+            // A sequence layer sees every frame; its frames are those of its operand.
+            Self::LstmDirection { .. }
+            | Self::Lstm { .. }
+            | Self::InstanceNorm { .. }
+            | Self::SincFilters { .. }
+            | Self::Abs
+            | Self::LeakyRelu { .. }
+            | Self::Linear { .. }
+            | Self::LogSoftmax
+            | Self::Sigmoid
+            | Self::Centre { .. }
+            | Self::BatchNorm { .. }
+            | Self::Relu
+            | Self::Add => Some((1, 1)),
+            Self::Fbank(_)
+            | Self::Conv2d { .. }
+            | Self::ResampleMasks
+            | Self::StatsPool
+            | Self::Other(_) => None,
+        }
+    }
 }

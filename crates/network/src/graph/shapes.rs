@@ -52,124 +52,9 @@ impl Graph {
                     Operand::Stage(index) => shapes.get(*index).cloned(),
                 })
                 .collect::<Option<_>>()?;
-            shapes.push(self.shape(stage, &operands)?);
+            shapes.push(stage.op.shape(&operands, self.is_transposed(stage))?);
         }
         Some(shapes)
-    }
-
-    fn shape(&self, stage: &Stage, operands: &[Vec<usize>]) -> Option<Vec<usize>> {
-        let first = operands.first().map(Vec::as_slice);
-        // Outputs of windows of `size` values, one each `stride` values.
-        let windows = |length: usize, size: usize, stride: usize| {
-            Some(length.checked_sub(size)? / stride.max(1) + 1)
-        };
-        let positive = |shape: Vec<usize>| (!shape.contains(&0)).then_some(shape);
-        positive(match (&stage.op, first) {
-            (Op::SincFilters { pairs, kernel, .. }, _) => vec![2 * pairs, 1, *kernel],
-            (
-                Op::Conv1d {
-                    outputs,
-                    kernel,
-                    stride,
-                    ..
-                },
-                Some([batch, _, time]),
-            ) => vec![*batch, *outputs, windows(*time, *kernel, *stride)?],
-            (Op::MaxPool { size }, Some([batch, channels, time])) => {
-                vec![*batch, *channels, windows(*time, *size, *size)?]
-            }
-            (Op::LstmDirection { hidden, .. }, Some([batch, a, b])) => {
-                let frames = if self.is_transposed(stage) { b } else { a };
-                vec![*batch, *frames, *hidden]
-            }
-            (
-                Op::Lstm {
-                    hidden,
-                    bidirectional,
-                    ..
-                },
-                Some([batch, a, b]),
-            ) => {
-                let frames = if self.is_transposed(stage) { b } else { a };
-                let directions = 1 + usize::from(*bidirectional);
-                vec![*batch, *frames, directions * hidden]
-            }
-            (Op::Linear { outputs, .. }, Some([leading @ .., _])) => {
-                let mut shape = leading.to_vec();
-                shape.push(*outputs);
-                shape
-            }
-            (Op::Fbank(options), Some([batch, _, samples])) => {
-                vec![*batch, options.num_frames(*samples), options.num_mel_bins]
-            }
-            (
-                Op::Conv2d {
-                    outputs,
-                    kernel,
-                    stride,
-                    padding,
-                    ..
-                },
-                Some([batch, rest @ ..]),
-            ) => {
-                let (bands, frames) = match rest {
-                    // An image of one channel, from features.
-                    [frames, bands] => (bands, frames),
-                    [_, bands, frames] => (bands, frames),
-                    _ => return None,
-                };
-                let side = |length: usize| windows(length + 2 * padding, *kernel, *stride);
-                vec![*batch, *outputs, side(*bands)?, side(*frames)?]
-            }
-            (Op::ResampleMasks, Some([.., frames])) => {
-                let [batch, masks, _] = operands.get(1)?[..] else {
-                    return None;
-                };
-                vec![batch, masks, *frames]
-            }
-            (Op::StatsPool, Some([batch, channels, bands, _])) => {
-                let features = 2 * channels * bands;
-                match operands.get(1).map(Vec::as_slice) {
-                    Some([_, masks, _]) => vec![*batch, *masks, features],
-                    _ => vec![*batch, features],
-                }
-            }
-            (
-                Op::InstanceNorm { .. }
-                | Op::Abs
-                | Op::LeakyRelu { .. }
-                | Op::LogSoftmax
-                | Op::Sigmoid
-                | Op::Centre { .. }
-                | Op::BatchNorm { .. }
-                | Op::Relu
-                | Op::Add,
-                Some(shape),
-            ) => shape.to_vec(),
-            // Operands of another rank, and what is not defined here: by name, so that nobody forgets a new operation.
-            (
-                Op::InstanceNorm { .. }
-                | Op::Conv1d { .. }
-                | Op::Abs
-                | Op::MaxPool { .. }
-                | Op::LeakyRelu { .. }
-                | Op::LstmDirection { .. }
-                | Op::Lstm { .. }
-                | Op::Linear { .. }
-                | Op::LogSoftmax
-                | Op::Sigmoid
-                | Op::Fbank(_)
-                | Op::Centre { .. }
-                | Op::Conv2d { .. }
-                | Op::BatchNorm { .. }
-                | Op::Relu
-                | Op::Add
-                | Op::ResampleMasks
-                | Op::StatsPool
-                | Op::Other(_),
-                _,
-            ) => return None,
-        })
     }
 
     /// Whether `stage`, which has its features last, reads what has its channels first.
@@ -183,40 +68,14 @@ impl Graph {
         operand.is_some_and(|operand| operand.axes.channels_first() && !stage.axes.channels_first())
     }
 
-    /// Multiplications and additions of every stage, as its layer is defined: a transform that needs fewer of them
-    /// (Winograd's) does not change the count. 0 for a stage that hardly multiplies, and for a whole whose parts are counted.
-    /// `None` where [`Self::shapes`] is.
+    /// Multiplications and additions of every stage, as its layer is defined. `None` where [`Self::shapes`] is.
     #[must_use]
     pub fn multiply_adds(&self, inputs: InputShapes) -> Option<Vec<usize>> {
         let shapes = self.shapes(inputs)?;
-        let costs = self.stages().iter().zip(&shapes).map(|(stage, shape)| {
-            let values: usize = shape.iter().product();
-            values
-                * match stage.op {
-                    Op::Conv1d { inputs, kernel, .. } => inputs * kernel,
-                    Op::LstmDirection { inputs, hidden, .. } => 4 * (inputs + hidden),
-                    Op::Linear { inputs, .. } => inputs,
-                    Op::Conv2d { inputs, kernel, .. } => inputs * kernel * kernel,
-                    // An LSTM's are counted at its directions.
-                    Op::Lstm { .. }
-                    | Op::InstanceNorm { .. }
-                    | Op::SincFilters { .. }
-                    | Op::Abs
-                    | Op::MaxPool { .. }
-                    | Op::LeakyRelu { .. }
-                    | Op::LogSoftmax
-                    | Op::Sigmoid
-                    | Op::Fbank(_)
-                    | Op::Centre { .. }
-                    | Op::BatchNorm { .. }
-                    | Op::Relu
-                    | Op::Add
-                    | Op::ResampleMasks
-                    | Op::StatsPool
-                    | Op::Other(_) => 0,
-                }
-        });
-        Some(costs.collect())
+        let cost = |(stage, shape): (&Stage, &Vec<usize>)| {
+            stage.op.multiply_adds() * shape.iter().product::<usize>()
+        };
+        Some(self.stages().iter().zip(&shapes).map(cost).collect())
     }
 
     /// Where the frames of its output lie: 991 and 270 samples for a PyanNet with a sinc stride of 10. `None` where its
@@ -224,25 +83,12 @@ impl Graph {
     /// pyannote.audio `utils/receptive_field.py`.
     #[must_use]
     pub fn frame_geometry(&self) -> Option<FrameGeometry> {
-        let output = self.output()?;
-        let decides = |op: &Op| {
-            matches!(
-                op,
-                Op::Fbank(_) | Op::Conv2d { .. } | Op::StatsPool | Op::Other(_)
-            )
-        };
-        if output.axes.frame().is_none() || self.stages().iter().any(|stage| decides(&stage.op)) {
-            return None;
-        }
-        let layers = self.stages().iter().rev();
-        let (receptive_field, step) = layers.fold((1, 1), |(field, step), stage| {
-            let (kernel, stride) = match stage.op {
-                Op::Conv1d { kernel, stride, .. } => (kernel, stride),
-                Op::MaxPool { size } => (size, size),
-                _ => (1, 1),
-            };
-            (kernel + (field - 1) * stride, step * stride)
-        });
+        self.output()?.axes.frame()?;
+        let mut layers = self.stages().iter().rev();
+        let (receptive_field, step) = layers.try_fold((1, 1), |(field, step), stage| {
+            let (size, stride) = stage.op.window()?;
+            Some((size + (field - 1) * stride, step * stride))
+        })?;
         Some(FrameGeometry {
             receptive_field,
             step,

@@ -1,10 +1,14 @@
-//! A network that can be run.
+//! The networks, a file each, and how one is loaded.
+
+mod pyannet;
+mod wespeaker;
 
 use candle_core::Tensor;
 use soundalike_convert::Bundle;
 use soundalike_network::{Architecture, Graph};
 
-use crate::{Engine, LoadError, Probe, Result, pyannet::PyanNet, wespeaker::WeSpeakerResNet};
+use self::{pyannet::PyanNet, wespeaker::WeSpeakerResNet};
+use crate::{Engine, LoadError, Probe, Result};
 
 /// A network that can be run. [`load`] builds the one that a bundle holds.
 pub trait Network: std::fmt::Debug + Send + Sync {

@@ -10,19 +10,19 @@ use soundalike_network::{
     Stage,
 };
 
+use super::Identity;
 use crate::{
     Engine, Input, Network, Probe, Silent,
     layers::{
         BiLstm, ConvPool, InstanceNorm1d, Linear, LstmShape, Signal, leaky_relu,
         leaky_relu_in_one_pass, sinc_filters,
     },
-    network::Identity,
 };
 
 /// The segmentation network of pyannote.audio: SincNet, (bi)LSTM, linear layers, classifier.
 /// `pyannote/audio/models/segmentation/PyanNet.py`.
 #[derive(Debug, Clone)]
-pub(crate) struct PyanNet {
+pub(super) struct PyanNet {
     identity: Identity,
     activation: Activation,
     geometry: FrameGeometry,

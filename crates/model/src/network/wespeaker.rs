@@ -7,10 +7,10 @@ use soundalike_convert::Bundle;
 use soundalike_kernels::{Cascade, Pool, Step};
 use soundalike_network::{Architecture, Block as Kind, Graph, WeSpeakerResNet as Config};
 
+use super::Identity;
 use crate::{
     Engine, Input, Kernels, LoadError, Network, Probe, Silent,
     layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
-    network::Identity,
 };
 
 /// The most convolutions of a block that look at neighbours.
@@ -25,7 +25,7 @@ const FARTHEST: usize = 4;
 ///
 /// The trunk sees no mask: computed once per window, it serves all speakers, which are then pooled one by one.
 #[derive(Debug, Clone)]
-pub(crate) struct WeSpeakerResNet {
+pub(super) struct WeSpeakerResNet {
     identity: Identity,
     config: Config,
     fbank: Fbank,
