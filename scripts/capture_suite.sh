@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs the official pyannote.audio on the embedded model and hard input (silence, padding, an offset, clipping, a
 # low level), and on networks of other hyperparameters with random weights, embeddings included, and keeps every
-# stage, for the tests to compare with:
+# stage; and runs whole pipelines with random embeddings. The tests compare with all of it:
 #
 #   scripts/capture_suite.sh DIRECTORY
-#   SOUNDALIKE_CAPTURES=DIRECTORY cargo test --workspace --release
+#   SOUNDALIKE_CAPTURES=DIRECTORY cargo test --workspace --release -- --ignored captures::
 #
 # Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 1.1 GB.
 set -eu
@@ -17,13 +17,8 @@ directory=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 scripts/setup_reference.sh
 
-# The export that crates/weights embeds, as cargo resolved it.
-export=$(cargo metadata --format-version 1 | reference/.venv/bin/python -c '
-import json, pathlib, sys
-packages = json.load(sys.stdin)["packages"]
-manifest = next(p["manifest_path"] for p in packages if p["name"] == "diarization")
-print(pathlib.Path(manifest).parent / "models" / "segmentation-3.0.onnx")')
-cargo run --quiet --release -p soundalike -- convert "$export" -o "$directory/segmentation-3.0.safetensors" >/dev/null
+cp crates/weights/segmentation-3.0.safetensors "$directory"
+scripts/fetch_export.sh "$directory/segmentation-3.0.onnx"
 reference/.venv/bin/python reference/capture.py "$directory/segmentation-3.0.safetensors" tests/data/sample.wav \
     --name segmentation-3.0 --start 5 --suite "$directory"
 
@@ -62,3 +57,12 @@ for network in $networks; do
 done
 embedding traced-34 edges --masks "$embeddings/edges.npz"
 embedding traced-34 whole
+
+# Whole pipelines, with the clustering of community-1 and of 3.1. Without trimming, malloc takes half of the time.
+export MALLOC_TRIM_THRESHOLD_=-1 MALLOC_MMAP_THRESHOLD_=4294967296
+pipelines="$directory/pipelines"
+reference/.venv/bin/python reference/make_pipeline.py "$pipelines"
+for pipeline in vbx agglomerative; do
+    reference/.venv/bin/python reference/run_pipeline.py "$pipelines/$pipeline" tests/data/sample.wav \
+        -o "$pipelines/$pipeline/expected"
+done
