@@ -96,8 +96,16 @@ fn recordings_that_are_none_are_refused() {
             &["31999 of the 32000"],
         ),
         ("no samples", silence(RATE, 0), &["has no samples"]),
-        ("4 GHz", high_rate, &["sample rate from 1000 to"]),
-        ("1 Hz", silence(1, 100), &["sample rate from 1000 to"]),
+        (
+            "4 GHz",
+            high_rate,
+            &["no sample rate, or one outside 1000 to"],
+        ),
+        (
+            "1 Hz",
+            silence(1, 100),
+            &["no sample rate, or one outside 1000 to"],
+        ),
         ("no rate", no_rate, &[]),
         ("NaN", with(7, f32::NAN), &["sample 7 is NaN"]),
         (

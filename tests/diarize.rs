@@ -304,8 +304,8 @@ fn silence_is_an_empty_rttm_and_a_warning() {
     // As short as one frame of the network, padded to a window, and shorter.
     fs::write(here.join("short.wav"), silence(991)).unwrap();
     fs::write(here.join("tiny.wav"), silence(990)).unwrap();
-    let nobody = |name: &str| format!("warning: {name}.wav: nobody speaks: there are no turns\n");
-    let tiny = "warning: tiny.wav: has 990 samples, fewer than the 991 that one frame of the network sees: the rest is taken as silence\n";
+    let nobody = |name: &str| format!("warning: {name}.wav: no speech found: there are no turns\n");
+    let tiny = "warning: tiny.wav: has 990 samples, fewer than the 991 in the receptive field of one frame; it is padded with silence\n";
     for (words, warnings) in [
         ("diarize silence.wav", nobody("silence")),
         ("diarize silence.wav --num-speakers 2", nobody("silence")),

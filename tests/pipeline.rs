@@ -105,11 +105,11 @@ fn recordings_that_crash_pyannote_get_a_result_and_a_warning() {
     fs::write(here.join("short.wav"), clip(0.5, 2.0)).unwrap();
     let mut failures = Vec::new();
     for (words, speakers, warning) in [
-        ("silence.wav", 0, "silence.wav: nobody speaks"),
+        ("silence.wav", 0, "silence.wav: no speech found"),
         (
             "silence.wav --num-speakers 2",
             0,
-            "silence.wav: nobody speaks",
+            "silence.wav: no speech found",
         ),
         (
             "tiny.wav",
@@ -117,7 +117,7 @@ fn recordings_that_crash_pyannote_get_a_result_and_a_warning() {
             "tiny.wav: has 100 samples, fewer than the 991",
         ),
         ("short.wav", 1, ""),
-        ("short.wav --num-speakers 4", 1, "4 speakers were asked for"),
+        ("short.wav --num-speakers 4", 1, "4 speakers requested"),
     ] {
         let words = format!("diarize {words} --model {}", model.display());
         let run = soundalike_in(here, &words);
@@ -173,7 +173,7 @@ fn what_is_no_diarization_pipeline_is_refused() {
         (
             config(("AgglomerativeClustering", threshold)),
             " --fa 0.1",
-            &["--fa means nothing to AgglomerativeClustering"],
+            &["--fa is not a parameter of AgglomerativeClustering"],
         ),
         (
             changed("threshold: 0.6", "threshold: 7"),

@@ -106,7 +106,7 @@ fn what_is_no_saved_run_is_refused() {
         ),
         (
             "recluster a.safetensors --fa 0.1",
-            &["--fa means nothing to the built-in clustering"],
+            &["--fa is not a parameter of the built-in clustering"],
         ),
         (
             "recluster a.safetensors --threshold 3",

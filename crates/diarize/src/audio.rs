@@ -1,13 +1,19 @@
-//! Audio files to mono samples at the network's rate.
+//! Audio files to mono samples at the network's sample rate.
 
 use std::{
+    error::Error,
+    fmt,
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 use symphonia::core::errors::Error as DecodeError;
 
-use crate::decoding::{Decoding, MAX_HOURS, MAX_SAMPLES, SAMPLE_RATES};
+use crate::{
+    decoding::{Decoding, MAX_HOURS, MAX_SAMPLES, SAMPLE_RATES},
+    resampling::ResampleError,
+};
 
 /// A mono recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,146 +22,129 @@ pub struct Audio {
     pub samples: Vec<f32>,
     /// Samples per second.
     pub sample_rate: u32,
-    /// Packets that could not be decoded and became silence.
+    /// Packets that could not be decoded and were replaced by silence.
     pub skipped_packets: usize,
 }
 
 /// Why a file gives no audio.
+#[derive(Debug)]
+pub struct AudioError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: AudioProblem,
+}
+
+/// What is wrong with an audio file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AudioError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+pub enum AudioProblem {
+    /// Opening or reading it failed.
+    #[error("cannot be read")]
+    Read(#[source] io::Error),
     /// It is a directory.
-    #[error("{}: is a directory, expected an audio file", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-    },
+    #[error("is a directory, expected an audio file")]
+    Directory,
     /// The file has no bytes.
-    #[error("{}: is empty, expected audio", path.display())]
-    EmptyFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No container or codec of audio was recognised.
+    #[error("is empty, expected audio")]
+    EmptyFile,
+    /// No audio container or codec was recognised.
     #[error(
-        "{}: is not audio this build can read; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV",
-        path.display()
+        "is not audio this build can read; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV"
     )]
-    Unknown {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder said.
-        source: DecodeError,
-    },
+    Unknown(#[source] DecodeError),
     /// The container has no audio track.
-    #[error("{}: has no audio track", path.display())]
-    NoTrack {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("has no audio track")]
+    NoTrack,
     /// The track has no sample rate, or one that no recording of speech has.
     #[error(
-        "{}: says no sample rate from {} to {} Hz",
-        path.display(),
+        "has no sample rate, or one outside {} to {} Hz",
         SAMPLE_RATES.start(),
         SAMPLE_RATES.end()
     )]
-    NoSampleRate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Decoding failed half-way.
-    #[error("{}: cannot be decoded after {decoded} samples; is the file damaged?", path.display())]
+    NoSampleRate,
+    /// Decoding failed after `decoded` samples.
+    #[error("cannot be decoded after {decoded} samples; is the file damaged?")]
     Decode {
-        /// The file.
-        path: PathBuf,
-        /// Samples that were decoded until then.
+        /// Samples decoded before the failure.
         decoded: usize,
-        /// What the decoder said.
+        /// The decoder's error.
         source: DecodeError,
     },
-    /// The file ends before the audio its header announces.
-    #[error("{}: is truncated: it has {found} of the {expected} samples it announces", path.display())]
+    /// The file ends before the audio that its header announces.
+    #[error("is truncated: it has {found} of the {expected} samples that its header announces")]
     Truncated {
-        /// The file.
-        path: PathBuf,
         /// Samples announced.
         expected: u64,
         /// Samples found.
         found: usize,
     },
-    /// There is no sample in it.
-    #[error("{}: has no samples", path.display())]
-    NoSamples {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A sample is NaN, infinite or absurdly loud.
-    #[error("{}: sample {index} is {value}, expected a finite amplitude, 1 for full scale", path.display())]
+    /// The track has no samples.
+    #[error("has no samples")]
+    NoSamples,
+    /// A sample is NaN, infinite or larger than any real amplitude.
+    #[error("sample {index} is {value}, expected a finite amplitude, 1 for full scale")]
     NotFinite {
-        /// The file.
-        path: PathBuf,
         /// Index of the sample.
         index: usize,
         /// The sample.
         value: f32,
     },
-    /// The recording is longer than any that this program takes.
-    #[error("{}: is longer than {MAX_HOURS} hours, or has more than {MAX_SAMPLES} samples; split it", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It was read twice, and ended earlier the second time.
-    #[error("{}: has {found} samples where it had {expected} before; was it changed meanwhile?", path.display())]
+    /// The recording is too long.
+    #[error("is longer than {MAX_HOURS} hours, or has more than {MAX_SAMPLES} samples; split it")]
+    TooLong,
+    /// The file was read twice, and had fewer samples the second time.
+    #[error("has {found} samples, but had {expected} when it was opened; was it changed?")]
     Changed {
-        /// The file.
-        path: PathBuf,
-        /// Samples there were.
+        /// Samples of the first pass.
         expected: usize,
-        /// Samples there are.
+        /// Samples of the second pass.
         found: usize,
     },
-    /// Its sample rate cannot be converted.
-    #[error("{}: cannot be resampled from {from} Hz to {to} Hz", path.display())]
+    /// The sample rate cannot be converted.
+    #[error("cannot be resampled from {from} Hz to {to} Hz")]
     Resample {
-        /// The file.
-        path: PathBuf,
-        /// Its rate.
+        /// Sample rate of the file.
         from: u32,
-        /// The rate wanted.
+        /// Sample rate requested.
         to: u32,
         /// The resampler's error.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ResampleError,
     },
 }
 
-impl AudioError {
-    /// What the system said when `path` was read.
-    pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Read {
+impl fmt::Display for AudioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
+impl Error for AudioError {
+    /// The cause of the problem, whose own text is part of this error's.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+impl AudioProblem {
+    /// The same as an error of the file at `path`.
+    pub(crate) fn at(self, path: &Path) -> AudioError {
+        AudioError {
             path: path.to_owned(),
-            source,
+            problem: self,
         }
     }
 }
 
 impl Audio {
-    /// Decodes `path`, averages its channels and resamples it to `sample_rate` as it comes. No change of level.
-    /// pyannote.audio `core/io.py`, `Audio.downmix_and_resample`.
+    /// Decodes `path`, averages its channels and resamples them to `sample_rate`, packet by packet. The level is not
+    /// changed. pyannote.audio `core/io.py`, `Audio.downmix_and_resample`.
     ///
     /// # Errors
     /// [`AudioError`], which names the file.
     pub fn read(path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
-        let mut decoding = Decoding::open(path, sample_rate)?;
+        let file = File::open(path).map_err(|error| AudioProblem::Read(error).at(path))?;
+        let mut decoding = Decoding::new(path, file, sample_rate)?;
         let mut samples = Vec::new();
         while decoding.more(&mut samples)? {}
         Ok(Self {
@@ -165,8 +154,7 @@ impl Audio {
         })
     }
 
-    /// Seconds.
-    #[must_use]
+    /// Length in seconds.
     pub fn duration(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }

@@ -1,13 +1,12 @@
-//! How many people speak at each frame.
+//! Number of active speakers at each frame.
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
 
 use crate::frames::FrameGrid;
 
-/// Speakers at each frame of the recording, from `activity` `[window, frame, speaker]` of 0 and 1: the mean
-/// over the windows that cover a frame, halves rounded to even; 0 where none does.
+/// Active speakers at each frame of the recording, from `activity` `[window, frame, speaker]` of 0 and 1: the mean over the
+/// windows that cover a frame, halves rounded to even; 0 if none covers it.
 /// pyannote.audio `SpeakerDiarizationMixin.speaker_count`, warm-up 0.
-#[must_use]
 pub fn speaker_count(activity: ArrayView3<'_, f32>, grid: &FrameGrid) -> Array1<usize> {
     let speaking = activity.sum_axis(Axis(2)).insert_axis(Axis(2));
     let covering = ndarray::Array3::ones(speaking.dim());
@@ -15,12 +14,12 @@ pub fn speaker_count(activity: ArrayView3<'_, f32>, grid: &FrameGrid) -> Array1<
     speaking
         .iter()
         .zip(&covering)
-        // The original divides by at least 1e-12, so that an uncovered frame has 0 speakers.
+        // The original's divisor is at least 1e-12, so that an uncovered frame has 0 speakers.
         .map(|(speaking, covering)| (speaking / covering.max(1e-12)).round_ties_even() as usize)
         .collect()
 }
 
-/// `activity` `[frame, local speaker]` of 0 and 1 in the frames with one speaker, else 0.
+/// `activity` `[frame, local speaker]` of 0 and 1, set to 0 in the frames without exactly one active speaker.
 pub(crate) fn alone(activity: ArrayView2<'_, f32>) -> Array2<f32> {
     let speaking = activity.sum_axis(Axis(1)).insert_axis(Axis(1));
     &activity * &speaking.mapv(|speaking| f32::from(speaking == 1.0))

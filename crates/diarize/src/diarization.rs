@@ -1,59 +1,57 @@
-//! What is known of a recording in the end.
-
-use std::fmt;
+//! The result: speaker turns.
 
 use serde::{Deserialize, Serialize};
 use soundalike_convert::{Bundle, Part, Source};
 use soundalike_metrics::{Annotation, Segment};
 
-use crate::{SpeakerBounds, clustering, parameters::Parameters};
+use crate::{SpeakerBounds, parameters::Parameters};
 
-/// Who spoke when, and how that was found out. All times are seconds.
+/// The speaker turns of a recording, and what they were computed with. All times are seconds.
 #[derive(Debug, Clone)]
 pub struct Diarization {
-    /// The turns, those of different speakers overlapping where they talk at once.
+    /// The turns. Those of different speakers may overlap.
     pub turns: Annotation,
-    /// The turns with one speaker at a time: of those who talk at once the one whom most windows hear.
+    /// The exclusive turns, one speaker at a time: of overlapping speakers the one active in most windows.
     /// pyannote.audio `DiarizeOutput.exclusive_speaker_diarization`.
     pub exclusive: Annotation,
-    /// Those who speak, by label.
+    /// The speakers, by label.
     pub speakers: Vec<Speaker>,
     /// Length of the recording.
     pub duration: f64,
-    /// What the caller should know.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
-    /// How many speakers were asked for.
+    /// Number of speakers requested.
     pub bounds: SpeakerBounds,
-    /// The numbers it was made with.
+    /// Parameters of the pipeline.
     pub parameters: Parameters,
-    /// The models it was made with.
+    /// Models of the pipeline.
     pub models: Vec<Model>,
 }
 
-/// One who speaks.
+/// One speaker of a recording.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speaker {
     /// The label.
     pub label: String,
     /// Number of turns.
     pub turns: usize,
-    /// Seconds, own turns only.
+    /// Seconds of all turns.
     pub speaking_time: f64,
-    /// The centroid of their embeddings, as in pyannote `DiarizeOutput.speaker_embeddings`: not normalised;
-    /// zeros for one who has no cluster. `None` where there is no speaker embedding network, or nobody talks
-    /// alone for long enough to be sure of a voice.
+    /// The centroid of the speaker's embeddings, as in pyannote `DiarizeOutput.speaker_embeddings`: not normalised;
+    /// zeros for a speaker without a cluster. `None` without a speaker embedding network, or if no local speaker talks
+    /// alone for long enough.
     pub embedding: Option<Vec<f64>>,
 }
 
-/// A model that took part.
+/// A model of the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// What it did.
+    /// Its role.
     pub part: Part,
     /// SHA-256 of its bundle.
     pub sha256: String,
-    /// The file it came from.
+    /// The file it was converted from.
     pub source: Source,
 }
 
@@ -67,85 +65,107 @@ impl Model {
     }
 }
 
-/// Something that went differently than asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A result that may surprise the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Nobody speaks.
+    /// No window has speech.
+    #[error("no speech found: there are no turns")]
     NoSpeech,
-    /// The recording is shorter than what one frame of the network sees.
+    /// The recording is shorter than the receptive field of one frame.
+    #[error(
+        "has {samples} samples, fewer than the {needed} in the receptive field of one frame; it is padded with silence"
+    )]
     TooShort {
         /// Samples of the recording.
         samples: usize,
-        /// Samples that one frame sees.
+        /// Samples in the receptive field.
         needed: usize,
     },
-    /// In some frames more people speak at once than there are speakers; the others have no name.
-    MoreVoicesThanSpeakers {
-        /// Frames.
+    /// At some frames more local speakers are active than there are speakers; the others are dropped.
+    #[error(
+        "in {frames} frame(s) more speakers are active at once than the {found} found; the others are dropped"
+    )]
+    DroppedVoices {
+        /// Number of these frames.
         frames: usize,
         /// Speakers found.
-        speakers: usize,
+        found: usize,
     },
-    /// Other than the number of speakers asked for.
-    SpeakersOutOfBounds {
+    /// Fewer speakers than requested.
+    #[error("found {found} speaker(s), fewer than the {min} requested: there is too little speech")]
+    TooFewSpeakers {
         /// Speakers found.
         found: usize,
-        /// Speakers asked for.
-        bounds: SpeakerBounds,
+        /// Minimum requested.
+        min: usize,
     },
-    /// The clustering did something else than asked for.
-    Clustering(clustering::Warning),
+    /// More speakers than requested.
+    #[error("found {found} speaker(s), more than the {max} requested")]
+    TooManySpeakers {
+        /// Speakers found.
+        found: usize,
+        /// Maximum requested.
+        max: usize,
+    },
+    /// More speakers requested than local speakers talk alone for long enough. pyannote.audio stops with an error, or
+    /// ignores the request.
+    #[error(
+        "{requested} speakers requested, but only {kept} time(s) a speaker talks alone for long enough: no more can be separated"
+    )]
+    TooFewEmbeddings {
+        /// Speakers requested.
+        requested: usize,
+        /// Local speakers who talk alone for long enough.
+        kept: usize,
+    },
+    /// No cut of the dendrogram has the requested number of clusters of the minimum size.
+    #[error(
+        "no cut of the dendrogram has {requested} clusters of the minimum size; the nearest has {found}"
+    )]
+    NoSuchCut {
+        /// Clusters requested.
+        requested: usize,
+        /// Clusters of the nearest cut.
+        found: usize,
+    },
+    /// More clusters than pyannote.audio can number; it stops with an error.
+    #[error(
+        "{found} speakers are more than pyannote.audio can number ({MAX_OF_PYANNOTE}); it would stop with an error"
+    )]
+    ManyClusters {
+        /// Clusters found.
+        found: usize,
+    },
+    /// k-means without a number of speakers makes the minimum allowed. pyannote.audio stops with an error.
+    #[error("KMeansClustering needs the number of speakers; using {taken}, the minimum allowed")]
+    UnknownNumber {
+        /// Clusters made.
+        taken: usize,
+    },
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSpeech => f.write_str("nobody speaks: there are no turns"),
-            Self::TooShort { samples, needed } => write!(
-                f,
-                "has {samples} samples, fewer than the {needed} that one frame of the network sees: the rest is taken as silence"
-            ),
-            Self::MoreVoicesThanSpeakers { frames, speakers } => write!(
-                f,
-                "in {frames} frame(s) more people speak at once than the {speakers} found: the others are left out"
-            ),
-            Self::SpeakersOutOfBounds { found, bounds } if *found < bounds.min() => write!(
-                f,
-                "found {found} speaker(s), not the {} or more asked for: there is too little speech",
-                bounds.min()
-            ),
-            Self::SpeakersOutOfBounds { found, bounds } => write!(
-                f,
-                "found {found} speaker(s), not the {} or fewer asked for",
-                bounds.max()
-            ),
-            Self::Clustering(warning) => warning.fmt(f),
-        }
-    }
-}
+/// Clusters that pyannote.audio can assign: it stores their numbers as int8.
+pub(crate) const MAX_OF_PYANNOTE: usize = 128;
 
 impl Diarization {
     /// Name of the recording.
-    #[must_use]
     pub fn uri(&self) -> &str {
         &self.turns.uri
     }
 
-    /// Where anybody speaks.
-    #[must_use]
-    pub fn speech(&self) -> Vec<Segment> {
+    /// Speech: segments with at least one speaker.
+    pub(crate) fn speech(&self) -> Vec<Segment> {
         self.turns.timeline().support().segments().to_vec()
     }
 
-    /// Where several speak at once.
-    #[must_use]
-    pub fn overlap(&self) -> Vec<Segment> {
+    /// Overlapped speech: segments with at least two speakers.
+    pub(crate) fn overlap(&self) -> Vec<Segment> {
         let mut edges: Vec<(f64, bool)> = Vec::with_capacity(2 * self.turns.turns().len());
         for turn in self.turns.turns() {
             edges.extend([(turn.segment.start, true), (turn.segment.end, false)]);
         }
-        // Who stops speaking does so before another begins.
+        // At equal times ends come before starts: turns that touch do not overlap.
         edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let (mut speaking, mut start, mut overlap) = (0, 0.0, Vec::new());
         for (time, begins) in edges {
@@ -171,7 +191,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Two speakers, half a second of them at once, and a name with a comma and quotes.
+    /// Two speakers with half a second of overlap, and a name with a comma and quotes.
     pub(crate) fn dialogue() -> Diarization {
         let turn =
             |start, end, speaker: usize| Turn::new(start, end, format!("SPEAKER_0{speaker}"));
@@ -204,9 +224,9 @@ pub(crate) mod tests {
                 speaker("SPEAKER_01", 1, 2.0, None),
             ],
             duration: 3663.0,
-            warnings: vec![Warning::MoreVoicesThanSpeakers {
+            warnings: vec![Warning::DroppedVoices {
                 frames: 3,
-                speakers: 2,
+                found: 2,
             }],
             bounds: SpeakerBounds::default(),
             parameters: Parameters::built_in(),
@@ -223,7 +243,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// One in whom nobody speaks.
+    /// A recording without speech.
     pub(crate) fn silence() -> Diarization {
         Diarization {
             turns: Annotation::new("quiet"),
@@ -247,7 +267,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_begins_where_another_stops_does_not_overlap() {
+    fn turns_that_touch_do_not_overlap() {
         let turns = [
             soundalike_metrics::Turn::new(0.0, 1.0, "a"),
             soundalike_metrics::Turn::new(1.0, 2.0, "b"),

@@ -1,20 +1,20 @@
-//! The frames that windows are put back together on.
+//! The frames of a whole recording.
 
 use ndarray::{Array2, ArrayView3};
 use serde::{Deserialize, Serialize};
 
-/// Frames of a whole recording, and where each window lies on them. Times are seconds.
-/// `pyannote.core.SlidingWindow` starting at 0, as `Inference.aggregate` uses it.
+/// Frames of a whole recording, and the position of each window on them. Times are seconds.
+/// `pyannote.core.SlidingWindow` starting at 0, as in `Inference.aggregate`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameGrid {
-    /// What one frame covers: the receptive field of the network, 0.0619375 s.
+    /// Duration of a frame: the receptive field of the network, 0.0619375 s.
     pub duration: f64,
-    /// From one frame to the next, 0.016875 s.
+    /// Step from one frame to the next, 0.016875 s.
     pub step: f64,
-    /// What one window covers.
+    /// Duration of a window.
     pub window_duration: f64,
-    /// From one window to the next.
+    /// Step from one window to the next.
     pub window_step: f64,
 }
 
@@ -27,29 +27,25 @@ impl FrameGrid {
     }
 
     /// The first frame of window `index`: 0, 59, 119, 178, 237, 296, ... for windows of 10 s every second.
-    #[must_use]
     pub fn first_frame(&self, index: usize) -> usize {
         self.closest(index as f64 * self.window_step + 0.5 * self.duration)
     }
 
-    /// Frames of a recording of `windows` windows (at least one): 594 for one of 10 s, which itself fills
-    /// 589 of them only; the rest stays empty.
-    #[must_use]
+    /// Frames of a recording of `windows` windows (at least one): 594 for one of 10 s, whose own 589 frames leave the rest
+    /// empty.
     pub fn count(&self, windows: usize) -> usize {
         let last = (windows - 1) as f64 * self.window_step;
         self.closest(self.window_duration + last + 0.5 * self.duration) + 1
     }
 
-    /// The middle of frame `index`, where turns begin and end.
-    #[must_use]
+    /// The middle of frame `index`, where turns start and end.
     pub fn middle(&self, index: usize) -> f64 {
         let start = index as f64 * self.step;
         0.5 * (start + (start + self.duration))
     }
 
-    /// Adds up `values` `[window, frame, column]` on the frames of the recording, `[frame, column]`, in
-    /// f32 as the original. `Inference.aggregate(hamming=False, skip_average=True, missing=0.0)`.
-    #[must_use]
+    /// Sums `values` `[window, frame, column]` over windows to the frames of the recording, `[frame, column]`, in f32 as in
+    /// the original. `Inference.aggregate(hamming=False, skip_average=True, missing=0.0)`.
     pub fn sum(&self, values: ArrayView3<'_, f32>) -> Array2<f32> {
         let (windows, _, columns) = values.dim();
         let mut sum = Array2::zeros((self.count(windows), columns));
@@ -76,7 +72,7 @@ mod tests {
     };
 
     #[test]
-    fn windows_begin_where_pyannote_puts_them() {
+    fn windows_start_where_they_do_in_pyannote() {
         let first: Vec<_> = (0..6).map(|index| PYANNOTE.first_frame(index)).collect();
         assert_eq!(first, [0, 59, 119, 178, 237, 296]);
     }

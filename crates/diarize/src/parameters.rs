@@ -1,45 +1,45 @@
-//! The numbers that decide how a recording is diarized.
+//! The parameters of a pipeline.
 
 use serde::{Deserialize, Serialize};
 use soundalike_convert::{Clustering, PipelineConfig};
 
 use crate::{built_in::clustering::DEFAULT_THRESHOLD, segmentation::STEP_RATIO};
 
-/// The numbers that decide how a recording is diarized.
+/// The parameters of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
-    /// Time between two windows, in multiples of their length: 0.1.
+    /// Step from one window to the next, as a fraction of the window: 0.1.
     pub segmentation_step: f64,
-    /// Whether embeddings leave out what is spoken while someone else speaks.
+    /// Whether frames with overlapping speakers are excluded from the embeddings.
     pub embedding_exclude_overlap: bool,
-    /// Pauses of one speaker shorter than this are filled, in seconds.
+    /// Shorter pauses of a speaker are filled, in seconds.
     pub min_duration_off: f64,
-    /// How local speakers become speakers.
+    /// How local speakers are clustered.
     pub clustering: SpeakerClustering,
 }
 
-/// How local speakers become speakers.
+/// How local speakers are clustered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SpeakerClustering {
     /// By their speaker embeddings, as in pyannote.
     Pyannote(Clustering),
-    /// By the [built-in embeddings](crate::built_in).
+    /// By the built-in embeddings.
     BuiltIn {
-        /// Average cosine distance up to which clusters of local speakers are joined, 0 to 2.
+        /// Average cosine distance up to which clusters are merged, 0 to 2.
         built_in_threshold: f64,
     },
 }
 
-/// Values that a caller wants in place of those of the pipeline.
+/// Values that replace those of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Overrides {
-    /// Of the clustering: the distance at which it stops.
+    /// Distance at which the clustering stops.
     pub threshold: Option<f64>,
-    /// Of VBx: weight of the acoustic evidence.
+    /// VBx Fa: scale of the acoustic evidence.
     pub fa: Option<f64>,
-    /// Of VBx: how much is asked of a speaker to exist.
+    /// VBx Fb: speaker regularisation; a higher value finds fewer speakers.
     pub fb: Option<f64>,
     /// See [`Parameters::min_duration_off`].
     pub min_duration_off: Option<f64>,
@@ -47,22 +47,22 @@ pub struct Overrides {
     pub step: Option<f64>,
 }
 
-/// Why a parameter cannot have a value.
+/// Why a parameter has an invalid value.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
-    /// Nothing can be computed with it.
+    /// The value is out of range.
     #[error("{name} is {value}, expected {expected}")]
     Value {
         /// The parameter.
         name: &'static str,
         /// Its value.
         value: f64,
-        /// What it can be.
+        /// The valid range.
         expected: &'static str,
     },
     /// The clustering has no such parameter.
-    #[error("{name} means nothing to {clustering}")]
+    #[error("{name} is not a parameter of {clustering}")]
     Unused {
         /// The parameter.
         name: &'static str,
@@ -72,9 +72,8 @@ pub enum ParameterError {
 }
 
 impl Parameters {
-    /// Those of the pipeline without a speaker embedding network.
-    #[must_use]
-    pub fn built_in() -> Self {
+    /// The defaults without a speaker embedding network.
+    pub(crate) fn built_in() -> Self {
         Self {
             segmentation_step: STEP_RATIO,
             embedding_exclude_overlap: true,
@@ -85,53 +84,32 @@ impl Parameters {
         }
     }
 
-    /// The same with other values.
+    /// The same with `overrides` in place of their values.
     ///
     /// # Errors
-    /// [`ParameterError`] where nothing can be computed with them, or the clustering does not have them.
+    /// [`ParameterError`] if a value is out of range, or the clustering has no such parameter.
     pub fn with(mut self, overrides: &Overrides) -> Result<Self, ParameterError> {
-        let set =
-            |parameter: &mut f64, value: Option<f64>| *parameter = value.unwrap_or(*parameter);
-        set(&mut self.segmentation_step, overrides.step);
-        set(&mut self.min_duration_off, overrides.min_duration_off);
-        let Overrides {
-            mut threshold,
-            mut fa,
-            mut fb,
-            ..
-        } = *overrides;
-        let name = self.clustering.name();
-        match &mut self.clustering {
-            SpeakerClustering::Pyannote(Clustering::VBx {
-                threshold: of_ahc,
-                fa: of_vbx,
-                fb: of_speakers,
-            }) => {
-                set(of_ahc, threshold.take());
-                set(of_vbx, fa.take());
-                set(of_speakers, fb.take());
-            }
-            SpeakerClustering::Pyannote(Clustering::Agglomerative {
-                threshold: stop, ..
-            })
-            | SpeakerClustering::BuiltIn {
-                built_in_threshold: stop,
-            } => set(stop, threshold.take()),
-            SpeakerClustering::Pyannote(Clustering::KMeans {} | Clustering::Oracle {}) => {}
-        }
-        for (parameter, unused) in [("threshold", threshold), ("fa", fa), ("fb", fb)] {
-            if unused.is_some() {
-                return Err(ParameterError::Unused {
-                    name: parameter,
-                    clustering: name,
-                });
-            }
+        let with = overrides;
+        self.segmentation_step = with.step.unwrap_or(self.segmentation_step);
+        self.min_duration_off = with.min_duration_off.unwrap_or(self.min_duration_off);
+        let clustering = self.clustering.name();
+        let mut own = self.clustering.values();
+        let named = [
+            ("threshold", with.threshold),
+            ("fa", with.fa),
+            ("fb", with.fb),
+        ];
+        for (name, value) in named {
+            let Some(value) = value else { continue };
+            let found = own.iter_mut().find(|(own, _)| *own == name);
+            let (_, own) = found.ok_or(ParameterError::Unused { name, clustering })?;
+            **own = value;
         }
         self.check()?;
         Ok(self)
     }
 
-    /// Refuses numbers with which nothing can be computed.
+    /// Refuses values out of range.
     pub(crate) fn check(&self) -> Result<(), ParameterError> {
         let refuse = |name, value, expected| {
             Err(ParameterError::Value {
@@ -142,31 +120,22 @@ impl Parameters {
         };
         let (step, pause) = (self.segmentation_step, self.min_duration_off);
         if !(step > 0.0 && step <= 1.0) {
-            return refuse("step", step, "a part of a window, above 0 and at most 1");
+            return refuse(
+                "step",
+                step,
+                "a fraction of the window, above 0 and at most 1",
+            );
         }
         if !(pause.is_finite() && pause >= 0.0) {
             return refuse("min-duration-off", pause, "0 seconds or more");
         }
-        let (threshold, weights) = match self.clustering {
-            SpeakerClustering::Pyannote(Clustering::VBx { threshold, fa, fb }) => {
-                (Some(threshold), vec![("fa", fa), ("fb", fb)])
+        for (name, value) in self.clustering.clone().values() {
+            let value = *value;
+            if name == "threshold" && !(0.0..=2.0).contains(&value) {
+                return refuse(name, value, "a distance from 0 to 2");
             }
-            SpeakerClustering::Pyannote(Clustering::Agglomerative { threshold, .. })
-            | SpeakerClustering::BuiltIn {
-                built_in_threshold: threshold,
-            } => (Some(threshold), Vec::new()),
-            SpeakerClustering::Pyannote(Clustering::KMeans {} | Clustering::Oracle {}) => {
-                (None, Vec::new())
-            }
-        };
-        if let Some(threshold) = threshold
-            && !(0.0..=2.0).contains(&threshold)
-        {
-            return refuse("threshold", threshold, "a distance from 0 to 2");
-        }
-        for (name, weight) in weights {
-            if !(weight.is_finite() && weight > 0.0) {
-                return refuse(name, weight, "a number above 0");
+            if name != "threshold" && !(value.is_finite() && value > 0.0) {
+                return refuse(name, value, "a number above 0");
             }
         }
         Ok(())
@@ -185,7 +154,7 @@ impl From<&PipelineConfig> for Parameters {
 }
 
 impl SpeakerClustering {
-    /// As pyannote calls it.
+    /// pyannote's name of the class.
     fn name(&self) -> &'static str {
         match self {
             Self::Pyannote(Clustering::VBx { .. }) => "VBxClustering",
@@ -193,6 +162,20 @@ impl SpeakerClustering {
             Self::Pyannote(Clustering::KMeans {}) => "KMeansClustering",
             Self::Pyannote(Clustering::Oracle {}) => "OracleClustering",
             Self::BuiltIn { .. } => "the built-in clustering",
+        }
+    }
+
+    /// The values that can be overridden, by name.
+    fn values(&mut self) -> Vec<(&'static str, &mut f64)> {
+        match self {
+            Self::Pyannote(Clustering::VBx { threshold, fa, fb }) => {
+                vec![("threshold", threshold), ("fa", fa), ("fb", fb)]
+            }
+            Self::Pyannote(Clustering::Agglomerative { threshold, .. })
+            | Self::BuiltIn {
+                built_in_threshold: threshold,
+            } => vec![("threshold", threshold)],
+            Self::Pyannote(Clustering::KMeans {} | Clustering::Oracle {}) => Vec::new(),
         }
     }
 }
@@ -213,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_change_what_they_name_and_nothing_else() {
+    fn overrides_change_only_their_own_values() {
         let overrides = Overrides {
             fa: Some(0.1),
             step: Some(0.25),
@@ -233,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_clustering_does_not_have_is_refused() {
+    fn parameters_of_another_clustering_are_refused() {
         let overrides = Overrides {
             fb: Some(0.5),
             ..Overrides::default()
@@ -241,12 +224,12 @@ mod tests {
         let error = Parameters::built_in().with(&overrides).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "fb means nothing to the built-in clustering"
+            "fb is not a parameter of the built-in clustering"
         );
     }
 
     #[test]
-    fn numbers_with_which_nothing_can_be_computed_are_refused() {
+    fn values_out_of_range_are_refused() {
         let none = Overrides::default();
         for (name, overrides) in [
             (

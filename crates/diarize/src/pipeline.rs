@@ -1,4 +1,4 @@
-//! From a recording to what the networks say of it.
+//! The networks over a recording.
 
 use std::ops::Range;
 
@@ -13,38 +13,38 @@ use crate::{
     diarization::Model,
     parameters::{Overrides, ParameterError, SpeakerClustering},
     recording::Recording,
-    run::Run,
+    run::{Header, Run, RunError},
     segmentation::{self, Segmenter},
     speaker_embedding::SpeakerEmbedder,
 };
 
-/// Windows that go through the networks together: enough to fill the tiles of a recurrent kernel and to keep all
-/// threads busy. More of them cost memory and gain little.
+/// Windows per batch: enough to fill the tiles of a recurrent kernel and to keep all threads busy. More cost memory
+/// and gain little.
 const BATCH: usize = 24;
 
-/// Why there is no pipeline around these models.
+/// Why these models and parameters give no pipeline.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// An override cannot have its value.
+    /// An override has an invalid value.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// A parameter of the pipeline cannot have its value.
+    /// A parameter of the pipeline directory has an invalid value.
     #[error("configuration")]
     Configuration(#[source] ParameterError),
-    /// The segmentation network cannot segment speech.
+    /// The segmentation network cannot be used.
     #[error("segmentation")]
     Segmentation(#[from] segmentation::SetupError),
     /// The speaker embedding network cannot be built.
     #[error("embedding")]
     Embedding(#[from] LoadError),
     /// A model is missing.
-    #[error("the pipeline has no {part}, without which speakers cannot be told apart")]
+    #[error("the pipeline has no {part} model, which diarization needs")]
     Missing {
         /// The model.
         part: Part,
     },
-    /// The networks listen at different rates.
+    /// The networks have different sample rates.
     #[error(
         "the segmentation takes {segmentation} samples per second, the embedding {embedding}: are they of one pipeline?"
     )]
@@ -54,7 +54,7 @@ pub enum SetupError {
         /// Of the speaker embedding network.
         embedding: u32,
     },
-    /// The clustering cannot be done.
+    /// The clustering cannot be set up.
     #[error(transparent)]
     Clustering(#[from] clustering::SetupError),
 }
@@ -63,7 +63,7 @@ pub enum SetupError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The recording has another sample rate than the networks.
+    /// The recording and the networks have different sample rates.
     #[error("the recording has {found} samples per second, expected {expected}")]
     SampleRate {
         /// Of the networks.
@@ -77,24 +77,27 @@ pub enum Error {
     /// A network failed.
     #[error("the network failed in the windows {windows:?}")]
     Network {
-        /// The windows that were in it.
+        /// The batch.
         windows: Range<usize>,
-        /// What it said.
+        /// The network's error.
         source: TensorError,
     },
-    /// The clustering cannot be done.
+    /// The outputs of the networks do not fit each other.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The clustering cannot be set up.
     #[error(transparent)]
     Clustering(#[from] clustering::SetupError),
 }
 
-/// How far the networks are.
+/// Progress of [`Diarizer::listen`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Segmentation or embedding.
     pub part: Part,
-    /// Windows that it is done with.
+    /// Windows done.
     pub done: usize,
-    /// All windows of the recording.
+    /// Windows of the recording.
     pub windows: usize,
 }
 
@@ -102,7 +105,7 @@ pub struct Progress {
 #[derive(Debug, Clone)]
 pub struct Diarizer {
     segmenter: Segmenter,
-    /// `None`: the segmentation network itself tells voices apart.
+    /// `None`: the built-in embeddings are used.
     embedder: Option<SpeakerEmbedder>,
     plda: Option<Bundle>,
     parameters: Parameters,
@@ -110,10 +113,10 @@ pub struct Diarizer {
 }
 
 impl Diarizer {
-    /// The pipeline around the segmentation network of `bundle` alone.
+    /// The pipeline of the segmentation network of `bundle` and built-in embeddings.
     ///
     /// # Errors
-    /// [`SetupError`] where the bundle holds something else, or a parameter makes no sense.
+    /// [`SetupError`] if the bundle holds another network, or an override has an invalid value.
     pub fn built_in(
         bundle: &Bundle,
         overrides: &Overrides,
@@ -129,10 +132,10 @@ impl Diarizer {
         })
     }
 
-    /// The pipeline of a directory, with other parameters where `overrides` says so.
+    /// The pipeline of a directory, with the parameters in `overrides` replaced.
     ///
     /// # Errors
-    /// [`SetupError`] where the models or parameters are not those of a diarization pipeline.
+    /// [`SetupError`] if the models or parameters are not those of a diarization pipeline.
     pub fn from_pipeline(
         pipeline: &PipelineDirectory,
         overrides: &Overrides,
@@ -144,7 +147,7 @@ impl Diarizer {
         let model = |part| pipeline.model(part).ok_or(SetupError::Missing { part });
         let (plda, needs_plda) = (pipeline.model(Part::Plda), pipeline.config().needs());
         let plda = plda.filter(|_| needs_plda.contains(&Part::Plda));
-        // Before a recording is listened to for minutes.
+        // Checked here, not minutes later after the networks.
         let method = match &parameters.clustering {
             SpeakerClustering::Pyannote(clustering) => Some(Method::new(clustering, plda)?),
             SpeakerClustering::BuiltIn { .. } => None,
@@ -186,28 +189,25 @@ impl Diarizer {
         })
     }
 
-    /// Samples per second that it expects.
-    #[must_use]
+    /// Samples per second of its input.
     pub fn sample_rate(&self) -> u32 {
         self.segmenter.sample_rate()
     }
 
-    /// The models: segmentation, embedding, PLDA, as far as there are.
-    #[must_use]
+    /// The models of the pipeline: segmentation, embedding, PLDA.
     pub fn models(&self) -> &[Model] {
         &self.models
     }
 
-    /// Whether voices are told apart by the segmentation network itself, a fallback.
-    #[must_use]
+    /// Whether it has no speaker embedding network and uses the built-in embeddings, a fallback.
     pub fn is_built_in(&self) -> bool {
         self.embedder.is_none()
     }
 
-    /// Who spoke when in the recording `uri`: [`Self::listen`], then [`Run::diarize`].
+    /// The speaker turns of the recording `uri`: [`Self::listen`], then [`Run::diarize`].
     ///
     /// # Errors
-    /// [`Error`] as these.
+    /// [`Error`] of either.
     pub fn diarize(
         &self,
         uri: &str,
@@ -218,12 +218,11 @@ impl Diarizer {
         Ok(self.listen(uri, recording, progress)?.diarize(options)?)
     }
 
-    /// Runs the networks over `recording`, from its beginning to its end: who speaks in each window, and what they
-    /// sound like. `uri` is its name. `progress` is told of each batch of windows when it is segmented, and again when
-    /// its voices are known.
+    /// Runs the networks over `recording`, whose name is `uri`: the segmentation and the speaker embeddings of each
+    /// window. `progress` is called twice for each batch: after its segmentation and after its embeddings.
     ///
     /// # Errors
-    /// [`Error`] where the recording has another sample rate, cannot be read, or the device fails.
+    /// [`Error`] if the recording has another sample rate or cannot be read, or if a network fails.
     pub fn listen(
         &self,
         uri: &str,
@@ -245,7 +244,7 @@ impl Diarizer {
         let windows = segmenter.windows().count(recording.length());
         let mut activity = Array3::zeros((windows, segmenter.frames(), speakers));
         let mut embeddings = Array3::zeros((windows, speakers, dimension));
-        let mut tell = |part, done| {
+        let mut report = |part, done| {
             progress(Progress {
                 part,
                 done,
@@ -270,27 +269,27 @@ impl Diarizer {
                     .index_axis_mut(Axis(0), window)
                     .assign(&powerset.decode(scores));
             }
-            tell(Part::Segmentation, range.end);
+            report(Part::Segmentation, range.end);
             let speaking = activity.slice(s![range.clone(), .., ..]);
             let vectors = match &self.embedder {
-                None => voices.describe(speaking),
+                None => voices.embed(speaking),
                 Some(embedder) => embedder.embed(samples, segmenter.windows(), speaking),
             };
             embeddings
                 .slice_mut(s![range.clone(), .., ..])
                 .assign(&vectors.map_err(failed)?);
-            tell(Part::Embedding, range.end);
+            report(Part::Embedding, range.end);
         }
-        Ok(Run {
+        let header = Header {
+            format: Header::FORMAT,
             uri: uri.to_owned(),
             samples: recording.length(),
             sample_rate: recording.sample_rate(),
             grid: segmenter.grid(),
-            activity,
-            embeddings,
-            plda: self.plda.clone(),
             parameters: self.parameters.clone(),
             models: self.models.clone(),
-        })
+            version: Header::VERSION.into(),
+        };
+        Ok(Run::new(header, activity, embeddings, self.plda.clone())?)
     }
 }

@@ -1,8 +1,10 @@
-//! From sets of speakers to speakers.
+//! Powerset decoding: from sets of speakers to speakers.
 
 use ndarray::{Array2, ArrayView2};
 
-/// The sets of speakers that a powerset classifier chooses from. pyannote.audio `utils/powerset.py`.
+use crate::clustering::first_best;
+
+/// The classes of a powerset classifier: sets of speakers. pyannote.audio `utils/powerset.py`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Powerset {
     speakers: usize,
@@ -13,7 +15,6 @@ pub struct Powerset {
 impl Powerset {
     /// All sets of at most `max_together` out of `speakers` speakers: {}, {0}, {1}, {2}, {0,1}, {0,2},
     /// {1,2} for 3 and 2. `Powerset.build_mapping`.
-    #[must_use]
     pub fn new(speakers: usize, max_together: usize) -> Self {
         let mut sets = vec![Vec::new()];
         let mut first_of_size = 0;
@@ -30,30 +31,22 @@ impl Powerset {
         Self { speakers, sets }
     }
 
-    /// Sets to choose from: the outputs of the network.
-    #[must_use]
+    /// Number of sets: the outputs of the network.
     pub fn num_classes(&self) -> usize {
         self.sets.len()
     }
 
-    /// Speakers within a window.
-    #[must_use]
+    /// Local speakers of a window.
     pub fn num_speakers(&self) -> usize {
         self.speakers
     }
 
-    /// Who speaks at each frame, 0 or 1, `[frame, speaker]`: the members of the likeliest set (the first
-    /// of equals) by `scores` `[frame, set]`. `Powerset.to_multilabel`, hard.
-    #[must_use]
+    /// Activity of each speaker, 0 or 1, `[frame, speaker]`: 1 for the members of the set with the highest of `scores`
+    /// `[frame, set]`, the first of equals. `Powerset.to_multilabel`, hard.
     pub fn decode(&self, scores: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut activity = Array2::zeros((scores.nrows(), self.speakers));
         for (scores, mut activity) in scores.outer_iter().zip(activity.outer_iter_mut()) {
-            let mut best = 0;
-            for (set, score) in scores.iter().enumerate() {
-                if *score > scores[best] {
-                    best = set;
-                }
-            }
+            let best = first_best(scores.len(), |a, b| scores[a] > scores[b]);
             for speaker in &self.sets[best] {
                 activity[*speaker] = 1.0;
             }
@@ -67,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_come_in_the_order_of_pyannote() {
+    fn sets_have_the_order_of_pyannote() {
         let expected: [&[usize]; 7] = [&[], &[0], &[1], &[2], &[0, 1], &[0, 2], &[1, 2]];
         assert_eq!(Powerset::new(3, 2).sets, expected);
         assert_eq!(Powerset::new(4, 3).num_classes(), 1 + 4 + 6 + 4);

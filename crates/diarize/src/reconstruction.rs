@@ -1,19 +1,17 @@
-//! Putting the windows back together.
+//! Reconstruction of the recording from its windows.
 
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 
-use crate::frames::FrameGrid;
+use crate::{clustering::cluster_count, frames::FrameGrid};
 
-/// Which speaker of the recording each local speaker is, `[window, local speaker]`; `None` for a silent or
-/// dropped one.
+/// The speaker of the recording that each local speaker is, `[window, local speaker]`; `None` for a silent or dropped
+/// one.
 pub type Assignment = Array2<Option<usize>>;
 
-/// Who speaks at each frame, `[frame, speaker]`: of the `speakers` speakers the `count` most active at that
-/// frame, by the sum over windows of their local speakers' `activity` (`[window, frame, local speaker]`);
-/// of equals the lowest index. Where `count` exceeds `speakers`, all of them speak: to have the phantoms that
-/// pyannote.audio then makes, ask for [`speakers_with_phantoms`].
-/// pyannote.audio `SpeakerDiarization.reconstruct` and `to_diarization`.
-#[must_use]
+/// Activity of each speaker, `[frame, speaker]`: at each frame the `count` most active of the `speakers` speakers, by the
+/// sum over windows of their local speakers' `activity` (`[window, frame, local speaker]`); of equals the lowest index.
+/// Where `count` exceeds `speakers`, all are active; [`speakers_with_phantoms`] gives the number with which pyannote.audio
+/// adds phantoms there. pyannote.audio `SpeakerDiarization.reconstruct` and `to_diarization`.
 pub fn reconstruct(
     activity: ArrayView3<'_, f32>,
     assignment: &Assignment,
@@ -25,23 +23,25 @@ pub fn reconstruct(
     choose(activations.view(), count)
 }
 
-/// Columns that pyannote.audio's diarization has: a speaker for each cluster of `assignment`, and as many more
-/// as most people speak at once by `count`, who are nobody's cluster (`SpeakerDiarization.to_diarization`).
-#[must_use]
+/// Number of speakers in pyannote.audio's diarization: the clusters of `assignment`, or the largest `count` if that is
+/// more. The extra speakers, *phantoms*, have no cluster. `SpeakerDiarization.to_diarization`.
 pub fn speakers_with_phantoms(assignment: &Assignment, count: ArrayView1<'_, usize>) -> usize {
-    let clusters = assignment.iter().flatten().max().map_or(0, |last| last + 1);
-    clusters.max(count.iter().copied().max().unwrap_or(0))
+    clusters(assignment).max(count.iter().copied().max().unwrap_or(0))
 }
 
-/// The `count` of speakers at each frame, but never more than `most`: the largest number of speakers asked for,
-/// or 1 for the exclusive diarization, in which nobody speaks at the same time.
-#[must_use]
-pub fn at_most(count: ArrayView1<'_, usize>, most: usize) -> Array1<usize> {
+/// Number of clusters: one more than the largest assigned.
+pub(crate) fn clusters(assignment: &Assignment) -> usize {
+    cluster_count(assignment.iter().flatten())
+}
+
+/// The `count` of speakers at each frame, limited to `most`: the maximum requested, or 1 for the exclusive diarization, in
+/// which at most one speaker is active at a time.
+pub(crate) fn at_most(count: ArrayView1<'_, usize>, most: usize) -> Array1<usize> {
     count.mapv(|count| count.min(most))
 }
 
-/// Activity of each speaker of the recording in each window, `[window, frame, speaker]`: the largest of
-/// that of the local speakers assigned to them.
+/// Activity of each speaker of the recording in each window, `[window, frame, speaker]`: the maximum over the local
+/// speakers assigned to it.
 fn clustered(
     activity: ArrayView3<'_, f32>,
     assignment: &Assignment,
@@ -60,7 +60,7 @@ fn clustered(
     clustered
 }
 
-/// The `count` largest of each row.
+/// Selects the `count` largest values of each row.
 fn choose(activations: ArrayView2<'_, f32>, count: ArrayView1<'_, usize>) -> Array2<bool> {
     let mut active = Array2::from_elem(activations.dim(), false);
     let mut order: Vec<usize> = (0..activations.ncols()).collect();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_active_speak_and_ties_go_to_the_lowest_index() {
+    fn the_most_active_are_selected_and_ties_go_to_the_lowest_index() {
         let activations = array![
             [1.0, 2.0, 2.0],
             [0.0, 0.0, 0.0],
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn phantoms_speak_where_more_people_do_than_there_are_clusters() {
+    fn phantoms_are_active_where_the_count_exceeds_the_clusters() {
         let grid = FrameGrid {
             duration: 1.0,
             step: 1.0,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn local_speakers_of_one_person_are_joined_and_dropped_ones_left_out() {
+    fn local_speakers_of_one_speaker_are_joined_and_dropped_ones_left_out() {
         let activity = array![[[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]];
         let assignment = array![[Some(1), Some(1), None]];
         assert_eq!(

@@ -1,17 +1,18 @@
-//! A recording that is listened to from its beginning to its end.
+//! A recording that is read window by window.
 
 use std::{
     fs::File,
+    io::{self, Seek},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    audio::{Audio, AudioError},
+    audio::{Audio, AudioError, AudioProblem},
     decoding::Decoding,
 };
 
-/// A recording of known length, of which only the part that is listened to need be in memory.
+/// A recording of known length. Of a file, only the samples in use are in memory.
 pub struct Recording {
     sample_rate: u32,
     length: usize,
@@ -25,16 +26,16 @@ enum Source {
         path: PathBuf,
         file: File,
         decoding: Box<Decoding>,
-        /// What was decoded and is still needed.
+        /// Decoded samples that are still needed.
         samples: Vec<f32>,
-        /// Which of all samples is the first of these.
+        /// Index of the first of them in the recording.
         first: usize,
     },
 }
 
 impl Recording {
-    /// Opens `path`, which is decoded once to know that all of it is sound and how long it is, and once more while it is
-    /// listened to. What can be read only once, as a pipe, is kept in memory.
+    /// Opens `path` and decodes it once, to check all of it and measure its length; [`Self::samples`] decodes it again.
+    /// A file that can be read only once, such as a pipe, is kept in memory.
     ///
     /// # Errors
     /// [`AudioError`], which names the file.
@@ -42,8 +43,8 @@ impl Recording {
         if !path.is_file() {
             return Ok(Audio::read(path, sample_rate)?.into());
         }
-        let file = File::open(path).map_err(AudioError::reading(path))?;
-        let mut decoding = Decoding::from_start(path, &file, sample_rate)?;
+        let file = File::open(path).map_err(|error| AudioProblem::Read(error).at(path))?;
+        let mut decoding = from_start(path, &file, sample_rate)?;
         let (mut length, mut samples) = (0, Vec::new());
         let mut going_on = true;
         while going_on {
@@ -58,7 +59,7 @@ impl Recording {
             skipped_packets: decoding.skipped_packets(),
             source: Source::File {
                 path: path.to_owned(),
-                decoding: Box::new(Decoding::from_start(path, &file, sample_rate)?),
+                decoding: Box::new(from_start(path, &file, sample_rate)?),
                 file,
                 samples,
                 first: 0,
@@ -67,27 +68,25 @@ impl Recording {
     }
 
     /// Samples per second.
-    #[must_use]
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
-    /// Samples of the whole recording.
-    #[must_use]
+    /// Samples in the whole recording.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Packets that could not be decoded and became silence.
-    #[must_use]
+    /// Packets that could not be decoded and were replaced by silence.
     pub fn skipped_packets(&self) -> usize {
         self.skipped_packets
     }
 
-    /// The samples of `range`, as far as there are. What is before them is forgotten: to go back is to begin anew.
+    /// The samples in `range`, fewer at the end of the recording. Samples before it are dropped: an earlier range
+    /// decodes the file from its start again.
     ///
     /// # Errors
-    /// [`AudioError`] where the file has lost its end since it was opened, or cannot be read any more.
+    /// [`AudioError`] if the file became shorter after it was opened, or cannot be read any more.
     pub fn samples(&mut self, range: Range<usize>) -> Result<&[f32], AudioError> {
         let end = range.end.min(self.length);
         let start = range.start.min(end);
@@ -101,7 +100,7 @@ impl Recording {
                 first,
             } => loop {
                 if start < *first {
-                    **decoding = Decoding::from_start(path, file, self.sample_rate)?;
+                    **decoding = from_start(path, file, self.sample_rate)?;
                     samples.clear();
                     *first = 0;
                 }
@@ -112,15 +111,24 @@ impl Recording {
                     return Ok(&samples[..end - start]);
                 }
                 if !decoding.more(samples)? && *first + samples.len() < end {
-                    return Err(AudioError::Changed {
-                        path: path.clone(),
-                        expected: self.length,
-                        found: *first + samples.len(),
-                    });
+                    let (expected, found) = (self.length, *first + samples.len());
+                    return Err(AudioProblem::Changed { expected, found }.at(path));
                 }
             },
         }
     }
+}
+
+/// Decodes `file`, which was opened at `path`, from its start. All decodings of a file share its position, so only the
+/// last one made may be used.
+fn from_start(path: &Path, file: &File, sample_rate: u32) -> Result<Decoding, AudioError> {
+    let rewound = || -> io::Result<File> {
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let file = rewound().map_err(|error| AudioProblem::Read(error).at(path))?;
+    Decoding::new(path, file, sample_rate)
 }
 
 impl From<Audio> for Recording {
@@ -146,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn piece_by_piece_it_is_what_is_in_the_file() {
-        // As it is, compressed, and from other rates, where the resampler holds back some.
+    fn ranges_are_those_of_the_whole_file() {
+        // Unchanged, compressed, and from other rates, where the resampler delays samples.
         for (name, rate) in [
             ("sample.wav", 16_000),
             ("sample.wav", 44_100),
@@ -174,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_lost_its_end_meanwhile_is_told_of() {
-        // As programs write it that do not know yet how long it will be.
+    fn a_file_that_became_shorter_after_opening_is_an_error() {
+        // Programs that stream write this length.
         let unknown = u32::MAX.to_le_bytes();
         for (len, expected) in [(None, "truncated"), (Some(unknown), "changed")] {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("talk.wav");
             let mut bytes = fs::read(data("sample.wav")).unwrap();
             if let Some(len) = len {
-                // Of the file, and of its samples.
+                // Length of the file, and of its samples.
                 bytes[4..8].copy_from_slice(&len);
                 bytes[40..44].copy_from_slice(&len);
             }

@@ -1,40 +1,40 @@
-//! From one sample rate to another, as the samples come.
+//! Conversion of the sample rate, chunk by chunk.
 
 use rubato::{
     Fft, FixedSync, Resampler, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
 };
 
-/// Fewest samples resampled at a time. The filter is as long.
+/// Fewest input samples per chunk. The filter has this length.
 const CHUNK: usize = 1024;
 
-/// Why the resampler failed: the library has one type for its construction, one for its buffers and one for its run.
+/// An error of the resampler: the library has one type for its construction, one for its buffers and one for its run.
 pub(crate) type ResampleError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Takes samples at one rate and gives them at another.
+/// A stream of samples at one rate to the same at another.
 pub(crate) struct Resampling {
-    /// `None` where the rates are the same.
+    /// `None` if the rates are equal.
     resampler: Option<Fft<f32>>,
-    /// Samples that were given.
+    /// Input samples so far.
     taken: usize,
-    /// Those of them that do not make a chunk yet.
+    /// Input samples that do not fill a chunk yet.
     pending: Vec<f32>,
-    /// What becomes of a chunk.
+    /// Scratch for the output of one chunk.
     chunk: Vec<f32>,
-    /// Results that are still to be left out: the filter's delay.
+    /// Output samples still to be dropped: the delay of the filter.
     delay: usize,
-    /// Results that were given.
+    /// Output samples so far.
     made: usize,
 }
 
 impl Resampling {
-    /// From and to so many samples per second.
+    /// Converts from `from` to `to` samples per second.
     ///
     /// # Errors
-    /// What the resampler says of rates it cannot convert.
+    /// The resampler's, for rates that it cannot convert.
     pub(crate) fn new(from: u32, to: u32) -> Result<Self, ResampleError> {
         let (from, to) = (from as usize, to as usize);
-        // The filter delays by half a chunk, of which the resampler takes back whole samples only: so an even
-        // number of samples goes in and an even number comes out.
+        // The filter delays by half a chunk, and the resampler compensates whole samples only: both the input and the
+        // output of a chunk have an even number of samples.
         let unit = 2 * (from / greatest_common_divisor(from, to));
         let chunk = CHUNK.next_multiple_of(unit);
         let window = WindowFunction::BlackmanHarris2;
@@ -52,15 +52,15 @@ impl Resampling {
         })
     }
 
-    /// Samples that were given until now.
+    /// Input samples so far.
     pub(crate) fn taken(&self) -> usize {
         self.taken
     }
 
-    /// Takes the next `samples`, and appends what is known of the result to `out`.
+    /// Takes the next `samples` and appends the output that is complete to `out`.
     ///
     /// # Errors
-    /// What the resampler says.
+    /// The resampler's.
     pub(crate) fn push(
         &mut self,
         mut samples: &[f32],
@@ -84,7 +84,7 @@ impl Resampling {
         Ok(())
     }
 
-    /// Appends the rest of the result to `out`: altogether as many samples as make the same duration, rounded up.
+    /// Appends the rest of the output to `out`. In all it has the duration of the input, rounded up to a sample.
     ///
     /// # Errors
     /// As [`Self::push`].
@@ -96,13 +96,13 @@ impl Resampling {
         while self.made < expected {
             self.process(out)?;
         }
-        // What came before the last chunk is less than the input so far, by the delay.
+        // Only the last chunk can exceed it: before, the output is late by the delay.
         out.truncate(out.len() - (self.made - expected));
         self.made = expected;
         Ok(())
     }
 
-    /// Resamples what is pending, with silence behind it where that is less than a chunk.
+    /// Resamples the pending samples, padded with silence to a chunk.
     fn process(&mut self, out: &mut Vec<f32>) -> Result<(), ResampleError> {
         let Some(resampler) = &mut self.resampler else {
             return Ok(());
@@ -121,7 +121,7 @@ impl Resampling {
     }
 }
 
-/// Euclid's. Neither is 0.
+/// Euclid's algorithm. Neither is 0.
 fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
     while b > 0 {
         (a, b) = (b, a % b);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_pieces_it_is_what_the_resampler_makes_of_all_at_once() {
+    fn pieces_give_what_the_resampler_gives_for_the_whole() {
         for (from, to) in [(44_100, 16_000), (48_000, 16_000), (8_000, 16_000)] {
             for length in [1, 500, 1023, 1024, 1025, 1764, 1765, 30_000] {
                 let signal: Vec<f32> = (0..length).map(|i| (i as f32 * 0.07).sin()).collect();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_rate_is_the_same_samples() {
+    fn equal_rates_change_nothing() {
         let (mut resampling, mut out) = (Resampling::new(16_000, 16_000).unwrap(), Vec::new());
         resampling.push(&[0.5, -0.25], &mut out).unwrap();
         resampling.push(&[1.0], &mut out).unwrap();

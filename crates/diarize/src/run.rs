@@ -1,93 +1,202 @@
-//! What the networks said of a recording, and the turns that it gives.
+//! The outputs of the networks for a recording, and the turns that follow from them.
+
+mod file;
 
 use ndarray::{Array2, Array3, ArrayView1};
+use serde::{Deserialize, Serialize};
 use soundalike_convert::Bundle;
 use soundalike_metrics::Annotation;
+use soundalike_network::Architecture;
 
+use self::file::refuse;
 use crate::{
     Parameters, SpeakerBounds,
-    built_in::{clustering::Clustering, embedding::Embeddings},
-    clustering::{self, Method, SetupError},
+    built_in::clustering::Clustering,
+    clustering::{Method, SetupError},
     count::speaker_count,
     diarization::{Diarization, Model, Speaker, Warning},
     frames::FrameGrid,
     parameters::SpeakerClustering,
-    reconstruction::{Assignment, at_most, reconstruct, speakers_with_phantoms},
+    reconstruction::{Assignment, at_most, clusters, reconstruct, speakers_with_phantoms},
     turns::{Numbering, label_turns, speaker_labels},
 };
 
-/// Clusters that the built-in clustering tries beyond the fewest speakers asked for, where some of them get
-/// no turn.
-const MAX_EXTRA_CLUSTERS: usize = 16;
+pub use file::RunError;
 
-/// What the networks said of a recording: all that clustering needs, so that it can be done again.
+/// Clusters that the built-in clustering adds at most where some clusters get no turn.
+const MAX_EXTRA_CLUSTERS: usize = 16;
+/// Longest plausible window, in seconds.
+const MAX_SECONDS: f64 = 3600.0;
+
+/// The outputs of the networks for a recording: all that clustering needs, so that it can be repeated.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Name of the recording.
-    pub uri: String,
-    /// Its length.
-    pub samples: usize,
-    /// Samples per second.
-    pub sample_rate: u32,
-    /// The frames of the recording, and where the windows lie on them.
-    pub grid: FrameGrid,
-    /// Who speaks in each window, 0 or 1, `[window, frame, local speaker]`.
-    pub activity: Array3<f32>,
-    /// What they sound like, `[window, local speaker, dimension]`; zeros for a silent one.
-    pub embeddings: Array3<f32>,
-    /// The PLDA, where the clustering needs it.
-    pub plda: Option<Bundle>,
-    /// The numbers it was made with, and that clustering goes by.
-    pub parameters: Parameters,
-    /// The models it was made with.
-    pub models: Vec<Model>,
+    header: Header,
+    activity: Array3<f32>,
+    embeddings: Array3<f32>,
+    /// If the clustering needs one.
+    plda: Option<Bundle>,
 }
 
-/// What a caller wants of the turns.
+/// A run without its arrays. As JSON, the header of a saved run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    /// Version of the file format.
+    pub(crate) format: u32,
+    pub(crate) uri: String,
+    /// Length of the recording.
+    pub(crate) samples: usize,
+    pub(crate) sample_rate: u32,
+    pub(crate) grid: FrameGrid,
+    pub(crate) parameters: Parameters,
+    pub(crate) models: Vec<Model>,
+    /// Version of this crate.
+    pub(crate) version: String,
+}
+
+/// Options of [`Run::diarize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// How many speakers there may be.
+    /// Allowed numbers of speakers.
     pub speakers: SpeakerBounds,
-    /// How they are numbered. By first appearance means, too, that there are no *phantoms*: where more people
-    /// speak at once than there are clusters, pyannote.audio makes up speakers whom nobody has heard.
+    /// How speakers are numbered. [`Numbering::FirstSeen`] also drops *phantoms*: speakers without a cluster, which
+    /// pyannote.audio adds where more speakers are active at once than there are clusters.
     pub numbering: Numbering,
 }
 
 impl Run {
-    /// Seconds.
-    #[must_use]
-    pub fn duration(&self) -> f64 {
-        self.samples as f64 / f64::from(self.sample_rate)
-    }
-
-    /// Who spoke when. pyannote.audio `SpeakerDiarization.apply`, from the clustering on.
+    /// A run of these outputs: see [`Self::activity`] and [`Self::embeddings`].
     ///
     /// # Errors
-    /// [`SetupError`] where the clustering needs what is not there.
+    /// [`RunError`] if there is no window, the arrays do not fit each other, the grid or the PLDA, a parameter has an
+    /// invalid value, or the clustering cannot be set up.
+    pub(crate) fn new(
+        header: Header,
+        activity: Array3<f32>,
+        embeddings: Array3<f32>,
+        plda: Option<Bundle>,
+    ) -> Result<Self, RunError> {
+        header.parameters.check()?;
+        let FrameGrid {
+            duration,
+            step,
+            window_duration,
+            window_step,
+        } = header.grid;
+        for seconds in [duration, step, window_duration, window_step] {
+            // A frame is at least a sample.
+            if !(1.0 / f64::from(header.sample_rate)..=MAX_SECONDS).contains(&seconds) {
+                let expected = format!("times from one sample to {MAX_SECONDS} s");
+                return Err(refuse("grid", format!("{:?}", header.grid), expected));
+            }
+        }
+        if window_step < step {
+            let found = format!("windows every {window_step} s, frames every {step} s");
+            return Err(refuse("grid", found, "no more windows than frames"));
+        }
+        let (windows, frames, speakers) = activity.dim();
+        let [found, embedded] = [activity.shape(), embeddings.shape()].map(|x| format!("{x:?}"));
+        for (name, array, found) in [
+            ("segmentations", &activity, &found),
+            ("embeddings", &embeddings, &embedded),
+        ] {
+            if array.is_empty() {
+                return Err(refuse(name, found, "three axes, none of them empty"));
+            }
+        }
+        if embeddings.shape()[..2] != [windows, speakers] {
+            let expected = format!("[{windows}, {speakers}, dimension]");
+            return Err(refuse("embeddings", embedded, expected));
+        }
+        let fit = header.grid.count(windows) - header.grid.first_frame(windows - 1);
+        if frames > fit {
+            let expected = format!("windows of at most {fit} frames, as many as fit on the grid");
+            return Err(refuse("segmentations", found, expected));
+        }
+        if let SpeakerClustering::Pyannote(clustering) = &header.parameters.clustering {
+            Method::new(clustering, plda.as_ref())?;
+        }
+        if let Some(Architecture::Plda(plda)) = plda.as_ref().map(Bundle::architecture)
+            && plda.embedding_dim != embeddings.dim().2
+        {
+            let expected = format!("[.., .., {}], the input of the PLDA", plda.embedding_dim);
+            return Err(refuse("embeddings", embedded, expected));
+        }
+        Ok(Self {
+            header,
+            activity,
+            embeddings,
+            plda,
+        })
+    }
+
+    /// The same outputs with other `parameters`.
+    ///
+    /// # Errors
+    /// [`RunError`] if one has an invalid value, or the clustering cannot be set up.
+    pub fn with_parameters(self, parameters: Parameters) -> Result<Self, RunError> {
+        let header = Header {
+            parameters,
+            ..self.header
+        };
+        Self::new(header, self.activity, self.embeddings, self.plda)
+    }
+
+    /// Name of the recording.
+    pub fn uri(&self) -> &str {
+        &self.header.uri
+    }
+
+    /// Length of the recording in seconds.
+    pub fn duration(&self) -> f64 {
+        self.header.samples as f64 / f64::from(self.header.sample_rate)
+    }
+
+    /// Parameters of the pipeline.
+    pub fn parameters(&self) -> &Parameters {
+        &self.header.parameters
+    }
+
+    /// Activity of each local speaker, 0 or 1, `[window, frame, local speaker]`.
+    pub fn activity(&self) -> &Array3<f32> {
+        &self.activity
+    }
+
+    /// Speaker embeddings, `[window, local speaker, dimension]`; zeros for a silent local speaker.
+    pub fn embeddings(&self) -> &Array3<f32> {
+        &self.embeddings
+    }
+
+    /// The speaker turns. pyannote.audio `SpeakerDiarization.apply`, from the clustering on.
+    ///
+    /// # Errors
+    /// [`SetupError`] if the clustering cannot be set up.
     pub fn diarize(&self, options: &Options) -> Result<Diarization, SetupError> {
         let bounds = options.speakers;
-        let (activity, grid) = (self.activity.view(), &self.grid);
+        let (header, grid, uri) = (&self.header, &self.header.grid, self.uri());
+        let activity = self.activity.view();
         let count = at_most(speaker_count(activity, grid).view(), bounds.max());
         let mut result = Diarization {
-            turns: Annotation::new(&*self.uri),
-            exclusive: Annotation::new(&*self.uri),
+            turns: Annotation::new(uri),
+            exclusive: Annotation::new(uri),
             speakers: Vec::new(),
             duration: self.duration(),
             warnings: Vec::new(),
             bounds,
-            parameters: self.parameters.clone(),
-            models: self.models.clone(),
+            parameters: header.parameters.clone(),
+            models: header.models.clone(),
         };
-        let needed = (grid.duration * f64::from(self.sample_rate)).round() as usize;
-        if self.samples < needed {
-            let samples = self.samples;
+        let samples = header.samples;
+        let needed = (grid.duration * f64::from(header.sample_rate)).round() as usize;
+        if samples < needed {
             result.warnings.push(Warning::TooShort { samples, needed });
         }
         if count.iter().all(|count| *count == 0) {
             result.warnings.push(Warning::NoSpeech);
             return Ok(result);
         }
-        let (assignment, centroids) = match &self.parameters.clustering {
+        let (assignment, centroids) = match &header.parameters.clustering {
             SpeakerClustering::BuiltIn { built_in_threshold } => {
                 let assignment = self.built_in(*built_in_threshold, bounds, count.view());
                 (assignment, None)
@@ -95,8 +204,7 @@ impl Run {
             SpeakerClustering::Pyannote(config) => {
                 let method = Method::new(config, self.plda.as_ref())?;
                 let clusters = method.cluster(self.embeddings.view(), activity, bounds);
-                let warnings = clusters.warnings.into_iter().map(Warning::Clustering);
-                result.warnings.extend(warnings);
+                result.warnings.extend(clusters.warnings);
                 (clusters.assignment, Some(clusters.centroids))
             }
         };
@@ -106,44 +214,44 @@ impl Run {
         };
         let active = reconstruct(activity, &assignment, speakers, count.view(), grid);
         let labels = speaker_labels(active.view(), options.numbering);
-        let pause = self.parameters.min_duration_off;
-        result.turns = label_turns(active.view(), &labels, pause, grid, &self.uri);
+        let pause = header.parameters.min_duration_off;
+        result.turns = label_turns(active.view(), &labels, pause, grid, uri);
         let one = at_most(count.view(), 1);
         let active = reconstruct(activity, &assignment, speakers, one.view(), grid);
-        result.exclusive = label_turns(active.view(), &labels, pause, grid, &self.uri);
-        result.speakers = described(&result.turns, &labels, centroids.as_ref());
+        result.exclusive = label_turns(active.view(), &labels, pause, grid, uri);
+        result.speakers = speakers_of(&result.turns, &labels, centroids.as_ref());
 
         let found = result.speakers.len();
-        let explained = |warning: &Warning| {
-            matches!(
-                warning,
-                Warning::Clustering(clustering::Warning::TooFewEmbeddings { .. })
-            )
-        };
-        if !bounds.contains(found) && !result.warnings.iter().any(explained) {
-            let warning = Warning::SpeakersOutOfBounds { found, bounds };
-            result.warnings.push(warning);
+        let (min, max) = (bounds.min(), bounds.max());
+        let explained = |warning: &Warning| matches!(warning, Warning::TooFewEmbeddings { .. });
+        if !result.warnings.iter().any(explained) {
+            if found < min {
+                result.warnings.push(Warning::TooFewSpeakers { found, min });
+            } else if found > max {
+                result
+                    .warnings
+                    .push(Warning::TooManySpeakers { found, max });
+            }
         }
         let frames = count.iter().filter(|count| **count > found).count();
         if frames > 0 {
-            let speakers = found;
-            let warning = Warning::MoreVoicesThanSpeakers { frames, speakers };
-            result.warnings.push(warning);
+            result
+                .warnings
+                .push(Warning::DroppedVoices { frames, found });
         }
         Ok(result)
     }
 
-    /// Which local speakers are one person, by the built-in embeddings.
+    /// Clusters local speakers by the built-in embeddings.
     fn built_in(
         &self,
         threshold: f64,
         bounds: SpeakerBounds,
         count: ArrayView1<'_, usize>,
     ) -> Assignment {
-        let (activity, grid) = (self.activity.view(), &self.grid);
-        let embeddings = Embeddings::new(self.embeddings.clone(), activity);
-        let clustering = Clustering::new(activity, &embeddings, grid, bounds);
-        let heard = |assignment: &Assignment| {
+        let (activity, grid) = (self.activity.view(), &self.header.grid);
+        let clustering = Clustering::new(activity, self.embeddings.view(), grid, bounds);
+        let speakers_with_turns = |assignment: &Assignment| {
             let active = reconstruct(activity, assignment, clusters(assignment), count, grid);
             let labels = speaker_labels(active.view(), Numbering::FirstSeen);
             labels.iter().flatten().count()
@@ -152,13 +260,13 @@ impl Run {
         let fewest = clustering.clusters_at(threshold);
         let fewest = fewest.clamp(bounds.min(), bounds.max()).min(most);
         let mut assignment = clustering.cut(fewest);
-        // A cluster that nobody hears, because others are more active wherever it is, is no speaker.
+        // A cluster gets no turn if others are more active at all of its frames.
         for clusters in (fewest + 1..=most).take(MAX_EXTRA_CLUSTERS) {
-            if heard(&assignment) >= bounds.min() {
+            if speakers_with_turns(&assignment) >= bounds.min() {
                 break;
             }
             let more = clustering.cut(clusters);
-            if heard(&more) <= bounds.max() {
+            if speakers_with_turns(&more) <= bounds.max() {
                 assignment = more;
             }
         }
@@ -166,13 +274,9 @@ impl Run {
     }
 }
 
-/// Clusters that somebody is in, and those of lower number.
-fn clusters(assignment: &Assignment) -> usize {
-    assignment.iter().flatten().max().map_or(0, |last| last + 1)
-}
-
-/// Those who have turns, by label. A speaker who is no cluster has zeros for an embedding, as in pyannote.
-fn described(
+/// The speakers who have turns, by label. `labels` and `centroids` are those of the clusters; a speaker without a
+/// cluster has an embedding of zeros, as in pyannote.
+fn speakers_of(
     turns: &Annotation,
     labels: &[Option<String>],
     centroids: Option<&Array2<f64>>,
@@ -184,21 +288,16 @@ fn described(
             return Some(vec![0.0; centroids.ncols()]);
         }
         let centroid = centroids.row(column).to_vec();
-        centroid
-            .iter()
-            .all(|value| value.is_finite())
-            .then_some(centroid)
+        let finite = centroid.iter().all(|value| value.is_finite());
+        finite.then_some(centroid)
     };
-    turns
-        .speakers()
-        .into_iter()
-        .map(|speaker| Speaker {
-            embedding: embedding(&speaker.label),
-            label: speaker.label,
-            turns: speaker.turns,
-            speaking_time: speaker.speaking_time,
-        })
-        .collect()
+    let speakers = turns.speakers().into_iter().map(|speaker| Speaker {
+        embedding: embedding(&speaker.label),
+        label: speaker.label,
+        turns: speaker.turns,
+        speaking_time: speaker.speaking_time,
+    });
+    speakers.collect()
 }
 
 #[cfg(test)]
@@ -217,8 +316,8 @@ mod tests {
         window_step: 50.0,
     };
 
-    /// A run of 3.1's clustering: in window `window`, for each `(window, local speaker, frames, voice)`,
-    /// somebody with that voice speaks.
+    /// A run with 3.1's clustering. Each `(window, local speaker, frames, voice)` is active in those frames of the
+    /// window and has the unit vector `voice` as embedding.
     fn run(windows: usize, speaking: &[(usize, usize, std::ops::Range<usize>, usize)]) -> Run {
         let mut activity = Array3::zeros((windows, FRAMES, 3));
         let mut embeddings = Array3::zeros((windows, 3, 16));
@@ -228,14 +327,12 @@ mod tests {
                 .fill(1.0);
             embeddings[[*window, *local, *voice]] = 1.0;
         }
-        Run {
+        let header = Header {
+            format: Header::FORMAT,
             uri: "talk".into(),
             samples: 50 * (windows + 1),
             sample_rate: 1,
             grid: GRID,
-            activity,
-            embeddings,
-            plda: None,
             parameters: Parameters {
                 clustering: SpeakerClustering::Pyannote(Config::Agglomerative {
                     method: Linkage::Centroid,
@@ -245,7 +342,9 @@ mod tests {
                 ..Parameters::built_in()
             },
             models: Vec::new(),
-        }
+            version: Header::VERSION.into(),
+        };
+        Run::new(header, activity, embeddings, None).unwrap()
     }
 
     fn options(min: usize, max: usize, numbering: Numbering) -> Options {
@@ -264,6 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn outputs_that_do_not_fit_each_other_are_refused() {
+        let talk = run(2, &[(0, 0, 0..40, 0)]);
+        for (activity, embeddings, expected) in [
+            ((0, FRAMES, 3), (0, 3, 16), "`segmentations` is [0, 100, 3]"),
+            ((2, FRAMES, 3), (2, 3, 0), "`embeddings` is [2, 3, 0]"),
+            ((2, FRAMES, 3), (1, 3, 16), "expected [2, 3, dimension]"),
+            ((2, 102, 3), (2, 3, 16), "windows of at most 101 frames"),
+        ] {
+            let (activity, embeddings) = (Array3::zeros(activity), Array3::zeros(embeddings));
+            let run = Run::new(talk.header.clone(), activity, embeddings, None);
+            let error = run.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn silence_is_no_turns_and_a_warning() {
         for options in [Options::default(), options(2, 2, Numbering::Pyannote)] {
             let result = run(3, &[]).diarize(&options).unwrap();
@@ -276,9 +391,9 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_shorter_than_a_frame_is_told_of() {
+    fn a_recording_shorter_than_a_frame_has_a_warning() {
         let mut short = run(1, &[]);
-        (short.samples, short.sample_rate) = (3, 10);
+        (short.header.samples, short.header.sample_rate) = (3, 10);
         let result = short.diarize(&Options::default()).unwrap();
         let warning = Warning::TooShort {
             samples: 3,
@@ -288,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_of_speech_is_a_speaker_whose_voice_is_unknown() {
+    fn one_frame_of_speech_is_a_speaker_without_an_embedding() {
         for numbering in [Numbering::FirstSeen, Numbering::Pyannote] {
             let result = run(1, &[(0, 2, 40..41, 5)])
                 .diarize(&options(1, 9, numbering))
@@ -303,21 +418,24 @@ mod tests {
     }
 
     #[test]
-    fn more_speakers_than_voices_are_told_of_once() {
+    fn more_speakers_than_voices_have_one_warning() {
         let talk = run(2, &[(0, 0, 0..40, 0), (1, 1, 60..99, 1)]);
         let result = talk.diarize(&options(5, 5, Numbering::FirstSeen)).unwrap();
         assert_eq!(result.speakers.len(), 2);
-        let warning = clustering::Warning::TooFewEmbeddings { asked: 5, kept: 2 };
-        assert_eq!(result.warnings, [Warning::Clustering(warning)]);
+        let warning = Warning::TooFewEmbeddings {
+            requested: 5,
+            kept: 2,
+        };
+        assert_eq!(result.warnings, [warning]);
     }
 
-    /// One voice, and somebody speaking along whom the clustering does not tell from it.
+    /// One voice, and another local speaker at the same time in the same cluster.
     fn with_phantom() -> Run {
         run(1, &[(0, 0, 0..60, 0), (0, 1, 50..60, 0)])
     }
 
     #[test]
-    fn phantoms_are_as_in_pyannote_or_left_out_with_a_warning() {
+    fn phantoms_are_as_in_pyannote_or_dropped_with_a_warning() {
         let result = with_phantom()
             .diarize(&options(1, 9, Numbering::Pyannote))
             .unwrap();
@@ -328,15 +446,15 @@ mod tests {
 
         let result = with_phantom().diarize(&Options::default()).unwrap();
         assert_eq!(labels(&result.turns), ["SPEAKER_00"]);
-        let warning = Warning::MoreVoicesThanSpeakers {
+        let warning = Warning::DroppedVoices {
             frames: 10,
-            speakers: 1,
+            found: 1,
         };
         assert_eq!(result.warnings, [warning]);
     }
 
     #[test]
-    fn never_more_speak_at_once_than_are_asked_for() {
+    fn no_more_speakers_at_once_than_requested() {
         let result = with_phantom()
             .diarize(&options(1, 1, Numbering::Pyannote))
             .unwrap();
@@ -345,8 +463,8 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_stand_with_their_speakers_whatever_they_are_called() {
-        // The voice heard first has the higher cluster: voice 1 founds cluster 0 in neither numbering.
+    fn embeddings_stay_with_their_speakers_in_either_numbering() {
+        // The first in time is voice 1, the second voice 0.
         let talk = run(2, &[(0, 0, 0..40, 1), (1, 0, 60..99, 0)]);
         for numbering in [Numbering::FirstSeen, Numbering::Pyannote] {
             let result = talk.diarize(&options(2, 2, numbering)).unwrap();
@@ -368,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_silent_local_speaker_sounds_like_changes_nothing() {
+    fn embeddings_of_silent_local_speakers_change_nothing() {
         let speaking = [(0, 0, 0..40, 0), (0, 1, 50..90, 1), (1, 2, 0..40, 1)];
         let talk = run(3, &speaking);
         let expected = talk.diarize(&options(1, 9, Numbering::Pyannote)).unwrap();
@@ -391,7 +509,7 @@ mod tests {
     #[test]
     fn pauses_are_filled_in_both_kinds_of_turns() {
         let mut talk = run(1, &[(0, 0, 0..40, 0), (0, 1, 44..90, 0)]);
-        talk.parameters.min_duration_off = 5.0;
+        talk.header.parameters.min_duration_off = 5.0;
         let result = talk.diarize(&Options::default()).unwrap();
         assert_eq!(
             (result.turns.turns().len(), result.exclusive.turns().len()),

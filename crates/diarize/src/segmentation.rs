@@ -1,4 +1,4 @@
-//! Who speaks when within each window, by the segmentation network.
+//! The segmentation network over windows.
 
 use std::{ops::Range, sync::Arc};
 
@@ -16,57 +16,57 @@ use crate::{
     windows::Windows,
 };
 
-/// Step between windows, as a part of their length. pyannote.audio `SpeakerDiarization(segmentation_step=0.1)`.
-pub const STEP_RATIO: f64 = 0.1;
+/// Step between windows, as a fraction of their length. pyannote.audio `SpeakerDiarization(segmentation_step=0.1)`.
+pub(crate) const STEP_RATIO: f64 = 0.1;
 
 /// Fewest frames of a window.
 const MIN_FRAMES: usize = 10;
-/// Longest window, seconds. Real networks have 5 to 30.
+/// Longest window, in seconds. Real networks have 5 to 30.
 const MAX_DURATION: f64 = 120.0;
 
-/// Why a bundle cannot segment speech.
+/// Why a bundle gives no segmentation network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// Its network cannot be built, or does not fit on the device.
+    /// The network cannot be built, or does not fit on the device.
     #[error(transparent)]
     Network(#[from] LoadError),
-    /// It holds something else than a segmentation network.
+    /// The bundle holds another network.
     #[error("the bundle holds a {found}, expected a segmentation network (PyanNet)")]
     NotSegmentation {
-        /// What it holds.
+        /// The network found.
         found: String,
     },
-    /// It does not say what its outputs mean.
+    /// The bundle has no specifications, which name the classes.
     #[error(
-        "the bundle has no specifications, so it is unknown what its outputs mean; convert the checkpoint again"
+        "the bundle has no specifications, which define its outputs; convert the checkpoint again"
     )]
     NoSpecifications,
-    /// Its outputs are one score for each speaker, not one for each set of speakers.
-    #[error("the network is not a powerset one (its classes are {}); diarize needs one, such as segmentation-3.0", classes.join(", "))]
+    /// The network has a score for each speaker, not for each set of speakers.
+    #[error("the network is no powerset network (its classes are {}); diarize needs one, such as segmentation-3.0", classes.join(", "))]
     NotPowerset {
-        /// What its outputs are.
+        /// The classes found.
         classes: Vec<String>,
     },
-    /// Windows that leave gaps between them, or come more often than frames.
+    /// The step is longer than a window, or shorter than a frame.
     #[error(
-        "step is {ratio}, expected a part of a window: at most 1, and not less than a frame of it"
+        "step is {ratio}, expected a fraction of the window: at most 1, and at least one frame of it"
     )]
     Step {
-        /// Of the windows' length.
+        /// The step, as a fraction of the window.
         ratio: f64,
     },
-    /// Its windows are too short or too long to be real.
+    /// The windows are too short or too long.
     #[error(
         "the bundle's windows last {duration} s, expected from {MIN_FRAMES} frames of the network to {MAX_DURATION} s"
     )]
     Duration {
-        /// Seconds.
+        /// Length of a window in seconds.
         duration: f64,
     },
 }
 
-/// The segmentation network and how it slides over a recording.
+/// The segmentation network, and its windows over a recording.
 #[derive(Debug, Clone)]
 pub struct Segmenter {
     network: Arc<dyn Network>,
@@ -80,7 +80,7 @@ impl Segmenter {
     /// Builds the powerset network of `bundle`.
     ///
     /// # Errors
-    /// [`SetupError`] where the bundle holds something else.
+    /// [`SetupError`] if the bundle holds another network.
     pub fn new(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, SetupError> {
         let architecture = bundle.architecture();
         let geometry = match (architecture.output(), architecture.graph(false)) {
@@ -108,7 +108,7 @@ impl Segmenter {
             length: samples(specifications.duration),
             step: samples(STEP_RATIO * specifications.duration),
         };
-        // Fewer frames would leave windows without a step, more memory than there is goes with long ones.
+        // With fewer frames the step could be 0; longer windows need too much memory.
         let frames = geometry.frames(windows.length);
         if frames < MIN_FRAMES || specifications.duration > MAX_DURATION {
             return Err(SetupError::Duration {
@@ -124,11 +124,10 @@ impl Segmenter {
         })
     }
 
-    /// The same with `ratio`, 0 to 1, of a window between the starts of two.
-    /// pyannote.audio `SpeakerDiarization(segmentation_step)`.
+    /// The same with a step of `ratio` times the window. pyannote.audio `SpeakerDiarization(segmentation_step)`.
     ///
     /// # Errors
-    /// [`SetupError::Step`] where that is more than a window or less than a frame.
+    /// [`SetupError::Step`] if that is more than a window or less than a frame.
     pub fn with_step(mut self, ratio: f64) -> std::result::Result<Self, SetupError> {
         let step = (ratio * self.windows.length as f64).round() as usize;
         if !(self.geometry.step..=self.windows.length).contains(&step) {
@@ -138,46 +137,39 @@ impl Segmenter {
         Ok(self)
     }
 
-    /// Samples per second that the network expects.
-    #[must_use]
+    /// Samples per second of its input.
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
-    /// How it slides over a recording.
-    #[must_use]
+    /// The windows over a recording.
     pub fn windows(&self) -> Windows {
         self.windows
     }
 
-    /// What its outputs mean.
-    #[must_use]
+    /// The classes of its outputs.
     pub fn powerset(&self) -> &Powerset {
         &self.powerset
     }
 
-    /// Frames in a window.
-    #[must_use]
+    /// Frames of a window.
     pub fn frames(&self) -> usize {
         self.geometry.frames(self.windows.length)
     }
 
-    /// Sees what describes the voices of a batch.
+    /// A probe that takes the built-in embeddings of a batch.
     pub(crate) fn voice_probe(&self) -> VoiceProbe {
-        VoiceProbe::new(
-            self.lstm_layers()
-                .map(|(name, _)| name.to_owned())
-                .collect(),
-        )
+        let names = self.lstm_layers().map(|(name, _)| name.to_owned());
+        VoiceProbe::new(names.collect())
     }
 
-    /// Numbers that describe a voice.
+    /// Values of a built-in embedding.
     pub(crate) fn voice_features(&self) -> usize {
         let widths: Vec<usize> = self.lstm_layers().map(|(_, width)| width).collect();
         widths[voice_layers(widths.len())].iter().sum()
     }
 
-    /// The LSTM layers: names and features.
+    /// Names and output features of the LSTM layers.
     fn lstm_layers(&self) -> impl Iterator<Item = (&str, usize)> {
         let stages = self.network.graph(false).stages().iter();
         stages.filter_map(|stage| match stage.op {
@@ -191,7 +183,6 @@ impl Segmenter {
     }
 
     /// The frames of a whole recording.
-    #[must_use]
     pub fn grid(&self) -> FrameGrid {
         let seconds = |samples: usize| samples as f64 / f64::from(self.sample_rate());
         let geometry = self.geometry;
@@ -206,7 +197,7 @@ impl Segmenter {
     /// Log-probability of each set of speakers in the windows `range` of `samples`, `[window, frame, set]`.
     ///
     /// # Errors
-    /// Where the device or the probe fails.
+    /// If the device or the probe fails, or a score is NaN.
     pub fn scores(
         &self,
         samples: &[f32],
@@ -229,7 +220,7 @@ impl Segmenter {
     }
 }
 
-/// `[batch, frame, feature]` from the device.
+/// A tensor of three axes as an array.
 pub(crate) fn to_array(tensor: &Tensor) -> Result<Array3<f32>> {
     let shape = tensor.dims3()?;
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;

@@ -1,4 +1,4 @@
-//! What each local speaker sounds like, by the speaker embedding network.
+//! The speaker embedding network over windows.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use soundalike_network::Output;
 
 use crate::{count, segmentation::to_array, windows::Windows};
 
-/// The speaker embedding network, and which frames of a local speaker it listens to.
+/// The speaker embedding network, and the choice of frames for each local speaker.
 #[derive(Debug, Clone)]
 pub struct SpeakerEmbedder {
     network: Arc<dyn Network>,
@@ -22,11 +22,11 @@ pub struct SpeakerEmbedder {
 }
 
 impl SpeakerEmbedder {
-    /// Builds the network of `bundle`. With `exclude_overlap` a local speaker is heard where they talk alone,
-    /// unless that is too short. pyannote.audio `SpeakerDiarization(embedding_exclude_overlap)`.
+    /// Builds the network of `bundle`. With `exclude_overlap` an embedding is taken from the frames where the speaker talks
+    /// alone, unless they are too few. pyannote.audio `SpeakerDiarization(embedding_exclude_overlap)`.
     ///
     /// # Errors
-    /// [`LoadError`] where the bundle holds no speaker embedding network.
+    /// [`LoadError`] if the bundle holds no speaker embedding network.
     pub fn new(
         bundle: &Bundle,
         exclude_overlap: bool,
@@ -52,14 +52,12 @@ impl SpeakerEmbedder {
         })
     }
 
-    /// Samples per second that the network expects.
-    #[must_use]
+    /// Samples per second of its input.
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
-    /// Values of one embedding: 256.
-    #[must_use]
+    /// Values of an embedding: 256.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
@@ -68,14 +66,14 @@ impl SpeakerEmbedder {
     /// `[window, local speaker, dimension]`, by their `activity` `[window, frame, local speaker]` of 0 and 1.
     /// pyannote.audio `SpeakerDiarization.get_embeddings`.
     ///
-    /// A window goes through the trunk once for all its speakers, and not at all where nobody speaks. A silent
-    /// local speaker gets zeros, and not the constant of the original: no result depends on it, because they
-    /// never speak alone (`filter_embeddings` leaves them out of the clusters), their row is the lowest of all
-    /// where clusters are assigned, and they are taken out of their cluster afterwards (`apply`).
+    /// The trunk runs once for all speakers of a window, and not for windows without speech. A silent local speaker gets
+    /// zeros in place of the original's constant. No result depends on it: a silent speaker never talks alone
+    /// (`filter_embeddings` drops it), has the lowest row in the assignment, and is removed from its cluster afterwards
+    /// (`apply`).
     ///
     /// # Errors
-    /// Where the device fails, or an embedding is not a number.
-    pub fn embed(
+    /// If the device fails, or an embedding is NaN.
+    pub(crate) fn embed(
         &self,
         samples: &[f32],
         windows: Windows,
@@ -83,33 +81,33 @@ impl SpeakerEmbedder {
     ) -> Result<Array3<f32>> {
         let (count, frames, speakers) = activity.dim();
         let mut embeddings = Array3::zeros((count, speakers, self.dimension()));
-        let heard: Vec<usize> = (0..count)
+        let spoken: Vec<usize> = (0..count)
             .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
             .collect();
         let min_alone = self.min_alone(frames, windows.length);
-        if heard.is_empty() {
+        if spoken.is_empty() {
             return Ok(embeddings);
         }
-        let waveforms = windows.batch(samples, heard.iter().copied());
-        let shape = (heard.len(), 1, windows.length);
+        let waveforms = windows.batch(samples, spoken.iter().copied());
+        let shape = (spoken.len(), 1, windows.length);
         let device = &self.network.engine().device;
         let waveforms = Tensor::from_vec(waveforms, shape, device)?;
-        let mut masks = Vec::with_capacity(heard.len() * speakers * frames);
-        for window in &heard {
+        let mut masks = Vec::with_capacity(spoken.len() * speakers * frames);
+        for window in &spoken {
             let activity = activity.index_axis(Axis(0), *window);
             masks.extend(match self.exclude_overlap {
                 true => alone(activity, min_alone),
                 false => activity.t().to_owned(),
             });
         }
-        let shape = (heard.len(), speakers, frames);
+        let shape = (spoken.len(), speakers, frames);
         let masks = Tensor::from_vec(masks, shape, device)?;
         let input = Input {
             waveforms: &waveforms,
             masks: Some(&masks),
         };
         let vectors = self.network.forward(input, &mut Silent)?;
-        for (window, vectors) in heard.iter().zip(to_array(&vectors)?.outer_iter()) {
+        for (window, vectors) in spoken.iter().zip(to_array(&vectors)?.outer_iter()) {
             for (speaker, vector) in vectors.outer_iter().enumerate() {
                 if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
                     embeddings
@@ -127,18 +125,16 @@ impl SpeakerEmbedder {
         }
     }
 
-    /// Frames of a window of `frames` frames and `length` samples in which a local speaker must talk alone, and one more,
-    /// to be heard by these only.
-    #[must_use]
+    /// In a window of `frames` frames and `length` samples, a local speaker must talk alone in more frames than this for an
+    /// embedding of only these frames.
     pub fn min_alone(&self, frames: usize, length: usize) -> usize {
         (frames * self.min_num_samples).div_ceil(length)
     }
 }
 
-/// The frames by which each local speaker of a window is heard, `[local speaker, frame]`, by their `activity`
-/// `[frame, local speaker]` of 0 and 1: those where they talk alone if these are more than `min_alone`, else all of
-/// theirs. pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
-#[must_use]
+/// The frames from which the embedding of each local speaker of a window is taken, `[local speaker, frame]`, by the
+/// `activity` `[frame, local speaker]` of 0 and 1: those where the speaker talks alone if they are more than `min_alone`,
+/// else all active ones. pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
 pub fn alone(activity: ArrayView2<'_, f32>, min_alone: usize) -> Array2<f32> {
     let mut masks = activity.t().to_owned();
     let alone = count::alone(activity);

@@ -1,23 +1,21 @@
-//! From frames to speaker turns.
+//! Speaker turns from frames.
 
 use ndarray::{ArrayView1, ArrayView2};
 use soundalike_metrics::{Annotation, Segment, Turn, track_name};
 
 use crate::frames::FrameGrid;
 
-/// How speakers are numbered: SPEAKER_00, SPEAKER_01, ...
+/// Order in which speakers are numbered: SPEAKER_00, SPEAKER_01, ...
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Numbering {
-    /// In order of first appearance; of those who begin together the one who stops first, then the one with
-    /// the lower column.
+    /// By first appearance; of equals the one whose first turn ends first, then the one with the lower column.
     #[default]
     FirstSeen,
-    /// As pyannote.audio: columns sorted as text, so that 10 comes before 2. `Annotation.labels`.
+    /// As in pyannote.audio: columns sorted as text, so that 10 is before 2. `Annotation.labels`.
     Pyannote,
 }
 
 /// The label of each column of `active` `[frame, speaker]` that has a turn.
-#[must_use]
 pub fn speaker_labels(active: ArrayView2<'_, bool>, numbering: Numbering) -> Vec<Option<String>> {
     let columns = active.columns().into_iter().enumerate();
     let mut seen: Vec<((usize, usize), usize)> = columns
@@ -34,12 +32,11 @@ pub fn speaker_labels(active: ArrayView2<'_, bool>, numbering: Numbering) -> Vec
     labels
 }
 
-/// Speaker turns of the recording `uri` from `active` `[frame, speaker]`: each lasts from the middle of its
-/// first frame to the middle of the frame after its last (or of the last frame of all, so that a turn of
-/// that frame alone vanishes). `labels` names the columns; those without a name are left out. Pauses of a
-/// speaker shorter than `min_duration_off` seconds are filled.
+/// Speaker turns of the recording `uri` from `active` `[frame, speaker]`. A turn starts in the middle of its first frame
+/// and ends in the middle of the frame after its last, or of the last frame of the recording, so that a turn of only that
+/// frame vanishes. `labels` names the columns; a column without a label is dropped. Pauses of a speaker shorter than
+/// `min_duration_off` seconds are filled.
 /// pyannote.audio `utils/signal.py`, `Binarize` with both thresholds 0.5 and no padding.
-#[must_use]
 pub fn label_turns(
     active: ArrayView2<'_, bool>,
     labels: &[Option<String>],
@@ -54,7 +51,7 @@ pub fn label_turns(
         .collect();
     let fill = min_duration_off > 0.0;
     if fill {
-        // `Annotation.support` names tracks anew, label after label.
+        // `Annotation.support` renames tracks, label by label.
         columns.sort_by_key(|(column, _)| column.to_string());
     }
     let mut tracks: Vec<(String, Turn)> = Vec::new();
@@ -75,19 +72,18 @@ pub fn label_turns(
             tracks.push((track, turn));
         }
     }
-    // Of turns of the same time, the track with the lower name comes first. `Annotation.itertracks`.
+    // Turns with equal times are in the order of their track names. `Annotation.itertracks`.
     tracks.sort_by(|(a, _), (b, _)| a.cmp(b));
     Annotation::from_turns(uri, tracks.into_iter().map(|(_, turn)| turn))
 }
 
 /// [`label_turns`] with speakers numbered by first appearance and no pause filled.
-#[must_use]
 pub fn to_annotation(active: ArrayView2<'_, bool>, grid: &FrameGrid, uri: &str) -> Annotation {
     let labels = speaker_labels(active, Numbering::FirstSeen);
     label_turns(active, &labels, 0.0, grid, uri)
 }
 
-/// First frame of each turn, and the one after its last (or the last of all, which alone makes no turn).
+/// First frame of each turn, and the frame after its last, or the last frame of the recording.
 fn runs(column: ArrayView1<'_, bool>) -> Vec<(usize, usize)> {
     let last = column.len().saturating_sub(1);
     let mut runs = Vec::new();
@@ -137,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_the_very_last_frame_vanishes_and_a_longer_one_ends_there() {
+    fn a_turn_of_only_the_last_frame_vanishes_and_a_longer_one_ends_there() {
         assert_eq!(turns(&["____x"]), []);
         assert_eq!(
             turns(&["___xx"]),
@@ -180,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_shorter_than_asked_for_are_filled_and_those_as_long_are_not() {
+    fn only_shorter_pauses_are_filled() {
         let active = frames(1, &[(0, 10, 20), (0, 24, 30), (0, 35, 40)]);
         let labels = speaker_labels(active.view(), Numbering::Pyannote);
         let pause = GRID.middle(35) - GRID.middle(30);
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_turns_stand_in_the_order_of_pyannotes_tracks() {
+    fn equal_turns_have_the_order_of_pyannotes_tracks() {
         // 27 columns: the last has track AA, which sorts before B.
         let active = frames(27, &[(0, 50, 60), (1, 10, 20), (26, 10, 20)]);
         let labels = speaker_labels(active.view(), Numbering::Pyannote);

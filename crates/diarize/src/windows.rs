@@ -5,16 +5,15 @@ use std::ops::Range;
 /// Sliding windows over a recording. pyannote.audio `Inference.slide`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
-    /// Samples in a window.
+    /// Samples of a window.
     pub length: usize,
     /// Samples from the start of one window to the start of the next; at least 1.
     pub step: usize,
 }
 
 impl Windows {
-    /// Windows over `samples` samples: all that fit, and one more, padded with zeros on the right, where
-    /// samples are left over at the end or the recording is shorter than a window.
-    #[must_use]
+    /// Number of windows over `samples` samples: all that fit, and one more, padded with zeros on the right, if samples
+    /// remain at the end or the recording is shorter than a window.
     pub fn count(&self, samples: usize) -> usize {
         match samples.checked_sub(self.length) {
             None => 1,
@@ -22,12 +21,12 @@ impl Windows {
         }
     }
 
-    /// The samples that the windows `range`, at least one, lie over.
+    /// The samples that the windows `range`, at least one, cover.
     pub(crate) fn span(&self, range: Range<usize>) -> Range<usize> {
         range.start * self.step..(range.end - 1) * self.step + self.length
     }
 
-    /// Copies window `index` of `samples` into `window` (`[length]`), zeros where the recording has ended.
+    /// Copies window `index` of `samples` into `window` (`[length]`), with zeros after the end of the recording.
     pub fn copy(&self, samples: &[f32], index: usize, window: &mut [f32]) {
         let rest = samples.get(index * self.step..).unwrap_or_default();
         let filled = rest.len().min(window.len());
@@ -36,7 +35,6 @@ impl Windows {
     }
 
     /// The windows `indices` of `samples`, one after the other.
-    #[must_use]
     pub fn batch(
         &self,
         samples: &[f32],

@@ -108,7 +108,7 @@ fn audio_becomes_pyannotes_turns_with_both_pipelines() {
             if pipeline != PIPELINES[0] {
                 // The networks say the same of the recording, so they need not be asked twice.
                 assert_eq!(other.models()[..2], first.models()[..2]);
-                run.parameters = second.config().into();
+                run = run.with_parameters(second.config().into()).expect("a run");
             }
             let ours = run
                 .diarize(&PYANNOTE)
@@ -150,7 +150,7 @@ fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
     let together = diarizer
         .listen("x", &mut audio.clone().into(), &mut |_| {})
         .expect("a run");
-    assert_eq!(together.activity.dim(), (3, 589, 3));
+    assert_eq!(together.activity().dim(), (3, 589, 3));
     for window in 0..3 {
         let mut alone = audio.clone();
         alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
@@ -158,12 +158,12 @@ fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
             .listen("x", &mut alone.into(), &mut |_| {})
             .expect("a run");
         assert_eq!(
-            alone.activity.index_axis(Axis(0), 0),
-            together.activity.index_axis(Axis(0), window)
+            alone.activity().index_axis(Axis(0), 0),
+            together.activity().index_axis(Axis(0), window)
         );
         for speaker in 0..3 {
             let [a, b] = [(&alone, 0), (&together, window)]
-                .map(|(run, window)| run.embeddings.slice(ndarray::s![window, speaker, ..]));
+                .map(|(run, window)| run.embeddings().slice(ndarray::s![window, speaker, ..]));
             // f32 sums of up to 2304 terms in another order.
             assert!(
                 relative_difference(a, b) < 1e-5,

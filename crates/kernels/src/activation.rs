@@ -1,16 +1,16 @@
-//! Logistic function and hyperbolic tangent, a register at a time.
+//! Logistic function and hyperbolic tangent, one register at a time.
 
 use pulp::Simd;
 
-/// 1.5 x 2^23: added to a number of moderate size, it leaves the nearest integer in the low bits.
+/// 1.5 x 2^23: added to a number of moderate size, it leaves the nearest integer in the low bits of the mantissa.
 const ROUND: f32 = 12_582_912.0;
-/// Natural logarithm of 2, in two parts, the first with few enough bits to be multiplied exactly. Cody and Waite,
+/// Natural logarithm of 2 in two parts, the first with few enough bits for exact products. Cody and Waite,
 /// *Software Manual for the Elementary Functions* (1980).
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-/// Beyond these, e^x is not a normal f32.
+/// Beyond ± this, e^x is not a normal f32.
 const LARGEST: f32 = 88.0;
-/// exp(x) - 1 - x over x^2 on ±ln(2) / 2, and (tanh(x) - x) / x^3 over x^2 on ±0.625, from the highest power down:
-/// minimax polynomials of the Cephes library (Moshier), `expf.c` and `tanhf.c`.
+/// Minimax polynomials of (exp(x) - 1 - x) / x^2 on ±ln(2) / 2, and of (tanh(x) - x) / x^3 in x^2 on ±0.625, highest power
+/// first. Cephes library (Moshier), `expf.c` and `tanhf.c`.
 const EXP: [f32; 6] = [
     1.987_569_1e-4,
     1.398_199_9e-3,
@@ -38,7 +38,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, coefficients: [f32; N], x: S::f3
     value
 }
 
-/// e^x, for x beyond ±88 that of ±88; 0 where that is no normal number. NaN for NaN.
+/// e^x, with x clamped to ±88; 0 if the result is no normal number. NaN for NaN.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (low, high) = (simd.splat_f32s(-LARGEST), simd.splat_f32s(LARGEST));
@@ -50,10 +50,10 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let r = simd.mul_add_f32s(power, simd.splat_f32s(-LN_2[0]), x);
     let r = simd.mul_add_f32s(power, simd.splat_f32s(-LN_2[1]), r);
     let tail = polynomial(simd, EXP, r);
-    // The 1 last, so that only its own rounding is of the size of the result.
+    // 1 is added last, so that only this sum rounds at the size of the result.
     let value = simd.mul_add_f32s(tail, simd.mul_f32s(r, r), r);
     let value = simd.add_f32s(value, simd.splat_f32s(1.0));
-    // 2^power: the integer moved to where an exponent is, plus that of 1.
+    // 2^power: the integer shifted to the exponent bits, plus the exponent of 1.
     let bits = simd.wrapping_dyn_shl_u32s(
         simd.transmute_u32s_f32s(shifted),
         simd.splat_u32s(f32::MANTISSA_DIGITS - 1),
@@ -137,7 +137,7 @@ mod tests {
                 } else {
                     1.0 / (1.0 + (-x).exp())
                 };
-                // Where e^x has left the normal numbers, all that is asked for is that it is nothing.
+                // Where e^x is no normal number, the result must only be tiny.
                 let vanished = golden.abs() < 1e-38 && found.abs() < 1e-37;
                 assert!(
                     ulp(found, golden) <= 2.0 || vanished,
@@ -148,15 +148,15 @@ mod tests {
     }
 
     #[test]
-    fn both_are_right_to_two_units_in_the_last_place() {
+    fn both_are_within_two_units_in_the_last_place() {
         for instructions in InstructionSet::all() {
             largest_error(instructions, (0..=u32::MAX).step_by(9973));
         }
     }
 
     #[test]
-    #[ignore = "takes minutes: every f32 there is"]
-    fn both_are_right_for_every_value() {
+    #[ignore = "takes minutes: all f32 values"]
+    fn both_are_within_two_units_for_every_value() {
         for first in 0..=255_u32 {
             let instructions = InstructionSet::all()[0];
             let last = (first << 24) | 0x00ff_ffff;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn both_saturate_and_keep_what_is_no_number() {
+    fn both_saturate_and_keep_nan() {
         for instructions in InstructionSet::all() {
             let inputs = [f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 0.0, f32::NAN];
             let [mut sigmoid, mut tanh] = [inputs; 2];

@@ -1,4 +1,4 @@
-//! Memory for activations, aligned, and used again.
+//! Aligned and reusable memory for activations.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Values of one cache line, which is the widest register as well.
+/// Values of one cache line, and of the widest register.
 pub(crate) const LINE: usize = 16;
 
 /// One cache line.
@@ -15,7 +15,7 @@ pub(crate) const LINE: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-/// Values that start at a cache line.
+/// Values aligned to a cache line.
 #[derive(Clone, Default)]
 pub(crate) struct Buffer {
     lines: Vec<Line>,
@@ -30,31 +30,31 @@ impl Buffer {
         buffer
     }
 
-    /// Makes it `len` long; what was there stays, what is added is 0 or what was there before.
+    /// Resizes to `len`. Existing values are kept; added values are unspecified (zero or stale).
     pub(crate) fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(LINE);
         if lines > self.lines.capacity() {
             self.lines.reserve_exact(lines - self.lines.len());
             in_large_pages(self.lines.spare_capacity_mut());
         }
-        // Never fewer: what is longer again later need not be written again.
+        // Lines are never removed: growing again later need not initialise them again.
         if lines > self.lines.len() {
             self.lines.resize(lines, Line([0.0; LINE]));
         }
         self.len = len;
     }
 
-    /// Values there is room for.
+    /// Values that fit without allocation.
     fn capacity(&self) -> usize {
         self.lines.capacity() * LINE
     }
 }
 
-/// Asks the system for large pages behind memory that was not touched yet. With small ones, looking up where they are
-/// takes a tenth of the time of a convolution over images that are larger than a cache.
+/// Advises the system to use large pages for memory that was not touched yet. With small pages, address translation takes a
+/// tenth of the time of a convolution over images larger than a cache.
 #[cfg(target_os = "linux")]
 fn in_large_pages(memory: &mut [MaybeUninit<Line>]) {
-    /// Of the page tables of x86-64, and of 64-bit ARM with pages of 4 KiB.
+    /// Large page of x86-64, and of 64-bit ARM with pages of 4 KiB.
     const LARGE_PAGE: usize = 2 << 20;
     let bytes = std::mem::size_of_val(memory);
     let start = memory.as_mut_ptr().cast::<u8>();
@@ -64,8 +64,8 @@ fn in_large_pages(memory: &mut [MaybeUninit<Line>]) {
     };
     let inside = inside / LARGE_PAGE * LARGE_PAGE;
     if inside > 0 {
-        // SAFETY: the range is whole pages of memory that is ours; the advice does not change what is in it. A system
-        // that knows no such advice refuses it, which costs nothing but time.
+        // SAFETY: `before + inside <= bytes`, so the range is within `memory`, which is exclusively borrowed. The advice
+        // does not change its contents, and a system that does not support it returns an error without effect.
         unsafe { libc::madvise(start.add(before).cast(), inside, libc::MADV_HUGEPAGE) };
     }
 }
@@ -77,14 +77,15 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `Line` is 16 floats without padding, and there are at least `len / 16` of them.
+        // SAFETY: `Line` is `[f32; LINE]` without padding, all `lines` are initialised, and `resize` keeps at least
+        // `len.div_ceil(LINE)` of them.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above, borrowed exclusively.
+        // SAFETY: as in `deref`; `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
@@ -104,17 +105,17 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Buffers nobody uses at the moment: fresh memory costs the system as much time as a convolution.
+/// Unused buffers. Allocating fresh memory takes the system as long as a convolution.
 ///
-/// It keeps as many as were ever in use at once, each as large as it was ever needed.
-#[derive(Clone, Default)]
+/// It keeps as many buffers as were ever in use at once, each with its largest capacity.
+#[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Mutex<Vec<Buffer>>>);
 
 impl Pool {
-    /// A buffer of `len` values, whatever they are.
+    /// A buffer of `len` unspecified values.
     pub(crate) fn take(&self, len: usize) -> Buffer {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough, so that the large ones stay for those who need them.
+        // The smallest that is large enough, so that the large ones stay available.
         let fitting = spare
             .iter()
             .enumerate()
@@ -131,15 +132,9 @@ impl Pool {
         buffer
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer to the pool.
     pub(crate) fn give(&self, buffer: Buffer) {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spare.push(buffer);
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pool")
     }
 }

@@ -1,14 +1,14 @@
-//! Convolutions one after the other, while what lies between them is in the cache of a core.
+//! A fused chain of convolutions whose intermediate results stay in the cache of a core.
 
 use std::{ops::Range, sync::Arc};
 
 use crate::{Conv2d, Images, strip::Strip};
 
-/// Convolutions that take each other's results, some rows at a time: each goes on as soon as the rows are there that it
-/// depends on, and rows that nobody needs any more make room for others.
+/// A chain of convolutions, computed some rows at a time: a step computes rows as soon as the rows of its inputs are
+/// complete, and rows that no step needs any more are overwritten.
 ///
-/// The bits are those of the convolutions one by one, over whole images. These are larger than a cache, and reading and
-/// writing them takes as long as half of the products.
+/// The result has the same bits as the convolutions one by one over whole images. Those are larger than a cache, and
+/// reading and writing them takes half as long as the products.
 #[derive(Debug, Clone)]
 pub struct Cascade {
     steps: Vec<Step>,
@@ -19,26 +19,25 @@ pub struct Cascade {
 pub struct Step {
     /// The convolution.
     pub conv: Arc<Conv2d>,
-    /// Whose result it takes: 0 are the images that go into the cascade, 1 is the first step.
+    /// Its input: 0 for the images that the cascade gets, `n` for the result of the `n`-th step.
     pub input: usize,
-    /// Whose result is added, if any, numbered likewise.
+    /// The result that is added, if any, numbered likewise.
     pub residual: Option<usize>,
-    /// Whether negative values become 0.
+    /// Whether a ReLU follows.
     pub relu: bool,
 }
 
-/// Rows that a step makes in one go.
-struct Turn {
+/// Rows that a step computes at once: an entry of the schedule.
+struct Scheduled {
     step: usize,
     rows: Range<usize>,
 }
 
 impl Cascade {
-    /// Of `steps`, the last of which makes the result.
+    /// A cascade of `steps`, the last of which gives the result.
     ///
     /// # Panics
-    /// Where there are no steps, or one takes what comes after it.
-    #[must_use]
+    /// If there are no steps, or one takes the result of itself or of a later one.
     pub fn new(steps: Vec<Step>) -> Self {
         assert!(!steps.is_empty());
         for (index, step) in steps.iter().enumerate() {
@@ -47,18 +46,17 @@ impl Cascade {
         Self { steps }
     }
 
-    /// `images` through all steps, on one thread: see [`Conv2d::forward`] for each.
+    /// All steps over `images`, on one thread: see [`Conv2d::forward`] for each.
     ///
     /// # Panics
-    /// Where the shape of one step is not what another takes.
-    #[must_use]
+    /// If a step has another shape than the step that takes its result.
     pub fn forward(&self, images: &Images) -> Images {
         let shapes = self.shapes(images.shape());
-        let turns = self.turns(&shapes);
-        let kept = self.kept(&shapes, &turns);
+        let schedule = self.schedule(&shapes);
+        let kept = self.kept(&shapes, &schedule);
         let (pool, last) = (images.pool(), self.steps.len());
         let mut out = Images::new(pool, shapes[last]);
-        // Of each step but the last, as many rows as are kept: a new one takes the place of one that is done with.
+        // Ring buffers of the rows of all steps except the last.
         let mut between: Vec<_> = (1..last)
             .map(|source| {
                 let [_, channels, _, width] = shapes[source];
@@ -66,7 +64,7 @@ impl Cascade {
             })
             .collect();
         for index in 0..images.shape()[0] {
-            for Turn { step, rows } in &turns {
+            for Scheduled { step, rows } in &schedule {
                 let (before, from_here) = between.split_at_mut(*step);
                 let step = &self.steps[*step];
                 let source = |source: usize| match source {
@@ -99,7 +97,7 @@ impl Cascade {
         out
     }
 
-    /// Shapes of the images that go in, and of the result of each step.
+    /// Shapes of the input images, and of the result of each step.
     fn shapes(&self, images: [usize; 4]) -> Vec<[usize; 4]> {
         let mut shapes = vec![images];
         for step in &self.steps {
@@ -110,24 +108,24 @@ impl Cascade {
         shapes
     }
 
-    /// Who makes which rows when: every step as late as it can.
-    fn turns(&self, shapes: &[[usize; 4]]) -> Vec<Turn> {
+    /// The order in which steps compute rows: every step as late as possible.
+    fn schedule(&self, shapes: &[[usize; 4]]) -> Vec<Scheduled> {
         let last = self.steps.len();
         let mut made = vec![0; last + 1];
         made[0] = shapes[0][2];
-        let mut turns = Vec::new();
-        self.make(last, shapes[last][2], shapes, &mut made, &mut turns);
-        turns
+        let mut schedule = Vec::new();
+        self.extend(last, shapes[last][2], shapes, &mut made, &mut schedule);
+        schedule
     }
 
-    /// Adds what it takes until `rows` rows of `source` are there to `turns`. `made` are there already.
-    fn make(
+    /// Extends `schedule` until `rows` rows of `source` are computed. `made` rows of each source already are.
+    fn extend(
         &self,
         source: usize,
         rows: usize,
         shapes: &[[usize; 4]],
         made: &mut [usize],
-        turns: &mut Vec<Turn>,
+        schedule: &mut Vec<Scheduled>,
     ) {
         while made[source] < rows {
             let step = &self.steps[source - 1];
@@ -136,23 +134,23 @@ impl Cascade {
             let rows = start..height.min(start + step.conv.rows_at_once(width));
             let below = usize::try_from(step.conv.lines(rows.clone()).end).unwrap_or(0);
             let needed = below.min(shapes[step.input][2]);
-            self.make(step.input, needed, shapes, made, turns);
+            self.extend(step.input, needed, shapes, made, schedule);
             if let Some(residual) = step.residual {
-                self.make(residual, rows.end, shapes, made, turns);
+                self.extend(residual, rows.end, shapes, made, schedule);
             }
             made[source] = rows.end;
             let step = source - 1;
-            turns.push(Turn { step, rows });
+            schedule.push(Scheduled { step, rows });
         }
     }
 
-    /// The most rows of each source that there are between the first that somebody still needs and the last.
-    fn kept(&self, shapes: &[[usize; 4]], turns: &[Turn]) -> Vec<usize> {
+    /// The size of each source's ring buffer: the most rows from the first that a step still needs to the last.
+    fn kept(&self, shapes: &[[usize; 4]], schedule: &[Scheduled]) -> Vec<usize> {
         let mut made = vec![0; shapes.len()];
         let mut kept = made.clone();
-        for Turn { step, rows } in turns {
+        for Scheduled { step, rows } in schedule {
             let source = step + 1;
-            // Of those who take it, the first row that each needs next.
+            // The first row that each of the steps that take it needs next.
             let needed = (1..).zip(&self.steps).flat_map(|(taker, step)| {
                 let next = made[taker];
                 let unfinished = next < shapes[taker][2];

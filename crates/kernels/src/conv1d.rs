@@ -1,4 +1,4 @@
-//! Convolution over time, with the pooling after it.
+//! Convolution over time, with pooling.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -10,12 +10,12 @@ use crate::{
     product::{Panels, REGISTERS, Rows, in_tiles, tile},
 };
 
-/// Pooled frames that a core works on at a time, so that what is pooled stays in its cache.
+/// Pooled frames that a core computes at a time, so that the results before pooling stay in its cache.
 const AT_ONCE: usize = 32;
 
-/// A convolution without padding, a bias, absolute values where wanted, and the largest of every few frames.
+/// A convolution without padding, with bias, optional absolute values, and max pooling.
 ///
-/// Frames are rows that overlap: the product of as many as fit with the weights.
+/// It is a product of overlapping rows of frames with the weights.
 #[derive(Debug, Clone)]
 pub struct Conv1d {
     instructions: InstructionSet,
@@ -28,19 +28,19 @@ pub struct Conv1d {
     pool: Pool,
 }
 
-/// How a convolution moves, and what follows it.
+/// Options of [`Conv1d`]: its stride, and the operations on its results.
 #[derive(Debug, Clone, Copy)]
 pub struct After {
     /// Frames from one result to the next.
     pub stride: usize,
     /// Whether absolute values are taken.
     pub abs: bool,
-    /// Results of which the largest is kept; what is left over at the end is dropped.
+    /// Size of the max pooling; remaining results at the end are dropped.
     pub pool: usize,
 }
 
 impl Default for After {
-    /// Each frame, and nothing after it.
+    /// Stride 1, and no operations on the results.
     fn default() -> Self {
         Self {
             stride: 1,
@@ -50,10 +50,10 @@ impl Default for After {
     }
 }
 
-/// Some of the outputs.
+/// The weights of consecutive outputs.
 #[derive(Debug, Clone)]
 struct Part {
-    /// The first of them.
+    /// The first output.
     first: usize,
     /// Registers of columns in a tile.
     registers: usize,
@@ -61,11 +61,10 @@ struct Part {
 }
 
 impl Conv1d {
-    /// From `weight` `[outputs, inputs, kernel]` and `bias` `[outputs]`.
+    /// A convolution of `weight` `[outputs, inputs, kernel]` and `bias` `[outputs]`.
     ///
     /// # Panics
-    /// Where the slices are not of these sizes.
-    #[must_use]
+    /// If the slices have other lengths.
     pub fn new(
         instructions: InstructionSet,
         [outputs, inputs, kernel]: [usize; 3],
@@ -76,7 +75,7 @@ impl Conv1d {
         assert_eq!(weight.len(), outputs * inputs * kernel);
         assert_eq!(bias.len(), outputs);
         let lanes = instructions.lanes();
-        // What would fill half of a wide panel at most has a narrow one.
+        // Remaining outputs that fill at most half of a wide panel get a narrow one.
         let narrow = match outputs % (REGISTERS * lanes) {
             rest if rest <= lanes => rest,
             _ => 0,
@@ -109,8 +108,7 @@ impl Conv1d {
         }
     }
 
-    /// Frames that come of `frames`.
-    #[must_use]
+    /// Number of pooled frames for `frames` input frames.
     pub fn frames(&self, frames: usize) -> usize {
         let results = frames
             .checked_sub(self.kernel)
@@ -121,8 +119,7 @@ impl Conv1d {
     /// `x` `[batch, frame, inputs]` to `[batch, pooled frame, outputs]`. NaN stays NaN.
     ///
     /// # Panics
-    /// Where `x` is not of `batch` sequences of whole frames.
-    #[must_use]
+    /// If `x` is not `batch` sequences of whole frames.
     pub fn forward(&self, x: &[f32], batch: usize) -> Vec<f32> {
         let frames = x.len() / (batch * self.inputs).max(1);
         assert_eq!(x.len(), batch * frames * self.inputs);
@@ -152,7 +149,7 @@ impl Conv1d {
 /// Some frames of one sequence.
 struct Block<'a> {
     conv: &'a Conv1d,
-    /// From the first frame that the first result sees.
+    /// From the first input frame of the first result on.
     x: &'a [f32],
     out: &'a mut [f32],
 }
@@ -176,21 +173,21 @@ impl WithSimd for Block<'_> {
         let results_of = results.chunks_exact(pool * outputs);
         for (out, results) in out.chunks_exact_mut(outputs).zip(results_of) {
             for output in (0..outputs).step_by(S::F32_LANES) {
-                let room = S::F32_LANES.min(outputs - output);
-                let mut largest = load_some(simd, &results[output..][..room]);
+                let lanes = S::F32_LANES.min(outputs - output);
+                let mut largest = load_some(simd, &results[output..][..lanes]);
                 for result in 1..pool {
                     let place = result * outputs + output;
-                    largest = larger(simd, largest, load_some(simd, &results[place..][..room]));
+                    largest = larger(simd, largest, load_some(simd, &results[place..][..lanes]));
                 }
-                store_some(simd, &mut out[output..][..room], largest);
+                store_some(simd, &mut out[output..][..lanes], largest);
             }
         }
         conv.pool.give(results);
     }
 }
 
-/// The first `count` frames of `x` times the weights of `part`, with what comes before the pooling, to its columns of
-/// `results` `[frame, output]`.
+/// The results before pooling of the first `count` frames of `x` and the outputs of `part`, to its columns of `results`
+/// `[frame, output]`.
 #[inline(always)]
 fn product<S: Simd, const C: usize>(
     simd: S,
@@ -218,13 +215,13 @@ fn product<S: Simd, const C: usize>(
                 for (register, sum) in sums.into_iter().enumerate() {
                     let output = columns + register * S::F32_LANES;
                     if output < last {
-                        let room = S::F32_LANES.min(last - output);
-                        let bias = load_some(simd, &conv.bias[output..][..room]);
+                        let lanes = S::F32_LANES.min(last - output);
+                        let bias = load_some(simd, &conv.bias[output..][..lanes]);
                         let mut sum = simd.add_f32s(sum, bias);
                         if conv.after.abs {
                             sum = simd.abs_f32s(sum);
                         }
-                        store_some(simd, &mut result[output..][..room], sum);
+                        store_some(simd, &mut result[output..][..lanes], sum);
                     }
                 }
             }
@@ -232,7 +229,7 @@ fn product<S: Simd, const C: usize>(
     }
 }
 
-/// The larger of two, or the first that is NaN.
+/// The larger of two, or NaN if one is NaN.
 #[inline(always)]
 fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     let nan = simd.not_m32s(simd.equal_f32s(b, b));

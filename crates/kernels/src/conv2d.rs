@@ -1,4 +1,4 @@
-//! Convolution over images, with what follows it.
+//! Convolution over images, with norm, residual and ReLU.
 
 use std::ops::Range;
 
@@ -15,15 +15,14 @@ use crate::{
     winograd::Winograd,
 };
 
-/// Fewest channels for which transforms pay.
+/// Fewest channels for which the transforms are faster.
 const WINOGRAD_CHANNELS: usize = 16;
-/// Tiles of results that are computed together without transforms.
+/// Tiles of results that a direct convolution computes together.
 const DIRECT_TILES: usize = 24;
 
-/// A convolution, a scale and a shift of each channel, and where wanted the sum with another image and a
-/// ReLU, in one pass.
+/// A convolution, a scale and a shift of each channel, and optionally a residual and a ReLU, in one pass.
 ///
-/// Square kernels of 1 or 3, padded with zeros by half of it.
+/// Kernels are 1x1 or 3x3, with zero padding of half their size.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     instructions: InstructionSet,
@@ -37,18 +36,17 @@ pub struct Conv2d {
 
 #[derive(Debug, Clone)]
 enum Algorithm {
-    /// Each pixel is the product of the pixels below the kernel, row by row, with the weights.
+    /// Products of the pixels under the kernel, row by row, with the weights.
     Direct(Panels),
     Winograd(Winograd),
 }
 
 impl Conv2d {
-    /// From `weight` `[outputs, inputs, kernel, kernel]` and the `scale` and `shift` `[outputs]` that a norm in
-    /// evaluation is.
+    /// A convolution of `weight` `[outputs, inputs, kernel, kernel]`, and the `scale` and `shift` `[outputs]` of a batch
+    /// norm in evaluation.
     ///
     /// # Panics
-    /// Where the slices are not of these sizes, or `kernel` is neither 1 nor 3.
-    #[must_use]
+    /// If the slices have other lengths, or `kernel` is neither 1 nor 3.
     pub fn new(
         instructions: InstructionSet,
         [outputs, inputs, kernel]: [usize; 3],
@@ -86,13 +84,11 @@ impl Conv2d {
         }
     }
 
-    /// `images` `[batch, inputs, height, width]` to `[batch, outputs, height / stride, width / stride]`, rounded
-    /// up: `(x * weight) * scale + shift`, plus `residual` of the shape of the result where there is one, and
-    /// negative values to 0 if `relu`. NaN stays NaN.
+    /// `images` `[batch, inputs, height, width]` to `[batch, outputs, height / stride, width / stride]`, rounded up:
+    /// `(x * weight) * scale + shift`, plus `residual` if there is one, and a ReLU if `relu`. NaN stays NaN.
     ///
     /// # Panics
-    /// Where the images have other channels than these.
-    #[must_use]
+    /// If the images have another number of channels, or `residual` another shape than the result.
     pub fn forward(&self, images: &Images, residual: Option<&Images>, relu: bool) -> Images {
         let shape = self.out_shape(images.shape());
         assert!(residual.is_none_or(|residual| residual.shape() == shape));
@@ -123,13 +119,12 @@ impl Conv2d {
         out
     }
 
-    /// Values of the weight.
-    #[must_use]
+    /// Number of weights.
     pub fn weights(&self) -> usize {
         self.outputs * self.inputs * self.kernel * self.kernel
     }
 
-    /// The shape that comes of `images`.
+    /// The shape of the result for images of this shape.
     pub(crate) fn out_shape(&self, [batch, channels, height, width]: [usize; 4]) -> [usize; 4] {
         assert_eq!(channels, self.inputs);
         [
@@ -140,7 +135,7 @@ impl Conv2d {
         ]
     }
 
-    /// Rows of a result of `width` columns that are best computed together.
+    /// Rows of a result of `width` columns that are computed together.
     pub(crate) fn rows_at_once(&self, width: usize) -> usize {
         let tiles = match &self.algorithm {
             Algorithm::Winograd(winograd) => winograd.tiles(),
@@ -149,7 +144,7 @@ impl Conv2d {
         TILE * (tiles / width.div_ceil(TILE)).max(1)
     }
 
-    /// The rows of the input that a strip of `rows` of the result has for its lines. Some are outside.
+    /// The input rows of a strip of the result rows `rows`. Some are outside the image.
     pub(crate) fn lines(&self, rows: Range<usize>) -> Range<isize> {
         let top = (rows.start * self.stride) as isize - BORDER as isize;
         let count = match &self.algorithm {
@@ -159,7 +154,7 @@ impl Conv2d {
         top..top + (count + 2 * BORDER) as isize
     }
 
-    /// The rows of `strip`, and negative values to 0 if `relu`, with scratch memory of `pool`.
+    /// Computes the rows of `strip`, with a ReLU if `relu`, and with scratch memory of `pool`.
     pub(crate) fn strip(&self, strip: Strip<'_>, relu: bool, pool: &Pool) {
         let epilogue = Epilogue {
             affine: &self.affine,
@@ -178,7 +173,7 @@ impl Conv2d {
     }
 }
 
-/// Each row of a strip, sum by sum.
+/// A direct convolution over the rows of a strip.
 struct Direct<'a> {
     conv: &'a Conv2d,
     weight: &'a Panels,

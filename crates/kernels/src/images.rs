@@ -1,4 +1,4 @@
-//! Images of many channels, as convolutions like to have them.
+//! Images of many channels, in the layout of the convolutions.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use rayon::prelude::*;
 
 use crate::buffer::{Buffer, Pool};
 
-/// Rows and columns of results come in whole tiles.
+/// Rows and columns of a tile of results.
 pub(crate) const TILE: usize = 4;
-/// Zeros around an image: as many as a kernel of 3 reaches over its edge.
+/// Zeros around an image: the padding of a 3x3 kernel.
 pub(crate) const BORDER: usize = 1;
 
 /// A batch of images of one size, the channels of a pixel side by side, with a border of zeros.
 ///
-/// Rows are filled up to whole tiles, with zeros as well.
+/// Rows are padded with zeros to whole tiles.
 #[derive(Debug)]
 pub struct Images {
     batch: usize,
@@ -25,9 +25,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Takes the memory for `batch` images of `channels` x `height` x `width` from `pool`, and gives it back
-    /// when dropped. The border is 0; the pixels are whatever was there before.
-    #[must_use]
+    /// Takes the memory for `batch` images of `channels` x `height` x `width` from `pool`, and returns it when dropped. The
+    /// border is 0; the pixels are unspecified.
     pub fn new(pool: &Pool, [batch, channels, height, width]: [usize; 4]) -> Self {
         let mut images = Self {
             batch,
@@ -42,11 +41,10 @@ impl Images {
         images
     }
 
-    /// From values `[batch, channel, height, width]`.
+    /// Images of values `[batch, channel, height, width]`.
     ///
     /// # Panics
-    /// Where there are more or fewer values than that.
-    #[must_use]
+    /// If `planes` has another length.
     pub fn from_planes(pool: &Pool, shape: [usize; 4], planes: &[f32]) -> Self {
         assert_eq!(planes.len(), shape.iter().product::<usize>());
         let mut images = Self::new(pool, shape);
@@ -73,8 +71,7 @@ impl Images {
         images
     }
 
-    /// As values `[batch, channel, height, width]`.
-    #[must_use]
+    /// The values `[batch, channel, height, width]`.
     pub fn to_planes(&self) -> Vec<f32> {
         let [batch, channels, height, width] = self.shape();
         let mut planes = vec![0.0; batch * channels * height * width];
@@ -95,14 +92,12 @@ impl Images {
         planes
     }
 
-    /// Images, channels, height and width.
-    #[must_use]
+    /// Batch size, channels, height and width.
     pub fn shape(&self) -> [usize; 4] {
         [self.batch, self.channels, self.height, self.width]
     }
 
-    /// Where its memory is from.
-    #[must_use]
+    /// The pool of its memory.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -112,23 +107,18 @@ impl Images {
         (self.width.next_multiple_of(TILE) + 2 * BORDER) * self.channels
     }
 
-    /// Rows with the border: one above serves for all that are outside.
-    fn rows(&self) -> usize {
-        BORDER + self.height
-    }
-
-    /// Values from one image to the next.
+    /// Values from one image to the next. The border row above serves for all rows outside.
     fn image_len(&self) -> usize {
-        self.rows() * self.pitch()
+        (BORDER + self.height) * self.pitch()
     }
 
-    /// One image, from the corner of its border on.
+    /// One image, with its border.
     fn image(&self, index: usize) -> &[f32] {
         let len = self.image_len();
         &self.values[index * len..][..len]
     }
 
-    /// One row with its border; zeros for those around the image.
+    /// One row with its border; zeros for a row outside the image.
     pub(crate) fn line(&self, index: usize, y: isize) -> &[f32] {
         let inside = (0..self.height as isize).contains(&y);
         let line = if inside { BORDER + y as usize } else { 0 };
@@ -141,7 +131,7 @@ impl Images {
         &row[BORDER * self.channels..][..self.width * self.channels]
     }
 
-    /// The pixels of each row, with the number of its image and its own.
+    /// The pixels of each row, with the index of its image and of the row.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = (usize, usize, &mut [f32])> {
         let (image_len, pitch, height) = (self.image_len(), self.pitch(), self.height);
         let inside = BORDER * self.channels..(BORDER + self.width) * self.channels;
@@ -154,7 +144,7 @@ impl Images {
         })
     }
 
-    /// The pixels of `rows` of one image, counted on from the first row where there are not that many.
+    /// The pixels of `rows` of one image, modulo its height: the rows of a ring buffer.
     pub(crate) fn some_rows_mut(&mut self, index: usize, rows: Range<usize>) -> Vec<&mut [f32]> {
         let height = self.height;
         let of_image = self.rows_mut().filter(|(image, _, _)| *image == index);
@@ -166,7 +156,7 @@ impl Images {
         found.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Puts zeros around the pixels.
+    /// Fills the border with zeros.
     fn clear_border(&mut self) {
         let (pitch, depth) = (self.pitch(), self.channels);
         let (width, len) = (self.width, self.image_len());

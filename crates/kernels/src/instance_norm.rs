@@ -5,10 +5,10 @@ use rayon::prelude::*;
 
 use crate::InstructionSet;
 
-/// Partial sums of a single channel, so that additions need not wait for each other.
+/// Independent partial sums of a single channel, so that additions overlap.
 const LANES: usize = 16;
 
-/// Each channel of each sequence to mean 0 and variance 1 over time, then a scale and a shift of each channel.
+/// Normalises each channel of each sequence to mean 0 and variance 1 over time, then scales and shifts it.
 #[derive(Debug, Clone)]
 pub struct InstanceNorm {
     /// The instructions to use.
@@ -22,13 +22,11 @@ pub struct InstanceNorm {
 }
 
 impl InstanceNorm {
-    /// `x` `[sequence, frame, channel]` of `batch` sequences, normalised, and negative results times `slope` where
-    /// there is one (LeakyReLU). Means and variances are summed in f64, as PyTorch does on the CPU, and results are
-    /// rounded once, with a slope twice.
+    /// `x` `[sequence, frame, channel]` of `batch` sequences, normalised, with a LeakyReLU if there is a `slope`. Means and
+    /// variances are summed in f64, as in PyTorch on the CPU, and results are rounded once, with a slope twice.
     ///
     /// # Panics
-    /// Where `x` is not of `batch` sequences of whole frames.
-    #[must_use]
+    /// If `x` is not `batch` sequences of whole frames.
     pub fn forward(&self, x: &[f32], batch: usize, slope: Option<f32>) -> Vec<f32> {
         let channels = self.weight.len();
         assert_eq!(self.bias.len(), channels);
@@ -96,7 +94,7 @@ impl WithSimd for Sequence<'_> {
     }
 }
 
-/// Of each channel, the sum over time of what is above `mean`, or of its square.
+/// For each channel, the sum over time of the difference to `mean`, or of its square.
 #[inline(always)]
 fn sums(x: &[f32], mean: &[f64], squared: bool) -> Vec<f64> {
     if let [mean] = mean {

@@ -1,4 +1,4 @@
-//! Which vector instructions there are.
+//! The vector instructions of this machine.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use pulp::aarch64::Neon;
 use pulp::x86::{V3, V4};
 use pulp::{Scalar, WithSimd};
 
-/// Vector instructions that this machine has. There is no other way to get one than to ask the machine.
+/// Vector instructions that this machine supports. All constructors detect them at run time.
 #[derive(Clone, Copy)]
 pub struct InstructionSet(Set);
 
@@ -24,8 +24,7 @@ enum Set {
 }
 
 impl InstructionSet {
-    /// All that this machine has, the widest first; [`Self::scalar`] is the last.
-    #[must_use]
+    /// All instruction sets of this machine, the widest first; [`Self::scalar`] is the last.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -39,9 +38,7 @@ impl InstructionSet {
         all
     }
 
-    /// The widest that this machine has; none where there is nothing but scalar instructions, for which these
-    /// kernels are no gain.
-    #[must_use]
+    /// The widest of this machine; `None` if it has only scalar instructions, with which these kernels are not faster.
     pub fn best() -> Option<Self> {
         Self::all()
             .into_iter()
@@ -49,14 +46,12 @@ impl InstructionSet {
             .filter(|set| !matches!(set.0, Set::Scalar))
     }
 
-    /// One value at a time: what the others are tested against.
-    #[must_use]
+    /// One value at a time: the reference in tests.
     pub fn scalar() -> Self {
         Self(Set::Scalar)
     }
 
     /// `AVX-512`, `AVX2`, `NEON` or `scalar`.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -69,7 +64,7 @@ impl InstructionSet {
         }
     }
 
-    /// Values in one register.
+    /// Values of one register.
     pub(crate) fn lanes(self) -> usize {
         struct Lanes;
         impl WithSimd for Lanes {

@@ -1,10 +1,10 @@
-//! The loops worth writing by hand: slices of `f32` in and out, nothing of a network.
+//! Hand-written loops over slices of `f32`, independent of any network.
 //!
-//! Everything is a product of a few rows with packed columns: [`Conv2d`] takes it over the pixels of an image,
-//! [`Conv1d`] over frames, [`Lstm`] over inputs and states; a [`Cascade`] takes several [`Conv2d`] over some rows at a
-//! time. The vector instructions are chosen when a kernel is built ([`InstructionSet::best`]). Each value is a sum of
-//! short chains of fused multiply-adds whose order depends on the kernel alone, so that results are the same bits for
-//! any batch, number of threads and instruction set.
+//! All kernels use one product of a few rows with packed columns: [`Conv2d`] over the pixels of an image, [`Conv1d`] over
+//! frames, [`Lstm`] over inputs and states; a [`Cascade`] computes several [`Conv2d`] some rows at a time. The vector
+//! instructions are chosen when a kernel is built ([`InstructionSet::best`]). Each value is a sum of short chains of fused
+//! multiply-adds whose order depends on the kernel alone, so that results have the same bits for any batch, number of
+//! threads and instruction set.
 
 mod activation;
 mod buffer;

@@ -13,12 +13,11 @@ use crate::{
 
 /// Gates of a unit.
 const GATES: usize = 4;
-/// Steps whose inputs are multiplied at a time: as many as a tile has rows, so that few sequences fill it too,
-/// and what comes out stays in the cache until the recurrence takes it.
+/// Steps whose input is projected at a time: the rows of a tile, so that few sequences fill it too, and the projections stay
+/// in the cache until the recurrence takes them.
 const STEPS: usize = 12;
 
-/// One layer, in one or both directions, with a state of zeros at the beginning.
-/// `torch.nn.LSTM(batch_first=True)`.
+/// One layer, in one or both directions, with an initial state of zeros. `torch.nn.LSTM(batch_first=True)`.
 #[derive(Debug, Clone)]
 pub struct Lstm {
     instructions: InstructionSet,
@@ -28,14 +27,14 @@ pub struct Lstm {
     pool: Pool,
 }
 
-/// Weights of one direction, as PyTorch has them: gates in the order i, f, g, o.
+/// Weights of one direction, as in PyTorch: gates in the order i, f, g, o.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
     /// `weight_ih` `[4 hidden, inputs]`.
     pub input: &'a [f32],
     /// `weight_hh` `[4 hidden, hidden]`.
     pub recurrent: &'a [f32],
-    /// `bias_ih` and `bias_hh` together, `[4 hidden]`.
+    /// The sum of `bias_ih` and `bias_hh`, `[4 hidden]`.
     pub bias: &'a [f32],
 }
 
@@ -49,16 +48,20 @@ struct Direction {
 }
 
 impl Lstm {
-    /// A layer of `hidden` units from the weights forwards and, where it has them, backwards.
+    /// A layer of `hidden` units. `directions` are the weights of the forward and, if there is one, of the reverse direction.
     ///
     /// # Panics
-    /// Where the slices are not of these sizes.
-    #[must_use]
+    /// If there are not one or two directions, or the slices have other lengths.
     pub fn new(
         instructions: InstructionSet,
         [inputs, hidden]: [usize; 2],
         directions: &[Weights<'_>],
     ) -> Self {
+        let count = directions.len();
+        assert!(
+            count == 1 || count == 2,
+            "one or two directions, not {count}"
+        );
         let gates = GATES * hidden;
         let pack = |weight: &[f32], depth: usize| {
             assert_eq!(weight.len(), gates * depth);
@@ -86,11 +89,11 @@ impl Lstm {
         }
     }
 
-    /// `x` `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide: forwards, then backwards.
+    /// `x` `[batch, frame, inputs]` to `[batch, frame, hidden]`, or with two directions `[batch, frame, 2 hidden]`, the
+    /// forward one first.
     ///
     /// # Panics
-    /// Where `x` is not of `batch` sequences of whole frames.
-    #[must_use]
+    /// If `x` is not `batch` sequences of whole frames.
     pub fn forward(&self, x: &[f32], batch: usize) -> Vec<f32> {
         let (inputs, hidden) = (self.inputs, self.hidden);
         let frames = x.len() / (batch * inputs).max(1);
@@ -100,7 +103,7 @@ impl Lstm {
         if out.is_empty() {
             return out;
         }
-        // A direction is one task, or more where there are threads for them.
+        // Each direction is split into tasks if there are more threads than directions.
         let parts = rayon::current_num_threads().div_ceil(directions);
         let rows = batch.div_ceil(parts);
         let mut tasks: Vec<_> = (0..batch.div_ceil(rows) * directions)
@@ -130,15 +133,15 @@ impl Lstm {
     }
 }
 
-/// One direction of some sequences.
+/// One direction over some sequences.
 struct Task<'a> {
     lstm: &'a Lstm,
     reverse: bool,
-    /// `[batch, frame, inputs]`, and more that is not looked at.
+    /// `[batch, frame, inputs]`, and more values that are not read.
     x: &'a [f32],
     batch: usize,
     frames: usize,
-    /// Where the state of each sequence goes at each frame.
+    /// The place of each sequence's output at each frame.
     states: Vec<&'a mut [f32]>,
 }
 
@@ -150,21 +153,21 @@ impl WithSimd for Task<'_> {
         let Self { lstm, batch, .. } = self;
         let weights = &lstm.directions[usize::from(self.reverse)];
         let (hidden, gates) = (lstm.hidden, GATES * lstm.hidden);
-        // All gates' share of the input, `[sequence, step, 4 hidden]`, of a few steps.
-        let mut shares = lstm.pool.take(batch * STEPS * gates);
+        // Input projections of some steps, `[sequence, step, 4 hidden]`.
+        let mut projections = lstm.pool.take(batch * STEPS * gates);
         let mut sums = lstm.pool.take(batch * gates);
         let mut state = lstm.pool.take(2 * batch * hidden);
         state.fill(0.0);
         let (output, cell) = state.split_at_mut(batch * hidden);
         for start in (0..self.frames).step_by(STEPS) {
             let steps = STEPS.min(self.frames - start);
-            // Backwards, the steps taken are the last that are left.
+            // In reverse, the last remaining steps.
             let first = if self.reverse {
                 self.frames - start - steps
             } else {
                 start
             };
-            self.share_of_input(simd, weights, first, steps, &mut shares);
+            self.project_input(simd, weights, first, steps, &mut projections);
             for step in 0..steps {
                 let step = if self.reverse { steps - 1 - step } else { step };
                 recurrence(simd, &weights.recurrent, output, hidden, &mut sums);
@@ -173,7 +176,7 @@ impl WithSimd for Task<'_> {
                     let output = &mut output[row * hidden..][..hidden];
                     activate(
                         simd,
-                        &shares[(row * STEPS + step) * gates..][..gates],
+                        &projections[(row * STEPS + step) * gates..][..gates],
                         &sums[row * gates..][..gates],
                         cell,
                         output,
@@ -182,22 +185,22 @@ impl WithSimd for Task<'_> {
                 }
             }
         }
-        lstm.pool.give(shares);
+        lstm.pool.give(projections);
         lstm.pool.give(sums);
         lstm.pool.give(state);
     }
 }
 
 impl Task<'_> {
-    /// Multiplies the inputs of `steps` frames from `first` on, and adds the bias.
+    /// Projects the input of `steps` frames from `first` on: the product with the input weights plus the bias.
     #[inline(always)]
-    fn share_of_input<S: Simd>(
+    fn project_input<S: Simd>(
         &self,
         simd: S,
         weights: &Direction,
         first: usize,
         steps: usize,
-        shares: &mut [f32],
+        projections: &mut [f32],
     ) {
         let (inputs, gates) = (self.lstm.inputs, GATES * self.lstm.hidden);
         for index in 0..weights.input.count() {
@@ -213,14 +216,15 @@ impl Task<'_> {
                     };
                     let sums = tile::<S, R, REGISTERS>(simd, &[rows], panel);
                     for (r, sums) in sums.into_iter().enumerate() {
-                        let share = &mut shares[(row * STEPS + step + r) * gates..][..gates];
+                        let projection =
+                            &mut projections[(row * STEPS + step + r) * gates..][..gates];
                         for (register, sum) in sums.into_iter().enumerate() {
                             let gate = columns + register * S::F32_LANES;
                             if gate < gates {
-                                let room = S::F32_LANES.min(gates - gate);
-                                let bias = load_some(simd, &weights.bias[gate..][..room]);
+                                let lanes = S::F32_LANES.min(gates - gate);
+                                let bias = load_some(simd, &weights.bias[gate..][..lanes]);
                                 let sum = simd.add_f32s(sum, bias);
-                                store_some(simd, &mut share[gate..][..room], sum);
+                                store_some(simd, &mut projection[gate..][..lanes], sum);
                             }
                         }
                     }
@@ -230,7 +234,7 @@ impl Task<'_> {
     }
 }
 
-/// `output` `[row, hidden]` times the recurrent weights, to `sums` `[row, 4 hidden]`.
+/// The product of `output` `[row, hidden]` with the recurrent weights, to `sums` `[row, 4 hidden]`.
 #[inline(always)]
 fn recurrence<S: Simd>(simd: S, weights: &Panels, output: &[f32], hidden: usize, sums: &mut [f32]) {
     let gates = GATES * hidden;
@@ -249,8 +253,8 @@ fn recurrence<S: Simd>(simd: S, weights: &Panels, output: &[f32], hidden: usize,
                 for (register, sum) in tile.into_iter().enumerate() {
                     let gate = columns + register * S::F32_LANES;
                     if gate < gates {
-                        let room = S::F32_LANES.min(gates - gate);
-                        store_some(simd, &mut sums[gate..][..room], sum);
+                        let lanes = S::F32_LANES.min(gates - gate);
+                        store_some(simd, &mut sums[gate..][..lanes], sum);
                     }
                 }
             }
@@ -258,17 +262,23 @@ fn recurrence<S: Simd>(simd: S, weights: &Panels, output: &[f32], hidden: usize,
     }
 }
 
-/// One step of one sequence: the gates are the sum of `share` and `sums` `[4 hidden]`.
+/// One step of one sequence. Gates before activation are the sum of `projection` and `sums`, `[4 hidden]`.
 #[inline(always)]
-fn activate<S: Simd>(simd: S, share: &[f32], sums: &[f32], cell: &mut [f32], output: &mut [f32]) {
+fn activate<S: Simd>(
+    simd: S,
+    projection: &[f32],
+    sums: &[f32],
+    cell: &mut [f32],
+    output: &mut [f32],
+) {
     let hidden = cell.len();
     for unit in (0..hidden).step_by(S::F32_LANES) {
-        let room = S::F32_LANES.min(hidden - unit);
-        let i = sigmoid(simd, gate(simd, share, sums, unit, room));
-        let f = sigmoid(simd, gate(simd, share, sums, hidden + unit, room));
-        let g = tanh(simd, gate(simd, share, sums, 2 * hidden + unit, room));
-        let o = sigmoid(simd, gate(simd, share, sums, 3 * hidden + unit, room));
-        let (cell, output) = (&mut cell[unit..][..room], &mut output[unit..][..room]);
+        let lanes = S::F32_LANES.min(hidden - unit);
+        let i = sigmoid(simd, gate(simd, projection, sums, unit, lanes));
+        let f = sigmoid(simd, gate(simd, projection, sums, hidden + unit, lanes));
+        let g = tanh(simd, gate(simd, projection, sums, 2 * hidden + unit, lanes));
+        let o = sigmoid(simd, gate(simd, projection, sums, 3 * hidden + unit, lanes));
+        let (cell, output) = (&mut cell[unit..][..lanes], &mut output[unit..][..lanes]);
         let c = load_some(simd, cell);
         let c = simd.mul_add_f32s(f, c, simd.mul_f32s(i, g));
         store_some(simd, cell, c);
@@ -276,11 +286,28 @@ fn activate<S: Simd>(simd: S, share: &[f32], sums: &[f32], cell: &mut [f32], out
     }
 }
 
-/// A register of gates.
+/// A register of gates before activation.
 #[inline(always)]
-fn gate<S: Simd>(simd: S, share: &[f32], sums: &[f32], first: usize, room: usize) -> S::f32s {
+fn gate<S: Simd>(simd: S, projection: &[f32], sums: &[f32], first: usize, lanes: usize) -> S::f32s {
     simd.add_f32s(
-        load_some(simd, &share[first..][..room]),
-        load_some(simd, &sums[first..][..room]),
+        load_some(simd, &projection[first..][..lanes]),
+        load_some(simd, &sums[first..][..lanes]),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "one or two directions")]
+    fn a_third_direction_is_refused() {
+        let [input, recurrent, bias] = [&[0.0; 4]; 3];
+        let weights = Weights {
+            input,
+            recurrent,
+            bias,
+        };
+        let _ = Lstm::new(InstructionSet::scalar(), [1, 1], &[weights; 3]);
+    }
 }

@@ -1,4 +1,4 @@
-//! What the machine could do.
+//! The peak performance of the machine.
 
 use std::{
     hint::black_box,
@@ -9,16 +9,14 @@ use pulp::{Simd, WithSimd};
 
 use crate::InstructionSet;
 
-/// Sums that do not wait for each other: more than the units and the latency of any machine ask for, and few enough
-/// for its registers.
+/// Independent sums: enough for the units and the latency of any machine, and few enough for its registers.
 const CHAINS: usize = 12;
-/// Steps between two looks at the clock.
+/// Steps between two readings of the clock.
 const STEPS: usize = 1 << 16;
 
 impl InstructionSet {
-    /// Floating-point operations per second of all threads together by fused multiply-adds on values in registers,
-    /// each counted as two: what no kernel can exceed. Takes `time`.
-    #[must_use]
+    /// Floating-point operations per second of all threads together, with fused multiply-adds on values in registers, each
+    /// counted as two: the upper bound of any kernel. Takes `time`.
     pub fn peak(self, time: Duration) -> f64 {
         rayon::broadcast(|_| {
             let start = Instant::now();
@@ -42,7 +40,7 @@ impl WithSimd for Chains {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Sums that stay near 1, whatever the number of steps.
+        // Sums stay near 1 for any number of steps.
         let (factor, term) = (
             simd.splat_f32s(black_box(0.5)),
             simd.splat_f32s(black_box(0.5)),

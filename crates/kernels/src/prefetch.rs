@@ -1,19 +1,19 @@
-//! What will be needed soon.
+//! Prefetching.
 
-/// Brings the cache line of `place` to the cache of the core, its second, wherever it points.
+/// Loads the cache line of `place`, any address, to the second-level cache of the core.
 ///
-/// Images of many channels are read and written a cache line here and a cache line there, which no machine foresees:
-/// without this, transforms of 128 channels take three to four times as long as those of pixels in the cache.
+/// Images of many channels are read and written in scattered cache lines, which hardware does not predict: without this,
+/// transforms of 128 channels take three to four times as long as on pixels in the cache.
 #[inline(always)]
 pub(crate) fn prefetch(place: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, which never faults, whatever the address.
+    // SAFETY: the instruction is part of SSE, which every x86-64 has, and faults for no address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T1>(place.cast());
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above; it reads nothing that a program could see.
+    // SAFETY: `prfm` is part of every 64-bit ARM, faults for no address, and changes no register, flag or memory.
     unsafe {
         std::arch::asm!(
             "prfm pldl2keep, [{}]",

@@ -1,4 +1,4 @@
-//! The one product that everything is made of: a few rows, times packed columns.
+//! The product that all kernels use: a few rows times packed columns.
 
 use std::hint::black_box;
 
@@ -7,15 +7,15 @@ use rayon::prelude::*;
 
 use crate::{InstructionSet, buffer::Buffer};
 
-/// Registers of columns that most tiles have.
+/// Registers of columns in most tiles.
 pub(crate) const REGISTERS: usize = 2;
 
-/// Products that are summed in one chain. The sums of the runs are then added: a chain of hundreds rounds hundreds of
-/// times at its full size, this one some dozens of times at a fraction of it. Where a recording has ended, each frame is
-/// as the one before, and errors do not average out: R 4.4 becomes 2.9. Of Winograd's convolutions, R 6.1 becomes 3.1.
+/// Products that are summed in one chain. The sums of these runs are then added: a chain of hundreds rounds hundreds of
+/// times at its full size, runs some dozens of times at a fraction of it. In the padding after a recording all frames are
+/// equal, and errors do not average out: R 4.4 becomes 2.9. In Winograd's convolutions R 6.1 becomes 3.1.
 const RUN: usize = 32;
 
-/// Rows that lie `stride` apart (overlapping or not), `len` values of each.
+/// Rows of `len` values, `stride` values from one to the next; they may overlap.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
@@ -23,8 +23,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) len: usize,
 }
 
-/// A matrix `[depth, columns]` in panels of as many columns as a tile has, each `[depth, panel]`; the last one
-/// filled up with zeros.
+/// A matrix `[depth, columns]` in panels of as many columns as a tile, each `[depth, width]`; the last one padded with
+/// zeros.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
     values: Buffer,
@@ -34,7 +34,7 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Packs the matrix that has `at(row, column)`, for tiles of [`REGISTERS`] registers.
+    /// Packs the matrix with the values `at(row, column)`, for tiles of [`REGISTERS`] registers.
     pub(crate) fn new(
         instructions: InstructionSet,
         depth: usize,
@@ -61,8 +61,8 @@ impl Panels {
         })
     }
 
-    /// As [`Self::with_width`], where `fill` is given the first column of each panel, how many there are of them, and
-    /// the panel, full of zeros.
+    /// As [`Self::with_width`]; `fill` gets the first column of each panel, its number of columns, and the panel, all
+    /// zeros.
     pub(crate) fn by_panel(
         width: usize,
         depth: usize,
@@ -83,12 +83,12 @@ impl Panels {
         }
     }
 
-    /// Panels there are.
+    /// Number of panels.
     pub(crate) fn count(&self) -> usize {
         self.columns.div_ceil(self.width)
     }
 
-    /// Columns of all.
+    /// Columns of the matrix.
     pub(crate) fn columns(&self) -> usize {
         self.columns
     }
@@ -98,22 +98,22 @@ impl Panels {
         self.width
     }
 
-    /// One of them.
+    /// One panel.
     pub(crate) fn panel(&self, index: usize) -> &[f32] {
         let len = self.depth * self.width;
         &self.values[index * len..][..len]
     }
 }
 
-/// The most rows of a tile that fit into the registers, with [`REGISTERS`] columns each.
+/// The most rows of a tile whose sums fit into registers, with [`REGISTERS`] registers for each row.
 pub(crate) const fn most_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
 }
 
-/// Sums of `R` rows times the `C` registers of one panel, from the first value of the first segment
-/// to the last of the last one: fused multiply-adds in runs of at most [`RUN`] of one segment, one after the other.
+/// The product of `R` rows with the `C` registers of columns of one panel: fused multiply-adds in runs of at most [`RUN`]
+/// values of one segment, in the order of the values.
 ///
-/// The segments follow each other down the panel; `R` rows must be there in each.
+/// The values of a row are split into `segments`, in the order of the panel; each must have `R` rows.
 #[inline(always)]
 pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
     simd: S,
@@ -131,7 +131,8 @@ pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
     if depth <= RUN {
         let mut sums = zeros;
         for rows in segments {
-            // SAFETY: rows and panel are as long as that, asserted above.
+            // SAFETY: `rows.values` has `(R - 1) * stride + len` values, asserted above. `columns` has advanced by `C`
+            // registers for each value of the segments before, and the panel has as many for all of them, asserted above.
             unsafe {
                 sums = run(
                     simd,
@@ -151,7 +152,7 @@ pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
     for rows in segments {
         for first in (0..rows.len).step_by(RUN) {
             let steps = RUN.min(rows.len - first);
-            // SAFETY: as above; `first` and `steps` together are not beyond the end of a row.
+            // SAFETY: as above, with `first + steps <= rows.len`; `columns` has also advanced by the runs before.
             let sums = unsafe {
                 let left = rows.values.as_ptr().add(first);
                 let sums = run(simd, left, rows.stride, columns, steps, zeros);
@@ -168,22 +169,23 @@ pub(crate) fn tile<S: Simd, const R: usize, const C: usize>(
                 }
             }
             first_run = false;
-            // There is no room in registers. Left to itself, the compiler moves it from one place of the stack to
-            // another for each run, which takes longer than adding.
+            // The total does not fit into registers. Without this, the compiler copies it on the stack for each run, which
+            // takes longer than the additions.
             black_box(&mut total);
         }
     }
     total.0
 }
 
-/// At the beginning of a cache line, so that no register lies across two.
+/// Aligned to a cache line, so that no register crosses two.
 #[repr(align(64))]
 struct InMemory<T>(T);
 
 /// Adds the products of `steps` values of `R` rows, `stride` apart, with as many times `C` registers of columns.
 ///
 /// # Safety
-/// All these must be there.
+/// `left` must be valid for reads of `(R - 1) * stride + steps` f32s and `columns` of `steps * C` registers. `columns` needs
+/// only the alignment of an f32.
 #[inline(always)]
 unsafe fn run<S: Simd, const R: usize, const C: usize>(
     simd: S,
@@ -193,17 +195,18 @@ unsafe fn run<S: Simd, const R: usize, const C: usize>(
     steps: usize,
     mut sums: [[S::f32s; C]; R],
 ) -> [[S::f32s; C]; R] {
-    // Every third row has a pointer; an address of the two after it is the pointer and once or twice the stride.
+    // Every third row has a pointer; the addresses of the two rows after it are one and two strides behind it.
     let mut rows: [*const f32; 4] =
         std::array::from_fn(|base| left.wrapping_add(3 * base * stride));
     for step in 0..steps {
         rows[..R.div_ceil(3)].iter_mut().for_each(forget_origin);
-        // SAFETY: the caller's. Registers are plain floats, aligned as such.
+        // SAFETY: `step < steps` and `column < C`, so the index is below `steps * C`.
         let right: [_; C] = std::array::from_fn(|column| unsafe {
             columns.add(step * C + column).read_unaligned()
         });
         for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's.
+            // SAFETY: the pointer is `left + row * stride + step` with `row < R` and `step < steps`, within the
+            // `(R - 1) * stride + steps` values.
             let value = simd.splat_f32s(unsafe { *rows[row / 3].add(row % 3 * stride) });
             for (sum, right) in sums.iter_mut().zip(right) {
                 *sum = simd.mul_add_f32s(value, right, *sum);
@@ -216,16 +219,16 @@ unsafe fn run<S: Simd, const R: usize, const C: usize>(
     sums
 }
 
-/// Makes the compiler forget where `pointer` comes from. It would go from each row to the next by an addition, which
-/// are as many instructions again as loads, or keep one address for each row, for which there are no registers.
+/// Hides the origin of `pointer` from the compiler, which would otherwise compute each row's address by an addition, one
+/// more instruction for each load, or keep one address for each row, more than there are registers.
 #[inline(always)]
 #[allow(
     clippy::pointers_in_nomem_asm_block,
-    reason = "the pointer is given back, and nothing is read through it"
+    reason = "the pointer is returned, and nothing is read through it"
 )]
 fn forget_origin(pointer: &mut *const f32) {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: there is no instruction in it.
+    // SAFETY: the assembly is a comment: it has no instruction, and leaves the register unchanged.
     unsafe {
         std::arch::asm!(
             "/* {} */",
@@ -235,8 +238,8 @@ fn forget_origin(pointer: &mut *const f32) {
     }
 }
 
-/// Calls `$body` with a constant `$R` for tiles that together make `$rows` rows, and `$first` for where
-/// each begins.
+/// Runs `$body` for tiles that together have `$rows` rows, with the constant number of rows `$R` and the first row
+/// `$first` of each.
 macro_rules! in_tiles {
     ($S:ty, $rows:expr, |$first:ident, $R:ident| $body:expr) => {{
         let (rows, mut $first) = ($rows, 0);

@@ -4,16 +4,15 @@ use pulp::{Simd, WithSimd};
 
 use crate::InstructionSet;
 
-/// Partial sums, so that additions need not wait for each other.
+/// Independent partial sums, so that additions overlap.
 const LANES: usize = 16;
 
-/// Of each row of `x` `[feature, frame]` its mean by the `weights` `[frame]`, then of each its standard deviation,
-/// `[2 features]`. pyannote.audio `models/blocks/pooling.py`, step by step in f32; the sums in f64, closer than
-/// PyTorch's cascades in f32. `eps` is what keeps weights of 0 from dividing by zero.
+/// The mean of each row of `x` `[feature, frame]` with `weights` `[frame]`, then the standard deviation of each,
+/// `[2 features]`. pyannote.audio `models/blocks/pooling.py`, step by step in f32, with sums in f64, which are more exact
+/// than PyTorch's cascades in f32. `eps` avoids a division by zero if all weights are 0.
 ///
 /// # Panics
-/// Where there are no weights, or `x` is not of whole rows.
-#[must_use]
+/// If there are no weights, or `x` is not whole rows.
 pub fn weighted_statistics(
     instructions: InstructionSet,
     x: &[f32],
@@ -51,7 +50,7 @@ impl WithSimd for Statistics<'_> {
     }
 }
 
-/// The sum of what `term` makes of pairs, in f64.
+/// The sum of `term` over pairs, in f64.
 #[inline(always)]
 fn sum(x: &[f32], weights: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f64; LANES];

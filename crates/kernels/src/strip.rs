@@ -1,12 +1,12 @@
-//! Some rows of an image at a time.
+//! Consecutive rows of an image.
 
-/// Rows of a result, one below the other, and what they are made of. All rows are `[column, channel]`.
+/// Consecutive rows of a result, and their inputs. All rows are `[column, channel]`.
 pub(crate) struct Strip<'a> {
-    /// Rows of the input, with their border: from the one above what the first result lies over, to the one below what
-    /// the last does, and as many more as whole tiles take.
+    /// Rows of the input, with their border: from the one above the first result to the one below the last, and as many
+    /// more as whole tiles need.
     pub(crate) lines: Vec<&'a [f32]>,
-    /// What is added to each row of the result, or nothing.
+    /// The residual of each row of the result; empty if there is none.
     pub(crate) residual: Vec<&'a [f32]>,
-    /// The rows, at least one.
+    /// The rows of the result, at least one.
     pub(crate) out: Vec<&'a mut [f32]>,
 }

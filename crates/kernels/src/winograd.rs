@@ -1,9 +1,8 @@
 //! 3x3 convolutions with a quarter of the multiplications.
 //!
-//! F(4x4, 3x3) of Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016): a tile of
-//! 4x4 results comes from 6x6 pixels and 6x6 transformed weights, element by element, so that each of the 36
-//! elements is one product over the channels. The transforms are those of Toom and Cook for the points 0, ±A,
-//! ±B and infinity.
+//! F(4x4, 3x3) of Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016): a tile of 4x4 results is
+//! computed from 6x6 transformed pixels and 6x6 transformed weights, element by element; each of the 36 elements is one
+//! product over the channels. The transforms are those of Toom and Cook for the points 0, ±A, ±B and infinity.
 
 use pulp::{Simd, WithSimd};
 
@@ -17,25 +16,25 @@ use crate::{
     strip::Strip,
 };
 
-/// Points of the interpolation, next to 0 and infinity. The usual 1 and 2 lose twice the digits: what is
-/// cancelled at the end grows with the powers of the points. Both squares and their sums are exact.
+/// Interpolation points besides 0 and infinity. The usual 1 and 2 lose twice the digits: cancellation grows with the powers
+/// of the points. Both squares and their sum are exact.
 const A: f32 = 0.5;
 const B: f32 = 1.5;
-/// Pixels on each side that a tile of results depends on.
+/// Rows and columns of the pixels of a tile.
 const SIDE: usize = TILE + 2;
-/// Weights from one channel to another.
+/// Weights of one kernel.
 const TAPS: usize = 9;
 /// Elements of a transformed tile.
 const ELEMENTS: usize = SIDE * SIDE;
-/// Values of transformed pixels that a core works on at a time: half a megabyte, for its own cache.
+/// Transformed pixels that a core computes at a time: half a megabyte, for its own cache.
 const AT_ONCE: usize = 1 << 17;
-/// Tiles that a core works on at a time, at least and at most: those that fill the rows of a product, times a few.
+/// Fewest and most tiles that a core computes at a time: the rows of a product, and twice as many.
 const TILES: [usize; 2] = [12, 24];
 
-/// How far the values of one element are from those of the next, where there are `len` of them: a cache line more,
-/// because a tile has all elements, and those a power of two apart would take the same place in a cache.
-fn apart(len: usize) -> usize {
-    len + 16
+/// Stride from one element to the next, each of `len` values: a cache line more than `len`, because a tile touches all
+/// elements, and strides of a power of two would map them to the same place in a cache.
+fn pitch(len: usize) -> usize {
+    len + LINE
 }
 
 /// The transformed weights of a convolution.
@@ -43,12 +42,12 @@ fn apart(len: usize) -> usize {
 pub(crate) struct Winograd {
     instructions: InstructionSet,
     inputs: usize,
-    /// `[element, inputs, outputs]`: for each panel of outputs one element after the other.
+    /// `[element, inputs, outputs]`: in each panel of outputs one element after the other.
     weights: Panels,
 }
 
 impl Winograd {
-    /// From `weight` `[outputs, inputs, 3, 3]`.
+    /// The transform of `weight` `[outputs, inputs, 3, 3]`.
     pub(crate) fn new(
         instructions: InstructionSet,
         [outputs, inputs]: [usize; 2],
@@ -71,18 +70,18 @@ impl Winograd {
         }
     }
 
-    /// Tiles that are worked on at a time.
+    /// Tiles that are computed at a time.
     pub(crate) fn tiles(&self) -> usize {
         let [least, most] = TILES;
         let tiles = (AT_ONCE / (ELEMENTS * self.inputs)).clamp(least, most);
         tiles / least * least
     }
 
-    /// The rows of `strip` and what follows, with scratch memory of `pool`.
+    /// Computes the rows of `strip`, with `epilogue`, and with scratch memory of `pool`.
     pub(crate) fn forward(&self, strip: Strip<'_>, epilogue: Epilogue<'_>, pool: &Pool) {
         let width = self.weights.width();
         let tiles = self.tiles();
-        let (pixels, sums) = (apart(tiles * self.inputs), apart(tiles * width));
+        let (pixels, sums) = (pitch(tiles * self.inputs), pitch(tiles * width));
         let mut scratch = pool.take(ELEMENTS * (pixels + sums));
         let (pixels, sums) = scratch.split_at_mut(ELEMENTS * pixels);
         self.instructions.run(Run {
@@ -101,9 +100,9 @@ struct Run<'a> {
     winograd: &'a Winograd,
     strip: Strip<'a>,
     epilogue: Epilogue<'a>,
-    /// Room for transformed pixels, `[element, tile, channel]`.
+    /// Scratch for transformed pixels, `[element, tile, channel]`.
     pixels: &'a mut [f32],
-    /// Room for their products with one panel of the weights, `[element, tile, channel of the panel]`.
+    /// Scratch for their products with one panel of the weights, `[element, tile, channel of the panel]`.
     sums: &'a mut [f32],
 }
 
@@ -131,15 +130,15 @@ impl WithSimd for Run<'_> {
                 across,
             };
             let tiles = block.tiles;
-            let (pixels_apart, sums_apart) = (apart(tiles * inputs), apart(tiles * width));
+            let (pixel_stride, sum_stride) = (pitch(tiles * inputs), pitch(tiles * width));
             transform_pixels(simd, &strip.lines, block, inputs, pixels);
             for index in 0..winograd.weights.count() {
-                // While the products take their time.
+                // In the background of the products.
                 prefetch_results::<S>(&strip, block, epilogue.channels, index * width);
                 let elements = winograd.weights.panel(index).chunks_exact(inputs * width);
                 for (element, panel) in elements.enumerate() {
-                    let pixels = &pixels[element * pixels_apart..][..tiles * inputs];
-                    let sums = &mut sums[element * sums_apart..][..tiles * width];
+                    let pixels = &pixels[element * pixel_stride..][..tiles * inputs];
+                    let sums = &mut sums[element * sum_stride..][..tiles * width];
                     in_tiles!(S, tiles, |first, R| {
                         let rows = Rows {
                             values: &pixels[first * inputs..],
@@ -163,13 +162,13 @@ impl WithSimd for Run<'_> {
     }
 }
 
-/// Tiles that are worked on together.
+/// Tiles that are computed together.
 #[derive(Clone, Copy)]
 struct Block {
-    /// The first of them, counted row by row.
+    /// The first tile, counted row by row.
     first: usize,
     tiles: usize,
-    /// Tiles in a row of them.
+    /// Tiles per row.
     across: usize,
 }
 
@@ -188,7 +187,7 @@ impl Block {
     }
 }
 
-/// The weights of some outputs, which become one panel.
+/// Transforms the weights of some outputs to one panel.
 struct Pack<'a> {
     /// `[outputs, inputs, 3, 3]`
     weight: &'a [f32],
@@ -235,7 +234,7 @@ impl WithSimd for Pack<'_> {
     }
 }
 
-/// The sum of each three values times these factors.
+/// The linear combination of three values with these factors, for all lanes.
 #[inline(always)]
 fn combined(factors: &[f64; 3], values: [&[f64; LANES]; 3]) -> [f64; LANES] {
     let mut sums = [0.0; LANES];
@@ -247,8 +246,8 @@ fn combined(factors: &[f64; 3], values: [&[f64; LANES]; 3]) -> [f64; LANES] {
     sums
 }
 
-/// `[3]` weights to `[6]`, in one dimension: the value at each point over the derivative there of what is 0 at all
-/// points.
+/// 1-D filter transform G (6x3): row i evaluates the filter at point p_i, divided by the product of p_i - p_j over the other
+/// points; the row of infinity is the last tap.
 fn weight_transform() -> [[f64; 3]; SIDE] {
     let (a, b) = (f64::from(A), f64::from(B));
     let (a2, b2) = (a * a, b * b);
@@ -264,15 +263,14 @@ fn weight_transform() -> [[f64; 3]; SIDE] {
     ]
 }
 
-/// The element of a point at an end, 0 or infinity, from every other pixel, in one dimension.
+/// 1-D: the element of point 0 or infinity, from every other pixel.
 #[inline(always)]
 fn pixel_end<S: Simd>(simd: S, d: [S::f32s; 3]) -> S::f32s {
     let (a2, b2) = (A * A, B * B);
     scaled(simd, a2 * b2, d[0], scaled(simd, -(a2 + b2), d[1], d[2]))
 }
 
-/// The elements of `point` and its opposite from the four pixels in the middle, in one dimension. `other` is the other
-/// point.
+/// 1-D: the elements of `point` and of `-point`, from the four pixels in the middle. `other` is the other point.
 #[inline(always)]
 fn pixel_pair<S: Simd>(simd: S, [point, other]: [f32; 2], d: [S::f32s; 4]) -> [S::f32s; 2] {
     let even = scaled(simd, -(other * other), d[1], d[3]);
@@ -283,7 +281,7 @@ fn pixel_pair<S: Simd>(simd: S, [point, other]: [f32; 2], d: [S::f32s; 4]) -> [S
     ]
 }
 
-/// Pixels to elements, in one dimension.
+/// 1-D pixel transform: six pixels to six elements.
 #[inline(always)]
 fn pixel_transform<S: Simd>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
     let middle = [d[1], d[2], d[3], d[4]];
@@ -299,7 +297,7 @@ fn pixel_transform<S: Simd>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
     ]
 }
 
-/// The first and third of four results, from the first five elements, in one dimension.
+/// 1-D: the first and third of four results, from the first five elements.
 #[inline(always)]
 fn even_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
     let (a, b) = (simd.add_f32s(m[1], m[2]), simd.add_f32s(m[3], m[4]));
@@ -310,7 +308,7 @@ fn even_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
     ]
 }
 
-/// The second and fourth of four results, from the last five elements, in one dimension.
+/// 1-D: the second and fourth of four results, from the last five elements.
 #[inline(always)]
 fn odd_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
     let (a, b) = (simd.sub_f32s(m[0], m[1]), simd.sub_f32s(m[2], m[3]));
@@ -321,7 +319,7 @@ fn odd_results<S: Simd>(simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
     ]
 }
 
-/// Sums of elements to results, in one dimension.
+/// 1-D sum transform: six elements to four results.
 #[inline(always)]
 fn sum_transform<S: Simd>(simd: S, m: [S::f32s; SIDE]) -> [S::f32s; TILE] {
     let [first, third] = even_results(simd, [m[0], m[1], m[2], m[3], m[4]]);
@@ -335,10 +333,10 @@ fn scaled<S: Simd>(simd: S, factor: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_f32s(simd.splat_f32s(factor), x, y)
 }
 
-/// The pixels of each tile, of the `lines` that the strip depends on, to `[element, tile, channel]`.
+/// Transforms the pixels of each tile, from the `lines` of the strip, to `[element, tile, channel]`.
 ///
-/// Two rows of elements at a time stay in registers until they are done: what is read again for the next two costs
-/// less than writing down a tile that is half transformed.
+/// Two rows of elements at a time are computed in registers: reading pixels again for the next two is faster than storing a
+/// tile that is half transformed.
 #[allow(
     clippy::needless_range_loop,
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
@@ -352,7 +350,7 @@ fn transform_pixels<S: Simd>(
     pixels: &mut [f32],
 ) {
     let zero = simd.splat_f32s(0.0);
-    let apart = apart(block.tiles * inputs);
+    let stride = pitch(block.tiles * inputs);
     for (tile, (row, column)) in block.places().enumerate() {
         let mut tile_lines = [lines[0]; SIDE];
         for y in 0..SIDE {
@@ -363,11 +361,11 @@ fn transform_pixels<S: Simd>(
             .iter()
             .take(SIDE);
         for channel in (0..inputs).step_by(S::F32_LANES) {
-            let room = S::F32_LANES.min(inputs - channel);
+            let lanes = S::F32_LANES.min(inputs - channel);
             if channel.is_multiple_of(LINE) {
                 for line in next_lines.clone() {
                     let start = line.as_ptr().wrapping_add(next_column * TILE * inputs);
-                    // The first columns are the last of this tile, but at the beginning of a row.
+                    // Its other columns are the last of this tile, except at the start of a row.
                     for x in SIDE - TILE..SIDE {
                         prefetch(start.wrapping_add(x * inputs + channel));
                     }
@@ -377,12 +375,12 @@ fn transform_pixels<S: Simd>(
                 lines: tile_lines,
                 inputs,
                 channel,
-                room,
+                lanes,
             };
             let mut to = Elements {
-                values: &mut pixels[tile * inputs + channel..][..(ELEMENTS - 1) * apart + room],
-                apart,
-                room,
+                values: &mut pixels[tile * inputs + channel..][..(ELEMENTS - 1) * stride + lanes],
+                stride,
+                lanes,
             };
             for (y, first) in [(0, 0), (SIDE - 1, 1)] {
                 let mut row = [zero; SIDE];
@@ -414,15 +412,15 @@ fn transform_pixels<S: Simd>(
     }
 }
 
-/// Some channels of the pixels that a tile depends on.
+/// Some channels of the pixels of a tile.
 #[derive(Clone, Copy)]
 struct Pixels<'a> {
-    /// `[column, channel]` each.
+    /// Rows of `[column, channel]`, each `SIDE * inputs` values.
     lines: [&'a [f32]; SIDE],
     inputs: usize,
-    /// The first channel, and how many there are.
+    /// The first channel, and the number of channels: `channel + lanes <= inputs`.
     channel: usize,
-    room: usize,
+    lanes: usize,
 }
 
 impl Pixels<'_> {
@@ -430,37 +428,39 @@ impl Pixels<'_> {
     fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> S::f32s {
         debug_assert!(x < SIDE);
         let place = x * self.inputs + self.channel;
-        // SAFETY: a line has `SIDE` pixels of `inputs` channels each, of which `room` follow `channel`.
+        // SAFETY: the line has `SIDE * inputs` values, all callers pass `x < SIDE`, and `channel + lanes <= inputs`.
         load_some(simd, unsafe {
-            self.lines[y].get_unchecked(place..place + self.room)
+            self.lines[y].get_unchecked(place..place + self.lanes)
         })
     }
 }
 
-/// Where the elements of one transformed tile go, from a channel on.
+/// The elements of one transformed tile, from a channel on.
 struct Elements<'a> {
+    /// `(ELEMENTS - 1) * stride + lanes` values.
     values: &'a mut [f32],
     /// Values from one element to the next.
-    apart: usize,
-    /// Channels.
-    room: usize,
+    stride: usize,
+    /// Number of channels.
+    lanes: usize,
 }
 
 impl Elements<'_> {
     #[allow(clippy::needless_range_loop, reason = "registers, as above")]
     #[inline(always)]
     fn put<S: Simd>(&mut self, simd: S, y: usize, row: [S::f32s; SIDE]) {
-        debug_assert!(y < SIDE && self.values.len() >= (ELEMENTS - 1) * self.apart + self.room);
+        debug_assert!(y < SIDE && self.values.len() >= (ELEMENTS - 1) * self.stride + self.lanes);
         for x in 0..SIDE {
-            let place = (y * SIDE + x) * self.apart;
-            // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
-            let values = unsafe { self.values.get_unchecked_mut(place..place + self.room) };
+            let place = (y * SIDE + x) * self.stride;
+            // SAFETY: all callers pass `y < SIDE`, so `y * SIDE + x < ELEMENTS`, and `values` has
+            // `(ELEMENTS - 1) * stride + lanes` values.
+            let values = unsafe { self.values.get_unchecked_mut(place..place + self.lanes) };
             store_some(simd, values, row[x]);
         }
     }
 }
 
-/// Asks for where the results of the panel whose first channel is `first` go, and for what is added to them.
+/// Prefetches the place of the results of the panel with the first channel `first`, and their residuals.
 #[inline(always)]
 fn prefetch_results<S: Simd>(strip: &Strip<'_>, block: Block, channels: usize, first: usize) {
     let last = channels.min(first + REGISTERS * S::F32_LANES);
@@ -482,8 +482,8 @@ fn prefetch_results<S: Simd>(strip: &Strip<'_>, block: Block, channels: usize, f
     }
 }
 
-/// `[element, tile, channel]` of the panel whose first channel is `first`, to the results. In registers as
-/// [`transform_pixels`].
+/// Transforms `sums` `[element, tile, channel]` of the panel with the first channel `first` to the results. In registers as
+/// in [`transform_pixels`].
 #[allow(
     clippy::needless_range_loop,
     reason = "rows and columns, as on paper; iterators over registers are not always inlined"
@@ -499,7 +499,7 @@ fn transform_sums<S: Simd>(
 ) {
     let zero = simd.splat_f32s(0.0);
     let width = REGISTERS * S::F32_LANES;
-    let apart = apart(block.tiles * width);
+    let stride = pitch(block.tiles * width);
     let channels = epilogue.channels;
     let pixels = strip.out[0].len() / channels;
     for register in 0..REGISTERS {
@@ -511,10 +511,10 @@ fn transform_sums<S: Simd>(
         for (tile, (row, column)) in block.places().enumerate() {
             let sums = Sums {
                 values: &sums[tile * width + register * S::F32_LANES..]
-                    [..(ELEMENTS - 1) * apart + S::F32_LANES],
-                apart,
+                    [..(ELEMENTS - 1) * stride + S::F32_LANES],
+                stride,
             };
-            // The last tile may reach over the edge.
+            // The last tile may exceed the edge.
             let columns = (pixels - column * TILE).min(TILE);
             let start = column * TILE * channels;
             for odd in [false, true] {
@@ -547,7 +547,7 @@ fn transform_sums<S: Simd>(
                     for x in 0..TILE {
                         if x < columns {
                             let pixel = x * channels;
-                            // SAFETY: both have `columns` pixels of `channels` channels.
+                            // SAFETY: `out` and `residual` have `columns * channels` values, and `x < columns`.
                             let (out, residual) = unsafe {
                                 (
                                     out.get_unchecked_mut(pixel..pixel + channels),
@@ -566,17 +566,19 @@ fn transform_sums<S: Simd>(
 /// The sums of one tile, from a channel on.
 #[derive(Clone, Copy)]
 struct Sums<'a> {
+    /// `(ELEMENTS - 1) * stride` values and a register.
     values: &'a [f32],
     /// Values from one element to the next.
-    apart: usize,
+    stride: usize,
 }
 
 impl Sums<'_> {
     #[inline(always)]
     fn at<S: Simd>(&self, simd: S, y: usize, x: usize) -> S::f32s {
         debug_assert!(y < SIDE && x < SIDE);
-        let place = (y * SIDE + x) * self.apart;
-        // SAFETY: `y` and `x` are below `SIDE`, whose square is `ELEMENTS`.
+        let place = (y * SIDE + x) * self.stride;
+        // SAFETY: all callers pass `y < SIDE` and `x < SIDE`, so `y * SIDE + x < ELEMENTS`, and `values` has
+        // `(ELEMENTS - 1) * stride + F32_LANES` values.
         load(simd, unsafe {
             self.values.get_unchecked(place..place + S::F32_LANES)
         })

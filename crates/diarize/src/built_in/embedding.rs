@@ -1,70 +1,39 @@
-//! The built-in embeddings: what the segmentation network itself knows of a voice.
+//! The built-in embeddings, from the segmentation network itself.
 //!
-//! They stand in where there is no speaker embedding network. Each local speaker is described by the
-//! segmentation network's middle BiLSTM layers while they talk alone. This tells apart voices of one
+//! They replace those of a speaker embedding network. The embedding of a local speaker is the mean output of the
+//! segmentation network's middle BiLSTM layers over the frames where the speaker talks alone. It separates voices of one
 //! recording, under one set of conditions, and no more.
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use soundalike_model::{Probe, Result, Tensor};
 
-use crate::{count, segmentation::to_array, speaker_embedding::alone};
+use crate::{segmentation::to_array, speaker_embedding::alone};
 
-/// The LSTM layers, of `layers`, whose outputs describe a voice: those in the middle. Of segmentation-3.0's
-/// four, the second and third gave the lowest DER over clips of two to twelve speakers; the first is closer
-/// to the sound than to the voice, and the last knows only places within the window.
+/// The middle ones of `layers` LSTM layers, whose outputs make the embeddings. Of segmentation-3.0's four, the second and
+/// third gave the lowest DER over clips of two to twelve speakers; the first is closer to the audio than to the voice,
+/// and the last encodes only slots within the window.
 pub(crate) fn voice_layers(layers: usize) -> Range<usize> {
     (layers / 2).saturating_sub(1)..layers / 2 + 1
 }
 
-/// What is known of the local speakers of a recording.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Embeddings {
-    /// `[window, local speaker, feature]`; zeros for a silent one.
-    pub vectors: Array3<f32>,
-    /// Frames in which each talks alone, `[window][local speaker]`.
-    pub alone: Vec<Vec<usize>>,
-}
-
-impl Embeddings {
-    /// Those with the given `vectors`, of local speakers with the given `activity` `[window, frame, speaker]`.
-    #[must_use]
-    pub fn new(vectors: Array3<f32>, activity: ArrayView3<'_, f32>) -> Self {
-        let frames = |activity: ArrayView2<'_, f32>| {
-            let alone = count::alone(activity).sum_axis(Axis(0));
-            alone.iter().map(|frames| *frames as usize).collect()
-        };
-        let alone = activity.outer_iter().map(frames).collect();
-        Self { vectors, alone }
-    }
-}
-
-/// Describes the local speakers of a window, `[speaker, feature]`, by the mean of `features`
-/// `[frame, feature]` over the frames in which each talks alone, or at all where never alone; zeros for a
-/// silent one. `activity` is `[frame, speaker]`.
-fn describe(activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) -> Array2<f32> {
+/// Embeddings of the local speakers of a window, `[speaker, feature]`: the mean of `features` `[frame, feature]` over the
+/// frames in which each talks alone, or over all its frames if there are none; zeros for a silent one. `activity` is
+/// `[frame, speaker]`.
+fn embed_window(activity: ArrayView2<'_, f32>, features: ArrayView2<'_, f32>) -> Array2<f32> {
     let masks = alone(activity, 0);
     let mut vectors = Array2::zeros((activity.ncols(), features.ncols()));
-    for (mask, vector) in masks.rows().into_iter().zip(vectors.rows_mut()) {
-        masked_mean(features, mask, vector);
+    for (mask, mut vector) in masks.rows().into_iter().zip(vectors.rows_mut()) {
+        let frames = mask.sum();
+        if frames > 0.0 {
+            vector.assign(&(mask.dot(&features) / frames));
+        }
     }
     vectors
 }
 
-/// Mean of the rows of `features` that `mask` (0 or 1) keeps; left alone where it keeps none.
-fn masked_mean(
-    features: ArrayView2<'_, f32>,
-    mask: ArrayView1<'_, f32>,
-    mut mean: ArrayViewMut1<'_, f32>,
-) {
-    let kept = mask.sum();
-    if kept > 0.0 {
-        mean.assign(&(mask.dot(&features) / kept));
-    }
-}
-
-/// Keeps the outputs of [`voice_layers`] as they pass.
+/// Keeps the outputs of the [`voice_layers`] of a batch.
 #[derive(Debug)]
 pub(crate) struct VoiceProbe {
     layers: Vec<String>,
@@ -72,7 +41,7 @@ pub(crate) struct VoiceProbe {
 }
 
 impl VoiceProbe {
-    /// For a network whose LSTM layers have these names.
+    /// A probe of a network whose LSTM layers have these names.
     pub(crate) fn new(layers: Vec<String>) -> Self {
         Self {
             layers: layers[voice_layers(layers.len())].to_vec(),
@@ -80,9 +49,9 @@ impl VoiceProbe {
         }
     }
 
-    /// What the local speakers of the batch sound like, `[window, speaker, feature]`, by their `activity`
+    /// Embeddings of the local speakers of the batch, `[window, speaker, feature]`, by their `activity`
     /// `[window, frame, speaker]`.
-    pub(crate) fn describe(&self, activity: ArrayView3<'_, f32>) -> Result<Array3<f32>> {
+    pub(crate) fn embed(&self, activity: ArrayView3<'_, f32>) -> Result<Array3<f32>> {
         let features = to_array(&Tensor::cat(&self.kept, 2)?)?;
         let (windows, _, speakers) = activity.dim();
         let mut vectors = Array3::zeros((windows, speakers, features.dim().2));
@@ -91,7 +60,7 @@ impl VoiceProbe {
             .zip(activity.outer_iter())
             .zip(features.outer_iter())
         {
-            vectors.assign(&describe(activity, features));
+            vectors.assign(&embed_window(activity, features));
         }
         Ok(vectors)
     }
@@ -117,21 +86,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn voices_are_described_by_the_layers_in_the_middle() {
+    fn embeddings_come_from_the_layers_in_the_middle() {
         let layers = [1, 2, 3, 4, 6].map(voice_layers);
         assert_eq!(layers, [0..1, 0..2, 0..2, 1..3, 2..4]);
     }
 
     #[test]
-    fn frames_of_overlap_count_only_where_there_is_nothing_else() {
+    fn overlapping_frames_count_only_if_there_are_no_others() {
         let activity = array![[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]];
         let features = array![[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]];
-        let vectors = describe(activity.view(), features.view());
+        let vectors = embed_window(activity.view(), features.view());
         assert_eq!(vectors, array![[1.0, 0.0], [5.0, 0.0], [0.0, 0.0]]);
-        let embeddings = Embeddings::new(
-            vectors.insert_axis(Axis(0)),
-            activity.insert_axis(Axis(0)).view(),
-        );
-        assert_eq!(embeddings.alone, [[1, 0, 0]]);
     }
 }

@@ -1,7 +1,5 @@
-//! Diarization with the segmentation network alone, for where there is no speaker embedding network.
-//!
-//! [`embedding`] describes each local speaker by what that network itself knows of a voice, and
-//! [`clustering`] says which of them are one person.
+//! Diarization without a speaker embedding network: [`embedding`] takes embeddings from the segmentation network, and
+//! [`clustering`] clusters them.
 
-pub mod clustering;
-pub mod embedding;
+pub(crate) mod clustering;
+pub(crate) mod embedding;

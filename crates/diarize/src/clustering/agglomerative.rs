@@ -1,27 +1,27 @@
-//! The clustering of speaker-diarization-3.1.
+//! Agglomerative clustering, as in speaker-diarization-3.1.
 
 use ndarray::{ArrayView2, s};
 use soundalike_convert::Linkage;
 
 use super::{
-    Warning,
     bounds::SpeakerBounds,
+    cluster_count,
     dendrogram::Dendrogram,
     distances::cosine_to,
+    first_best,
     linkage::{is_euclidean, linkage},
     training::{means, unit_length},
 };
+use crate::Warning;
 
-/// Part of the embeddings that a cluster needs at most to be a large one.
+/// Fraction of the embeddings that always makes a large cluster.
 const MAX_SMALL_RATIO: f64 = 0.1;
 
-/// Agglomerative clusters of `embeddings` `[embedding, dimension]` (at least one). Clusters of fewer than
-/// `min_cluster_size` are joined to the nearest larger one, whose number `bounds` limit.
+/// Agglomerative clusters of `embeddings` `[embedding, dimension]` (at least one). A cluster of fewer than
+/// `min_cluster_size` embeddings is merged into the nearest large one; the number of large ones is within `bounds`.
 /// pyannote.audio `AgglomerativeClustering.cluster`.
 ///
-/// Returns the cluster of each embedding, 0, 1, ... without gaps, and a warning where there is no cut into as
-/// many clusters as asked for.
-#[must_use]
+/// Returns the cluster of each embedding, 0, 1, ... without gaps, and a warning if no cut gives a number within `bounds`.
 pub fn agglomerative(
     embeddings: ArrayView2<'_, f32>,
     method: Linkage,
@@ -40,17 +40,17 @@ pub fn agglomerative(
     let tree = linkage(embeddings.view(), method);
     let mut cut = Cut::new(tree.cut(threshold), min_size);
     let large = cut.large.len();
-    let asked = large.clamp(bounds.min().min(count), bounds.max().min(count));
+    let requested = large.clamp(bounds.min().min(count), bounds.max().min(count));
     let mut warning = None;
-    if large != asked {
-        cut = closest_cut(&tree, threshold, min_size, asked);
+    if large != requested {
+        cut = closest_cut(&tree, threshold, min_size, requested);
         let found = cut.large.len();
-        warning = (found != asked).then_some(Warning::NoSuchCut { asked, found });
+        warning = (found != requested).then_some(Warning::NoSuchCut { requested, found });
     }
-    (cut.join_small(embeddings.view()), warning)
+    (cut.merge_small(embeddings.view()), warning)
 }
 
-/// Clusters, some of which are large.
+/// A cut of the tree: its clusters, large and small.
 struct Cut {
     labels: Vec<usize>,
     large: Vec<usize>,
@@ -59,7 +59,7 @@ struct Cut {
 
 impl Cut {
     fn new(labels: Vec<usize>, min_size: usize) -> Self {
-        let mut sizes = vec![0; labels.iter().max().map_or(0, |last| last + 1)];
+        let mut sizes = vec![0; cluster_count(&labels)];
         for label in &labels {
             sizes[*label] += 1;
         }
@@ -71,9 +71,9 @@ impl Cut {
         }
     }
 
-    /// Joins each small cluster to the large one whose mean is nearest, the first of equals, and numbers what
-    /// is left in order. Where all are small they become one.
-    fn join_small(self, embeddings: ArrayView2<'_, f32>) -> Vec<usize> {
+    /// Merges each small cluster into the large one whose mean is nearest, the first of equals, and renumbers the large
+    /// ones in order. If all are small they become one.
+    fn merge_small(self, embeddings: ArrayView2<'_, f32>) -> Vec<usize> {
         let clusters = self.large.len() + self.small.len();
         if self.large.is_empty() {
             return vec![0; self.labels.len()];
@@ -86,27 +86,21 @@ impl Cut {
         for label in &self.small {
             let mean = means.slice(s![*label..=*label, ..]);
             let distances = cosine_to(mean, means.select(ndarray::Axis(0), &self.large).view());
-            let distances = distances.row(0);
-            let nearer = |best: usize, large: usize| {
-                if distances[large] < distances[best] {
-                    large
-                } else {
-                    best
-                }
-            };
-            becomes[*label] = (0..distances.len()).fold(0, nearer);
+            becomes[*label] = first_best(self.large.len(), |a, b| {
+                distances[[0, a]] < distances[[0, b]]
+            });
         }
         self.labels.iter().map(|label| becomes[*label]).collect()
     }
 }
 
-/// Of the cuts after one merge or another that make a large cluster, beginning with the merge whose height is
-/// nearest to `threshold`, the first one with the number of large clusters nearest to `asked`.
-fn closest_cut(tree: &Dendrogram, threshold: f64, min_size: usize, asked: usize) -> Cut {
+/// The cut whose number of large clusters is nearest to `requested`. Tried are the cuts after each merge into a large cluster,
+/// the merge with the height nearest to `threshold` first; of equals the first is taken.
+fn closest_cut(tree: &Dendrogram, threshold: f64, min_size: usize, requested: usize) -> Cut {
     let mut order: Vec<usize> = (0..tree.merges.len()).collect();
     let distance = |merge: &usize| (tree.merges[*merge].height - threshold).abs();
     order.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
-    // All in one cluster.
+    // All embeddings in one cluster.
     let mut best = (1_usize, tree.merges.len());
     for merge in order {
         if tree.merges[merge].size < min_size {
@@ -114,10 +108,10 @@ fn closest_cut(tree: &Dendrogram, threshold: f64, min_size: usize, asked: usize)
         }
         let cut = Cut::new(tree.cut_after(merge), min_size);
         let large = cut.large.len();
-        if large == asked {
+        if large == requested {
             return cut;
         }
-        if large.abs_diff(asked) < best.0.abs_diff(asked) {
+        if large.abs_diff(requested) < best.0.abs_diff(requested) {
             best = (large, merge);
         }
     }

@@ -1,19 +1,18 @@
-//! From centroids back to all local speakers.
+//! Assigning clusters to all local speakers.
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 
-use super::distances::cosine_to;
+use super::{distances::cosine_to, first_best};
 use crate::reconstruction::Assignment;
 
-/// Who says anything at all, `[window, local speaker]`, by `activity` `[window, frame, local speaker]`.
-#[must_use]
+/// Whether each local speaker is active at any frame, `[window, local speaker]`, by `activity`
+/// `[window, frame, local speaker]`.
 pub fn speaking(activity: ArrayView3<'_, f32>) -> Array2<bool> {
     activity.map_axis(Axis(1), |frames| frames.iter().any(|x| *x > 0.0))
 }
 
-/// How like each centroid `[cluster, dimension]` each local speaker sounds, `[window, local speaker,
-/// cluster]`: 2 less the cosine distance, so 0 to 2. `soft_clusters` in pyannote.audio.
-#[must_use]
+/// Similarity of each local speaker to each centroid `[cluster, dimension]`, `[window, local speaker, cluster]`: 2 minus
+/// the cosine distance, so 0 to 2. `soft_clusters` in pyannote.audio.
 pub fn similarities(
     embeddings: ArrayView3<'_, f32>,
     centroids: ArrayView2<'_, f64>,
@@ -27,10 +26,9 @@ pub fn similarities(
     similarities
 }
 
-/// The cluster that each local speaker is most like, the first of equals; `None` for those who are not
-/// `speaking` `[window, local speaker]`. `np.argmax(soft_clusters, axis=2)`, but NaN, a cluster without
-/// embeddings, is nobody's.
-#[must_use]
+/// The most similar cluster of each local speaker, the first of equals; `None` for those not `speaking`
+/// `[window, local speaker]`. `np.argmax(soft_clusters, axis=2)`, except that NaN, a cluster without embeddings, is never
+/// chosen.
 pub fn most_similar(
     similarities: ArrayView3<'_, f64>,
     speaking: ArrayView2<'_, bool>,
@@ -38,23 +36,17 @@ pub fn most_similar(
     Assignment::from_shape_fn(speaking.dim(), |(window, speaker)| {
         let similarities = similarities.index_axis(Axis(0), window);
         let row = similarities.row(speaker);
-        let larger = |best: usize, cluster: usize| {
-            if row[cluster] > row[best] || row[best].is_nan() {
-                cluster
-            } else {
-                best
-            }
-        };
-        speaking[[window, speaker]].then(|| (0..row.len()).fold(0, larger))
+        let better = |a: usize, b: usize| row[a] > row[b] || row[b].is_nan();
+        speaking[[window, speaker]].then(|| first_best(row.len(), better))
     })
 }
 
-/// A cluster for each local speaker such that those of one window have different ones and are as like them
-/// as can be; `None` for those who are not `speaking` `[window, local speaker]` and those for whom no
-/// cluster is left. `VBxClustering.constrained_argmax`.
+/// Assigns different clusters to the local speakers of one window, such that the sum of similarities is the largest.
+/// `None` for those not `speaking` `[window, local speaker]`, and for those left over if there are too few clusters.
+/// `VBxClustering.constrained_argmax`.
 ///
-/// The silent take part below everybody else, so that they never take a cluster from someone who speaks.
-#[must_use]
+/// Silent local speakers take part with a lower similarity than all others, so that they never take a cluster from one
+/// who speaks.
 pub fn constrained(
     similarities: ArrayView3<'_, f64>,
     speaking: ArrayView2<'_, bool>,
@@ -78,7 +70,7 @@ pub fn constrained(
                 },
             );
         let (values, _) = values.into_raw_vec_and_offset();
-        // Refused would be values that are not finite, and there are none.
+        // The solver refuses only values that are not finite, and there are none.
         let (rows, columns) = lsap::solve(speakers, clusters, &values, true).unwrap_or_default();
         for (speaker, cluster) in rows.into_iter().zip(columns) {
             if speaking[[window, speaker]] {

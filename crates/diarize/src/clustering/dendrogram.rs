@@ -1,12 +1,12 @@
 //! Trees of clusters, and cutting them.
 
-/// Two clusters that become one. Clusters are numbered as scipy does: the observations first, then what the
-/// merges make, in their order.
+/// Two clusters that become one. Clusters are numbered as in scipy: first the observations, then the results of the
+/// merges, in order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Merge {
     /// The cluster with the lower number.
     pub left: usize,
-    /// The other one.
+    /// The other cluster.
     pub right: usize,
     /// Distance between the two.
     pub height: f64,
@@ -14,31 +14,18 @@ pub struct Merge {
     pub size: usize,
 }
 
-/// How `merges.len() + 1` observations become one cluster. `scipy.cluster.hierarchy.linkage`.
+/// The merges of `merges.len() + 1` observations into one cluster. `scipy.cluster.hierarchy.linkage`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dendrogram {
-    /// The merges, first to last. Heights need not grow: centroids come closer when clusters grow.
+    /// The merges, in order. Heights may fall: a merge can move a centroid nearer to others.
     pub merges: Vec<Merge>,
 }
 
-/// A step of the walk through a tree. `cluster` is that of the joined subtree that the walk is in.
-enum Step {
-    Enter {
-        merge: usize,
-        cluster: Option<usize>,
-    },
-    Leaves {
-        merge: usize,
-        cluster: Option<usize>,
-    },
-}
-
 impl Dendrogram {
-    /// The cluster of each observation when subtrees without a merge above `threshold` are joined.
-    /// `scipy.cluster.hierarchy.fcluster(criterion="distance")`, less 1.
-    #[must_use]
+    /// The cluster of each observation, where subtrees without a merge above `threshold` are clusters.
+    /// `scipy.cluster.hierarchy.fcluster(criterion="distance")`, minus 1.
     pub fn cut(&self, threshold: f64) -> Vec<usize> {
-        let leaves = self.observations();
+        let leaves = self.merges.len() + 1;
         let mut highest: Vec<f64> = Vec::with_capacity(self.merges.len());
         for merge in &self.merges {
             let below = [merge.left, merge.right]
@@ -50,48 +37,41 @@ impl Dendrogram {
         self.walk(|merge| highest[merge] <= threshold)
     }
 
-    /// The cluster of each observation after the merges up to the one with index `last`.
-    #[must_use]
-    pub fn cut_after(&self, last: usize) -> Vec<usize> {
+    /// The cluster of each observation after the merges up to index `last`.
+    pub(super) fn cut_after(&self, last: usize) -> Vec<usize> {
         self.walk(|merge| merge <= last)
     }
 
-    fn observations(&self) -> usize {
-        self.merges.len() + 1
-    }
-
-    /// Numbers clusters in scipy's order, `_hierarchy.cluster_monocrit`: depth first and left to right, a
-    /// joined subtree when it is entered, single observations after the subtrees beside them.
+    /// Numbers clusters in scipy's order, `_hierarchy.cluster_monocrit`: depth first and left to right, a `joined` subtree
+    /// when the walk enters it, single observations after the subtrees beside them.
     fn walk(&self, joined: impl Fn(usize) -> bool) -> Vec<usize> {
-        let leaves = self.observations();
+        let leaves = self.merges.len() + 1;
         let mut labels = vec![0; leaves];
         let mut clusters = 0;
         let mut number = || {
             clusters += 1;
             clusters - 1
         };
+        // Merges to visit, each with the cluster of the joined subtree around it: first to enter the subtrees below, then
+        // to label the observations below.
         let mut steps = Vec::new();
-        steps.extend(self.merges.len().checked_sub(1).map(|merge| Step::Enter {
-            merge,
-            cluster: None,
-        }));
-        while let Some(step) = steps.pop() {
-            match step {
-                Step::Enter { merge, cluster } => {
-                    let cluster = cluster.or_else(|| joined(merge).then(&mut number));
-                    let Merge { left, right, .. } = self.merges[merge];
-                    steps.push(Step::Leaves { merge, cluster });
-                    for node in [right, left] {
-                        if let Some(merge) = node.checked_sub(leaves) {
-                            steps.push(Step::Enter { merge, cluster });
-                        }
-                    }
-                }
-                Step::Leaves { merge, cluster } => {
-                    let Merge { left, right, .. } = self.merges[merge];
-                    for leaf in [left, right].into_iter().filter(|node| *node < leaves) {
-                        labels[leaf] = cluster.unwrap_or_else(&mut number);
-                    }
+        steps.extend(
+            self.merges
+                .len()
+                .checked_sub(1)
+                .map(|root| (root, None, true)),
+        );
+        while let Some((merge, cluster, enter)) = steps.pop() {
+            let Merge { left, right, .. } = self.merges[merge];
+            if enter {
+                let cluster = cluster.or_else(|| joined(merge).then(&mut number));
+                steps.push((merge, cluster, false));
+                let below = [right, left].into_iter();
+                let below = below.filter_map(|node| node.checked_sub(leaves));
+                steps.extend(below.map(|merge| (merge, cluster, true)));
+            } else {
+                for leaf in [left, right].into_iter().filter(|node| *node < leaves) {
+                    labels[leaf] = cluster.unwrap_or_else(&mut number);
                 }
             }
         }

@@ -1,12 +1,11 @@
-//! Distances between embeddings, in f64 as scipy has them.
+//! Distances between embeddings, in f64 as in scipy.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
-/// Euclidean distance of each pair of rows, `scipy.spatial.distance.pdist`: those of the first row, then
-/// those of the second with the rows behind it, ...
-#[must_use]
-pub fn euclidean_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
-    // Column by column, which adds up each distance in scipy's order, and many of them at once.
+/// Euclidean distance of each pair of rows, `scipy.spatial.distance.pdist`: of the first row to the rows after it, then
+/// of the second row, ...
+pub(super) fn euclidean_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+    // Column by column: each distance is summed in scipy's order, and many are summed at once.
     let columns: Vec<Vec<f64>> = rows
         .columns()
         .into_iter()
@@ -27,8 +26,7 @@ pub fn euclidean_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
 }
 
 /// Cosine distance of each pair of rows, in the order of [`euclidean_pairs`].
-#[must_use]
-pub fn cosine_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+pub(super) fn cosine_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     let rows = rows.mapv(f64::from);
     let norms: Vec<f64> = rows.outer_iter().map(norm).collect();
     let mut distances = Vec::with_capacity(number_of_pairs(rows.nrows()));
@@ -39,14 +37,13 @@ pub fn cosine_pairs(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     distances
 }
 
-/// Pairs of `rows` rows.
+/// Number of pairs of `rows` rows.
 pub(super) fn number_of_pairs(rows: usize) -> usize {
     rows * rows.saturating_sub(1) / 2
 }
 
 /// Cosine distance, 0 to 2, of each row of `a` to each of `b`. `scipy.spatial.distance.cdist`.
-#[must_use]
-pub fn cosine_to(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
+pub(super) fn cosine_to(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> {
     let norms = |rows: ArrayView2<'_, f64>| rows.outer_iter().map(norm).collect::<Vec<_>>();
     let (a_norms, b_norms) = (norms(a), norms(b));
     Array2::from_shape_fn((a.nrows(), b.nrows()), |(i, j)| {
@@ -56,7 +53,7 @@ pub fn cosine_to(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Array2<f64> 
 
 fn cosine(a: ArrayView1<'_, f64>, a_norm: f64, b: ArrayView1<'_, f64>, b_norm: f64) -> f64 {
     let cosine = a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / (a_norm * b_norm);
-    // Rounding can push the cosine of like directions beyond 1. NaN stays.
+    // Rounding can give equal directions a cosine above 1. NaN stays.
     1.0 - cosine.clamp(-1.0, 1.0)
 }
 

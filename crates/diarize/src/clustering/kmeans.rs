@@ -3,19 +3,20 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rand_mt::Mt;
 
+use super::first_best;
+
 /// Seed of the generator. pyannote.audio `KMeans(random_state=42)`.
 const SEED: u32 = 42;
-/// Runs, of which the best counts. `KMeans(n_init=3)`.
+/// Runs, of which the best is taken. `KMeans(n_init=3)`.
 const RUNS: usize = 3;
-/// Iterations of a run at most. `KMeans(max_iter=300)`.
+/// Most iterations of a run. `KMeans(max_iter=300)`.
 const MAX_ITERATIONS: usize = 300;
-/// Movement of the centres, as a part of the mean variance, at which a run has converged. `KMeans(tol=1e-4)`.
+/// Squared movement of the centres, relative to the mean variance, at which a run has converged. `KMeans(tol=1e-4)`.
 const TOLERANCE: f32 = 1e-4;
 
-/// The cluster, 0 to `clusters` - 1, of each of `points` `[point, dimension]`, of which there must be at least
-/// `clusters`. Where points are equal some clusters may stay empty.
+/// The cluster, 0 to `clusters` - 1, of each of `points` `[point, dimension]`, at least `clusters` of them. If points are
+/// equal, some clusters may stay empty.
 /// `sklearn.cluster.KMeans(clusters, n_init=3, random_state=42).fit_predict(points)`, in f32.
-#[must_use]
 pub fn kmeans(points: ArrayView2<'_, f32>, clusters: usize) -> Vec<usize> {
     let samples = points.nrows() as f32;
     let mean = sum_of_rows(points) / samples;
@@ -23,18 +24,18 @@ pub fn kmeans(points: ArrayView2<'_, f32>, clusters: usize) -> Vec<usize> {
     let variance = sum_of_rows(points.mapv(|x| x * x).view()) / samples;
     let tolerance = variance.sum() / variance.len() as f32 * TOLERANCE;
     let mut random = Random(Mt::new(SEED));
-    let mut best: Option<Run> = None;
+    let mut best: Option<(Vec<usize>, f32)> = None;
     for _ in 0..RUNS {
         let centres = plus_plus(points.view(), clusters, &mut random);
-        let run = lloyd(points.view(), centres, tolerance);
-        let better = best.as_ref().is_none_or(|best| {
-            run.inertia < best.inertia && !same_partition(&run.labels, &best.labels, clusters)
+        let (labels, inertia) = lloyd(points.view(), centres, tolerance);
+        let better = best.as_ref().is_none_or(|(best, least)| {
+            inertia < *least && !same_partition(&labels, best, clusters)
         });
         if better {
-            best = Some(run);
+            best = Some((labels, inertia));
         }
     }
-    best.map_or_else(Vec::new, |best| best.labels)
+    best.unwrap_or_default().0
 }
 
 /// numpy's legacy `RandomState`.
@@ -47,7 +48,7 @@ impl Random {
         (f64::from(high) * f64::from(1 << 26) + f64::from(low)) / (1_u64 << 53) as f64
     }
 
-    /// One of `0..n`, `choice(n, p=[1/n, ...])`: the search rounds as numpy's, with probabilities of f32.
+    /// One of `0..n`, `choice(n, p=[1/n, ...])`, with numpy's rounding: probabilities in f32, their sums in f64.
     fn choice(&mut self, n: usize) -> usize {
         let probability = f64::from(1.0 / n as f32);
         let mut sum = 0.0;
@@ -62,17 +63,28 @@ impl Random {
     }
 }
 
-/// First centres, `[cluster, dimension]`: points drawn with a probability that grows with the square of the
-/// distance to those drawn before, the best of some draws each time, the first of equals. `_kmeans_plusplus`.
+/// Initial centres, `[cluster, dimension]`: points drawn with a probability proportional to the squared distance to the
+/// nearest earlier centre, the best of several draws for each, the first of equals. `_kmeans_plusplus`.
 ///
-/// Draws are equally good more often than by chance: of two points far from all others, either one leaves the
-/// other. The original then lets the rounding of its BLAS decide; here sums are rounded once.
+/// Equally good draws are common: of two points far from all others, either one leaves the other. The original then
+/// depends on the rounding of its BLAS; here sums are rounded once.
 fn plus_plus(points: ArrayView2<'_, f32>, clusters: usize, random: &mut Random) -> Array2<f32> {
     let draws = 2 + (clusters as f64).ln() as usize;
-    let distances = SquaredDistances::new(points);
+    // Squared distances from all points to one, computed in f64 and rounded to f32.
+    // `sklearn.metrics.pairwise._euclidean_distances_upcast`.
+    let wide = points.mapv(f64::from);
+    let squares = wide.map_axis(Axis(1), |point| point.dot(&point));
+    let distances_to = |index: usize| {
+        let products = wide.dot(&wide.row(index));
+        let distances = Zip::from(&products).and(&squares);
+        distances.map_collect(|product, square| {
+            let squared = -2.0 * product + squares[index] + square;
+            (squared as f32).max(0.0)
+        })
+    };
     let first = random.choice(points.nrows());
     let mut chosen = vec![first];
-    let mut closest = distances.to(first);
+    let mut closest = distances_to(first);
     let mut potential = sum(&closest);
     while chosen.len() < clusters {
         let drawn: Vec<f64> = (0..draws)
@@ -89,9 +101,9 @@ fn plus_plus(points: ArrayView2<'_, f32>, clusters: usize, random: &mut Random) 
         let mut best: Option<(f32, usize, Array1<f32>)> = None;
         for value in drawn {
             let found = totals.partition_point(|total| f64::from(*total) < value);
-            // Rounding can draw from beyond the last.
+            // Rounding can draw beyond the last point.
             let candidate = found.min(points.nrows() - 1);
-            let mut distances = distances.to(candidate);
+            let mut distances = distances_to(candidate);
             distances.zip_mut_with(&closest, |new, old| *new = new.min(*old));
             let potential = sum(&distances);
             if best.as_ref().is_none_or(|best| potential < best.0) {
@@ -106,42 +118,13 @@ fn plus_plus(points: ArrayView2<'_, f32>, clusters: usize, random: &mut Random) 
     points.select(Axis(0), &chosen)
 }
 
-/// Squared distances between points, computed in f64 and rounded to f32.
-/// `sklearn.metrics.pairwise._euclidean_distances_upcast`.
-struct SquaredDistances {
-    points: Array2<f64>,
-    squares: Array1<f64>,
-}
-
-impl SquaredDistances {
-    fn new(points: ArrayView2<'_, f32>) -> Self {
-        let points = points.mapv(f64::from);
-        let squares = points.map_axis(Axis(1), |point| point.dot(&point));
-        Self { points, squares }
-    }
-
-    /// Of all points to one of them.
-    fn to(&self, index: usize) -> Array1<f32> {
-        let products = self.points.dot(&self.points.row(index));
-        Zip::from(&products)
-            .and(&self.squares)
-            .map_collect(|product, square| {
-                let squared = -2.0 * product + self.squares[index] + square;
-                (squared as f32).max(0.0)
-            })
-    }
-}
-
-/// How a run ended.
-struct Run {
-    labels: Vec<usize>,
-    /// Sum of the squared distances to the own centre.
-    inertia: f32,
-}
-
-/// Assigns points to the nearest centre and moves centres to the mean of their points, in turn.
-/// `_kmeans_single_lloyd`.
-fn lloyd(points: ArrayView2<'_, f32>, mut centres: Array2<f32>, tolerance: f32) -> Run {
+/// Alternates between assigning points to the nearest centre and moving centres to the mean of their points.
+/// Returns the centre of each point and the inertia, the sum of the squared distances to it. `_kmeans_single_lloyd`.
+fn lloyd(
+    points: ArrayView2<'_, f32>,
+    mut centres: Array2<f32>,
+    tolerance: f32,
+) -> (Vec<usize>, f32) {
     let mut labels = Vec::new();
     let mut settled = false;
     for _ in 0..MAX_ITERATIONS {
@@ -158,24 +141,20 @@ fn lloyd(points: ArrayView2<'_, f32>, mut centres: Array2<f32>, tolerance: f32) 
         labels = nearest(points, centres.view());
     }
     let inertia = own_distances(points, centres.view(), &labels).sum();
-    Run { labels, inertia }
+    (labels, inertia)
 }
 
 /// The nearest centre of each point, the first of equals. `_update_chunk_dense`.
 fn nearest(points: ArrayView2<'_, f32>, centres: ArrayView2<'_, f32>) -> Vec<usize> {
     let squares = centres.map_axis(Axis(1), |centre| centre.dot(&centre));
     let scores = points.dot(&centres.t()) * -2.0 + squares;
-    let least = |scores: ArrayView1<'_, f32>| {
-        let first = |best: usize, (index, score): (usize, &f32)| {
-            if *score < scores[best] { index } else { best }
-        };
-        scores.iter().enumerate().fold(0, first)
-    };
+    let least =
+        |scores: ArrayView1<'_, f32>| first_best(scores.len(), |a, b| scores[a] < scores[b]);
     scores.outer_iter().map(least).collect()
 }
 
-/// The mean of the points of each centre. A centre without points takes the point that is farthest from its
-/// own. `_relocate_empty_clusters_dense`, `_average_centers`.
+/// The mean of the points of each centre. A centre without points takes the point farthest from its own centre.
+/// `_relocate_empty_clusters_dense`, `_average_centers`.
 fn move_centres(
     points: ArrayView2<'_, f32>,
     centres: ArrayView2<'_, f32>,
@@ -193,7 +172,7 @@ fn move_centres(
         let distances = own_distances(points, centres, labels);
         let mut farthest: Vec<usize> = (0..labels.len()).collect();
         farthest.sort_by(|a, b| distances[*b].total_cmp(&distances[*a]));
-        // Where all points lie on their centres, there are more clusters than different points.
+        // If all points lie on their centres, there are more clusters than different points.
         if farthest
             .first()
             .is_some_and(|point| distances[*point] > 0.0)
@@ -208,8 +187,9 @@ fn move_centres(
             }
         }
     }
-    // A centre that is left without points goes where the largest cluster is, as far as that has been divided.
-    let largest = first_largest(&members);
+    // A centre that is still without points becomes that of the largest cluster: its mean if that has the lower index,
+    // else its sum.
+    let largest = first_best(members.len(), |a, b| members[a] > members[b]);
     for (index, members) in members.iter().enumerate() {
         if *members > 0.0 {
             let mut sum = sums.row_mut(index);
@@ -220,17 +200,6 @@ fn move_centres(
         }
     }
     sums
-}
-
-fn first_largest(members: &[f32]) -> usize {
-    let larger = |best: usize, index: usize| {
-        if members[index] > members[best] {
-            index
-        } else {
-            best
-        }
-    };
-    (0..members.len()).fold(0, larger)
 }
 
 /// Squared distance of each point to its centre.
@@ -246,7 +215,7 @@ fn own_distances(
     points.outer_iter().zip(labels).map(distance).collect()
 }
 
-/// Whether two labellings are one but for the numbers. `_is_same_clustering`.
+/// Whether two labellings differ at most in the numbers of the clusters. `_is_same_clustering`.
 fn same_partition(a: &[usize], b: &[usize], clusters: usize) -> bool {
     let mut names = vec![None; clusters];
     a.iter()
@@ -258,7 +227,7 @@ fn sum(values: &Array1<f32>) -> f32 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() as f32
 }
 
-/// Added up from first to last, as numpy does along the first axis.
+/// The sum of the rows, from first to last, as numpy sums along the first axis.
 fn sum_of_rows(rows: ArrayView2<'_, f32>) -> Array1<f32> {
     rows.outer_iter()
         .fold(Array1::zeros(rows.ncols()), |sum, row| sum + row)

@@ -1,24 +1,22 @@
-//! Which local speakers of a recording are one person, by their speaker embeddings.
+//! Clustering local speakers by their speaker embeddings.
 //!
 //! pyannote.audio `pipelines/clustering.py`, one file per stage, each a function from array to array:
 //!
-//! [`training`] chooses the embeddings that can be trusted. [`mod@linkage`] and [`dendrogram`] make clusters of
-//! them, which [`mod@vbx`] goes on with in the space of the [`plda`], or [`mod@agglomerative`] outside of it;
-//! [`mod@kmeans`] makes as many as are asked for. [`assignment`] gives all local speakers their cluster, by
-//! their [`distances`]. [`Method`] runs them.
+//! [`training`] chooses the reliable embeddings. [`mod@linkage`] and `dendrogram` make clusters of them, which
+//! [`mod@vbx`] refines in the space of the [`plda`], or [`mod@agglomerative`] merges outside of it; [`mod@kmeans`] makes
+//! a requested number of clusters. [`assignment`] assigns a cluster to every local speaker, by `distances`. [`Method`]
+//! runs them.
 
 pub mod agglomerative;
 pub mod assignment;
 mod bounds;
-pub mod dendrogram;
-pub mod distances;
+mod dendrogram;
+mod distances;
 pub mod kmeans;
 pub mod linkage;
 pub mod plda;
 pub mod training;
 pub mod vbx;
-
-use std::fmt;
 
 use ndarray::{Array2, ArrayView3};
 use soundalike_convert::{Bundle, Clustering, Linkage};
@@ -30,82 +28,28 @@ use self::{
     training::{TrainingSet, means, unit_length},
     vbx::vbx,
 };
-use crate::reconstruction::Assignment;
+use crate::{
+    diarization::{MAX_OF_PYANNOTE, Warning},
+    reconstruction::Assignment,
+};
+
+pub(crate) use dendrogram::Merge;
 
 pub use bounds::{BoundsError, SpeakerBounds};
 pub use plda::Plda;
 
-/// Clusters that pyannote.audio can assign: it keeps their numbers in 8 bits with a sign.
-const MAX_OF_PYANNOTE: usize = 128;
-
-/// What the local speakers of a recording became.
+/// The local speakers of a recording, clustered.
 #[derive(Debug, Clone)]
 pub struct Clusters {
     /// The cluster of each local speaker, `[window, local speaker]`; `None` for a silent or dropped one.
     pub assignment: Assignment,
-    /// The embedding of each cluster, `[cluster, dimension]`; a row is NaN where nobody talked alone for
-    /// long enough to be sure of it.
+    /// The embedding of each cluster, `[cluster, dimension]`; NaN if no local speaker talks alone for long enough.
     pub centroids: Array2<f64>,
-    /// What the caller should know of them.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
 }
 
-/// Something that went differently than asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Warning {
-    /// More speakers asked for than local speakers who talk alone for long enough. pyannote.audio stops with an
-    /// error, or ignores what was asked for.
-    TooFewEmbeddings {
-        /// Speakers asked for.
-        asked: usize,
-        /// Local speakers who talk alone for long enough.
-        kept: usize,
-    },
-    /// There is no cut of the tree into as many clusters of the size required.
-    NoSuchCut {
-        /// Clusters asked for.
-        asked: usize,
-        /// Clusters of the nearest cut.
-        found: usize,
-    },
-    /// More clusters than pyannote.audio can number; it stops with an error.
-    ManyClusters {
-        /// Clusters found.
-        found: usize,
-    },
-    /// k-means was not told the number of speakers, and took the least allowed. pyannote.audio stops with an
-    /// error.
-    UnknownNumber {
-        /// Clusters made.
-        taken: usize,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooFewEmbeddings { asked, kept } => write!(
-                f,
-                "{asked} speakers were asked for, but only {kept} time(s) does someone talk alone for long enough: no more are told apart"
-            ),
-            Self::NoSuchCut { asked, found } => write!(
-                f,
-                "the voices do not fall into {asked} groups of the smallest size allowed, but into {found}"
-            ),
-            Self::ManyClusters { found } => write!(
-                f,
-                "{found} speakers are more than pyannote.audio can count ({MAX_OF_PYANNOTE}); it would stop with an error"
-            ),
-            Self::UnknownNumber { taken } => write!(
-                f,
-                "KMeansClustering needs the number of speakers; took {taken}, the least allowed"
-            ),
-        }
-    }
-}
-
-/// Why a pipeline's clustering cannot be done.
+/// Why a clustering cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -117,10 +61,10 @@ pub enum SetupError {
     /// VBxClustering without its PLDA.
     #[error("VBxClustering needs a PLDA, and the pipeline has none")]
     NoPlda,
-    /// The bundle given as PLDA holds another architecture.
+    /// The bundle of the PLDA holds another architecture.
     #[error("the bundle holds another architecture, expected a PLDA")]
     NotPlda,
-    /// The PLDA's matrices cannot be those of a PLDA.
+    /// The PLDA's matrices are no covariances.
     #[error("the PLDA's covariances (tr, psi) are not positive definite; is the file damaged?")]
     SingularPlda,
     /// The PLDA is for other embeddings.
@@ -128,45 +72,45 @@ pub enum SetupError {
         "the PLDA takes {plda} values, and an embedding has {embedding}: are they of one pipeline?"
     )]
     Dimension {
-        /// Values that the PLDA takes.
+        /// Input values of the PLDA.
         plda: usize,
         /// Values of an embedding.
         embedding: usize,
     },
 }
 
-/// How embeddings become speakers. pyannote.audio `pipelines.clustering.Clustering`.
+/// A clustering algorithm and its parameters. pyannote.audio `pipelines.clustering.Clustering`.
 #[derive(Debug, Clone)]
 pub enum Method {
     /// Variational Bayes over PLDA vectors, started from agglomerative clusters. `VBxClustering`.
     Vbx {
         /// Distance at which the agglomerative clustering stops.
         threshold: f64,
-        /// Weight of the acoustic evidence.
+        /// Scale of the acoustic evidence.
         fa: f64,
-        /// How much is asked of a speaker to exist.
+        /// Speaker regularisation; a higher value finds fewer speakers.
         fb: f64,
-        /// The space in which it happens.
+        /// The PLDA whose space is clustered.
         plda: Box<Plda>,
     },
     /// `AgglomerativeClustering`.
     Agglomerative {
         /// Distance between clusters.
         method: Linkage,
-        /// Clusters with fewer embeddings are joined to larger ones.
+        /// Clusters with fewer embeddings are merged into larger ones.
         min_cluster_size: usize,
-        /// Distance at which it stops.
+        /// Distance at which the clustering stops.
         threshold: f64,
     },
-    /// `KMeansClustering`, which must be told the number of speakers.
+    /// `KMeansClustering`, which needs the number of speakers.
     KMeans,
 }
 
 impl Method {
-    /// What `config` asks for; `plda` is the bundle of the pipeline's PLDA.
+    /// The algorithm of `config`. `plda` is the bundle of the pipeline's PLDA.
     ///
     /// # Errors
-    /// [`SetupError`] where that needs what is not there.
+    /// [`SetupError`] if the algorithm is not supported or needs another PLDA.
     pub fn new(config: &Clustering, plda: Option<&Bundle>) -> Result<Self, SetupError> {
         match *config {
             Clustering::VBx { threshold, fa, fb } => Ok(Self::Vbx {
@@ -189,11 +133,8 @@ impl Method {
         }
     }
 
-    /// Whether embeddings may have `dimension` values.
-    ///
-    /// # Errors
-    /// [`SetupError::Dimension`] where the PLDA takes others.
-    pub fn check_dimension(&self, dimension: usize) -> Result<(), SetupError> {
+    /// Refuses embeddings of `dimension` values if the PLDA takes another number.
+    pub(crate) fn check_dimension(&self, dimension: usize) -> Result<(), SetupError> {
         match self {
             Self::Vbx { plda, .. } if plda.dimension() != dimension => Err(SetupError::Dimension {
                 plda: plda.dimension(),
@@ -203,12 +144,11 @@ impl Method {
         }
     }
 
-    /// Which local speakers are one person. `embeddings` is `[window, local speaker, dimension]`, where those
-    /// of silent local speakers change nothing; `activity` `[window, frame, local speaker]` of 0 and 1.
+    /// Clusters local speakers. `embeddings` is `[window, local speaker, dimension]`; those of silent local speakers
+    /// do not matter. `activity` is `[window, frame, local speaker]` of 0 and 1.
     ///
-    /// pyannote.audio's `__call__`, which with few embeddings fails or ignores `bounds`; here they are followed
-    /// as far as there are embeddings, with a [`Warning`].
-    #[must_use]
+    /// pyannote.audio's `__call__`. With few embeddings the original fails or ignores `bounds`; here the number of
+    /// clusters is as near to `bounds` as the embeddings allow, with a [`Warning`].
     pub fn cluster(
         &self,
         embeddings: ArrayView3<'_, f32>,
@@ -219,17 +159,15 @@ impl Method {
         let kept = training.locals.len();
         let mut warnings = Vec::new();
         if bounds.min() > kept.max(1) {
-            let asked = bounds.min();
-            warnings.push(Warning::TooFewEmbeddings { asked, kept });
+            let requested = bounds.min();
+            warnings.push(Warning::TooFewEmbeddings { requested, kept });
         }
         let vectors = training.embeddings.view();
-        let labelled = |labels: &[usize]| {
-            let clusters = labels.iter().max().map_or(0, |last| last + 1);
-            means(vectors, labels, clusters).mapv(f64::from)
-        };
+        let labelled =
+            |labels: &[usize]| means(vectors, labels, cluster_count(labels)).mapv(f64::from);
         let mut constrained = false;
         let centroids = match self {
-            // The mean of none is NaN: nobody's voice is known.
+            // One speaker; the mean of no embeddings is NaN.
             _ if kept < 2 => means(vectors, &vec![0; kept], 1).mapv(f64::from),
             Self::Vbx {
                 threshold,
@@ -288,6 +226,20 @@ impl Method {
     }
 }
 
+/// Number of clusters of `labels`: one more than the largest.
+pub(crate) fn cluster_count<'a>(labels: impl IntoIterator<Item = &'a usize>) -> usize {
+    labels.into_iter().max().map_or(0, |last| last + 1)
+}
+
+/// The best of the indices `0..len`, the first of equals; 0 if there are none. `better(a, b)`: whether `a` is better
+/// than `b`.
+pub(crate) fn first_best(len: usize, better: impl Fn(usize, usize) -> bool) -> usize {
+    (1..len).fold(
+        0,
+        |best, index| if better(index, best) { index } else { best },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array1, Array3, s};
@@ -296,10 +248,10 @@ mod tests {
 
     /// Values of an embedding.
     const DIMENSION: usize = 140;
-    /// Frames of a window, of which a fifth founds a cluster.
+    /// Frames of a window. An embedding of a fifth of them is reliable.
     const FRAMES: usize = 10;
 
-    /// Both pipelines' methods.
+    /// The methods of both pipelines.
     fn methods() -> [Method; 2] {
         let plda = Box::new(plda::tests::plain(Array1::from_elem(DIMENSION, 10.0)));
         [
@@ -317,7 +269,8 @@ mod tests {
         ]
     }
 
-    /// One local speaker of two for each window: the first, in so many frames, with the voice of that number.
+    /// Windows of two local speakers. The first is active in `frames` frames and has the unit vector `voice` as embedding,
+    /// for each `(frames, voice)`.
     fn recording(windows: &[(usize, usize)]) -> (Array3<f32>, Array3<f32>) {
         let mut embeddings = Array3::zeros((windows.len(), 2, DIMENSION));
         let mut activity = Array3::zeros((windows.len(), FRAMES, 2));
@@ -333,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_nobody_and_no_embedding_of_it_matters() {
+    fn silence_has_no_clusters_whatever_its_embeddings() {
         let (mut embeddings, activity) = recording(&[(0, 0), (0, 1)]);
         for fill in [0.0, f32::NAN, f32::INFINITY] {
             embeddings.fill(fill);
@@ -348,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_silent_local_speaker_sounds_like_changes_nothing() {
+    fn embeddings_of_silent_local_speakers_change_nothing() {
         let (mut embeddings, activity) = recording(&[(5, 0), (5, 1), (5, 0), (1, 1)]);
         for method in methods() {
             let mut cluster = |fill: f32| {
@@ -368,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_of_speech_is_one_speaker_whose_voice_is_unknown() {
+    fn one_frame_of_speech_is_one_cluster_without_a_centroid() {
         let (embeddings, activity) = recording(&[(0, 0), (1, 1)]);
         for method in methods() {
             let clusters =
@@ -380,11 +333,14 @@ mod tests {
     }
 
     #[test]
-    fn more_speakers_than_embeddings_are_as_many_as_there_are() {
+    fn no_more_clusters_than_embeddings() {
         let (embeddings, activity) = recording(&[(5, 0), (5, 0), (5, 0), (1, 0)]);
         for method in methods() {
             let clusters = method.cluster(embeddings.view(), activity.view(), exactly(7));
-            let warning = Warning::TooFewEmbeddings { asked: 7, kept: 3 };
+            let warning = Warning::TooFewEmbeddings {
+                requested: 7,
+                kept: 3,
+            };
             assert_eq!(clusters.warnings[0], warning);
             assert!(clusters.centroids.nrows() <= 3);
             assert!(clusters.assignment.column(0).iter().all(Option::is_some));
@@ -392,14 +348,17 @@ mod tests {
         let (embeddings, activity) = recording(&[(5, 0), (1, 1)]);
         for method in methods() {
             let clusters = method.cluster(embeddings.view(), activity.view(), exactly(2));
-            let warning = Warning::TooFewEmbeddings { asked: 2, kept: 1 };
+            let warning = Warning::TooFewEmbeddings {
+                requested: 2,
+                kept: 1,
+            };
             assert_eq!(clusters.warnings, [warning]);
             assert_eq!(clusters.centroids.nrows(), 1);
         }
     }
 
     #[test]
-    fn more_clusters_than_pyannote_can_count_are_counted() {
+    fn more_clusters_than_pyannote_can_number_are_numbered() {
         let windows: Vec<_> = (0..DIMENSION).map(|voice| (5, voice)).collect();
         let (embeddings, activity) = recording(&windows);
         let [vbx, _] = methods();
@@ -415,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn k_means_without_a_number_takes_the_least_allowed() {
+    fn k_means_without_a_number_takes_the_minimum_allowed() {
         let (embeddings, activity) = recording(&[(5, 0), (5, 1), (5, 2)]);
         let bounds = SpeakerBounds::new(2, 3).expect("bounds");
         let clusters = Method::KMeans.cluster(embeddings.view(), activity.view(), bounds);
@@ -424,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_method_needs_must_be_there() {
+    fn a_method_needs_its_plda_and_refuses_another() {
         let vbx = Clustering::VBx {
             threshold: 0.6,
             fa: 0.07,

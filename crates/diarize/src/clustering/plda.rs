@@ -1,4 +1,4 @@
-//! The space in which speakers are told apart.
+//! PLDA, the space that separates speakers.
 
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
@@ -7,11 +7,9 @@ use soundalike_network::Architecture;
 
 use super::SetupError;
 
-/// Probabilistic linear discriminant analysis. pyannote.audio `core.plda.PLDA` and `utils.vbx.vbx_setup`; all
-/// in f64.
+/// Probabilistic linear discriminant analysis, in f64. pyannote.audio `core.plda.PLDA` and `utils.vbx.vbx_setup`.
 ///
-/// In its space the differences within a speaker have variance 1 in each dimension and are independent, and so
-/// are those between speakers, with the variances [`Self::phi`].
+/// In its space the dimensions are independent, with variance 1 within a speaker and [`Self::phi`] between speakers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plda {
     mean1: Array1<f64>,
@@ -27,7 +25,7 @@ impl Plda {
     /// The PLDA in `bundle`.
     ///
     /// # Errors
-    /// [`SetupError`] where it holds something else or its matrices are none of a PLDA.
+    /// [`SetupError`] if it holds another architecture or its matrices are no covariances.
     pub fn new(bundle: &Bundle) -> Result<Self, SetupError> {
         let Architecture::Plda(sizes) = bundle.architecture() else {
             return Err(SetupError::NotPlda);
@@ -55,20 +53,17 @@ impl Plda {
         })
     }
 
-    /// Values that an embedding has.
-    #[must_use]
+    /// Values of an embedding.
     pub fn dimension(&self) -> usize {
         self.mean1.len()
     }
 
     /// Variances between speakers, largest first.
-    #[must_use]
     pub fn phi(&self) -> ArrayView1<'_, f64> {
         self.phi.view()
     }
 
-    /// `embeddings` `[embedding, dimension]`, as the network gave them, in the space of the PLDA.
-    #[must_use]
+    /// `embeddings` `[embedding, dimension]`, not normalised, transformed to the space of the PLDA.
     pub fn transform(&self, embeddings: ArrayView2<'_, f32>) -> Array2<f64> {
         let outer = of_length_sqrt_dim(embeddings.mapv(f64::from) - &self.mean1);
         let inner = of_length_sqrt_dim(outer.dot(&self.lda) - &self.mean2);
@@ -76,7 +71,7 @@ impl Plda {
     }
 }
 
-/// The rows scaled to the length that a vector of that many values of variance 1 has.
+/// The rows scaled to a length of the square root of their dimension, that of values with variance 1.
 fn of_length_sqrt_dim(mut rows: Array2<f64>) -> Array2<f64> {
     let length = (rows.ncols() as f64).sqrt();
     for mut row in rows.axis_iter_mut(Axis(0)) {
@@ -86,10 +81,9 @@ fn of_length_sqrt_dim(mut rows: Array2<f64>) -> Array2<f64> {
     rows
 }
 
-/// Solves the generalised symmetric eigenproblem of the covariances between and within speakers that `tr`
-/// (within: inverse of trᵀ tr) and `psi` (between: inverse of trᵀ psi⁻¹ tr) stand for: the eigenvectors as
-/// columns, which turn the covariance within into the identity, and the eigenvalues, largest first. `None`
-/// where a covariance is none. `scipy.linalg.eigh(B, W)`, reversed.
+/// Solves the generalised symmetric eigenproblem of the covariances within speakers, W = (trᵀ tr)⁻¹, and between speakers,
+/// B = (trᵀ psi⁻¹ tr)⁻¹. Returns the eigenvectors as columns, which transform W to the identity, and the eigenvalues,
+/// largest first; `None` if W or B is not positive definite. `scipy.linalg.eigh(B, W)`, reversed.
 fn diagonalize(
     tr: ArrayView2<'_, f64>,
     psi: ArrayView1<'_, f64>,
@@ -125,7 +119,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A PLDA that leaves directions as they are, with the variances `psi` between speakers.
+    /// A PLDA that keeps directions, with the variances `psi` between speakers.
     pub(in super::super) fn plain(psi: Array1<f64>) -> Plda {
         let n = psi.len();
         let (transform, phi) = diagonalize(Array2::eye(n).view(), psi.view()).expect("a PLDA");
@@ -144,7 +138,7 @@ pub(super) mod tests {
         let tr = array![[2.0, 0.3, 0.0], [0.1, 1.0, -0.4], [0.0, 0.5, 0.7]];
         let psi = array![0.5, 3.0, 1.5];
         let (transform, phi) = diagonalize(tr.view(), psi.view()).expect("a PLDA");
-        // The rows of tr do already, with variances psi between; their order and sign are free.
+        // The rows of tr are solutions, with eigenvalues psi; their order and sign are free.
         assert!(
             (&phi - &array![3.0, 1.5, 0.5])
                 .iter()
@@ -161,7 +155,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn matrices_of_no_plda_are_refused() {
+    fn matrices_that_are_no_covariances_are_refused() {
         let eye = Array2::eye(2);
         for psi in [
             array![1.0, -1.0],

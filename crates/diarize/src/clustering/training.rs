@@ -1,27 +1,26 @@
-//! The local speakers whom clusters are made of.
+//! The local speakers with reliable embeddings, which form the clusters.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 
 use crate::count::alone;
 
-/// Part of a window in which a local speaker must talk alone. pyannote.audio
+/// Fraction of a window in which a local speaker must talk alone. pyannote.audio
 /// `BaseClustering.filter_embeddings(min_active_ratio=0.2)`.
-const MIN_ALONE_RATIO: f64 = 0.2;
+pub(crate) const MIN_ALONE_RATIO: f64 = 0.2;
 
-/// The embeddings of those who talk alone for long enough to be sure of their voice.
+/// The embeddings of local speakers who talk alone for long enough.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrainingSet {
-    /// Window and local speaker of each, windows first.
+    /// Window and local speaker of each embedding, in this order.
     pub locals: Vec<(usize, usize)>,
-    /// As the network gave them, `[local, dimension]`.
+    /// The embeddings, not normalised, `[local, dimension]`.
     pub embeddings: Array2<f32>,
 }
 
 impl TrainingSet {
-    /// Chooses among `embeddings` `[window, local speaker, dimension]` by `activity` `[window, frame, local
-    /// speaker]` of 0 and 1. Embeddings without a direction (infinite, NaN or zero) are left out; the
-    /// original leaves out NaN and fails on the others.
-    #[must_use]
+    /// Chooses from `embeddings` `[window, local speaker, dimension]` by `activity` `[window, frame, local speaker]` of 0
+    /// and 1. Embeddings without a direction (infinite, NaN or zero) are dropped; the original drops NaN and fails on
+    /// the others.
     pub fn new(embeddings: ArrayView3<'_, f32>, activity: ArrayView3<'_, f32>) -> Self {
         let (windows, frames, speakers) = activity.dim();
         // In f32, as numpy compares an f32 array with a Python float.
@@ -49,8 +48,7 @@ impl TrainingSet {
     }
 }
 
-/// The rows at length 1. `embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)` in f32.
-#[must_use]
+/// The rows scaled to length 1. `embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)` in f32.
 pub fn unit_length(embeddings: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = embeddings.to_owned();
     for mut row in unit.rows_mut() {
@@ -60,10 +58,13 @@ pub fn unit_length(embeddings: ArrayView2<'_, f32>) -> Array2<f32> {
     unit
 }
 
-/// The mean of the rows of each cluster, `[cluster, dimension]`, added up from first to last in f32 as
+/// The mean of the rows of each cluster, `[cluster, dimension]`, summed from first to last in f32 as
 /// `np.mean(embeddings[labels == k], axis=0)`; NaN for a cluster without rows.
-#[must_use]
-pub fn means(embeddings: ArrayView2<'_, f32>, labels: &[usize], clusters: usize) -> Array2<f32> {
+pub(crate) fn means(
+    embeddings: ArrayView2<'_, f32>,
+    labels: &[usize],
+    clusters: usize,
+) -> Array2<f32> {
     let mut sums = Array2::zeros((clusters, embeddings.ncols()));
     let mut members = Array1::<f32>::zeros(clusters);
     for (row, label) in embeddings.rows().into_iter().zip(labels) {
@@ -74,14 +75,14 @@ pub fn means(embeddings: ArrayView2<'_, f32>, labels: &[usize], clusters: usize)
     sums / members.insert_axis(Axis(1))
 }
 
-/// Euclidean length in f32, rounded as numpy's.
+/// Euclidean length in f32, with numpy's rounding.
 fn length(row: ArrayView1<'_, f32>) -> f32 {
     let squares: Vec<f32> = row.iter().map(|value| value * value).collect();
     pairwise_sum(&squares).sqrt()
 }
 
-/// The sum in the order in which numpy adds up what lies side by side: eight sums within blocks of up to 128,
-/// and halves of what is longer. numpy `loops_utils.h.src`, `pairwise_sum`.
+/// The sum in numpy's order for contiguous values: eight partial sums within a block of up to 128, and recursive halves
+/// above. numpy `loops_utils.h.src`, `pairwise_sum`.
 fn pairwise_sum(values: &[f32]) -> f32 {
     const SUMS: usize = 8;
     const BLOCK: usize = 128;

@@ -1,41 +1,42 @@
-//! Bayesian clustering of PLDA vectors.
+//! VBx: Bayesian clustering of PLDA vectors.
 //!
 //! F. Landini, J. Profant, M. Diez, L. Burget, "Bayesian HMM clustering of x-vector sequences (VBx) in speaker
-//! diarization", Computer Speech & Language 71 (2022), without the HMM: pyannote.audio `utils/vbx.py`. The
-//! numbers of equations are the paper's.
+//! diarization", Computer Speech & Language 71 (2022), without the HMM: pyannote.audio `utils/vbx.py`. Equation numbers
+//! are those of the paper.
 
 use std::f64::consts::TAU;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
-/// Iterations at most. `cluster_vbx(maxIters=20)`.
+use super::cluster_count;
+
+/// Most iterations. `cluster_vbx(maxIters=20)`.
 const MAX_ITERATIONS: usize = 20;
-/// Gain of the lower bound below which it has converged. `VBx(epsilon=1e-4)`.
+/// Increase of the lower bound below which VBx has converged. `VBx(epsilon=1e-4)`.
 const MIN_GAIN: f64 = 1e-4;
-/// How sure the first responsibilities are of their cluster: softmax of this times one-hot.
+/// Initial responsibilities are the softmax of this times the one-hot labels.
 /// `cluster_vbx(init_smoothing=7.0)`.
 const INITIAL_SMOOTHING: f64 = 7.0;
-/// Prior at which a cluster is nobody any more. pyannote.audio `VBxClustering`, `sp > 1e-7`.
+/// Prior up to which a cluster is dropped. pyannote.audio `VBxClustering`, `sp > 1e-7`.
 const MIN_PRIOR: f64 = 1e-7;
 /// Keeps the logarithm of a prior finite.
 const PRIOR_FLOOR: f64 = 1e-8;
 
-/// How the vectors are shared among clusters.
+/// The posterior of VBx.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Vbx {
-    /// Probability that a vector is a cluster's, `[vector, cluster]`.
+    /// Probability of each cluster given each vector, `[vector, cluster]`.
     pub responsibilities: Array2<f64>,
-    /// Part of the vectors that each cluster has; those of superfluous ones tend to 0.
+    /// Prior of each cluster; those of superfluous clusters tend to 0.
     pub priors: Array1<f64>,
-    /// Lower bound of the evidence after each iteration. A last one may be lower than the one before; it is
-    /// kept all the same, as in the original.
+    /// Evidence lower bound after each iteration. The last may be lower than the one before; its posterior is used all the
+    /// same, as in the original.
     pub bounds: Vec<f64>,
 }
 
 impl Vbx {
-    /// Mean of `embeddings` `[vector, dimension]`, as the network gave them, for each cluster that is left,
-    /// `[cluster, dimension]`, weighed by its responsibilities.
-    #[must_use]
+    /// Centroid of each remaining cluster, `[cluster, dimension]`: the mean of `embeddings` `[vector, dimension]`, not
+    /// normalised, weighted by the responsibilities.
     pub fn centroids(&self, embeddings: ArrayView2<'_, f32>) -> Array2<f64> {
         let priors = self.priors.iter().enumerate();
         let left: Vec<usize> = priors
@@ -47,10 +48,9 @@ impl Vbx {
     }
 }
 
-/// Starts with the clusters `labels` (0, 1, ... without gaps, one for each of `vectors` `[vector, dimension]`)
-/// and lets them compete. `phi` are the variances between speakers, `fa` weighs the evidence and `fb` is what
-/// a speaker costs. `cluster_vbx`, `VBx`.
-#[must_use]
+/// VBx from the initial clusters `labels` (0, 1, ... without gaps, one for each of `vectors` `[vector, dimension]`). `phi`
+/// are the variances between speakers, `fa` scales the acoustic evidence and `fb` is the speaker regularisation.
+/// `cluster_vbx`, `VBx`.
 pub fn vbx(
     vectors: ArrayView2<'_, f64>,
     phi: ArrayView1<'_, f64>,
@@ -97,10 +97,9 @@ pub fn vbx(
     }
 }
 
-/// Nearly one for the cluster of each label.
+/// Initial responsibilities: nearly 1 for the cluster of each label.
 fn initial(labels: &[usize]) -> Array2<f64> {
-    let clusters = labels.iter().max().map_or(0, |last| last + 1);
-    let mut scores = Array2::zeros((labels.len(), clusters));
+    let mut scores = Array2::zeros((labels.len(), cluster_count(labels)));
     for (mut row, label) in scores.rows_mut().into_iter().zip(labels) {
         row[*label] = INITIAL_SMOOTHING;
     }
@@ -108,8 +107,7 @@ fn initial(labels: &[usize]) -> Array2<f64> {
     scores
 }
 
-/// Exponentiates each row and scales it to a sum of 1. Returns the sum over rows of the logarithm of what they
-/// were divided by.
+/// Softmax of each row. Returns the sum over rows of the logarithm of the normaliser.
 fn softmax(scores: &mut Array2<f64>) -> f64 {
     let mut total = 0.0;
     for mut row in scores.rows_mut() {

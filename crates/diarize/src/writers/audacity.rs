@@ -1,18 +1,16 @@
 //! Label track of Audacity: start, end and label of each turn, separated by tabs.
 
-use std::fmt::Write;
+use soundalike_metrics::Turn;
 
 use super::Document;
 
-/// A line for each turn.
+/// A line for each turn, with six decimals as Audacity itself writes.
 pub(super) fn render(document: &Document<'_>) -> String {
-    let mut text = String::new();
-    for turn in document.rows() {
-        let (start, end) = (turn.segment.start, turn.segment.end);
-        // Writing to a string cannot fail. Audacity itself writes six decimals.
-        let _ = writeln!(text, "{start:.6}\t{end:.6}\t{}", turn.speaker);
-    }
-    text
+    let line = |turn: Turn| {
+        let (segment, speaker) = (turn.segment, turn.speaker);
+        format!("{:.6}\t{:.6}\t{speaker}\n", segment.start, segment.end)
+    };
+    document.rows().into_iter().map(line).collect()
 }
 
 #[cfg(test)]

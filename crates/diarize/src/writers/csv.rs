@@ -1,23 +1,21 @@
 //! CSV for spreadsheets: RFC 4180, seconds with three decimals.
 
-use std::fmt::Write;
+use soundalike_metrics::Turn;
 
 use super::Document;
 
-/// What the columns hold.
+/// The columns.
 pub(super) const HEADER: &str = "uri,start,end,duration,speaker\n";
 
 /// A line for each turn.
 pub(super) fn render(document: &Document<'_>) -> String {
     let uri = quoted(document.diarization.uri());
-    let mut text = String::new();
-    for turn in document.rows() {
+    let line = |turn: Turn| {
         let (segment, speaker) = (turn.segment, quoted(&turn.speaker));
         let (start, end, duration) = (segment.start, segment.end, segment.duration());
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{uri},{start:.3},{end:.3},{duration:.3},{speaker}");
-    }
-    text
+        format!("{uri},{start:.3},{end:.3},{duration:.3},{speaker}\n")
+    };
+    document.rows().into_iter().map(line).collect()
 }
 
 /// A name as a cell.

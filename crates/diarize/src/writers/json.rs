@@ -1,13 +1,16 @@
-//! JSON: everything there is to know. Times are seconds with three decimals, as in pyannote.audio
-//! `DiarizeOutput.serialize`, whose names the turns have.
+//! JSON with all results. Times are seconds with three decimals, and turns have the names of pyannote.audio
+//! `DiarizeOutput.serialize`.
 
 use serde::Serialize;
 use soundalike_metrics::{Annotation, Segment};
 
 use super::Document;
-use crate::{Parameters, diarization::Model};
+use crate::{
+    Parameters,
+    diarization::{Model, Speaker},
+};
 
-/// Version of the layout. Keys may be added without a new one.
+/// Version of the layout. New keys do not change it.
 const SCHEMA: u32 = 1;
 
 #[derive(Serialize)]
@@ -17,11 +20,11 @@ struct Recording<'a> {
     duration: f64,
     diarization: Vec<Turn<'a>>,
     exclusive_diarization: Vec<Turn<'a>>,
-    speakers: Vec<Speaker<'a>>,
+    speakers: Vec<Speaker>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    speech: Option<Vec<Stretch>>,
+    speech: Option<Vec<Segment>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    overlap: Option<Vec<Stretch>>,
+    overlap: Option<Vec<Segment>>,
     warnings: Vec<String>,
     num_speakers: Bounds,
     parameters: &'a Parameters,
@@ -31,26 +34,12 @@ struct Recording<'a> {
 
 #[derive(Serialize)]
 struct Turn<'a> {
-    start: f64,
-    end: f64,
+    #[serde(flatten)]
+    segment: Segment,
     speaker: &'a str,
 }
 
-#[derive(Serialize)]
-struct Speaker<'a> {
-    label: &'a str,
-    turns: usize,
-    speaking_time: f64,
-    embedding: Option<&'a [f64]>,
-}
-
-#[derive(Serialize)]
-struct Stretch {
-    start: f64,
-    end: f64,
-}
-
-/// The numbers of speakers asked for; `null`: any.
+/// The numbers of speakers requested; `null`: any.
 #[derive(Serialize)]
 struct Bounds {
     min: usize,
@@ -65,13 +54,15 @@ struct Versions {
 /// One object.
 pub(super) fn render(document: &Document<'_>) -> String {
     let diarization = document.diarization;
-    let tracks = |segments: Vec<Segment>| document.tracks.then(|| stretches(&segments));
+    let track = |segments: Vec<Segment>| {
+        let segments = segments.into_iter().map(rounded_segment);
+        document.tracks.then(|| segments.collect())
+    };
     let speakers = diarization.speakers.iter().map(|speaker| Speaker {
-        label: &speaker.label,
-        turns: speaker.turns,
         speaking_time: rounded(speaker.speaking_time),
-        embedding: speaker.embedding.as_deref(),
+        ..speaker.clone()
     });
+    let warnings = diarization.warnings.iter().map(ToString::to_string);
     let (min, max) = (diarization.bounds.min(), diarization.bounds.max());
     let recording = Recording {
         schema: SCHEMA,
@@ -80,13 +71,9 @@ pub(super) fn render(document: &Document<'_>) -> String {
         diarization: turns(&diarization.turns),
         exclusive_diarization: turns(&diarization.exclusive),
         speakers: speakers.collect(),
-        speech: tracks(diarization.speech()),
-        overlap: tracks(diarization.overlap()),
-        warnings: diarization
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        speech: track(diarization.speech()),
+        overlap: track(diarization.overlap()),
+        warnings: warnings.collect(),
         num_speakers: Bounds {
             min,
             max: (max < usize::MAX).then_some(max),
@@ -104,26 +91,18 @@ pub(super) fn render(document: &Document<'_>) -> String {
 }
 
 fn turns(annotation: &Annotation) -> Vec<Turn<'_>> {
-    annotation
-        .turns()
-        .iter()
-        .map(|turn| Turn {
-            start: rounded(turn.segment.start),
-            end: rounded(turn.segment.end),
-            speaker: &turn.speaker,
-        })
-        .collect()
+    let turns = annotation.turns().iter().map(|turn| Turn {
+        segment: rounded_segment(turn.segment),
+        speaker: &turn.speaker,
+    });
+    turns.collect()
 }
 
-fn stretches(segments: &[Segment]) -> Vec<Stretch> {
-    let stretch = |segment: &Segment| Stretch {
-        start: rounded(segment.start),
-        end: rounded(segment.end),
-    };
-    segments.iter().map(stretch).collect()
+fn rounded_segment(segment: Segment) -> Segment {
+    Segment::new(rounded(segment.start), rounded(segment.end))
 }
 
-/// To three decimals, as Python's `round(x, 3)`: by the decimal digits, ties of which are exact.
+/// To three decimals, as Python's `round(x, 3)`: by the decimal digits, so that ties are exact.
 fn rounded(seconds: f64) -> f64 {
     format!("{seconds:.3}").parse().unwrap_or(seconds)
 }
@@ -138,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_there() {
+    fn all_results_are_written() {
         let dialogue = dialogue();
         let found = json(Document {
             diarization: &dialogue,
@@ -162,7 +141,7 @@ mod tests {
             ],
             "speech": [{"start": 0.031, "end": 4.0}, {"start": 3661.25, "end": 3663.0}],
             "overlap": [{"start": 2.0, "end": 2.5}],
-            "warnings": ["in 3 frame(s) more people speak at once than the 2 found: the others are left out"],
+            "warnings": ["in 3 frame(s) more speakers are active at once than the 2 found; the others are dropped"],
             "num_speakers": {"min": 1, "max": null},
             "parameters": {
                 "segmentation_step": 0.1, "embedding_exclude_overlap": true, "min_duration_off": 0.0,
@@ -178,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn tracks_are_left_out_where_nobody_wants_them() {
+    fn tracks_are_left_out_by_default() {
         let silence = silence();
         let found = json(Document {
             diarization: &silence,

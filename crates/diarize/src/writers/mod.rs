@@ -1,4 +1,4 @@
-//! Turns as files: one table of formats over one result.
+//! Speaker turns in file formats: one table of formats over one result.
 
 mod audacity;
 mod csv;
@@ -10,34 +10,32 @@ mod vtt;
 
 use std::{fmt, str::FromStr};
 
-use soundalike_metrics::{Segment, Turn};
+use soundalike_metrics::{Error, Segment, Turn};
 
 use crate::Diarization;
 
-/// Label of a stretch in which anybody speaks. pyannote.audio `VoiceActivityDetection`.
+/// Label of speech, segments with at least one speaker. pyannote.audio `VoiceActivityDetection`.
 const SPEECH: &str = "SPEECH";
-/// Label of a stretch in which several speak. pyannote.audio `OverlappedSpeechDetection`.
+/// Label of overlapped speech. pyannote.audio `OverlappedSpeechDetection`.
 const OVERLAP: &str = "OVERLAP";
 
-/// What of a diarization is written.
+/// A diarization, and what of it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Document<'a> {
     /// The result.
     pub diarization: &'a Diarization,
-    /// The turns with one speaker at a time in place of the others.
+    /// Whether to write the exclusive turns in place of the others.
     pub exclusive: bool,
-    /// Also where anybody speaks, and where several do.
+    /// Whether to add the tracks of speech and of overlapped speech.
     pub tracks: bool,
 }
 
 impl Document<'_> {
     /// The turns.
     fn turns(&self) -> &[Turn] {
-        let diarization = self.diarization;
-        if self.exclusive {
-            diarization.exclusive.turns()
-        } else {
-            diarization.turns.turns()
+        match self.exclusive {
+            true => self.diarization.exclusive.turns(),
+            false => self.diarization.turns.turns(),
         }
     }
 
@@ -50,31 +48,31 @@ impl Document<'_> {
         rows
     }
 
-    /// The tracks under their labels; none where they are not wanted.
+    /// The tracks by label; none if they are not requested.
     fn tracks(&self) -> Vec<(&'static str, Vec<Segment>)> {
-        if !self.tracks {
-            return Vec::new();
-        }
         let diarization = self.diarization;
-        vec![
-            (SPEECH, diarization.speech()),
-            (OVERLAP, diarization.overlap()),
-        ]
+        match self.tracks {
+            false => Vec::new(),
+            true => vec![
+                (SPEECH, diarization.speech()),
+                (OVERLAP, diarization.overlap()),
+            ],
+        }
     }
 }
 
-/// A format of files.
+/// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The format of diarization, for scoring.
+    /// RTTM, for scoring.
     Rttm,
-    /// Everything there is to know, for programs.
+    /// JSON with all results, for programs.
     Json,
-    /// For spreadsheets.
+    /// CSV, for spreadsheets.
     Csv,
-    /// Subtitles.
+    /// SubRip subtitles.
     Srt,
-    /// Subtitles of the web.
+    /// WebVTT subtitles, with voices.
     Vtt,
     /// Label track of Audacity.
     Audacity,
@@ -82,24 +80,15 @@ pub enum Format {
     TextGrid,
 }
 
-/// Why there is no such format.
+/// The name of no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown format `{name}`, expected {}", Format::ALL.map(|format| format.name()).join(", "))]
 pub struct UnknownFormat {
     name: String,
 }
 
-/// A row of the table of formats.
-struct Entry {
-    name: &'static str,
-    extension: &'static str,
-    /// First line of a file that holds any number of recordings; `None` where a file holds one.
-    header: Option<&'static str>,
-    render: fn(&Document<'_>) -> Result<String, soundalike_metrics::Error>,
-}
-
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 7] = [
         Self::Rttm,
         Self::Json,
@@ -110,62 +99,59 @@ impl Format {
         Self::TextGrid,
     ];
 
-    fn entry(self) -> Entry {
-        let entry = |name, extension, header, render| Entry {
-            name,
-            extension,
-            header,
-            render,
-        };
+    /// Its name, and the extension of its files.
+    fn names(self) -> [&'static str; 2] {
         match self {
-            Self::Rttm => entry("rttm", "rttm", Some(""), rttm::render),
-            Self::Json => entry("json", "json", None, |document| Ok(json::render(document))),
-            Self::Csv => entry("csv", "csv", Some(csv::HEADER), |document| {
-                Ok(csv::render(document))
-            }),
-            Self::Srt => entry("srt", "srt", None, |document| Ok(srt::render(document))),
-            Self::Vtt => entry("vtt", "vtt", None, |document| Ok(vtt::render(document))),
-            Self::Audacity => entry("audacity", "txt", None, |document| {
-                Ok(audacity::render(document))
-            }),
-            Self::TextGrid => entry("textgrid", "TextGrid", None, |document| {
-                Ok(textgrid::render(document))
-            }),
+            Self::Rttm => ["rttm", "rttm"],
+            Self::Json => ["json", "json"],
+            Self::Csv => ["csv", "csv"],
+            Self::Srt => ["srt", "srt"],
+            Self::Vtt => ["vtt", "vtt"],
+            Self::Audacity => ["audacity", "txt"],
+            Self::TextGrid => ["textgrid", "TextGrid"],
         }
     }
 
     /// Its name.
-    #[must_use]
     pub fn name(self) -> &'static str {
-        self.entry().name
+        self.names()[0]
     }
 
-    /// Extension of its files.
-    #[must_use]
+    /// The extension of its files.
     pub fn extension(self) -> &'static str {
-        self.entry().extension
+        self.names()[1]
     }
 
-    /// What a file begins with, before the recordings, however many there are. `None` where a file holds one.
-    #[must_use]
+    /// The first line of a file, which may hold any number of recordings. `None` if a file holds one recording.
     pub fn header(self) -> Option<&'static str> {
-        self.entry().header
+        match self {
+            Self::Rttm => Some(""),
+            Self::Csv => Some(csv::HEADER),
+            Self::Json | Self::Srt | Self::Vtt | Self::Audacity | Self::TextGrid => None,
+        }
     }
 
     /// The format of files with this extension.
-    #[must_use]
     pub fn of_extension(extension: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|format| format.extension().eq_ignore_ascii_case(extension))
     }
 
-    /// The text of one recording, to stand behind [`Self::header`].
+    /// The text of one recording, which follows [`Self::header`].
     ///
     /// # Errors
-    /// Where the name of the recording has white space, which RTTM cannot hold.
-    pub fn render(self, document: &Document<'_>) -> Result<String, soundalike_metrics::Error> {
-        (self.entry().render)(document)
+    /// If the name of the recording has white space, which RTTM cannot hold.
+    pub fn render(self, document: &Document<'_>) -> Result<String, Error> {
+        Ok(match self {
+            Self::Rttm => rttm::render(document)?,
+            Self::Json => json::render(document),
+            Self::Csv => csv::render(document),
+            Self::Srt => srt::render(document),
+            Self::Vtt => vtt::render(document),
+            Self::Audacity => audacity::render(document),
+            Self::TextGrid => textgrid::render(document),
+        })
     }
 }
 
@@ -186,7 +172,7 @@ impl FromStr for Format {
     }
 }
 
-/// `seconds` as hours, minutes, seconds and milliseconds, `01:01:01.250` with `point` for the point.
+/// `seconds` as hours, minutes, seconds and milliseconds, `01:01:01.250` with `point` as decimal point.
 fn clock(seconds: f64, point: char) -> String {
     let milliseconds = (seconds * 1e3).round_ties_even() as u64;
     let (seconds, milliseconds) = (milliseconds / 1000, milliseconds % 1000);
@@ -227,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_has_the_exclusive_turns_where_they_are_asked_for() {
+    fn every_format_has_the_exclusive_turns_on_request() {
         let dialogue = dialogue();
         let document = |exclusive| Document {
             diarization: &dialogue,
@@ -241,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn tracks_are_there_where_they_are_asked_for_and_only_there() {
+    fn tracks_are_written_only_on_request() {
         let dialogue = dialogue();
         for format in Format::ALL.into_iter().filter(|f| *f != Format::Json) {
             for tracks in [false, true] {
@@ -259,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_an_empty_file_in_every_format() {
+    fn silence_has_no_speakers_in_any_format() {
         let silence = silence();
         let document = Document {
             diarization: &silence,

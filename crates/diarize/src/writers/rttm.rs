@@ -1,21 +1,17 @@
 //! RTTM, as pyannote writes it.
 
-use soundalike_metrics::{Annotation, Error, rttm};
+use soundalike_metrics::{Annotation, Error, Turn, rttm};
 
 use super::Document;
 
-/// A line for each turn, by start; then one for each stretch of the tracks.
+/// A line for each turn, by start; then one for each segment of the tracks.
 pub(super) fn render(document: &Document<'_>) -> Result<String, Error> {
     let uri = document.diarization.uri();
     let mut bytes = Vec::new();
-    rttm::write(
-        &Annotation::from_turns(uri, document.turns().to_vec()),
-        &mut bytes,
-    )?;
+    let turns = Annotation::from_turns(uri, document.turns().to_vec());
+    rttm::write(&turns, &mut bytes)?;
     for (label, segments) in document.tracks() {
-        let turns = segments
-            .iter()
-            .map(|s| soundalike_metrics::Turn::new(s.start, s.end, label));
+        let turns = segments.iter().map(|s| Turn::new(s.start, s.end, label));
         rttm::write(&Annotation::from_turns(uri, turns), &mut bytes)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,23 +1,14 @@
-//! SubRip subtitles: who speaks, as text. Numbered from 1; a comma before the milliseconds.
-
-use std::fmt::Write;
+//! SubRip subtitles with speakers as text. Numbered from 1; a comma before the milliseconds.
 
 use super::{Document, clock};
 
 /// A cue for each turn.
 pub(super) fn render(document: &Document<'_>) -> String {
-    let mut text = String::new();
-    for (number, turn) in document.rows().iter().enumerate() {
+    let cues = (1..).zip(document.rows()).map(|(number, turn)| {
         let [start, end] = [turn.segment.start, turn.segment.end].map(|time| clock(time, ','));
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{}\n{start} --> {end}\n{}\n",
-            number + 1,
-            turn.speaker
-        );
-    }
-    text
+        format!("{number}\n{start} --> {end}\n{}\n\n", turn.speaker)
+    });
+    cues.collect()
 }
 
 #[cfg(test)]

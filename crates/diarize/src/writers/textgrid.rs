@@ -7,7 +7,7 @@ use soundalike_metrics::Segment;
 
 use super::{Document, SPEECH};
 
-/// Tiers in the order of their labels, then the tracks.
+/// The tiers of the speakers, then the tracks.
 pub(super) fn render(document: &Document<'_>) -> String {
     let diarization = document.diarization;
     let mut tiers: Vec<(&str, Vec<Segment>)> = Vec::new();
@@ -18,18 +18,19 @@ pub(super) fn render(document: &Document<'_>) -> String {
     }
     tiers.extend(document.tracks());
     if tiers.is_empty() {
-        // So that there is something to look at, and as long as the recording.
+        // Praat shows no TextGrid without a tier.
         tiers.push((SPEECH, Vec::new()));
     }
-    // The last window may reach beyond the end of the recording, and a turn with it.
+    // The last window, and so a turn, may end after the recording.
     let ends = document.turns().iter().map(|turn| turn.segment.end);
-    let end = Time(ends.fold(diarization.duration, f64::max));
+    let last = ends.fold(diarization.duration, f64::max);
+    let end = time(last);
     let mut text = format!(
         "File type = \"ooTextFile\"\nObject class = \"TextGrid\"\n\nxmin = 0\nxmax = {end}\ntiers? <exists>\nsize = {}\nitem []:\n",
         tiers.len()
     );
     for (number, (name, segments)) in (1..).zip(&tiers) {
-        let intervals = filled(segments, end.0);
+        let intervals = filled(segments, last);
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -37,7 +38,7 @@ pub(super) fn render(document: &Document<'_>) -> String {
             intervals.len()
         );
         for (number, (start, end, speaks)) in (1..).zip(intervals) {
-            let (start, end) = (Time(start), Time(end));
+            let (start, end) = (time(start), time(end));
             let label = if speaks { name } else { "" };
             let _ = write!(
                 text,
@@ -48,8 +49,8 @@ pub(super) fn render(document: &Document<'_>) -> String {
     text
 }
 
-/// Intervals from 0 to `end` without gap: start, end and whether it is one of `segments`, which are in order
-/// and do not overlap.
+/// Intervals from 0 to `end` without gaps: start, end, and whether it is one of `segments`, which are in order and do not
+/// overlap.
 fn filled(segments: &[Segment], end: f64) -> Vec<(f64, f64, bool)> {
     let mut intervals = Vec::with_capacity(2 * segments.len() + 1);
     let mut last = 0.0;
@@ -66,16 +67,11 @@ fn filled(segments: &[Segment], end: f64) -> Vec<(f64, f64, bool)> {
     intervals
 }
 
-/// Seconds as Praat reads them: six decimals, and 0 as 0.
-struct Time(f64);
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == 0.0 {
-            f.write_str("0")
-        } else {
-            write!(f, "{:.6}", self.0)
-        }
+/// Seconds with six decimals, and 0 as `0`.
+fn time(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0".into(),
+        _ => format!("{seconds:.6}"),
     }
 }
 
@@ -102,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_beyond_the_end_makes_the_tier_longer() {
+    fn a_turn_after_the_end_makes_the_tier_longer() {
         let mut dialogue = dialogue();
         dialogue.duration = 3662.0;
         let document = Document {

@@ -1,19 +1,15 @@
-//! WebVTT subtitles: who speaks, as a voice and as text. W3C WebVTT, "WebVTT cue voice span".
-
-use std::fmt::Write;
+//! WebVTT subtitles with speakers as voices and as text. W3C WebVTT, "WebVTT cue voice span".
 
 use super::{Document, clock};
 
-/// A cue for each turn.
+/// A cue for each turn. Labels have no character that needs escaping.
 pub(super) fn render(document: &Document<'_>) -> String {
-    let mut text = String::from("WEBVTT\n\n");
-    for turn in document.rows() {
+    let cues = document.rows().into_iter().map(|turn| {
         let [start, end] = [turn.segment.start, turn.segment.end].map(|time| clock(time, '.'));
-        let speaker = &turn.speaker;
-        // Writing to a string cannot fail. A label has no character that would need to be escaped.
-        let _ = writeln!(text, "{start} --> {end}\n<v {speaker}>{speaker}\n");
-    }
-    text
+        let speaker = turn.speaker;
+        format!("{start} --> {end}\n<v {speaker}>{speaker}\n\n")
+    });
+    format!("WEBVTT\n\n{}", cues.collect::<String>())
 }
 
 #[cfg(test)]

@@ -35,10 +35,13 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = args.clustering.options()?;
     let mut outputs = Outputs::new(Inputs::default().files([&args.run], "the run itself"));
     let name = || args.run.display().to_string();
-    let mut run = Run::read(&args.run).with_context(name)?;
-    let mut sink = Sink::open(&args.output, &mut outputs, &[&run.uri])?;
+    let run = Run::read(&args.run).with_context(name)?;
+    let mut sink = Sink::open(&args.output, &mut outputs, &[run.uri()])?;
     let overrides = args.clustering.overrides();
-    run.parameters = run.parameters.with(&overrides).map_err(of_option)?;
+    let parameters = run.parameters().clone().with(&overrides);
+    let run = run
+        .with_parameters(parameters.map_err(of_option)?)
+        .with_context(name)?;
     let diarization = run.diarize(&options).with_context(name)?;
     diarize::tell(&diarization, &name(), terminal);
     terminal.detail(&format!(

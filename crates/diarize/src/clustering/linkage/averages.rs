@@ -1,4 +1,4 @@
-//! Clusters by the average distance of their members, which the means of unit vectors tell.
+//! Average cosine distances, from the means of unit vectors.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use super::{
     generic::{AT_ONCE, Clusters},
 };
 
-/// The average cosine distance of the members of two clusters of unit vectors is 1 less the product of their means.
-/// Pairs of whom the distance is known otherwise are few, and counted beside that.
+/// Clusters of unit vectors: the average cosine distance of two is 1 minus the dot product of their means. Overridden pair
+/// distances are sparse and kept as corrections.
 pub(super) struct Averages {
-    /// Of the members of each, `[cluster, dimension]`.
+    /// Mean of each cluster, `[cluster, dimension]`.
     means: Vec<f32>,
     dimension: usize,
-    /// Members of each; 0 where a cluster is gone.
+    /// See [`Clusters::sizes`].
     sizes: Vec<usize>,
-    /// By how much the distances between the members of each and of some others, all together, are more than what their
-    /// vectors say.
-    beyond: Vec<BTreeMap<usize, f64>>,
+    /// Correction for each cluster and some others: the sum over pairs of members of the overridden distance minus the
+    /// cosine distance.
+    corrections: Vec<BTreeMap<usize, f64>>,
 }
 
 impl Averages {
-    /// Each of `rows`, which are of one length, is a cluster. `known` are the distances of pairs.
+    /// Each of `rows`, all of one dimension, is a cluster. `overrides` are the distances of some pairs.
     pub(super) fn new<'a>(
         rows: impl Iterator<Item = ArrayView1<'a, f32>>,
-        known: impl IntoIterator<Item = ([usize; 2], f64)>,
+        overrides: impl IntoIterator<Item = ([usize; 2], f64)>,
     ) -> Self {
         let (mut means, mut dimension, mut observations) = (Vec::new(), 0, 0);
         for row in rows {
@@ -39,19 +39,19 @@ impl Averages {
             means,
             dimension,
             sizes: vec![1; observations],
-            beyond: vec![BTreeMap::new(); observations],
+            corrections: vec![BTreeMap::new(); observations],
         };
-        for ([a, b], distance) in known {
-            let beyond = distance - clusters.by_means(a, b);
-            clusters.beyond[a].insert(b, beyond);
-            clusters.beyond[b].insert(a, beyond);
+        for ([a, b], distance) in overrides {
+            let correction = distance - clusters.by_means(a, b);
+            clusters.corrections[a].insert(b, correction);
+            clusters.corrections[b].insert(a, correction);
         }
         clusters
     }
 
-    /// The distance of each pair, of the first with those behind it, then of the second, ...
+    /// The distance of each pair, in the order of [`super::super::distances::euclidean_pairs`].
     pub(super) fn all_pairs(&self) -> Vec<f64> {
-        let observations = self.observations();
+        let observations = self.sizes.len();
         let mut pairs = Vec::with_capacity(number_of_pairs(observations));
         for a in 0..observations {
             let behind = (a + 1..observations).into_par_iter();
@@ -70,41 +70,35 @@ impl Averages {
 }
 
 impl Clusters for Averages {
-    fn observations(&self) -> usize {
-        self.sizes.len()
-    }
-
-    fn size(&self, cluster: usize) -> usize {
-        self.sizes[cluster]
+    fn sizes(&self) -> &[usize] {
+        &self.sizes
     }
 
     fn distance(&self, a: usize, b: usize) -> f64 {
-        let beyond = self.beyond[a].get(&b).copied().unwrap_or_default();
+        let correction = self.corrections[a].get(&b).copied().unwrap_or_default();
         let pairs = self.sizes[a] as f64 * self.sizes[b] as f64;
-        (self.by_means(a, b) + beyond / pairs).max(0.0)
+        (self.by_means(a, b) + correction / pairs).max(0.0)
     }
 
-    fn merge(&mut self, a: usize, b: usize, _: f64) -> usize {
+    fn merge(&mut self, a: usize, b: usize, _: f64) {
         let [size_a, size_b] = [self.sizes[a], self.sizes[b]].map(|size| size as f32);
         for value in 0..self.dimension {
             let of_a = self.means[a * self.dimension + value];
             let of_b = &mut self.means[b * self.dimension + value];
             *of_b = (size_a * of_a + size_b * *of_b) / (size_a + size_b);
         }
-        for (other, beyond) in std::mem::take(&mut self.beyond[a]) {
-            self.beyond[other].remove(&a);
+        for (other, correction) in std::mem::take(&mut self.corrections[a]) {
+            self.corrections[other].remove(&a);
             if other != b {
-                *self.beyond[other].entry(b).or_default() += beyond;
-                *self.beyond[b].entry(other).or_default() += beyond;
+                *self.corrections[other].entry(b).or_default() += correction;
+                *self.corrections[b].entry(other).or_default() += correction;
             }
         }
-        self.sizes[b] += self.sizes[a];
-        self.sizes[a] = 0;
-        self.sizes[b]
+        self.sizes[b] += std::mem::take(&mut self.sizes[a]);
     }
 }
 
-/// Of two vectors, in sums that do not wait for each other.
+/// Dot product, in independent partial sums.
 fn product(a: &[f32], b: &[f32]) -> f32 {
     const SUMS: usize = 16;
     let mut sums = [0.0; SUMS];

@@ -1,4 +1,4 @@
-//! Linkage, whether or not a merged cluster can be nearer to others than its parts were.
+//! Generic linkage: a merged cluster may be nearer to others than its parts were.
 
 use std::ops::Range;
 
@@ -9,22 +9,19 @@ use super::{
     heap::Heap,
 };
 
-/// Clusters for which the nearest is looked for together, so that each other comes from memory once for all of them.
+/// Clusters whose nearest neighbours are searched together, so that each other cluster is read from memory once.
 const TOGETHER: usize = 16;
-/// Fewest clusters whose distances a thread computes.
+/// Fewest distances per thread.
 pub(super) const AT_ONCE: usize = 64;
 
-/// Clusters that are left, of those there were: each stands where the last of its observations does.
+/// Clusters of observations and the distances between them. A cluster has the index of its last observation.
 pub(super) trait Clusters: Sync {
-    /// Observations there were at the beginning, at least one.
-    fn observations(&self) -> usize;
+    /// Size of the cluster at each observation, at least one of them; 0 if it was merged into another.
+    fn sizes(&self) -> &[usize];
 
-    /// Members of a cluster; 0 where it is gone.
-    fn size(&self, cluster: usize) -> usize;
-
-    /// The nearest of the clusters behind each observation, before any merge.
+    /// The nearest of the clusters after each observation, before any merge.
     fn all_nearest(&self) -> Vec<(usize, f64)> {
-        let observations = self.observations();
+        let observations = self.sizes().len();
         let firsts: Vec<usize> = (0..observations - 1).step_by(TOGETHER).collect();
         let nearest = firsts.into_par_iter().flat_map_iter(|first| {
             let clusters = first..(first + TOGETHER).min(observations - 1);
@@ -43,32 +40,32 @@ pub(super) trait Clusters: Sync {
         nearest.collect()
     }
 
-    /// How far two are apart.
+    /// Distance between two clusters.
     fn distance(&self, a: usize, b: usize) -> f64;
 
-    /// How far the clusters of `range` are from `cluster`; those that are gone, and itself, infinitely far.
+    /// Distances from `cluster` to those in `range`; infinite for itself and for merged ones.
     fn distances(&self, cluster: usize, range: Range<usize>, distances: &mut Vec<f64>) {
         let others = range.into_par_iter().with_min_len(AT_ONCE);
         let distances_to = others.map(|other| self.distance_to_rest(cluster, other));
         distances_to.collect_into_vec(distances);
     }
 
-    /// As [`Self::distances`], of one.
+    /// One of [`Self::distances`].
     fn distance_to_rest(&self, cluster: usize, other: usize) -> f64 {
-        if other == cluster || self.size(other) == 0 {
+        if other == cluster || self.sizes()[other] == 0 {
             f64::INFINITY
         } else {
             self.distance(cluster, other)
         }
     }
 
-    /// Joins `a` to `b`, which are `apart`, and returns the new size.
-    fn merge(&mut self, a: usize, b: usize, apart: f64) -> usize;
+    /// Merges `a` into `b`, at the distance `apart`.
+    fn merge(&mut self, a: usize, b: usize, apart: f64);
 }
 
-/// The first of the nearest, of clusters from `first` on, and how far it is.
+/// The first of the nearest clusters, and its distance. `distances` are those of the clusters from `first` on.
 fn nearest(first: usize, distances: &[f64]) -> (usize, f64) {
-    // The last place is never empty, because the one behind takes the other in.
+    // The cluster at the last index is never gone: the one with the lower index is merged into the other.
     let last = first + distances.len() - 1;
     (first..)
         .zip(distances)
@@ -81,11 +78,11 @@ fn nearest(first: usize, distances: &[f64]) -> (usize, f64) {
         })
 }
 
-/// Müllner's generic algorithm (arXiv:1109.2378, figure 3), in the order of scipy's
-/// `_hierarchy.fast_linkage`, which decides between equal distances.
+/// Müllner's generic algorithm (arXiv:1109.2378, figure 3), in the order of scipy's `_hierarchy.fast_linkage`, which
+/// decides between equal distances.
 pub(super) fn linkage(mut clusters: impl Clusters) -> Dendrogram {
-    let observations = clusters.observations();
-    // The nearest of the clusters behind each; where that is out of date, the distance is a lower bound.
+    let observations = clusters.sizes().len();
+    // The nearest of the clusters after each; the distance of an outdated one is a lower bound.
     let (mut neighbours, bounds): (Vec<usize>, Vec<f64>) =
         clusters.all_nearest().into_iter().unzip();
     let mut queue = Heap::new(bounds);
@@ -105,14 +102,14 @@ pub(super) fn linkage(mut clusters: impl Clusters) -> Dendrogram {
             queue.change(a, distance);
         };
         queue.remove_first();
-        let size = clusters.merge(a, b, apart);
+        clusters.merge(a, b, apart);
         let (left, right) = (numbers[a].min(numbers[b]), numbers[a].max(numbers[b]));
         numbers[b] = number;
         merges.push(Merge {
             left,
             right,
             height: apart,
-            size,
+            size: clusters.sizes()[b],
         });
         for neighbour in &mut neighbours[..a] {
             if *neighbour == a {

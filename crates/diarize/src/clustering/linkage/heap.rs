@@ -1,11 +1,11 @@
-//! Which cluster has the nearest neighbour.
+//! A priority queue of clusters by the distance of their nearest neighbour.
 
-/// A binary heap of the keys `0..n` by value, least first, whose values can be changed. Equal values come out
-/// in the order of scipy's `_structures.pxi`, `Heap`.
+/// A binary heap of the keys `0..n` by value, least first, whose values can change. Equal values have the order of scipy's
+/// `_structures.pxi`, `Heap`.
 pub(super) struct Heap {
-    /// Keys as a heap.
+    /// The heap of keys.
     keys: Vec<usize>,
-    /// Where each key stands in `keys`.
+    /// The position of each key in `keys`.
     places: Vec<usize>,
     /// The value of each key.
     values: Vec<f64>,
@@ -33,7 +33,7 @@ impl Heap {
         self.values[key]
     }
 
-    /// Takes out the key with the least value; there must be one.
+    /// Removes the key with the least value; there must be one.
     pub(super) fn remove_first(&mut self) {
         self.swap(0, self.keys.len() - 1);
         self.keys.pop();

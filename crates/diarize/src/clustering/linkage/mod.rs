@@ -1,4 +1,4 @@
-//! Agglomerative clustering: the two nearest clusters merge until one is left.
+//! Agglomerative clustering: the two nearest clusters merge until one remains.
 
 mod averages;
 mod generic;
@@ -15,21 +15,19 @@ use super::{
     distances::{cosine_pairs, euclidean_pairs},
 };
 
-/// The most embeddings for which the distances of all pairs are kept, 400 MB of them. With more, centroids are kept
-/// instead: memory grows with their number only, distances are computed some three times instead of once, and differ
-/// from scipy's in the last bits (averages of vectors: of f32). Of equal distances another one may come first.
+/// Most embeddings for which the distances of all pairs are stored, 400 MB. Above, centroids are stored: memory is linear
+/// in the number of embeddings, each distance is computed about three times instead of once, and differs from scipy's in
+/// the last bits (for averages: of f32). Of equal distances another one may be first.
 const MOST_PAIRED: usize = 10_000;
 
-/// Whether `method` is about points in space, so that its distances are Euclidean ones between unit vectors
-/// and not cosine distances. pyannote.audio `AgglomerativeClustering.cluster`.
-#[must_use]
-pub fn is_euclidean(method: Linkage) -> bool {
+/// Whether `method` takes Euclidean distances between unit vectors, not cosine distances. pyannote.audio
+/// `AgglomerativeClustering.cluster`.
+pub(super) fn is_euclidean(method: Linkage) -> bool {
     matches!(method, Linkage::Centroid | Linkage::Median | Linkage::Ward)
 }
 
-/// The tree of the rows of `embeddings` (at least one), those at unit length already where the method
-/// [`is_euclidean`]. `scipy.cluster.hierarchy.linkage`.
-#[must_use]
+/// The dendrogram of the rows of `embeddings` (at least one). For centroid, median and Ward linkage they must have unit
+/// length. `scipy.cluster.hierarchy.linkage`.
 pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     let observations = embeddings.nrows();
     let pairs = || match is_euclidean(method) {
@@ -52,14 +50,14 @@ pub fn linkage(embeddings: ArrayView2<'_, f32>, method: Linkage) -> Dendrogram {
     }
 }
 
-/// The tree of average linkage, by cosine distance, of `vectors` (at least one, of unit length and one dimension), but
-/// for pairs whose distance is `known` otherwise.
-pub(crate) fn average_but_for<'a>(
+/// The dendrogram of average linkage, by cosine distance, of `vectors` (at least one, of unit length and one dimension).
+/// `overrides` replace the distances of some pairs.
+pub(crate) fn average_linkage<'a>(
     vectors: impl Iterator<Item = ArrayView1<'a, f32>>,
-    known: impl IntoIterator<Item = ([usize; 2], f64)>,
+    overrides: impl IntoIterator<Item = ([usize; 2], f64)>,
 ) -> Dendrogram {
-    let clusters = Averages::new(vectors, known);
-    let observations = clusters.observations();
+    let clusters = Averages::new(vectors, overrides);
+    let observations = clusters.sizes().len();
     if observations > MOST_PAIRED {
         generic::linkage(clusters)
     } else {
@@ -67,8 +65,8 @@ pub(crate) fn average_but_for<'a>(
     }
 }
 
-/// Linkage where heights only grow. The last bits of heights are not scipy's, and of equal distances another one
-/// may come first.
+/// Linkage whose heights never fall. The last bits of heights may differ from scipy's, and of equal distances another one
+/// may be first.
 fn monotonic(mut distances: Vec<f64>, observations: usize, method: kodama::Method) -> Dendrogram {
     let tree = kodama::linkage(&mut distances, observations, method);
     let merges = tree.steps().iter().map(|step| Merge {
@@ -91,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn points_merge_as_their_distances_do(
+        fn points_merge_as_their_stored_distances(
             rows in 1_usize..40,
             values in proptest::collection::vec(-1.0_f32..1.0, 40 * 11),
         ) {
@@ -114,7 +112,7 @@ mod tests {
         }
 
         #[test]
-        fn each_merge_is_of_two_whose_average_distance_is_the_least(
+        fn each_merge_has_the_least_average_distance(
             rows in 1_usize..25,
             values in proptest::collection::vec(-1.0_f32..1.0, 25 * 11),
             known in proptest::collection::btree_map((0_usize..25, 0_usize..25), 0.0_f64..3.0, 0..60),
@@ -127,7 +125,7 @@ mod tests {
             let mut distances = 1.0 - wide.dot(&wide.t());
             let known = known.into_iter().filter(|((a, b), _)| a < b && *b < rows);
             let known: Vec<_> = known
-                // Some are as far apart as nothing else.
+                // Some pairs must never merge first.
                 .map(|((a, b), distance)| ([a, b], if distance < 2.0 { distance } else { 1e30 }))
                 .collect();
             for ([a, b], distance) in &known {
@@ -135,7 +133,7 @@ mod tests {
             }
             let vectors = || vectors.rows().into_iter().take(rows);
             for tree in [
-                average_but_for(vectors(), known.clone()),
+                average_linkage(vectors(), known.clone()),
                 generic::linkage(Averages::new(vectors(), known.clone())),
             ] {
                 prop_assert_eq!(tree.merges.len(), rows - 1);
@@ -151,7 +149,7 @@ mod tests {
                     });
                     let least = of_pairs.fold(f64::INFINITY, f64::min);
                     let [a, b] = [merge.left, merge.right].map(|cluster| std::mem::take(&mut clusters[cluster]));
-                    // Of like distances the rounding of f32 decides which comes first.
+                    // Of similar distances the rounding of f32 decides which is first.
                     let rounding = 1e-5 * least.max(1.0);
                     prop_assert!((apart(&a, &b) - least).abs() < rounding);
                     prop_assert!((merge.height - least).abs() < rounding);

@@ -1,10 +1,10 @@
-//! Clusters as points, for so many of them that the distances of all pairs would not fit into memory.
+//! Clusters as points, for more of them than the distances of all pairs fit into memory.
 
 use ndarray::ArrayView2;
 
 use super::generic::Clusters;
 
-/// Where two clusters that merge come to be, from where they are and their sizes.
+/// One coordinate of the merged cluster, from those of the two clusters and their sizes.
 type Between = fn(a: f64, b: f64, sizes: [f64; 2]) -> f64;
 
 /// The centroid of all members.
@@ -12,17 +12,17 @@ pub(super) fn centroid(a: f64, b: f64, [size_a, size_b]: [f64; 2]) -> f64 {
     (size_a * a + size_b * b) / (size_a + size_b)
 }
 
-/// The point halfway between the two.
+/// The midpoint of the two.
 pub(super) fn median(a: f64, b: f64, _: [f64; 2]) -> f64 {
     f64::midpoint(a, b)
 }
 
-/// Where each cluster is: distances are computed when they are asked for, again and again.
+/// The point of each cluster. Distances are computed on every call.
 pub(super) struct Points {
     /// `[observation, dimension]`
     values: Vec<f64>,
     dimension: usize,
-    /// Members of each; 0 where a cluster is gone.
+    /// See [`Clusters::sizes`].
     sizes: Vec<usize>,
     between: Between,
 }
@@ -44,32 +44,26 @@ impl Points {
 }
 
 impl Clusters for Points {
-    fn observations(&self) -> usize {
-        self.sizes.len()
-    }
-
-    fn size(&self, cluster: usize) -> usize {
-        self.sizes[cluster]
+    fn sizes(&self) -> &[usize] {
+        &self.sizes
     }
 
     fn distance(&self, a: usize, b: usize) -> f64 {
         squared(self.point(a), self.point(b)).sqrt()
     }
 
-    fn merge(&mut self, a: usize, b: usize, _: f64) -> usize {
+    fn merge(&mut self, a: usize, b: usize, _: f64) {
         let sizes = [self.sizes[a], self.sizes[b]].map(|size| size as f64);
         for value in 0..self.dimension {
             let place = b * self.dimension + value;
             let other = self.values[a * self.dimension + value];
             self.values[place] = (self.between)(other, self.values[place], sizes);
         }
-        self.sizes[b] += self.sizes[a];
-        self.sizes[a] = 0;
-        self.sizes[b]
+        self.sizes[b] += std::mem::take(&mut self.sizes[a]);
     }
 }
 
-/// Square of the distance of two points, in sums that do not wait for each other.
+/// Squared distance of two points, in independent partial sums.
 fn squared(a: &[f64], b: &[f64]) -> f64 {
     const SUMS: usize = 8;
     let mut sums = [0.0; SUMS];

@@ -1,334 +1,213 @@
 //! A run as a file: safetensors with one metadata key.
 //!
-//! | tensor | type, shape | what |
+//! | tensor | type, shape | content |
 //! |---|---|---|
-//! | `segmentations` | u8 `[window, frame, local speaker]` | 1 where they speak, else 0 |
-//! | `counts` | u8 `[frame]` | speakers at each frame of the recording |
-//! | `embeddings` | f32 `[window, local speaker, dimension]` | speaker embeddings, zeros for a silent local speaker |
-//! | `plda` | u8 `[bytes]` | the bundle of the PLDA, where the clustering needs it |
+//! | `segmentations` | u8 `[window, frame, local speaker]` | 1 if the local speaker is active, else 0 |
+//! | `counts` | u8 `[frame]` | active speakers at each frame of the recording |
+//! | `embeddings` | f32 `[window, local speaker, dimension]` | speaker embeddings; zeros for a silent local speaker |
+//! | `plda` | u8 `[bytes]` | the bundle of the PLDA, if the clustering needs one |
 
 use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
 use soundalike_convert::{Bundle, Container, ContainerError, FILE_NAME, is_file_name, quoted_name};
-use soundalike_network::Architecture;
 
-use crate::{
-    Parameters,
-    clustering::{self, Method},
-    count::speaker_count,
-    diarization::Model,
-    frames::FrameGrid,
-    parameters::{ParameterError, SpeakerClustering},
-    run::Run,
-};
+use super::{Header, Run};
+use crate::{clustering, count::speaker_count, parameters::ParameterError};
 
-/// What saved runs are.
+/// The container format of saved runs.
 const CONTAINER: Container = Container {
     key: "soundalike.run",
-    format: 1,
+    format: Header::FORMAT,
 };
-/// Largest file that is read: twelve hours have 0.4 GB.
+/// Largest file that is read. A run of twelve hours has 0.4 GB.
 const MAX_BYTES: u64 = 2 << 30;
-/// More local speakers than any network tells apart: those of a window are compared one by one.
+/// Most local speakers, more than any network separates: the time for a window grows with their number.
 const MAX_LOCAL_SPEAKERS: usize = 64;
-/// Longest time that makes sense for a window, seconds.
-const MAX_SECONDS: f64 = 3600.0;
 
-/// What the metadata key holds, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    format: u32,
-    uri: String,
-    samples: u64,
-    sample_rate: u32,
-    grid: FrameGrid,
-    parameters: Parameters,
-    models: Vec<Model>,
-    version: String,
-}
-
-/// Why a file gives no run.
+/// Why there is no run of a file or of these outputs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The file cannot be read.
     #[error("cannot be read")]
-    Read {
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It is larger than any run.
+    Read(#[source] std::io::Error),
+    /// The file is larger than any run.
     #[error("has more than {MAX_BYTES} bytes, which no run has; is it another file?")]
     TooLarge,
-    /// It is not a safetensors file.
+    /// The file is not a safetensors file. The library's error is printed here, with its causes, and is not the
+    /// `source()`.
     #[error(
-        "is not a saved run, not even a safetensors file: {reason}; save one with `diarize --save-run`"
+        "is not a saved run, not even a safetensors file: {0}; save one with `diarize --save-run`"
     )]
-    Safetensors {
-        /// The safetensors library's error. Its text includes its causes, so it is printed here and is not the
-        /// `source()`.
-        reason: SafeTensorError,
-    },
-    /// It is a safetensors file of something else.
+    Safetensors(SafeTensorError),
+    /// The safetensors file holds something else.
     #[error("is a safetensors file, but not a saved run; save one with `diarize --save-run`")]
     NotARun,
-    /// A run of another version.
+    /// The run has another version of the format.
     #[error(
-        "is a run of format {found}, this program reads {expected}; save it again with `diarize --save-run`"
+        "is a run of format {found}, this program reads {}; save it again with `diarize --save-run`",
+        Header::FORMAT
     )]
     Format {
-        /// The version in the file.
+        /// The version found.
         found: u32,
-        /// The version this crate writes.
-        expected: u32,
     },
-    /// Its header is damaged.
+    /// The header is damaged.
     #[error("has a header that cannot be read; save it again with `diarize --save-run`")]
-    Header {
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// A tensor is missing, of another type or shape, or has values it cannot have.
+    Header(#[source] serde_json::Error),
+    /// A tensor or a value of the header is missing, has another type or shape, or an invalid value.
     #[error("`{name}` is {found}, expected {expected}; save it again with `diarize --save-run`")]
     Tensor {
-        /// The tensor, or a number of the header.
+        /// The tensor or the key of the header.
         name: &'static str,
-        /// What is there.
+        /// What was found.
         found: String,
-        /// What should be there.
+        /// What was expected.
         expected: String,
     },
-    /// A parameter has a value with which nothing can be computed.
+    /// A parameter has an invalid value.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// The clustering has not what it needs.
+    /// The clustering cannot be set up.
     #[error(transparent)]
     Clustering(#[from] clustering::SetupError),
     /// The PLDA is damaged.
     #[error(transparent)]
-    Plda(soundalike_convert::Error),
+    Plda(#[from] soundalike_convert::Error),
 }
 
 impl From<ContainerError> for RunError {
     fn from(error: ContainerError) -> Self {
         match error {
-            ContainerError::Safetensors(reason) => Self::Safetensors { reason },
+            ContainerError::Safetensors(error) => Self::Safetensors(error),
             ContainerError::MissingKey => Self::NotARun,
-            ContainerError::Format(found) => Self::Format {
-                found,
-                expected: CONTAINER.format,
-            },
-            ContainerError::Header(source) => Self::Header { source },
+            ContainerError::Format(found) => Self::Format { found },
+            ContainerError::Header(error) => Self::Header(error),
         }
     }
 }
 
 impl Run {
-    /// The file, in memory. The same run gives the same bytes.
+    /// The run as the bytes of a file. The same run gives the same bytes.
     ///
     /// # Errors
-    /// [`RunError::Safetensors`] where it is larger than a file can be, [`RunError::Tensor`] where its `uri` is none that
-    /// could be read back.
+    /// [`RunError::Safetensors`] if it is larger than a file can be, [`RunError::Tensor`] if its `uri` is one that
+    /// [`Self::read`] refuses.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RunError> {
-        let header = Header {
-            format: CONTAINER.format,
-            uri: self.uri.clone(),
-            samples: self.samples as u64,
-            sample_rate: self.sample_rate,
-            grid: self.grid,
-            parameters: self.parameters.clone(),
-            models: self.models.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let Self {
+            header,
+            activity,
+            embeddings,
+            plda,
+        } = self;
         header.check_uri()?;
-        let segmentations: Vec<u8> = self.activity.iter().map(|x| u8::from(*x > 0.0)).collect();
-        let count = speaker_count(self.activity.view(), &self.grid);
+        let segmentations: Vec<u8> = activity.iter().map(|x| u8::from(*x > 0.0)).collect();
+        let counts = speaker_count(activity.view(), &header.grid);
         // A window has fewer local speakers than a byte can count.
-        let counts: Vec<u8> = count.iter().map(|count| *count as u8).collect();
-        let embeddings: Vec<u8> = self
-            .embeddings
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
-        let invalid = |reason| RunError::Safetensors { reason };
-        let mut tensors = Vec::new();
-        for (name, dtype, shape, bytes) in [
-            (
-                "segmentations",
-                Dtype::U8,
-                self.activity.shape().to_vec(),
-                &segmentations,
-            ),
+        let counts: Vec<u8> = counts.iter().map(|count| *count as u8).collect();
+        let values: Vec<u8> = embeddings.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let (activity, embeddings) = (activity.shape().to_vec(), embeddings.shape().to_vec());
+        let mut tensors = vec![
+            ("segmentations", Dtype::U8, activity, &*segmentations),
             ("counts", Dtype::U8, vec![counts.len()], &counts),
-            (
-                "embeddings",
-                Dtype::F32,
-                self.embeddings.shape().to_vec(),
-                &embeddings,
-            ),
-        ] {
-            tensors.push((name, TensorView::new(dtype, shape, bytes).map_err(invalid)?));
+            ("embeddings", Dtype::F32, embeddings, &values),
+        ];
+        if let Some(bytes) = plda.as_ref().map(Bundle::bytes) {
+            tensors.push(("plda", Dtype::U8, vec![bytes.len()], bytes));
         }
-        if let Some(plda) = &self.plda {
-            let shape = vec![plda.bytes().len()];
-            let view = TensorView::new(Dtype::U8, shape, plda.bytes()).map_err(invalid)?;
-            tensors.push(("plda", view));
-        }
-        Ok(CONTAINER.write(&header, tensors)?)
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(dtype, shape, bytes)?)));
+        let tensors: Result<Vec<_>, _> = tensors.collect();
+        Ok(CONTAINER.write(header, tensors.map_err(RunError::Safetensors)?)?)
     }
 
-    /// Reads a file that [`Self::to_bytes`] made.
+    /// Reads a saved run.
     ///
     /// # Errors
     /// [`RunError`], which does not name the file.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        let read = |source| RunError::Read { source };
-        let file = File::open(path).map_err(read)?;
+        let file = File::open(path).map_err(RunError::Read)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
-            .map_err(read)?;
+            .map_err(RunError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(RunError::TooLarge);
         }
         Self::from_bytes(&bytes)
     }
 
-    /// Reads what [`Self::to_bytes`] made. Memory is taken in proportion to the bytes, whatever they say.
-    ///
-    /// # Errors
-    /// [`RunError`] where it is something else or damaged.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
+    /// Reads the bytes that [`Self::to_bytes`] gives. Memory is in proportion to the bytes, whatever they contain.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
         let (header, _, _): (Header, _, _) = CONTAINER.read(bytes)?;
-        header.check()?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(ContainerError::Safetensors)?;
+        header.check_uri()?;
+        if header.samples == 0 || header.sample_rate == 0 {
+            let found = format!("{} samples at {} Hz", header.samples, header.sample_rate);
+            return Err(refuse("samples", found, "at least one, at 1 Hz or more"));
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(RunError::Safetensors)?;
 
         let (shape, segmentations) = tensor(&tensors, "segmentations", Dtype::U8)?;
         let activity = segmentations.iter().map(|x| f32::from(*x)).collect();
         let activity = array("segmentations", shape, activity)?;
         if let Some(value) = segmentations.iter().find(|value| **value > 1) {
-            return Err(refuse(
-                "segmentations",
-                format!("{value} somewhere"),
-                "0 or 1",
-            ));
+            let found = format!("{value} somewhere");
+            return Err(refuse("segmentations", found, "0 or 1"));
         }
-        let (shape, embeddings) = tensor(&tensors, "embeddings", Dtype::F32)?;
-        let values = embeddings.as_chunks::<4>().0.iter();
-        let values = values.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        let embeddings: Array3<f32> = array("embeddings", shape, values)?;
-        if let Some(value) = embeddings.iter().find(|value| !value.is_finite()) {
-            return Err(refuse(
-                "embeddings",
-                format!("{value} somewhere"),
-                "finite values",
-            ));
-        }
-        let (windows, frames, speakers) = activity.dim();
-        if (embeddings.dim().0, embeddings.dim().1) != (windows, speakers) {
-            return Err(refuse(
-                "embeddings",
-                format!("{:?}", embeddings.shape()),
-                format!("[{windows}, {speakers}, dimension]"),
-            ));
-        }
+        let speakers = activity.dim().2;
         if speakers > MAX_LOCAL_SPEAKERS {
             let found = format!("of {speakers} local speakers");
             let expected = format!("of at most {MAX_LOCAL_SPEAKERS}");
             return Err(refuse("segmentations", found, expected));
         }
-        let (shape, counts) = tensor(&tensors, "counts", Dtype::U8)?;
-        let grid = header.grid;
-        let (expected, last) = (grid.count(windows), grid.first_frame(windows - 1));
-        // Compared before an array of this many frames is made.
-        if shape != [expected] || last + frames > expected {
-            let expected = format!(
-                "[{expected}], as its grid says, and at least {}",
-                last + frames
-            );
-            return Err(refuse("counts", format!("{shape:?}"), expected));
-        }
-        let counted = speaker_count(activity.view(), &grid);
-        if !counts.iter().map(|count| usize::from(*count)).eq(counted) {
-            return Err(refuse(
-                "counts",
-                "of another recording",
-                "those of `segmentations`",
-            ));
+        let (shape, values) = tensor(&tensors, "embeddings", Dtype::F32)?;
+        let values = values.as_chunks::<4>().0.iter();
+        let values = values.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let embeddings = array("embeddings", shape, values)?;
+        if let Some(value) = embeddings.iter().find(|value| !value.is_finite()) {
+            let found = format!("{value} somewhere");
+            return Err(refuse("embeddings", found, "finite values"));
         }
         let plda = match tensors.tensor("plda") {
             Err(_) => None,
-            Ok(view) => {
-                let bytes = Cow::Owned(view.data().to_vec());
-                Some(Bundle::from_bytes(bytes, "plda").map_err(RunError::Plda)?)
-            }
+            Ok(view) => Some(Bundle::from_bytes(
+                Cow::Owned(view.data().to_vec()),
+                "plda",
+            )?),
         };
-        if let SpeakerClustering::Pyannote(clustering) = &header.parameters.clustering {
-            Method::new(clustering, plda.as_ref())?;
+        let run = Self::new(header, activity, embeddings, plda)?;
+        let (shape, counts) = tensor(&tensors, "counts", Dtype::U8)?;
+        let expected = run.header.grid.count(run.activity.dim().0);
+        // Compared before an array of this many frames is allocated.
+        if shape != [expected] {
+            let expected = format!("[{expected}], the number of frames on the grid");
+            return Err(refuse("counts", format!("{shape:?}"), expected));
         }
-        if let Some(Architecture::Plda(plda)) = plda.as_ref().map(Bundle::architecture)
-            && plda.embedding_dim != embeddings.dim().2
-        {
-            return Err(refuse(
-                "embeddings",
-                format!("{:?}", embeddings.shape()),
-                format!("[.., .., {}], as the PLDA takes them", plda.embedding_dim),
-            ));
+        let expected = speaker_count(run.activity.view(), &run.header.grid);
+        if !counts.iter().map(|count| usize::from(*count)).eq(expected) {
+            let expected = "those of `segmentations`";
+            return Err(refuse("counts", "of another recording", expected));
         }
-        Ok(Self {
-            uri: header.uri,
-            samples: header.samples as usize,
-            sample_rate: header.sample_rate,
-            grid,
-            activity,
-            embeddings,
-            plda,
-            parameters: header.parameters,
-            models: header.models,
-        })
+        Ok(run)
     }
 }
 
 impl Header {
-    /// Refuses a name that would end a field of RTTM, or lead elsewhere as the name of a file.
+    /// Version of the file format that this crate reads and writes.
+    pub(crate) const FORMAT: u32 = 1;
+    /// Version of this crate.
+    pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// Refuses a name that would split a field of RTTM, or that is no file name.
     fn check_uri(&self) -> Result<(), RunError> {
         if is_file_name(&self.uri) && !self.uri.contains(char::is_whitespace) {
             return Ok(());
         }
         let expected = format!("{FILE_NAME}, and no white space");
         Err(refuse("uri", quoted_name(&self.uri), expected))
-    }
-
-    /// Refuses numbers that no run has.
-    fn check(&self) -> Result<(), RunError> {
-        self.parameters.check()?;
-        self.check_uri()?;
-        if self.samples == 0 || self.sample_rate == 0 {
-            let found = format!("{} samples at {} Hz", self.samples, self.sample_rate);
-            return Err(refuse("samples", found, "some, at some rate"));
-        }
-        let FrameGrid {
-            duration,
-            step,
-            window_duration,
-            window_step,
-        } = self.grid;
-        for seconds in [duration, step, window_duration, window_step] {
-            // A frame is at least a sample.
-            if !(1.0 / f64::from(self.sample_rate)..=MAX_SECONDS).contains(&seconds) {
-                let expected = format!("times from one sample to {MAX_SECONDS} s");
-                return Err(refuse("grid", format!("{:?}", self.grid), expected));
-            }
-        }
-        if window_step < step {
-            let found = format!("windows every {window_step} s, frames every {step} s");
-            return Err(refuse("grid", found, "windows no oftener than frames"));
-        }
-        Ok(())
     }
 }
 
@@ -347,19 +226,19 @@ fn tensor<'a>(
     }
 }
 
-/// `values` as an array of three axes, none of them empty.
+/// `values` as an array of three axes.
 fn array(name: &'static str, shape: Vec<usize>, values: Vec<f32>) -> Result<Array3<f32>, RunError> {
-    let wrong = |found: String| refuse(name, found, "three axes, none of them empty");
-    let &[a, b, c] = shape.as_slice() else {
-        return Err(wrong(format!("{shape:?}")));
-    };
-    if a * b * c == 0 {
-        return Err(wrong(format!("{shape:?}")));
-    }
-    Array3::from_shape_vec((a, b, c), values).map_err(|_| wrong(format!("{shape:?}")))
+    let array = <[usize; 3]>::try_from(&*shape).ok();
+    array
+        .and_then(|shape| Array3::from_shape_vec(shape, values).ok())
+        .ok_or_else(|| refuse(name, format!("{shape:?}"), "three axes, none of them empty"))
 }
 
-fn refuse(name: &'static str, found: impl Into<String>, expected: impl Into<String>) -> RunError {
+pub(super) fn refuse(
+    name: &'static str,
+    found: impl Into<String>,
+    expected: impl Into<String>,
+) -> RunError {
     RunError::Tensor {
         name,
         found: found.into(),
@@ -373,14 +252,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Options;
+    use crate::{Options, Parameters, frames::FrameGrid};
 
-    /// Two windows of ten frames, every five, in which one and the same person speaks.
+    /// Two windows of ten frames, every five, with one speaker.
     fn run() -> Run {
         let mut activity = Array3::zeros((2, 10, 2));
         activity.slice_mut(s![0, 3..9, 1]).fill(1.0);
         activity.slice_mut(s![1, 0..4, 0]).fill(1.0);
-        Run {
+        let header = Header {
+            format: Header::FORMAT,
             uri: "talk".into(),
             samples: 15,
             sample_rate: 1,
@@ -390,12 +270,12 @@ mod tests {
                 window_duration: 10.0,
                 window_step: 5.0,
             },
-            activity,
-            embeddings: Array3::from_shape_fn((2, 2, 3), |(a, b, c)| (a + b * c) as f32 - 0.1),
-            plda: None,
             parameters: Parameters::built_in(),
             models: crate::diarization::tests::dialogue().models,
-        }
+            version: Header::VERSION.into(),
+        };
+        let embeddings = Array3::from_shape_fn((2, 2, 3), |(a, b, c)| (a + b * c) as f32 - 0.1);
+        Run::new(header, activity, embeddings, None).unwrap()
     }
 
     /// The run with another header: `from` in its JSON replaced by `to`.
@@ -418,13 +298,14 @@ mod tests {
         let read = Run::from_bytes(&bytes).unwrap();
         assert_eq!(read.activity, run.activity);
         assert_eq!(read.embeddings, run.embeddings);
+        let (header, expected) = (&read.header, &run.header);
         assert_eq!(
-            (read.grid, read.samples, read.sample_rate),
-            (run.grid, 15, 1)
+            (header.grid, header.samples, header.sample_rate),
+            (expected.grid, 15, 1)
         );
         assert_eq!(
-            (&read.parameters, &read.models),
-            (&run.parameters, &run.models)
+            (&header.parameters, &header.models),
+            (&expected.parameters, &expected.models)
         );
         assert_eq!(read.to_bytes().unwrap(), bytes);
         let turns = |run: &Run| run.diarize(&Options::default()).unwrap().turns;
@@ -433,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_no_run_has_is_refused_by_name() {
+    fn an_invalid_header_is_refused_by_its_key() {
         for (from, to, part) in [
             (r#""format":1"#, r#""format":2"#, "is a run of format 2"),
             (
@@ -510,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_not_be_read_back_is_not_written() {
+    fn a_name_that_reading_refuses_is_not_written() {
         let long = "a".repeat(256);
         for uri in [
             "../talk",
@@ -522,10 +403,8 @@ mod tests {
             "",
             &long,
         ] {
-            let named = Run {
-                uri: uri.to_owned(),
-                ..run()
-            };
+            let mut named = run();
+            named.header.uri = uri.to_owned();
             let error = named.to_bytes().unwrap_err().to_string();
             assert!(error.starts_with("`uri` is `"), "{error}");
             assert!(
@@ -536,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_that_no_run_has_are_refused_by_name() {
+    fn invalid_tensors_are_refused_by_name() {
         let changed = |change: &dyn Fn(&mut Run)| {
             let mut run = run();
             change(&mut run);
@@ -579,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_refused() {
+    fn other_files_are_refused() {
         let error = |bytes: &[u8]| Run::from_bytes(bytes).unwrap_err().to_string();
         for bytes in [&b""[..], b"RIFF", &[0xff; 100]] {
             assert!(
