@@ -207,7 +207,7 @@ fn a_gate_of_the_users_own_decides() {
     let refused = [
         (
             "[[stage]]\npattern = \"gru.*\"\nr = 4.0\nbecause = \"a test\"",
-            "`gru.*` fits no stage",
+            "`gru.*` matches no stage",
         ),
         (
             "[[stage]]\npattern = \"*\"\nr = 4.0\nbecause = \"\"",
@@ -331,7 +331,7 @@ fn of_an_engine_that_shows_its_output_alone_that_is_judged_and_no_more() {
     assert_eq!(run.code, Some(3), "{}{}", run.stdout, run.stderr);
     assert!(
         run.stdout
-            .contains("lstm.*: what the candidate shows of it is nothing"),
+            .contains("lstm.*: its output in the candidate is not observed"),
         "{}",
         run.stdout
     );

@@ -246,7 +246,7 @@ fn a_foreign_trace_is_read_by_a_map_of_its_names() {
         ("\"tail\" = \"activation\"", "`tail`"),
         (
             "\"head\" = \"activation\"\n\"encoder.pool0\" = \"activation\"",
-            "both to be `activation`",
+            "both mapped to `activation`",
         ),
         ("head = 3", "line 1"),
     ];

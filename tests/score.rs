@@ -307,8 +307,8 @@ fn all_three_stand_side_by_side_with_the_reasons() {
     );
     assert!(
         text.contains(
-            "\nx: the scorers differ because\n- the hypothesis speaks 2.000 s before or after all reference speech: \
-             false alarm in pyannote and dscore, unseen by md-eval"
+            "\nx: the scorers differ because\n- the hypothesis has 2.000 s of speech before or after all reference speech: \
+             false alarm in pyannote and dscore, not scored by md-eval"
         ),
         "{text}"
     );
@@ -331,7 +331,7 @@ fn all_three_stand_side_by_side_with_the_reasons() {
         difference["reasons"][0]["text"]
             .as_str()
             .unwrap()
-            .starts_with("the hypothesis speaks 2.000 s")
+            .starts_with("the hypothesis has 2.000 s")
     );
 
     let text = soundalike_in(folder.path(), "score ref.rttm same.rttm --all").ok();
@@ -358,7 +358,7 @@ fn directories_are_pooled_sorted_and_what_is_missing_is_said() {
         run.stderr,
         "warning: ref/silent.rttm: no turns; in the recording `silent` nobody speaks\n\
          warning: hyp/silent.rttm: no turns\n\
-         warning: `missing` has no hypothesis: all its speech counts as missed\n\
+         warning: `missing` has no hypothesis: all its speech is missed\n\
          warning: `other` has no reference: it is not scored\n"
     );
     let text = run.ok();
@@ -439,7 +439,7 @@ fn a_uem_says_what_is_scored() {
             folder.path(),
             &format!("score ref.rttm hyp.rttm --uem {uem}"),
         );
-        let noted = run.stderr == "warning: `x` is not in the UEM: scored as if there were none\n";
+        let noted = run.stderr == "warning: `x` is not in the UEM: scored without a UEM\n";
         assert_eq!(noted, uem == "other.uem", "{}", run.stderr);
         assert!(run.ok().contains(&format!("within {uem}\n")));
         assert_eq!(

@@ -1,54 +1,51 @@
-//! Propagation budget: does rounding explain the error at the output?
+//! Error budget: does rounding explain the error at the output?
 
 use ndarray::ArrayD;
 use serde::Serialize;
 
 use crate::{
-    Candidate, CompareError, Figure, Reference, Report, STRUCTURAL_R, Window,
-    floors::rms,
-    observe::{Outputs, observe},
+    Candidate, CompareError, Figure, Reference, Report, STRUCTURAL_R, Window, floors::rms,
+    observed::observe,
 };
 
-/// What the errors of the stages amount to at the output: root mean squares over all inputs.
+/// The errors of the stages and their effect at the output: root mean squares over all inputs.
 ///
-/// The *gain* of what follows a stage is measured, not estimated: the candidate's own output of the stage is
-/// put into the f64 reference, and what then changes at the output is the error that comes of it. Errors of
-/// different stages are taken for independent: their squares add up.
+/// The *gain* of the stages after a stage is measured: the candidate's output of the stage is put into the f64 reference, and
+/// the change at the output is its effect. Errors of different stages are taken as independent: their squares add up.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Budget {
     /// Each stage that was fed by the reference, in order of execution.
     pub stages: Vec<BudgetStage>,
-    /// Error at the output if every stage had the rounding of the reference's own f32 and no more.
+    /// Error at the output if every stage had exactly the rounding of the reference's own f32.
     pub rounding: f64,
-    /// Error at the output that the candidate's own errors of the stages predict.
+    /// Error at the output that the candidate's teacher-forced errors predict.
     pub predicted: f64,
-    /// Error of the candidate at the output, feeding itself.
+    /// Error of the free-running candidate at the output.
     pub observed: f64,
-    /// What that means.
+    /// The conclusion in words.
     pub text: String,
 }
 
-/// One stage of a [`Budget`].
+/// One stage of a [`Budget`]: root mean square errors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BudgetStage {
-    /// Canonical name.
     pub name: String,
-    /// Error of the candidate's stage, fed by the reference.
+    /// Of the candidate, fed by the reference.
     pub error: f64,
-    /// The same error of the reference's own f32.
+    /// Of the reference's own f32.
     pub floor: f64,
-    /// What an error becomes at the output, over what it is.
+    /// `at_output` over `error`.
     pub gain: f64,
-    /// What the candidate's error becomes at the output.
+    /// Of the output, from the candidate's error at this stage alone.
     pub at_output: f64,
 }
 
 /// An error at the output.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Propagation {
-    /// What the errors of the stages come to there, by the gains of a [`Budget`].
+    /// From the errors of the stages, by the gains of a [`Budget`].
     pub predicted: f64,
-    /// What it is.
+    /// Of the free-running candidate.
     pub observed: f64,
 }
 
@@ -63,16 +60,44 @@ impl Budget {
         candidate: &Candidate,
         windows: &[Window],
     ) -> Result<Self, CompareError> {
-        let mut sums = Sums::default();
+        // Sums of squares over the windows; the gains come at the end.
+        let mut stages: Vec<BudgetStage> = Vec::new();
+        let mut observed = 0.0;
         for window in windows {
-            sums.add(reference, candidate, window)?;
+            let own = own_outputs(reference, candidate, window)?;
+            observed += rms((&own.free - &own.golden).view()).powi(2);
+            for (stage, output) in own.stages {
+                let changed = reference.output_with(window, &stage.name, &output)?;
+                let known = stages.iter().position(|sum| sum.name == stage.name);
+                let place = known.unwrap_or(stages.len());
+                if known.is_none() {
+                    stages.push(BudgetStage {
+                        error: 0.0,
+                        floor: 0.0,
+                        ..stage.clone()
+                    });
+                }
+                let sum = &mut stages[place];
+                sum.error += stage.error.powi(2);
+                sum.floor += stage.floor.powi(2);
+                sum.at_output += rms((changed - &own.golden).view()).powi(2);
+            }
         }
-        Ok(sums.finish(windows.len()))
+        let mean = |squares: f64| (squares / windows.len().max(1) as f64).sqrt();
+        for stage in &mut stages {
+            for squares in [&mut stage.error, &mut stage.floor, &mut stage.at_output] {
+                *squares = mean(*squares);
+            }
+            // An error of 0 has no measurable gain.
+            if stage.error != 0.0 {
+                stage.gain = stage.at_output / stage.error;
+            }
+        }
+        Ok(Self::new(stages, mean(observed)))
     }
 
-    /// What the errors of another candidate's stages, fed by the reference, come to at the output by these gains, and what
-    /// is observed there: to first order, which a large error is beyond. None where a stage has no error that could be
-    /// measured.
+    /// The error at the output that these gains predict from the teacher-forced errors of another candidate, and the observed
+    /// one. To first order: large errors do not follow it. None where a stage has no finite error.
     #[must_use]
     pub fn predict(&self, report: &Report) -> Option<Propagation> {
         let mut squares = 0.0;
@@ -81,21 +106,17 @@ impl Budget {
             let error = found.and_then(|found| found.teacher_forced.as_ref());
             squares += (stage.gain * error?.rms_error).powi(2);
         }
-        let last = report.stages.last()?.free_running.as_ref()?.rms_error;
-        let propagation = Propagation {
+        let observed = report.stages.last()?.free_running.as_ref()?.rms_error;
+        (squares.is_finite() && observed.is_finite()).then(|| Propagation {
             predicted: squares.sqrt(),
-            observed: last,
-        };
-        (squares.is_finite() && last.is_finite()).then_some(propagation)
+            observed,
+        })
     }
 
     fn new(stages: Vec<BudgetStage>, observed: f64) -> Self {
         let together = |of: &dyn Fn(&BudgetStage) -> f64| {
-            stages
-                .iter()
-                .map(|stage| of(stage).powi(2))
-                .sum::<f64>()
-                .sqrt()
+            let squares = stages.iter().map(|stage| of(stage).powi(2));
+            squares.sum::<f64>().sqrt()
         };
         let rounding = together(&|stage| stage.gain * stage.floor);
         let predicted = together(&|stage| stage.at_output);
@@ -131,78 +152,14 @@ fn words(stages: &[BudgetStage], rounding: f64, predicted: f64, observed: f64) -
     )
 }
 
-/// Squares, over the windows so far.
-#[derive(Default)]
-struct Sums {
-    stages: Vec<(String, Squares)>,
-    observed: f64,
-}
-
-#[derive(Default)]
-struct Squares {
-    error: f64,
-    floor: f64,
-    at_output: f64,
-}
-
-impl Sums {
-    fn add(
-        &mut self,
-        reference: &mut dyn Reference,
-        candidate: &Candidate,
-        window: &Window,
-    ) -> Result<(), CompareError> {
-        let own = own_outputs(reference, candidate, window)?;
-        let golden = own.golden;
-        self.observed += rms((&own.free - &golden).view()).powi(2);
-        for stage in own.stages {
-            let output = reference.output_with(window, &stage.name, &stage.output)?;
-            let squares = match self.stages.iter().position(|(name, _)| *name == stage.name) {
-                Some(place) => &mut self.stages[place].1,
-                None => {
-                    self.stages.push((stage.name, Squares::default()));
-                    let last = self.stages.len() - 1;
-                    &mut self.stages[last].1
-                }
-            };
-            squares.error += stage.error.powi(2);
-            squares.floor += stage.floor.powi(2);
-            squares.at_output += rms((output - &golden).view()).powi(2);
-        }
-        Ok(())
-    }
-
-    fn finish(self, windows: usize) -> Budget {
-        let mean = |squares: f64| (squares / windows.max(1) as f64).sqrt();
-        let stages = self.stages.into_iter().map(|(name, squares)| {
-            let (error, at_output) = (mean(squares.error), mean(squares.at_output));
-            BudgetStage {
-                name,
-                error,
-                floor: mean(squares.floor),
-                // An error of nothing has no measurable gain, and needs none.
-                gain: if error == 0.0 { 0.0 } else { at_output / error },
-                at_output,
-            }
-        });
-        Budget::new(stages.collect(), mean(self.observed))
-    }
-}
-
-/// What the candidate makes of the golden inputs.
+/// The outputs of both sides on one window.
 struct Own {
-    stages: Vec<OwnStage>,
-    /// Its output, feeding itself.
+    /// The candidate's stages, fed by the reference: their errors and outputs, in f32, which holds all bits of a network in
+    /// f32 or less.
+    stages: Vec<(BudgetStage, ArrayD<f32>)>,
+    /// The output of the free-running candidate.
     free: ArrayD<f64>,
     golden: ArrayD<f64>,
-}
-
-struct OwnStage {
-    name: String,
-    /// In f32, which holds all bits of a network in f32 or less.
-    output: ArrayD<f32>,
-    error: f64,
-    floor: f64,
 }
 
 fn own_outputs(
@@ -213,28 +170,22 @@ fn own_outputs(
     let mut stages = Vec::new();
     let mut last = None;
     observe(reference, candidate, window, &mut |stage, outputs| {
-        let name = &stage.stage.name;
-        let Outputs {
-            free,
-            forced,
-            fed: by_reference,
-        } = outputs;
-        let fed = forced.is_some();
+        let fed = outputs.forced.is_some();
         let same = |output: &ArrayD<f64>| output.shape() == stage.golden.shape();
-        // A direction of a layer is not fed by itself: its error is in that of the layer.
-        if let Some(forced) =
-            forced.filter(|output| by_reference && same(output) && !stage.stage.is_part())
-        {
-            stages.push(OwnStage {
-                name: name.clone(),
+        // The error of a direction is part of that of its layer.
+        let own = outputs.fed && !stage.stage.is_part();
+        if let Some(forced) = outputs.forced.filter(|output| own && same(output)) {
+            let errors = BudgetStage {
+                name: stage.stage.name.clone(),
                 error: rms((&forced - &*stage.golden).view()),
                 floor: stage.forced.whole,
-                output: forced.mapv(|x| x as f32),
-            });
+                gain: 0.0,
+                at_output: 0.0,
+            };
+            stages.push((errors, forced.mapv(|x| x as f32)));
         }
-        last = free
-            .filter(same)
-            .map(|free| (free, (*stage.golden).clone()));
+        let free = outputs.free.filter(same);
+        last = free.map(|free| (free, (*stage.golden).clone()));
         Ok(Some(fed))
     })?;
     match last {

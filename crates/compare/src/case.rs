@@ -1,22 +1,20 @@
-//! One stage of a candidate, with what it was fed and what it should have given.
+//! One stage of a candidate, with its operands and the golden output.
 
 use std::sync::Arc;
 
 use ndarray::ArrayD;
 use soundalike_network::{Operand, Stage};
 
-use crate::{
-    Candidate, CompareError, Floors, Operands, Reference, ReferenceStage, Window, observe::observe,
-};
+use crate::{Candidate, CompareError, Floors, Operands, Reference, Window, observed::observe};
 
-/// What a candidate shows of a stage.
+/// How a candidate shows a stage.
 #[derive(Debug)]
 pub enum Observation {
-    /// Nothing.
+    /// It does not.
     NotShown,
-    /// It, together with stages before it that it does not show: what it was fed is not the stage's input.
+    /// Fused with stages before it, which it does not show: its operands are not known.
     Fused,
-    /// It, fed by the reference.
+    /// Teacher-forced.
     Fed(Box<Case>),
 }
 
@@ -25,21 +23,18 @@ pub enum Observation {
 pub struct Case {
     /// The stage.
     pub stage: Stage,
-    /// What it was fed, before rounding.
+    /// Its golden operands, before they are rounded to the candidate's dtype.
     pub operands: Vec<ArrayD<f64>>,
-    /// Its output.
+    /// The candidate's output.
     pub output: ArrayD<f64>,
-    /// The output it should have.
+    /// The golden output.
     pub golden: Arc<ArrayD<f64>>,
-    /// The rounding of the reference there.
+    /// The rounding error of the reference's own f32.
     pub floors: Floors,
 }
 
 impl Case {
     /// The stage `name` of `candidate` on `window`.
-    ///
-    /// # Errors
-    /// [`CompareError`] where either side fails.
     pub fn of(
         reference: &mut dyn Reference,
         candidate: &Candidate,
@@ -56,7 +51,13 @@ impl Case {
             {
                 found = match fused {
                     true => Observation::Fused,
-                    false => Observation::Fed(Box::new(Self::new(stage, output, &before, window))),
+                    false => Observation::Fed(Box::new(Self {
+                        stage: stage.stage.clone(),
+                        operands: operands(&before, name, window),
+                        output,
+                        golden: Arc::clone(&stage.golden),
+                        floors: stage.forced.clone(),
+                    })),
                 };
                 return Ok(None);
             }
@@ -68,28 +69,17 @@ impl Case {
         })?;
         Ok(found)
     }
+}
 
-    fn new(
-        stage: &ReferenceStage,
-        output: ArrayD<f64>,
-        before: &Operands<Arc<ArrayD<f64>>>,
-        window: &Window,
-    ) -> Self {
-        let operands = before.of(&stage.stage.name).into_iter();
-        let operands = operands.filter_map(|(operand, value)| match operand {
-            Operand::Input => Some(window.waveform.mapv(f64::from)),
-            Operand::Masks => {
-                let masks = window.masks.as_ref()?;
-                Some(masks.values.mapv(f64::from).into_dyn())
-            }
-            Operand::Stage(_) => value.map(|golden| (**golden).clone()),
-        });
-        Self {
-            operands: operands.collect(),
-            stage: stage.stage.clone(),
-            output,
-            golden: Arc::clone(&stage.golden),
-            floors: stage.forced.clone(),
+/// The operands of the stage `name`.
+fn operands(before: &Operands<Arc<ArrayD<f64>>>, name: &str, window: &Window) -> Vec<ArrayD<f64>> {
+    let operand = |(operand, value): (Operand, Option<&Arc<ArrayD<f64>>>)| match operand {
+        Operand::Input => Some(window.waveform.mapv(f64::from)),
+        Operand::Masks => {
+            let masks = window.masks.as_ref()?;
+            Some(masks.values.mapv(f64::from).into_dyn())
         }
-    }
+        Operand::Stage(_) => value.map(|golden| (**golden).clone()),
+    };
+    before.of(name).into_iter().filter_map(operand).collect()
 }

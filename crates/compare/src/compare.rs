@@ -7,12 +7,11 @@ use ndarray::ArrayD;
 use crate::{
     About, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Reference,
     ReferenceStage, Report, StageError, StageReport, Task, TraceError, Verdict, Window,
-    lockstep::RunError,
-    observe::{Outputs, observe},
+    observed::{Outputs, observe},
     report::{InputReport, source},
 };
 
-/// Why two sides could not be compared.
+/// Why two runs could not be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
@@ -25,15 +24,15 @@ pub enum CompareError {
     /// The candidate failed.
     #[error("the candidate failed")]
     Candidate(#[source] EngineError),
-    /// One side has a bug.
+    /// An engine panicked.
     #[error("the {side} panicked ({message}): please report this")]
     Panicked {
-        /// Which.
+        /// `reference` or `candidate`.
         side: &'static str,
         /// The text of the panic.
         message: String,
     },
-    /// The reference gives no numbers.
+    /// The golden output of a stage has NaN or infinities.
     #[error(
         "{window}: the reference itself gives values that are not finite at `{stage}`; take another window"
     )]
@@ -43,64 +42,40 @@ pub enum CompareError {
         /// The window.
         window: String,
     },
-    /// The runs of one engine show different stages.
-    #[error("the reference shows other stages in f32 than `{stage}` of f64: please report this")]
+    /// The f64 and f32 runs of the reference show different stages.
+    #[error("the reference in f32 does not show `{stage}` of f64 in its place: please report this")]
     OtherStages {
-        /// The stage of the golden run.
+        /// The stage of the f64 run.
         stage: String,
     },
-    /// A trace was made from other weights.
+    /// The trace and the model come from different weights.
     #[error(
         "the trace is of another model: {trace}, and the model here is {model} (SHA-256 of the sources); capture one from this model, or name the other with --model"
     )]
     OtherModel {
-        /// SHA-256 of the source of the trace's.
+        /// SHA-256 of the source of the trace's weights.
         trace: String,
-        /// SHA-256 of the source of ours.
+        /// SHA-256 of the source of the model's weights.
         model: String,
     },
-    /// The reference was never asked for this window.
-    #[error("{window}: the reference kept nothing of it: please report this")]
+    /// A kept reference was not run on this window.
+    #[error("{window}: the reference was not run on this window: please report this")]
     OtherInput {
         /// The window.
         window: String,
     },
     /// A trace cannot be run again with a stage replaced.
     #[error(
-        "a budget needs both sides live, a trace has no gains to be measured: give --reference torch and one of our engines as --candidate"
+        "an error budget needs two live engines, and a trace cannot be run again: give --reference torch and one of our engines as --candidate"
     )]
     NoGains,
 }
 
-/// A side of a comparison.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Side {
-    Reference,
-    Candidate,
-}
-
-impl RunError {
-    /// The same as a failure of `side`.
-    pub(crate) fn of(self, side: Side) -> CompareError {
-        match (self, side) {
-            (Self::Failed(error), Side::Reference) => CompareError::Reference(error),
-            (Self::Failed(error), Side::Candidate) => CompareError::Candidate(error),
-            (Self::Panicked(message), side) => CompareError::Panicked {
-                side: match side {
-                    Side::Reference => "reference",
-                    Side::Candidate => "candidate",
-                },
-                message,
-            },
-        }
-    }
-}
-
-/// What is compared with a reference.
+/// The side under test.
 pub enum Candidate {
     /// A network that can be run.
     Engine(Box<dyn Engine>),
-    /// The activations of an engine that fed itself, by stage.
+    /// The activations of a free-running engine, by stage.
     Activations(BTreeMap<String, ArrayD<f64>>),
 }
 
@@ -113,10 +88,7 @@ impl std::fmt::Debug for Candidate {
     }
 }
 
-/// Compares `candidate` with `reference` on each of `windows`; `decode` says what their output means.
-///
-/// # Errors
-/// [`CompareError`] where either side fails.
+/// Compares `candidate` with `reference` on each of `windows`; `decode` interprets their output.
 pub fn compare(
     reference: &mut dyn Reference,
     candidate: &Candidate,
@@ -124,118 +96,85 @@ pub fn compare(
     decode: &dyn Decode,
     about: About,
 ) -> Result<Report, CompareError> {
-    let found = windows
-        .iter()
-        .map(|window| compare_window(reference, candidate, window, decode))
-        .collect::<Result<_, _>>()?;
-    Ok(Report::new(about, found))
+    let inputs = windows.iter().enumerate();
+    let inputs = inputs.map(|input| compare_window(reference, candidate, input, decode));
+    Ok(Report::new(about, inputs.collect::<Result<_, _>>()?))
 }
 
 fn compare_window(
     reference: &mut dyn Reference,
     candidate: &Candidate,
-    window: &Window,
+    (index, window): (usize, &Window),
     decode: &dyn Decode,
 ) -> Result<InputReport, CompareError> {
     let graph = reference.graph(window)?;
     let follows_fusion = reference.follows_fusion();
-    let last = graph.output().map(|stage| stage.name.clone());
-    let mut found = Comparison::new(window, decode, last);
-    // Whether a stage has passed that the candidate does not show, so that it was not fed there.
+    let last = graph.output().map(|stage| &stage.name);
+    let mut input = Input::new(window);
+    let (mut stages, mut evidence) = (Vec::new(), None);
+    // Whether the candidate does not show the stage before, so that the reference could not feed it there.
     let mut fused = false;
-    found.unexpected = observe(reference, candidate, window, &mut |stage, mut outputs| {
+    let unexpected = observe(reference, candidate, window, &mut |stage, mut outputs| {
         let shown = outputs.forced.is_some();
         if !outputs.fed || (fused && !follows_fusion) {
             outputs.forced = None;
         }
-        found.add(stage, &outputs);
+        let report = StageReport::new(stage, &outputs, index);
+        if let (Some(ours), Some(error), Some(rounded)) =
+            (&outputs.free, &report.free_running, &stage.rounded)
+            && last == Some(&stage.stage.name)
+            && ours.shape() == stage.golden.shape()
+        {
+            let golden = &stage.golden;
+            let agreement = OutputAgreement::new(ours, golden, rounded, error.r, decode);
+            input.output = Some(agreement);
+            evidence = Evidence::new(ours, golden, decode, window, index);
+        }
+        stages.push(report);
         if !stage.stage.is_part() {
             fused = !shown;
         }
         Ok(Some(shown))
     })?;
-    Ok(found.end())
+    let turns = evidence.as_ref().and_then(|found| found.turns.as_ref());
+    input.task = turns.map(Task::new);
+    input.source = source(&stages);
+    Ok(InputReport {
+        input,
+        stages,
+        unexpected,
+        evidence,
+    })
 }
 
-/// What was found so far on one window.
-struct Comparison<'a> {
-    window: &'a Window,
-    decode: &'a dyn Decode,
-    /// The stage that is the output.
-    last: Option<String>,
-    stages: Vec<StageReport>,
-    unexpected: Vec<String>,
-    output: Option<OutputAgreement>,
-    evidence: Option<Evidence>,
-}
-
-impl<'a> Comparison<'a> {
-    fn new(window: &'a Window, decode: &'a dyn Decode, last: Option<String>) -> Self {
-        Self {
-            window,
-            decode,
-            last,
-            stages: Vec::new(),
-            unexpected: Vec::new(),
-            output: None,
-            evidence: None,
-        }
-    }
-
-    /// Compares one stage.
-    fn add(&mut self, stage: &ReferenceStage, outputs: &Outputs) {
-        let Outputs { free, forced, fed } = outputs;
-        let error = |ours: &ArrayD<f64>, floors, low: Option<f64>| {
-            StageError::new(ours, &stage.golden, floors, &stage.stage.axes).with_low_floor(low)
+impl StageReport {
+    /// Of the input `worst_input`.
+    fn new(stage: &ReferenceStage, outputs: &Outputs, worst_input: usize) -> Self {
+        let error = |output: &Option<ArrayD<f64>>, floors| {
+            let output = output.as_ref()?;
+            let axes = &stage.stage.axes;
+            Some(StageError {
+                worst_input,
+                ..StageError::new(output, &stage.golden, floors, axes)
+            })
         };
-        let low = stage.low;
-        let teacher_forced = forced
-            .as_ref()
-            .map(|ours| error(ours, &stage.forced, low.map(|floors| floors.forced)));
-        let free_running = free
-            .as_ref()
-            .map(|ours| error(ours, &stage.free, low.map(|floors| floors.free)));
-        if let (Some(ours), Some(error), Some(rounded)) = (free, &free_running, &stage.rounded)
-            && self.last.as_ref() == Some(&stage.stage.name)
-            && ours.shape() == stage.golden.shape()
-        {
-            let (golden, decode) = (&stage.golden, self.decode);
-            let agreement = OutputAgreement::new(ours, golden, rounded, error.r, decode);
-            self.output = Some(agreement);
-            self.evidence = Evidence::new(ours, golden, decode, &self.window.uri);
-        }
-        // Its own error decides, where it is known: a stage is not to blame for what it was fed.
-        let judged = teacher_forced.as_ref().or(free_running.as_ref());
-        self.stages.push(StageReport {
+        let teacher_forced = error(&outputs.forced, &stage.forced);
+        let free_running = error(&outputs.free, &stage.free);
+        Self {
             name: stage.stage.name.clone(),
             shape: stage.golden.shape().to_vec(),
             degenerate: stage.degenerate,
-            verdict: match judged {
-                // What it was fed has another shape, and so has its output: there is nothing to compare.
-                Some(error) if !fed && error.is_of_another_shape() => Verdict::NotComparable,
+            // The teacher-forced error decides where there is one: the stage did not cause the error of its input.
+            verdict: match teacher_forced.as_ref().or(free_running.as_ref()) {
+                // Its input has another shape, and so has its output.
+                Some(error) if !outputs.fed && error.is_of_another_shape() => {
+                    Verdict::NotComparable
+                }
                 Some(error) => Verdict::of(error),
                 None => Verdict::NotObserved,
             },
             teacher_forced,
             free_running,
-        });
-    }
-
-    fn end(self) -> InputReport {
-        let turns = self
-            .evidence
-            .as_ref()
-            .and_then(|found| found.turns.as_ref());
-        InputReport {
-            input: Input {
-                source: source(&self.stages),
-                task: turns.map(Task::new),
-                output: self.output,
-                ..Input::new(self.window)
-            },
-            stages: self.stages,
-            unexpected: self.unexpected,
-            evidence: self.evidence,
         }
     }
 }

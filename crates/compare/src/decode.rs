@@ -1,33 +1,34 @@
-//! What the output of a network means.
+//! The meaning of a network's output.
 
 use ndarray::{Array2, ArrayD, ArrayView2};
 use soundalike_metrics::Annotation;
 
-/// What the output of a network is.
+/// The values of a network's output.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Meaning {
-    /// Scores of classes, of which the likeliest is decided for.
+    /// Scores of classes. The decision is the likeliest.
     Likeliest,
-    /// Probabilities, each decided for where it is above this threshold.
+    /// Probabilities. Each above this threshold is a decision.
     Above(f64),
-    /// Vectors, in which nothing is decided.
+    /// Vectors, without decisions.
     Vectors,
     /// Not known.
     Unknown,
 }
 
-/// What the output of a network means. Implement it to compare decisions and turns of a network of your own.
+/// Interprets the output of a network. Implement it to compare decisions and turns of your own network.
 pub trait Decode: Sync {
-    /// What the output is.
+    /// The values of the output.
     fn meaning(&self) -> Meaning;
 
-    /// The middle of a frame, seconds from the start of the window; none where frames have no known place.
+    /// The middle of a frame, seconds from the start of the window; none where frames have no times.
     fn middle(&self, frame: usize) -> Option<f64> {
         let _ = frame;
         None
     }
 
-    /// Which speakers are active, `[frame, speaker]`, by `scores` `[frame, class]`; none where the classes are not of speakers.
+    /// The activity of the speakers, `[frame, speaker]`, by `scores` `[frame, class]`; none where the classes are not of
+    /// speakers.
     fn active(&self, scores: ArrayView2<'_, f64>) -> Option<Array2<bool>> {
         let _ = scores;
         None
@@ -54,4 +55,26 @@ pub fn frames(scores: &ArrayD<f64>) -> Option<ArrayView2<'_, f64>> {
         return None;
     };
     scores.view().into_shape_with_order((frames, classes)).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Speakers who are active where their score is above a half, in frames of a second.
+    pub(crate) struct AboveAHalf;
+
+    impl Decode for AboveAHalf {
+        fn meaning(&self) -> Meaning {
+            Meaning::Above(0.5)
+        }
+
+        fn middle(&self, frame: usize) -> Option<f64> {
+            Some(frame as f64 + 0.5)
+        }
+
+        fn active(&self, scores: ArrayView2<'_, f64>) -> Option<Array2<bool>> {
+            Some(scores.mapv(|score| score > 0.5))
+        }
+    }
 }

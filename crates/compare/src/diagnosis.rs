@@ -1,49 +1,49 @@
-//! What is wrong with a stage, as far as it is known.
+//! The diagnosis of a wrong stage.
 
 use serde::Serialize;
 use soundalike_network::Cause;
 
 use crate::Signature;
 
-/// A mistake that explains the error of a stage.
+/// The hypothesis that explains the error of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diagnosis {
     /// The stage.
     pub stage: String,
-    /// The mistake, by its name.
+    /// The name of the hypothesis.
     pub cause: Cause,
-    /// The mistake, in words.
+    /// The hypothesis in words.
     pub text: String,
-    /// How far the candidate is from the reference with this mistake put into it; 1 is rounding.
+    /// Distance of the candidate to the reference with this fault; 1 is rounding.
     pub r: f64,
-    /// The mistake that comes next.
+    /// The next best hypothesis.
     pub runner_up: Option<RunnerUp>,
 }
 
-/// A mistake that explains less.
+/// The hypothesis that explains the error next best.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunnerUp {
-    /// By its name.
+    /// The name of the hypothesis.
     pub cause: Cause,
-    /// How far the candidate is from the reference with it.
+    /// Distance of the candidate to the reference with this fault.
     pub r: f64,
 }
 
-/// What can be said where no mistake explains a stage.
+/// The findings where no hypothesis explains a stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Undiagnosed {
-    /// The stage; none where nobody looked.
+    /// The stage; none where no stage was diagnosed.
     pub stage: Option<String>,
     /// Why there is no diagnosis.
     pub reason: String,
-    /// What the error looks like.
+    /// The shape of the error.
     pub signature: Option<Signature>,
 }
 
-/// What came of a diagnosis.
+/// The result of a diagnosis.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Explanation {
-    /// One of the known mistakes, and only one, explains it.
+    /// Exactly one hypothesis explains the stage.
     Known(Diagnosis),
     /// None does, or several do.
     Unknown(Undiagnosed),

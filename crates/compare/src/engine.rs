@@ -1,4 +1,4 @@
-//! What runs a network, as a comparison sees it.
+//! The interface of a network that can be run.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use soundalike_network::Graph;
 
 use crate::Window;
 
-/// Why an engine failed, in its own words.
+/// The error of an engine.
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Receives every stage of a forward pass, in order of execution: its name and its output, widened to f64.
 ///
-/// The engine goes on with what it returns, rounded to the engine's dtype, or with its own output where that is `None`.
+/// The engine continues with the returned value, rounded to the engine's dtype, or with its own output where that is `None`.
 /// An error ends the forward pass, which fails with it.
 pub type Probe<'a> =
     dyn FnMut(&str, ArrayD<f64>) -> Result<Option<Arc<ArrayD<f32>>>, EngineError> + 'a;
 
-/// A network that can be run and looked into, whatever computes it. Implement it to compare a network of your own.
+/// A network that can be run with a probe. Implement it to compare your own network.
 pub trait Engine: Send + Sync {
-    /// The network's stages; of an embedding with those of pooling by masks, or without.
+    /// The network's stages; of an embedding with pooling by masks, or without.
     fn graph(&self, masked: bool) -> Graph;
 
-    /// Runs the network on `window` and shows every stage to `probe`. Several may run at a time.
+    /// Runs the network on `window` and shows every stage to `probe`. Several runs may be active at a time.
     ///
     /// # Errors
-    /// Where the network fails, and whatever the probe fails with.
+    /// Where the network fails, and any error of the probe.
     fn run(&self, window: &Window, probe: &mut Probe<'_>) -> Result<(), EngineError>;
 }

@@ -1,4 +1,4 @@
-//! How far one stage is from the reference.
+//! The error of one stage against the reference.
 
 use ndarray::{Array1, ArrayD};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::{
     floors::{rms, rms_along},
 };
 
-/// One stage of a candidate against the golden.
+/// The error of one stage of a candidate against the golden.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageError {
     /// Error over floor, both root mean square over the whole output. 1: as exact as the reference's f32.
@@ -27,14 +27,14 @@ pub struct StageError {
     pub rel_l2: f64,
     /// Golden over error, in decibels of power.
     pub snr_db: f64,
-    /// Pearson correlation of all values: blind to gain and offset.
+    /// Pearson correlation of all values. It does not change with gain and offset.
     pub correlation: f64,
-    /// Correlation that the reference's own f32 has at least, to first order: an error of length e takes no more
-    /// than half of (e / length of the centred golden)^2 from it.
+    /// Lower bound of the correlation of the reference's own f32, to first order: an error of length e lowers it by at most
+    /// half of (e / length of the centred golden)^2.
     pub reference_correlation: f64,
-    /// rms of the candidate over rms of the golden: a gain.
+    /// Root mean square of the candidate over that of the golden: the gain.
     pub rms_ratio: f64,
-    /// Mean of the candidate less mean of the golden: an offset.
+    /// Mean of the candidate less mean of the golden: the offset.
     pub mean_offset: f64,
     /// Frame with the largest error, where there are frames.
     pub worst_frame: Option<usize>,
@@ -42,15 +42,15 @@ pub struct StageError {
     pub worst_channel: usize,
     /// Values that are not finite where the golden is.
     pub non_finite: usize,
-    /// As `r`, of a candidate with fewer bits than f32, over the error of a reference that rounds to as few.
+    /// As `r`, over the floor of a reference that rounds to the candidate's dtype. Only for a dtype below f32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r_d: Option<f64>,
-    /// Which of the inputs has the largest `r`.
+    /// Index of the input with the largest `r`.
     pub worst_input: usize,
 }
 
 impl StageError {
-    /// Compares `candidate` with `golden`, both of these axes. A candidate of another shape is infinitely wrong.
+    /// Compares `candidate` with `golden`, both with these axes. `r` is infinite where the shapes differ.
     #[must_use]
     pub fn new(
         candidate: &ArrayD<f64>,
@@ -59,60 +59,55 @@ impl StageError {
         axes: &Axes,
     ) -> Self {
         if candidate.shape() != golden.shape() {
-            return Self::of_another_shape();
+            return Self::of_another_shape(floors);
         }
         let error = candidate - golden;
-        let floor = floors.whole.max(LEAST_FLOOR * rms(golden.view()));
+        let (rms_error, size) = (rms(error.view()), rms(golden.view()));
+        let floor = floors.whole.max(LEAST_FLOOR * size);
         let slices = |axis: usize, floors: &Array1<f64>| -> Vec<(f64, f64)> {
-            let errors = rms_along(&error, axis).into_iter();
-            errors
-                .zip(floors)
-                .map(|(rms, slice)| (rms, ratio(rms, slice.max(floor))))
-                .collect()
+            let errors = rms_along(&error, axis).into_iter().zip(floors);
+            let slice = |(rms, slice): (f64, &f64)| (rms, ratio(rms, slice.max(floor)));
+            errors.map(slice).collect()
         };
         let channels = slices(axes.channel(), &floors.channel);
         let frames = match (axes.frame(), &floors.frame) {
             (Some(axis), Some(floors)) => slices(axis, floors),
             _ => Vec::new(),
         };
-        let rms_error = rms(error.view());
         let odd = |(candidate, golden): &(&f64, &f64)| golden.is_finite() && !candidate.is_finite();
-        let rel_l2 = ratio(rms_error, rms(golden.view()));
+        let rel_l2 = ratio(rms_error, size);
+        let own = ratio(floor, golden.iter().population_std_dev());
+        let ratios = channels.iter().chain(&frames).map(|(_, r)| *r);
         Self {
             r: ratio(rms_error, floor),
-            r_local: channels
-                .iter()
-                .chain(&frames)
-                .map(|(_, r)| *r)
-                .fold(0.0, worse),
-            max_abs: error.iter().map(|x| x.abs()).fold(0.0, worse),
+            r_local: ratios.fold(0.0, worse),
+            max_abs: largest(&error),
             mean_abs: error.iter().map(|x| x.abs()).sum::<f64>() / error.len().max(1) as f64,
             rms_error,
             rel_l2,
             snr_db: -20.0 * rel_l2.log10(),
             correlation: correlation(candidate, golden),
-            reference_correlation: 1.0
-                - 0.5 * ratio(floor, golden.iter().population_std_dev()).powi(2),
-            rms_ratio: ratio(rms(candidate.view()), rms(golden.view())),
+            reference_correlation: 1.0 - 0.5 * own.powi(2),
+            rms_ratio: ratio(rms(candidate.view()), size),
             mean_offset: candidate.iter().mean() - golden.iter().mean(),
             worst_frame: worst(&frames),
             worst_channel: worst(&channels).unwrap_or_default(),
             non_finite: candidate.iter().zip(golden).filter(odd).count(),
-            r_d: None,
+            r_d: floors
+                .low
+                .map(|low| ratio(rms_error, low.max(LEAST_FLOOR * size))),
             worst_input: 0,
         }
     }
 
-    /// Over several inputs, each measure as it is where it is worst: the largest, for correlation and
-    /// signal-to-noise ratio the smallest, for the gain and the offset the farthest from none; mean errors
-    /// are averaged and values that are not finite counted. Frame and channel are those of the input with
-    /// the largest `r`, which is named; an input without a correlation is left out of that. None of none.
+    /// The worst of each measure over several inputs: the largest, the smallest correlation and signal-to-noise ratio, the
+    /// gain farthest from 1 and the offset farthest from 0. Mean errors are averaged, values that are not finite counted.
+    /// Frame and channel are those of the input with the largest `r`. Inputs without a correlation are left out of the
+    /// correlation. None of no inputs.
     pub(crate) fn pool(errors: Vec<Self>) -> Option<Self> {
-        // NaN is the worst of all.
-        let size = |x: f64| if x.is_nan() { f64::INFINITY } else { x };
         let worst = errors
             .iter()
-            .reduce(|a, b| if size(b.r) > size(a.r) { b } else { a })?
+            .reduce(|a, b| if nan_last(b.r) > nan_last(a.r) { b } else { a })?
             .clone();
         let correlations = errors
             .iter()
@@ -122,7 +117,7 @@ impl StageError {
             |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, worse);
         let farthest = |of: &dyn Fn(&Self) -> f64, distance: &dyn Fn(f64) -> f64| {
             let values = errors.iter().map(of);
-            let far = |x: f64| size(distance(x));
+            let far = |x: f64| nan_last(distance(x));
             values
                 .reduce(|a, b| if far(b) > far(a) { b } else { a })
                 .unwrap_or(f64::NAN)
@@ -145,23 +140,12 @@ impl StageError {
         })
     }
 
-    /// The same, judged by the error `floor` of a reference that rounds to the candidate's dtype, if there is
-    /// one.
-    pub(crate) fn with_low_floor(self, floor: Option<f64>) -> Self {
-        let size = self.rms_error / self.rel_l2;
-        let r_d = |floor: f64| ratio(self.rms_error, floor.max(LEAST_FLOOR * size));
-        Self {
-            r_d: floor.map(r_d),
-            ..self
-        }
-    }
-
-    /// Whether there was nothing to compare it with.
+    /// Whether the shapes differ, so that nothing was compared.
     pub(crate) fn is_of_another_shape(&self) -> bool {
         self.r.is_infinite() && self.rms_error.is_nan()
     }
 
-    fn of_another_shape() -> Self {
+    fn of_another_shape(floors: &Floors) -> Self {
         Self {
             r: f64::INFINITY,
             r_local: f64::INFINITY,
@@ -177,7 +161,7 @@ impl StageError {
             worst_frame: None,
             worst_channel: 0,
             non_finite: 0,
-            r_d: None,
+            r_d: floors.low.map(|_| f64::NAN),
             worst_input: 0,
         }
     }
@@ -188,17 +172,15 @@ pub(crate) fn correlation(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     a.iter().covariance(b.iter()) / (a.iter().std_dev() * b.iter().std_dev())
 }
 
-/// The smallest of several correlations, with the reference's own beside it, and with the reference's own that excuses the
-/// least: what rounding explains on one input does not excuse another. NaN of none that is a number.
+/// The smallest of several correlations, each paired with that of the reference's own f32. The second is that of the smallest
+/// correlation that rounding does not explain, if any: the rounding of one input does not excuse another. NaN of none that
+/// is a number.
 pub(crate) fn least_correlation(found: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let least = |pairs: &[(f64, f64)]| pairs.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0));
     let numbers: Vec<_> = found.filter(|(found, _)| !found.is_nan()).collect();
     let excused = |&(found, own): &(f64, f64)| 1.0 - found < EXACT_R.powi(2) * (1.0 - own);
-    let least = |pairs: &[(f64, f64)]| pairs.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0));
-    let unexcused: Vec<_> = numbers
-        .iter()
-        .copied()
-        .filter(|pair| !excused(pair))
-        .collect();
+    let mut unexcused = numbers.clone();
+    unexcused.retain(|pair| !excused(pair));
     let Some((correlation, own)) = least(&numbers) else {
         return (f64::NAN, f64::NAN);
     };
@@ -210,7 +192,7 @@ fn ratio(error: f64, floor: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / floor }
 }
 
-/// The larger, and NaN before anything.
+/// The larger; NaN if either is NaN.
 #[must_use]
 pub fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
@@ -220,14 +202,20 @@ pub fn worse(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Index of the slice with the largest error, NaN before anything; the first of equals.
+/// Largest absolute value; NaN if any is NaN.
+pub(crate) fn largest(values: &ArrayD<f64>) -> f64 {
+    values.iter().map(|x| x.abs()).fold(0.0, worse)
+}
+
+/// A key that orders NaN as the worst error.
+fn nan_last(error: f64) -> f64 {
+    if error.is_nan() { f64::INFINITY } else { error }
+}
+
+/// Index of the slice with the largest error; the first of equals.
 fn worst(slices: &[(f64, f64)]) -> Option<usize> {
-    let key = |rms: f64| if rms.is_nan() { f64::INFINITY } else { rms };
-    (0..slices.len()).max_by(|a, b| {
-        key(slices[*a].0)
-            .total_cmp(&key(slices[*b].0))
-            .then(b.cmp(a))
-    })
+    let key = |index: usize| nan_last(slices[index].0);
+    (0..slices.len()).max_by(|a, b| key(*a).total_cmp(&key(*b)).then(b.cmp(a)))
 }
 
 #[cfg(test)]
@@ -244,6 +232,7 @@ mod tests {
             whole,
             channel: array![whole, whole],
             frame: Some(array![whole, whole, whole]),
+            low: None,
         };
         StageError::new(candidate, &golden, &floors, &axes)
     }

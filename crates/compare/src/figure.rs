@@ -1,8 +1,8 @@
-//! Numbers as a person reads them.
+//! Measured numbers as text.
 
 use std::fmt;
 
-/// A measured number in two or three significant digits, integers as they are: `0.52`, `2.73`, `88.6`, `4711`,
+/// A measured number with two or three significant digits; integers have all: `0.52`, `2.73`, `88.6`, `4711`,
 /// `3.4e6`, `4.5e-12`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figure(pub f64);

@@ -1,4 +1,4 @@
-//! The reference's own rounding, in which errors are measured.
+//! The rounding error of the reference's own f32, the unit of all errors.
 
 use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use soundalike_network::Axes;
@@ -12,10 +12,12 @@ pub struct Floors {
     pub channel: Array1<f64>,
     /// Of each frame, where there are frames.
     pub frame: Option<Array1<f64>>,
+    /// Of the whole output of a reference that rounds to the candidate's dtype, where that is below f32.
+    pub low: Option<f64>,
 }
 
 impl Floors {
-    /// Of the errors of `rounded`, whose axes are `axes`, against `golden`; both of one shape.
+    /// The errors of `rounded`, whose axes are `axes`, against `golden`, both of one shape.
     #[must_use]
     pub fn new(rounded: &ArrayD<f64>, golden: &ArrayD<f64>, axes: &Axes) -> Self {
         let error = rounded - golden;
@@ -23,11 +25,11 @@ impl Floors {
             whole: rms(error.view()),
             channel: rms_along(&error, axes.channel()),
             frame: axes.frame().map(|axis| rms_along(&error, axis)),
+            low: None,
         }
     }
 
-    /// The larger of two references' in the whole and in each slice: no reference is exact where another
-    /// that is as good is not.
+    /// The larger of the floors of two equally good references, for the whole and for each slice.
     pub(crate) fn max(mut self, other: &Self) -> Self {
         let larger = |mine: &mut Array1<f64>, other: &Array1<f64>| {
             mine.zip_mut_with(other, |mine, other| *mine = mine.max(*other));
@@ -50,17 +52,13 @@ pub fn rms(values: ArrayViewD<'_, f64>) -> f64 {
 /// Root mean square of each slice along `axis`.
 pub(crate) fn rms_along(values: &ArrayD<f64>, axis: usize) -> Array1<f64> {
     let mut sums = Array1::zeros(values.shape()[axis]);
-    // Lane by lane in the order of memory: slices of a late axis lie scattered over all of it.
-    for lane in values
-        .lanes(Axis(values.ndim() - 1))
-        .into_iter()
-        .enumerate()
-    {
-        let (index, lane) = lane;
+    // Lane by lane in memory order: the slices of a late axis are scattered.
+    let lanes = values.lanes(Axis(values.ndim() - 1));
+    for (index, lane) in lanes.into_iter().enumerate() {
         if axis + 1 == values.ndim() {
             sums.zip_mut_with(&lane, |sum, x| *sum += x * x);
         } else {
-            // How often the index along `axis` stays the same from lane to lane.
+            // Successive lanes with the same index along `axis`.
             let stride: usize = values.shape()[axis + 1..values.ndim() - 1].iter().product();
             sums[index / stride % values.shape()[axis]] += lane.dot(&lane);
         }

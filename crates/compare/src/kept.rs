@@ -1,11 +1,11 @@
-//! A reference that was run once and is shown as often as somebody asks.
+//! A reference that is run once and shown many times.
 
 use soundalike_network::Graph;
 
 use crate::{CompareError, EngineInfo, Input, Reference, ReferenceStage, Window, reference::See};
 
-/// What a reference showed on some windows to a candidate that shows every stage. Many candidates can be compared with it,
-/// and the reference runs no more.
+/// The stages of a reference on some windows, for a candidate that shows every stage. Comparing many candidates with it runs
+/// the reference once.
 #[derive(Debug, Clone)]
 pub struct KeptReference {
     name: String,
@@ -13,7 +13,6 @@ pub struct KeptReference {
     windows: Vec<KeptWindow>,
 }
 
-/// What it showed on one window.
 #[derive(Debug, Clone)]
 struct KeptWindow {
     window: Window,
@@ -23,9 +22,6 @@ struct KeptWindow {
 
 impl KeptReference {
     /// Runs `reference` on each of `windows`.
-    ///
-    /// # Errors
-    /// [`CompareError`] where it fails.
     pub fn of(reference: &mut dyn Reference, windows: &[Window]) -> Result<Self, CompareError> {
         let mut kept = Self {
             name: reference.name(),
@@ -48,16 +44,14 @@ impl KeptReference {
     }
 
     fn kept(&self, window: &Window) -> Result<&KeptWindow, CompareError> {
-        let same = |kept: &Window| {
-            let masks = |window: &Window| window.masks.as_ref().map(|masks| masks.name.clone());
+        let masks = |window: &Window| window.masks.as_ref().map(|masks| masks.name.clone());
+        let found = self.windows.iter().find(|KeptWindow { window: kept, .. }| {
             (&kept.uri, kept.start, masks(kept)) == (&window.uri, window.start, masks(window))
                 && kept.waveform == window.waveform
-        };
-        let found = self.windows.iter().find(|kept| same(&kept.window));
-        let missing = || CompareError::OtherInput {
+        });
+        found.ok_or_else(|| CompareError::OtherInput {
             window: Input::new(window).to_string(),
-        };
-        found.ok_or_else(missing)
+        })
     }
 }
 
@@ -81,7 +75,7 @@ impl Reference for KeptReference {
         Ok(())
     }
 
-    /// The floors that were kept are those of a candidate that shows every stage.
+    /// The kept floors are those of a candidate that shows every stage.
     fn follows_fusion(&self) -> bool {
         false
     }

@@ -1,13 +1,13 @@
-//! Comparing two runs of a network, stage by stage, whatever the network and whatever runs it.
+//! Compares two runs of any network, stage by stage.
 //!
-//! A [`Reference`] shows every stage in f64, with the rounding error of its own f32: a [`ReferenceTrace`], which the
-//! official package wrote, or a [`LiveReference`] of engines. A [`Candidate`] is an [`Engine`] or the activations of
-//! one. [`compare`] measures each stage of the candidate in units of the reference's rounding, R, once as it feeds itself
-//! and once fed by the reference, and gives a [`Report`]: data, without a terminal.
+//! A [`Reference`] shows every stage in f64, with the rounding error of its own f32: a [`ReferenceTrace`] of the official
+//! package, or a [`LiveReference`] of engines. A [`Candidate`] is an [`Engine`] or the activations of one. [`compare`]
+//! measures each stage of the candidate in units of the reference's rounding error, R, free-running and teacher-forced, and
+//! returns a [`Report`] as data.
 //!
-//! Nothing here is particular to a network: stages, what they read and how they lie in memory come from the
-//! [`Graph`](soundalike_network::Graph) of an engine or of a trace. To compare a network of your own, write its trace
-//! (`reference/README.md`) or implement [`Engine`]; to compare what its output means, implement [`Decode`].
+//! Nothing here is particular to a network: stages, operands and axes come from the [`Graph`](soundalike_network::Graph) of an
+//! engine or of a trace. To compare your own network, write its trace (`reference/README.md`) or implement [`Engine`]; to
+//! compare the meaning of its output, implement [`Decode`].
 
 mod audit;
 mod budget;
@@ -25,7 +25,6 @@ mod live;
 mod lockstep;
 mod manifest;
 mod names;
-mod observe;
 mod observed;
 mod operands;
 mod output;
@@ -44,12 +43,12 @@ mod window;
 pub use compare::{Candidate, CompareError, compare};
 pub use engine::{Engine, EngineError, Probe};
 pub use kept::KeptReference;
-pub use live::{BuildPair, Engines, LiveReference, Pair};
-pub use reference::{LowFloors, Reference, ReferenceStage, See};
+pub use live::{Engines, LiveReference, Pair};
+pub use reference::{Reference, ReferenceStage};
 pub use window::{Masks, Window};
 
 // Files.
-pub use manifest::{Audio, Manifest, MaskFile, Model, ModelSource};
+pub use manifest::Manifest;
 pub use names::{Names, NamesError};
 pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};
 pub use trace_writer::{Subject, TraceWriteError, write_activations, write_reference};
@@ -59,22 +58,21 @@ pub use case::{Case, Observation};
 pub use diagnosis::{Diagnosis, Explanation, RunnerUp, Undiagnosed};
 pub use error::{StageError, worse};
 pub use floors::{Floors, rms};
-pub use observe::{Outputs, SeeBoth, observe};
 pub use operands::Operands;
 pub use signature::Signature;
 pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
 
 // The output.
 pub use decode::{Decode, Meaning, frames};
-pub use output::{Decisions, EmbeddingAgreement, Margins, NearTie, OutputAgreement, Share, Sides};
+pub use output::{EmbeddingAgreement, OutputAgreement, Share, Sides};
 pub use task::Task;
 
 // The report.
-pub use audit::{Audit, Differences, HyperparameterDifference, TensorDifference, Weights};
-pub use budget::{Budget, BudgetStage, Propagation};
+pub use audit::{Audit, Differences, Weights};
+pub use budget::{Budget, Propagation};
 pub use figure::Figure;
 pub use provenance::{EngineInfo, Provenance, Verification};
 pub use report::{About, Evidence, Input, Report, StageReport};
 
 // Limits.
-pub use gate::{Gate, GateCheck, GateError, GateFailure, GateResult, KnownGood, LearnError, learn};
+pub use gate::{Gate, GateCheck, GateError, GateResult, KnownGood, LearnError, learn};

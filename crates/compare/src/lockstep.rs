@@ -1,5 +1,5 @@
-//! Forward passes that stop at every stage, so that several can be looked at side by side while no more of
-//! each is in memory than it needs to go on.
+//! Forward passes that stop at every stage. Several can be compared side by side, and each keeps in memory only what it
+//! needs to continue.
 
 use std::{
     any::Any,
@@ -13,25 +13,23 @@ use std::{
 
 use ndarray::ArrayD;
 
-use crate::{Engine, EngineError, Window, engine::Probe};
+use crate::{CompareError, Engine, EngineError, Window, engine::Probe};
 
-/// One forward pass on a thread of its own. It waits at each stage until it is told what to go on with.
+/// A side of a comparison.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Reference,
+    Candidate,
+}
+
+/// One forward pass on its own thread. It waits at each stage for the value to continue with.
 ///
-/// Dropping it ends the pass at the next stage: whoever gives up half-way leaves no thread waiting.
+/// Dropping it ends the pass at the next stage, so no thread is left waiting.
 pub(crate) struct Run {
     shown: Receiver<Shown>,
     replies: SyncSender<Reply>,
-    ended: Receiver<Result<(), RunError>>,
+    ended: Receiver<Result<(), CompareError>>,
     pending: Option<Shown>,
-}
-
-/// Why a pass ended before its last stage.
-#[derive(Debug)]
-pub(crate) enum RunError {
-    /// The network failed.
-    Failed(EngineError),
-    /// It panicked.
-    Panicked(String),
 }
 
 /// One stage of a pass.
@@ -39,29 +37,48 @@ pub(crate) enum RunError {
 pub(crate) struct Shown {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    /// The output, widened; whoever looks may take it.
+    /// The output, widened to f64. It may be taken.
     pub(crate) value: ArrayD<f64>,
 }
 
-/// What a pass goes on with: its own output, or another.
+/// The value that a pass continues with in place of its own output.
 type Reply = Option<Arc<ArrayD<f32>>>;
 
+impl Side {
+    /// The result of a pass, from that of its thread.
+    fn result(self, ended: Result<Result<(), EngineError>, Payload>) -> Result<(), CompareError> {
+        let (side, failed): (_, fn(_) -> _) = match self {
+            Self::Reference => ("reference", CompareError::Reference),
+            Self::Candidate => ("candidate", CompareError::Candidate),
+        };
+        match ended {
+            Ok(result) => result.map_err(failed),
+            Err(payload) => Err(CompareError::Panicked {
+                side,
+                message: panic_text(payload.as_ref()),
+            }),
+        }
+    }
+}
+
 impl Run {
-    /// Starts `engine` on `window`.
+    /// Starts `engine` on `window`; its errors are those of `side`.
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
+        side: Side,
         engine: &'scope dyn Engine,
         window: &'scope Window,
     ) -> Self {
-        Self::of(scope, |probe| engine.run(window, probe))
+        Self::of(scope, side, |probe| engine.run(window, probe))
     }
 
-    /// Starts `forward`, which gets the probe that stops it.
+    /// Starts `forward` with the probe that stops it at each stage.
     fn of<'scope>(
         scope: &'scope Scope<'scope, '_>,
+        side: Side,
         forward: impl FnOnce(&mut Probe<'_>) -> Result<(), EngineError> + Send + 'scope,
     ) -> Self {
-        // Nothing is buffered: a pass computes one stage ahead of us and no further.
+        // Nothing is buffered: a pass computes at most one stage ahead.
         let (show, shown) = sync_channel(0);
         let (replies, reply) = sync_channel(1);
         let (end, ended) = sync_channel(1);
@@ -72,15 +89,12 @@ impl Run {
                     shape: value.shape().to_vec(),
                     value,
                 };
-                show.send(shown).map_err(|_| GivenUp)?;
-                Ok(reply.recv().map_err(|_| GivenUp)?)
+                show.send(shown).map_err(|_| Abandoned)?;
+                Ok(reply.recv().map_err(|_| Abandoned)?)
             };
-            let result = match catch_unwind(AssertUnwindSafe(|| forward(&mut stop))) {
-                Ok(result) => result.map_err(RunError::Failed),
-                Err(payload) => Err(RunError::Panicked(words(payload.as_ref()))),
-            };
-            // Nobody listens any more where the comparison was given up.
-            let _ = end.send(result);
+            let result = catch_unwind(AssertUnwindSafe(|| forward(&mut stop)));
+            // The receiver is gone where the comparison was abandoned.
+            let _ = end.send(side.result(result));
         });
         Self {
             shown,
@@ -90,54 +104,52 @@ impl Run {
         }
     }
 
-    /// The stage at which it waits; none once it has ended.
-    pub(crate) fn at(&mut self) -> Result<Option<&mut Shown>, RunError> {
+    /// The stage at which the pass waits; none once it has ended.
+    pub(crate) fn at(&mut self) -> Result<Option<&mut Shown>, CompareError> {
         if self.pending.is_none() {
             match self.shown.recv() {
                 Ok(shown) => self.pending = Some(shown),
-                // Its probe is gone, so it has ended. Whoever asks again hears the same of a good end.
+                // The probe is gone, so the pass has ended. A second call after a good end gets the same answer.
                 Err(_) => self.ended.recv().unwrap_or(Ok(()))?,
             }
         }
         Ok(self.pending.as_mut())
     }
 
-    /// Sends it on with its own output. No-op where it does not wait.
+    /// Continues with the pass's own output. Does nothing where it does not wait.
     pub(crate) fn go_on(&mut self) {
-        self.answer(None);
+        self.reply(None);
     }
 
-    /// Sends it on with `value`, rounded to its dtype, in place of its own output of the same shape. With
-    /// its own where the shapes differ: it could not go on with another. Whether it was replaced.
+    /// Continues with `value`, rounded to the dtype of the pass, in place of its own output. Returns false, and continues
+    /// with its own output, where the shapes differ.
     pub(crate) fn go_on_with(&mut self, value: &Arc<ArrayD<f32>>) -> bool {
         let same = |shown: &Shown| shown.shape == value.shape();
         let replaced = self.pending.as_ref().is_some_and(same);
-        self.answer(match replaced {
-            true => Some(Arc::clone(value)),
-            false => None,
-        });
+        self.reply(replaced.then(|| Arc::clone(value)));
         replaced
     }
 
-    fn answer(&mut self, reply: Reply) {
+    fn reply(&mut self, reply: Reply) {
         if self.pending.take().is_some() {
-            // A pass that is gone says why at the next question.
+            // A pass that has failed reports it at the next call of `at`.
             let _ = self.replies.send(reply);
         }
     }
 }
 
-/// The text of a panic.
-fn words(payload: &(dyn Any + Send)) -> String {
+type Payload = Box<dyn Any + Send>;
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a word".to_owned())
+        .unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// Nobody waits for the pass any more.
+/// Ends a pass whose [`Run`] was dropped.
 #[derive(Debug, thiserror::Error)]
-#[error("the comparison was given up")]
-struct GivenUp;
+#[error("the comparison was abandoned")]
+struct Abandoned;
 
 #[cfg(test)]
 mod tests {
@@ -163,16 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_goes_on_with_what_it_is_told() {
+    fn a_pass_goes_on_with_the_value_that_it_gets() {
         thread::scope(|scope| {
-            let mut run = Run::of(scope, counts);
+            let mut run = Run::of(scope, Side::Candidate, counts);
             assert_eq!(at(&mut run), Some(("a".to_owned(), 1.0)));
             run.go_on();
             assert_eq!(at(&mut run), Some(("b".to_owned(), 2.0)));
             assert_eq!(
                 at(&mut run),
                 Some(("b".to_owned(), 2.0)),
-                "asking changes nothing"
+                "a second call changes nothing"
             );
             assert!(run.go_on_with(&Arc::new(ArrayD::from_elem(vec![1], 41.0))));
             assert_eq!(at(&mut run), Some(("c".to_owned(), 42.0)));
@@ -185,13 +197,13 @@ mod tests {
 
     #[test]
     #[expect(clippy::unnecessary_literal_unwrap, reason = "it has to panic")]
-    fn a_pass_that_fails_or_panics_says_so_and_nobody_waits_for_ever() {
+    fn a_pass_that_fails_or_panics_reports_it_and_no_thread_waits_for_ever() {
         thread::scope(|scope| {
-            let mut fails = Run::of(scope, |probe| {
+            let mut fails = Run::of(scope, Side::Candidate, |probe| {
                 counts(probe)?;
                 Err("no memory".into())
             });
-            let mut panics = Run::of(scope, |probe| {
+            let mut panics = Run::of(scope, Side::Candidate, |probe| {
                 counts(probe)?;
                 Err("odd").expect("a panic")
             });
@@ -200,12 +212,14 @@ mod tests {
                 fails.go_on();
                 panics.go_on();
             }
-            assert!(matches!(fails.at(), Err(RunError::Failed(_))));
+            assert!(matches!(fails.at(), Err(CompareError::Candidate(_))));
             let panic = panics.at().map(|_| ()).unwrap_err();
-            assert!(matches!(panic, RunError::Panicked(text) if text.contains("odd")));
-            // This one is given up at its first stage; the scope ends all the same.
-            let mut given_up = Run::of(scope, counts);
-            assert!(at(&mut given_up).is_some());
+            assert!(
+                matches!(panic, CompareError::Panicked { message, .. } if message.contains("odd"))
+            );
+            // This one is abandoned at its first stage; the scope still ends.
+            let mut abandoned = Run::of(scope, Side::Candidate, counts);
+            assert!(at(&mut abandoned).is_some());
         });
     }
 }

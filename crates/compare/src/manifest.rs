@@ -1,4 +1,4 @@
-//! What was captured, and how: the manifest of a trace. `reference/README.md` describes it.
+//! The manifest of a trace: what was captured, and how. `reference/README.md` describes it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -6,12 +6,12 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use soundalike_network::{Axes, Axis, Graph, GraphError, Op, Operand, Stage};
 
-use crate::{TraceError, Window};
+use crate::{EngineInfo, TraceError, Window};
 
-/// The version of the layout that is understood.
+/// The version of the layout.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// The names of the inputs of a network among those of stages.
+/// The names of a network's inputs, among those of its stages.
 const WAVEFORM: &str = "waveform";
 const MASKS: &str = "masks";
 
@@ -19,7 +19,7 @@ const MASKS: &str = "masks";
 #[derive(Debug, Clone, Deserialize)]
 pub struct Manifest {
     schema: u32,
-    /// What captured it.
+    /// The engine that was captured.
     #[serde(default)]
     pub engine: String,
     /// Versions of its parts, by name.
@@ -28,19 +28,19 @@ pub struct Manifest {
     /// Name of the processor, and the kernels that PyTorch chose on it.
     #[serde(default)]
     pub cpu: Option<String>,
-    /// The device it was captured on.
+    /// The device.
     #[serde(default)]
     pub device: String,
-    /// Threads that captured it.
+    /// Number of threads.
     #[serde(default)]
     pub threads: Option<usize>,
-    /// The model; of other networks than ours it may be left out.
+    /// The model; optional for networks that are not ours.
     #[serde(default)]
     pub model: Option<Model>,
-    /// The window; of networks that take no audio it may be left out.
+    /// The window; optional for networks that take no audio.
     #[serde(default)]
     pub audio: Option<Audio>,
-    /// The masks that embeddings were pooled by, if by any.
+    /// The masks that embeddings were pooled by.
     #[serde(default)]
     pub masks: Option<MaskFile>,
     stages: Vec<StageEntry>,
@@ -48,26 +48,22 @@ pub struct Manifest {
     graph: Graph,
 }
 
-/// The model that was captured.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Model {
-    /// Its name.
     pub name: String,
     /// SHA-256 of the file that was captured.
     pub sha256: String,
-    /// The file that it was made from, where it is a bundle.
+    /// The checkpoint or export of a bundle.
     pub source: Option<ModelSource>,
 }
 
-/// The file that a bundle was made from.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ModelSource {
-    /// SHA-256 of the checkpoint or export.
     pub sha256: String,
 }
 
 impl Model {
-    /// SHA-256 of the checkpoint or export that the weights are from.
+    /// SHA-256 of the checkpoint or export that the weights come from.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.source
@@ -76,25 +72,22 @@ impl Model {
     }
 }
 
-/// The window that was captured.
+/// A window; times in seconds.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Audio {
     /// File name.
     pub file: String,
-    /// Seconds from the start of the file.
     pub start: f64,
-    /// Seconds.
     pub duration: f64,
 }
 
-/// The file of the masks that embeddings were pooled by.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MaskFile {
     /// File name.
     pub file: String,
 }
 
-/// A stage as the manifest has it.
+/// A stage in the manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StageEntry {
     name: String,
@@ -103,20 +96,20 @@ pub(crate) struct StageEntry {
     axes: Vec<String>,
     channel_axis: Option<usize>,
     frame_axis: Option<usize>,
-    /// Stages, or inputs of the network. Left out: the stage before.
+    /// Stages, or inputs of the network. Default: the stage before.
     #[serde(default)]
     inputs: Option<Vec<String>>,
     #[serde(default)]
     parts: Vec<String>,
     #[serde(default)]
     degenerate: bool,
-    /// The operation, as its maker calls it.
+    /// The name of the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     op: Option<String>,
 }
 
 impl Manifest {
-    /// Reads a manifest; `origin` names its trace in errors.
+    /// Parses a manifest; `origin` names its trace in errors.
     pub(crate) fn parse(json: &[u8], origin: &str) -> Result<Self, TraceError> {
         let mut manifest: Self =
             serde_json::from_slice(json).map_err(|source| TraceError::Manifest {
@@ -148,21 +141,32 @@ impl Manifest {
         self.stages.get(index).map_or(&[], |stage| &stage.shape)
     }
 
-    /// Whether the input makes a norm scale up nothing but rounding, at the stage at `index` or before.
+    /// Whether a norm only amplifies rounding, at the stage at `index` or before.
     #[must_use]
     pub fn is_degenerate(&self, index: usize) -> bool {
         self.stages.get(index).is_some_and(|stage| stage.degenerate)
     }
 
-    /// The window, without its samples; called by its trace where it has no name.
+    /// The engine that was captured, without its dtype and model.
+    pub(crate) fn engine_info(&self) -> EngineInfo {
+        EngineInfo {
+            engine: self.engine.clone(),
+            versions: self.versions.clone(),
+            device: self.device.clone(),
+            cpu: self.cpu.clone(),
+            threads: self.threads,
+            ..EngineInfo::default()
+        }
+    }
+
+    /// The window without its samples. Its default name is that of the trace.
     pub(crate) fn window(&self, origin: &str) -> Window {
         let stem = || Path::new(origin).file_stem().unwrap_or_default();
-        let unnamed = || Audio {
+        let audio = self.audio.clone().unwrap_or_else(|| Audio {
             file: stem().to_string_lossy().into_owned(),
             start: 0.0,
             duration: 0.0,
-        };
-        let audio = self.audio.clone().unwrap_or_else(unnamed);
+        });
         Window {
             uri: audio.file,
             start: audio.start,
@@ -184,24 +188,24 @@ fn graph(entries: &[StageEntry]) -> Result<Graph, GraphError> {
         let before = stages.iter().rposition(|stage| !stage.is_part());
         let operands = match &entry.inputs {
             None => vec![before.map_or(Operand::Input, Operand::Stage)],
-            Some(inputs) => inputs
-                .iter()
-                .map(|input| match (&**input, position(input)) {
+            Some(inputs) => {
+                let operand = |input: &String| match (&**input, position(input)) {
                     (_, Some(index)) => Operand::Stage(index),
                     (MASKS, None) => Operand::Masks,
-                    // Whatever a network calls its inputs.
+                    // An input may have any name.
                     (_, None) => Operand::Input,
-                })
-                .collect(),
+                };
+                inputs.iter().map(operand).collect()
+            }
         };
         let rank = entry.shape.len();
         let mut axes: Vec<Axis> = entry.axes.iter().map(|name| Axis::from(&**name)).collect();
         axes.resize(rank, Axis::Other(String::new()));
         let known = Axes::new(&axes);
         let channel = entry.channel_axis.unwrap_or_else(|| known.channel());
-        // Of a value without axes there is one channel.
-        let there = |axis: usize| axis < rank.max(1);
-        if !there(channel) || !entry.frame_axis.is_none_or(there) {
+        // A value without axes has one channel.
+        let exists = |axis: usize| axis < rank.max(1);
+        if !exists(channel) || !entry.frame_axis.is_none_or(exists) {
             return Err(wrong(entry));
         }
         stages.push(Stage {
@@ -223,28 +227,27 @@ fn graph(entries: &[StageEntry]) -> Result<Graph, GraphError> {
     Graph::new(stages)
 }
 
-/// The shape of the output of the stage of this name, and whether it is degenerate. None where it was not seen.
-type Shapes<'a> = dyn Fn(&str) -> Option<(Vec<usize>, bool)> + 'a;
+/// The shape of each stage that was shown, and whether it is degenerate, by name.
+pub(crate) type Shapes = BTreeMap<String, (Vec<usize>, bool)>;
 
-/// The stages of `graph` whose outputs have these shapes, as a manifest has them. A stage without a shape is left out.
-pub(crate) fn entries(graph: &Graph, shape: &Shapes<'_>) -> Vec<StageEntry> {
+/// The stages of `graph` that have a shape, as entries of a manifest.
+pub(crate) fn entries(graph: &Graph, shapes: &Shapes) -> Vec<StageEntry> {
     let stages = graph.stages();
-    let shown = |stage: &Stage| shape(&stage.name).is_some();
     let entry = |(index, stage): (usize, &Stage)| {
-        let (shape, degenerate) = shape(&stage.name)?;
+        let (shape, degenerate) = shapes.get(&stage.name)?.clone();
         let inputs = stage.operands.iter().map(|operand| match operand {
             Operand::Input => WAVEFORM.to_owned(),
             Operand::Masks => MASKS.to_owned(),
             Operand::Stage(index) => stages[*index].name.clone(),
         });
-        let parts = graph.parts(index).filter(|part| shown(part));
+        let parts = graph.parts(index).map(|part| part.name.clone());
         Some(StageEntry {
             name: stage.name.clone(),
             axes: stage.axes.all().iter().map(ToString::to_string).collect(),
             channel_axis: Some(stage.axes.channel()),
             frame_axis: stage.axes.frame(),
             inputs: Some(inputs.collect()),
-            parts: parts.map(|part| part.name.clone()).collect(),
+            parts: parts.filter(|part| shapes.contains_key(part)).collect(),
             op: None,
             shape,
             degenerate,
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_that_do_not_fit_together_are_refused() {
+    fn stages_that_do_not_fit_together_are_rejected() {
         for stages in [
             r#"[{"name": "a", "shape": [1]}, {"name": "a", "shape": [1]}]"#,
             r#"[{"name": "a", "shape": [1], "inputs": ["b"]}, {"name": "b", "shape": [1]}]"#,
@@ -303,7 +306,7 @@ mod tests {
         }
     }
 
-    /// What a capture says of its network is what the graph says; the operations are ours alone.
+    /// A capture describes the network as the graph does, but for the operations.
     #[test]
     fn the_graph_is_that_of_the_embedded_capture() {
         let trace = ReferenceTrace::embedded().unwrap();

@@ -1,107 +1,95 @@
-//! Another engine's names for our stages.
+//! The stages of a trace whose maker uses other names.
 
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
 
-use crate::toml_file;
+use crate::toml_file::{self, TomlError};
 
-/// Which entry of somebody else's trace is which stage: `"their name" = "ours"`, or where their axes are in
-/// another order, `"their name" = { name = "ours", transpose = [0, 2, 1] }`. Entries that it does not name are
-/// taken under their own name.
+/// The stage of each entry of a trace: `"entry" = "stage"`, or for axes in another order,
+/// `"entry" = { name = "stage", transpose = [0, 2, 1] }`. Entries without a line keep their own names.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     origin: String,
     targets: BTreeMap<String, Target>,
 }
 
-/// A stage, and how to get there.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a stage, or { name = \"stage\", transpose = [0, 2, 1] }; names with dots need quotes"
 )]
 enum Target {
-    /// Its values are the stage's.
+    /// The values are those of the stage.
     Same(String),
-    /// Its axes are in another order.
-    Turned(Turned),
+    /// The axes are in another order.
+    Transposed(Transposed),
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Turned {
+struct Transposed {
     name: String,
-    /// As in `numpy.transpose`: axis `i` of ours is axis `transpose[i]` of theirs.
+    /// As in `numpy.transpose`: axis `i` of the stage is axis `transpose[i]` of the entry.
     transpose: Vec<usize>,
 }
 
 impl Target {
     fn name(&self) -> &str {
         match self {
-            Self::Same(name) | Self::Turned(Turned { name, .. }) => name,
-        }
-    }
-
-    fn transpose(&self) -> Option<&[usize]> {
-        match self {
-            Self::Same(_) => None,
-            Self::Turned(turned) => Some(&turned.transpose),
+            Self::Same(name) | Self::Transposed(Transposed { name, .. }) => name,
         }
     }
 }
 
-/// What is wrong with a map of names.
+/// Why a map of names cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NamesError {
-    /// Not TOML, or not such a map.
-    #[error("{origin}: line {line}: is not a map of names: {message}")]
-    Syntax {
-        /// The file.
-        origin: String,
-        /// Where, from 1.
-        line: usize,
-        /// What the parser said.
-        message: String,
-    },
+    /// Not TOML, or not a map of names.
+    #[error(transparent)]
+    Syntax(#[from] TomlError),
     /// Two entries for one stage.
-    #[error("{origin}: `{first}` and `{second}` are both to be `{stage}`; one stage has one entry")]
+    #[error(
+        "{origin}: `{first}` and `{second}` are both mapped to `{stage}`; map one entry to each stage"
+    )]
     Doubled {
         /// The file.
         origin: String,
-        /// Their first name.
+        /// The first entry.
         first: String,
-        /// Their second name.
+        /// The second entry.
         second: String,
-        /// Ours.
+        /// Their stage.
         stage: String,
     },
-    /// A transpose that loses or doubles an axis.
+    /// A transpose that lacks or repeats an axis.
     #[error(
         "{origin}: the transpose {found:?} of `{entry}` is not an order of the axes 0 to {last}"
     )]
     NotAPermutation {
         /// The file.
         origin: String,
-        /// Their name.
+        /// The entry.
         entry: String,
-        /// What the file says.
+        /// The transpose.
         found: Vec<usize>,
         /// Number of the last axis.
         last: usize,
     },
-    /// An entry of another number of axes than its transpose.
-    #[error("{origin}: `{entry}` has shape {shape:?}, and its transpose {transpose:?} other axes")]
+    /// An entry with another number of axes than its transpose.
+    #[error(
+        "{origin}: `{entry}` has shape {shape:?}, and its transpose {transpose:?} has another number of axes"
+    )]
     Axes {
         /// The file.
         origin: String,
-        /// Their name.
+        /// The entry.
         entry: String,
         /// Shape of the array.
         shape: Vec<usize>,
-        /// What the file says.
+        /// The transpose.
         transpose: Vec<usize>,
     },
     /// An entry that is not in the trace.
@@ -109,42 +97,40 @@ pub enum NamesError {
     Missing {
         /// The file.
         origin: String,
-        /// Their name.
+        /// The entry.
         entry: String,
         /// The trace.
         trace: String,
-        /// The names in the trace, as many as a line holds.
+        /// The first entries of the trace.
         found: String,
     },
     /// A stage that the reference does not have.
     #[error(
-        "{origin}: `{entry}` is to be `{stage}`, which the reference does not have; `soundalike inspect` lists the stages of its trace"
+        "{origin}: `{entry}` is mapped to `{stage}`, which the reference does not have; `soundalike inspect` lists the stages of its trace"
     )]
     Unknown {
         /// The file.
         origin: String,
-        /// Their name.
+        /// The entry.
         entry: String,
-        /// Ours.
+        /// The stage.
         stage: String,
     },
 }
 
-/// Names of a trace that an error shows.
-const SHOWN: usize = 8;
+/// Number of entries that an error lists.
+const LISTED: usize = 8;
+
+/// Entries of a trace that are no stages.
+const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
 
 impl Names {
-    /// Reads the text of a map; `origin` names it in errors.
+    /// Parses the text of a map; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`NamesError`] where it is no map, names a stage twice, or has a transpose that is none.
+    /// [`NamesError`] where it is no map, has two entries for one stage, or a transpose that is no permutation.
     pub fn parse(text: &str, origin: &str) -> Result<Self, NamesError> {
-        let targets: BTreeMap<String, Target> =
-            toml_file::parse(text).map_err(|(line, message)| NamesError::Syntax {
-                origin: origin.to_owned(),
-                line,
-                message,
-            })?;
+        let targets: BTreeMap<String, Target> = toml_file::parse(text, "a map of names", origin)?;
         let mut entries = BTreeMap::new();
         for (entry, target) in &targets {
             if let Some(first) = entries.insert(target.name(), entry) {
@@ -155,17 +141,15 @@ impl Names {
                     stage: target.name().to_owned(),
                 });
             }
-            let Some(axes) = target.transpose() else {
+            let Target::Transposed(Transposed { transpose, .. }) = target else {
                 continue;
             };
-            let mut sorted = axes.to_vec();
-            sorted.sort_unstable();
-            if !sorted.iter().copied().eq(0..axes.len()) {
+            if !is_permutation(transpose) {
                 return Err(NamesError::NotAPermutation {
                     origin: origin.to_owned(),
                     entry: entry.clone(),
-                    found: axes.to_vec(),
-                    last: axes.len().saturating_sub(1),
+                    found: transpose.clone(),
+                    last: transpose.len().saturating_sub(1),
                 });
             }
         }
@@ -175,91 +159,79 @@ impl Names {
         })
     }
 
-    /// Which stage each of the entries `found` in `trace` is; the rest is left out.
+    /// The entries of `trace` that are stages, of all its entries `found`, each with its stage.
     ///
     /// # Errors
-    /// [`NamesError`] where an entry that the map names is not there, or one that it does not name has the name
-    /// of a stage that another entry is to be.
+    /// [`NamesError`] where an entry of the map is not in the trace, or an entry without a line has the name of a stage that
+    /// another entry is mapped to.
     pub(crate) fn stages(
         &self,
         found: &[String],
         trace: &str,
     ) -> Result<Vec<(String, String)>, NamesError> {
         if let Some(entry) = self.targets.keys().find(|entry| !found.contains(entry)) {
-            let mut names: Vec<_> = found
-                .iter()
-                .take(SHOWN)
-                .map(|name| format!("`{name}`"))
-                .collect();
-            if found.len() > SHOWN {
-                names.push(format!("{} more", found.len() - SHOWN));
+            let listed = found.iter().take(LISTED).map(|name| format!("`{name}`"));
+            let mut listed: Vec<_> = listed.collect();
+            if found.len() > LISTED {
+                listed.push(format!("{} more", found.len() - LISTED));
             }
             return Err(NamesError::Missing {
                 origin: self.origin.clone(),
                 entry: entry.clone(),
                 trace: trace.to_owned(),
-                found: names.join(", "),
+                found: listed.join(", "),
             });
         }
         let mut stages = Vec::new();
         for entry in found {
-            let Some(target) = self.targets.get(entry) else {
-                // Floors and what else is no stage has a slash in its name.
-                if entry.contains('/') || NOT_STAGES.contains(&entry.as_str()) {
-                    continue;
-                }
-                if let Some((other, _)) = self.targets.iter().find(|(_, t)| t.name() == entry) {
-                    return Err(NamesError::Doubled {
-                        origin: self.origin.clone(),
-                        first: other.clone(),
-                        second: entry.clone(),
-                        stage: entry.clone(),
-                    });
-                }
-                stages.push((entry.clone(), entry.clone()));
+            if let Some(target) = self.targets.get(entry) {
+                stages.push((entry.clone(), target.name().to_owned()));
                 continue;
-            };
-            stages.push((entry.clone(), target.name().to_owned()));
+            }
+            // Floors and other entries that are no stages have a slash in their names.
+            if entry.contains('/') || NOT_STAGES.contains(&entry.as_str()) {
+                continue;
+            }
+            if let Some((other, _)) = self.targets.iter().find(|(_, t)| t.name() == entry) {
+                return Err(NamesError::Doubled {
+                    origin: self.origin.clone(),
+                    first: other.clone(),
+                    second: entry.clone(),
+                    stage: entry.clone(),
+                });
+            }
+            stages.push((entry.clone(), entry.clone()));
         }
         Ok(stages)
     }
 
-    /// `values` of `entry` with the axes in our order.
-    ///
-    /// # Errors
-    /// [`NamesError::Axes`] where it has another number of axes.
-    pub(crate) fn turned(
+    /// `values` of `entry` with the axes in the order of the stage.
+    pub(crate) fn transposed(
         &self,
         entry: &str,
         values: ArrayD<f64>,
     ) -> Result<ArrayD<f64>, NamesError> {
-        let Some(axes) = self.targets.get(entry).and_then(Target::transpose) else {
+        let Some(Target::Transposed(Transposed { transpose, .. })) = self.targets.get(entry) else {
             return Ok(values);
         };
-        if axes.len() != values.ndim() {
+        if transpose.len() != values.ndim() {
             return Err(NamesError::Axes {
                 origin: self.origin.clone(),
                 entry: entry.to_owned(),
                 shape: values.shape().to_vec(),
-                transpose: axes.to_vec(),
+                transpose: transpose.clone(),
             });
         }
         Ok(values
-            .permuted_axes(IxDyn(axes))
+            .permuted_axes(IxDyn(transpose))
             .as_standard_layout()
             .into_owned())
     }
 
     /// Checks that every stage of the map is one of `stages`, those of the reference.
-    ///
-    /// # Errors
-    /// [`NamesError::Unknown`] where one is not.
     pub fn check(&self, stages: &[String]) -> Result<(), NamesError> {
-        let unknown = self
-            .targets
-            .iter()
-            .find(|(_, target)| !stages.iter().any(|stage| stage == target.name()));
-        match unknown {
+        let known = |target: &Target| stages.iter().any(|stage| stage == target.name());
+        match self.targets.iter().find(|(_, target)| !known(target)) {
             None => Ok(()),
             Some((entry, target)) => Err(NamesError::Unknown {
                 origin: self.origin.clone(),
@@ -270,8 +242,12 @@ impl Names {
     }
 }
 
-/// Entries of a trace that are no stages.
-const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
+/// Whether `order` holds each of its indices once.
+pub(crate) fn is_permutation(order: &[usize]) -> bool {
+    let mut sorted = order.to_vec();
+    sorted.sort_unstable();
+    sorted.into_iter().eq(0..order.len())
+}
 
 #[cfg(test)]
 mod tests {
@@ -288,7 +264,7 @@ mod tests {
         for (text, part) in [
             (
                 "\"a\" = \"lstm.0\"\n\"b\" = \"lstm.0\"",
-                "`a` and `b` are both to be `lstm.0`",
+                "`a` and `b` are both mapped to `lstm.0`",
             ),
             (
                 "a = { name = \"lstm.0\", transpose = [0, 2, 2] }",
@@ -306,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_found_under_their_names_and_turned_as_numpy_does() {
+    fn entries_are_found_under_their_names_and_transposed_as_in_numpy() {
         let text = "\"net/lstm\" = \"lstm.0\"\nx = { name = \"lstm.1\", transpose = [2, 0, 1] }";
         let names = Names::parse(text, "names.toml").unwrap();
         let found = [
@@ -333,14 +309,17 @@ mod tests {
 
         // numpy.arange(6.).reshape(1, 2, 3).transpose(2, 0, 1)
         let theirs = array![[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]].into_dyn();
-        let ours = names.turned("x", theirs.clone()).unwrap();
+        let ours = names.transposed("x", theirs.clone()).unwrap();
         assert_eq!(
             ours,
             array![[[0.0, 3.0]], [[1.0, 4.0]], [[2.0, 5.0]]].into_dyn()
         );
-        assert_eq!(names.turned("net/lstm", theirs.clone()).unwrap(), theirs);
+        assert_eq!(
+            names.transposed("net/lstm", theirs.clone()).unwrap(),
+            theirs
+        );
         let flat = names
-            .turned("x", array![[0.0, 1.0]].into_dyn())
+            .transposed("x", array![[0.0, 1.0]].into_dyn())
             .unwrap_err();
         assert!(flat.to_string().contains("`x` has shape [1, 2]"), "{flat}");
     }
@@ -361,10 +340,10 @@ mod tests {
             doubled
                 .unwrap_err()
                 .to_string()
-                .contains("both to be `lstm.0`")
+                .contains("both mapped to `lstm.0`")
         );
         let unknown = names.check(&["lstm.1".to_owned()]).unwrap_err().to_string();
-        assert!(unknown.contains("`x` is to be `lstm.0`"), "{unknown}");
+        assert!(unknown.contains("`x` is mapped to `lstm.0`"), "{unknown}");
         assert!(names.check(&["lstm.0".to_owned()]).is_ok());
     }
 }

@@ -1,147 +1,146 @@
-//! The candidate on one window, stage by stage.
+//! A candidate beside a reference, stage by stage.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    thread::Scope,
-};
+use std::{collections::BTreeSet, mem, thread};
 
 use ndarray::ArrayD;
 use soundalike_network::{Graph, Operand};
 
-use crate::{Candidate, CompareError, ReferenceStage, Window, compare::Side, lockstep::Run};
+use crate::{
+    Candidate, CompareError, Reference, ReferenceStage, Window,
+    lockstep::{Run, Side},
+};
 
-/// The candidate on one window.
-#[expect(clippy::large_enum_variant, reason = "there is one of them")]
-pub(crate) enum Observed<'a> {
-    Activations(&'a BTreeMap<String, ArrayD<f64>>),
-    Live {
-        free: Run,
-        forced: Run,
-        /// Stages whose output has another shape than the reference's, so that it went on with its own, and those that
-        /// are not shown behind them.
-        unfed: BTreeSet<String>,
-    },
-}
+/// Receives a stage of the reference with the candidate's outputs of it. Returns whether the candidate continues with the
+/// golden output of the stage; `None` where no further stage is needed, and an engine stops.
+pub(crate) type SeeBoth<'a> =
+    dyn FnMut(&ReferenceStage, Outputs) -> Result<Option<bool>, CompareError> + 'a;
 
-/// What a candidate makes of one stage.
+/// The candidate's outputs of one stage.
 #[derive(Debug)]
-pub struct Outputs {
-    /// Feeding itself. None where it does not show the stage.
-    pub free: Option<ArrayD<f64>>,
-    /// Fed by the reference, as far as the shapes before allow it. None where it does not show the stage, or cannot be fed.
-    pub forced: Option<ArrayD<f64>>,
-    /// Whether they do.
-    pub fed: bool,
+pub(crate) struct Outputs {
+    /// Free-running. None where the candidate does not show the stage.
+    pub(crate) free: Option<ArrayD<f64>>,
+    /// Teacher-forced, as far as the shapes before allow it. None where the candidate does not show the stage or cannot be
+    /// fed.
+    pub(crate) forced: Option<ArrayD<f64>>,
+    /// Whether the shapes before allow it.
+    pub(crate) fed: bool,
 }
 
-impl<'a> Observed<'a> {
-    /// Starts `candidate` on `window`.
-    pub(crate) fn start(
-        scope: &'a Scope<'a, '_>,
-        candidate: &'a Candidate,
-        window: &'a Window,
-    ) -> Self {
-        match candidate {
-            Candidate::Activations(activations) => Self::Activations(activations),
-            Candidate::Engine(engine) => Self::Live {
-                free: Run::start(scope, engine.as_ref(), window),
-                forced: Run::start(scope, engine.as_ref(), window),
-                unfed: BTreeSet::new(),
-            },
-        }
-    }
-
-    /// What it makes of the stage `name`; nothing where it does not show the stage. Whatever it shows that is not a stage of
-    /// `graph` is noted in `unexpected`.
-    pub(crate) fn at(
-        &mut self,
-        name: &str,
-        graph: &Graph,
-        unexpected: &mut Vec<String>,
-    ) -> Result<Outputs, CompareError> {
-        match self {
-            Self::Activations(activations) => Ok(Outputs {
-                free: activations.get(name).cloned(),
-                forced: None,
-                fed: true,
-            }),
-            Self::Live {
-                free,
-                forced,
-                unfed,
-            } => {
-                let is_unfed = |operand: &Operand| match operand {
-                    Operand::Stage(index) => unfed.contains(&graph.stages()[*index].name),
-                    Operand::Input | Operand::Masks => false,
+/// Runs `candidate` beside `reference` on `window`, free-running and teacher-forced, and shows both to `see`, stage by
+/// stage. Returns the names of stages that only the candidate has.
+pub(crate) fn observe(
+    reference: &mut dyn Reference,
+    candidate: &Candidate,
+    window: &Window,
+    see: &mut SeeBoth<'_>,
+) -> Result<Vec<String>, CompareError> {
+    let graph = reference.graph(window)?;
+    let engine = match candidate {
+        Candidate::Activations(activations) => {
+            reference.run(window, &mut |stage| {
+                let outputs = Outputs {
+                    free: activations.get(&stage.stage.name).cloned(),
+                    forced: None,
+                    fed: true,
                 };
-                let stage = graph.get(name);
-                let fed = !stage.is_some_and(|stage| stage.operands.iter().any(is_unfed));
-                if !fed {
-                    unfed.insert(name.to_owned());
-                }
-                Ok(Outputs {
-                    free: value_at(free, name, graph, unexpected)?,
-                    forced: value_at(forced, name, graph, unexpected)?,
-                    fed,
-                })
-            }
+                Ok(see(stage, outputs)?.unwrap_or(true))
+            })?;
+            let unknown = activations.keys().filter(|name| graph.get(name).is_none());
+            return Ok(unknown.cloned().collect());
         }
-    }
+        Candidate::Engine(engine) => engine.as_ref(),
+    };
+    thread::scope(|scope| {
+        let start = || Run::start(scope, Side::Candidate, engine, window);
+        let mut runs = Some(Runs {
+            graph,
+            free: start(),
+            forced: start(),
+            unfed: BTreeSet::new(),
+            unexpected: Vec::new(),
+        });
+        reference.run(window, &mut |stage| {
+            // Where no further stage is needed, the reference still runs to its end.
+            let Some(running) = &mut runs else {
+                return Ok(true);
+            };
+            let outputs = running.at(&stage.stage.name)?;
+            let Some(fed) = see(stage, outputs)? else {
+                runs = None;
+                return Ok(true);
+            };
+            running.go_on(stage);
+            Ok(fed)
+        })?;
+        runs.map_or(Ok(Vec::new()), Runs::end)
+    })
+}
 
-    /// Lets it go on from `stage`, if it is there.
-    pub(crate) fn go_on(&mut self, stage: &ReferenceStage) {
-        let Self::Live {
-            free,
-            forced,
-            unfed,
-        } = self
-        else {
-            return;
+/// The runs of an engine on one window.
+struct Runs {
+    graph: Graph,
+    free: Run,
+    forced: Run,
+    /// Stages that continued with their own output because its shape is not the reference's, and stages after them that are
+    /// not shown.
+    unfed: BTreeSet<String>,
+    /// Stages that are not in the graph.
+    unexpected: Vec<String>,
+}
+
+impl Runs {
+    /// The outputs of the stage `name`.
+    fn at(&mut self, name: &str) -> Result<Outputs, CompareError> {
+        let is_unfed = |operand: &Operand| match operand {
+            Operand::Stage(index) => self.unfed.contains(&self.graph.stages()[*index].name),
+            Operand::Input | Operand::Masks => false,
         };
-        let name = &stage.stage.name;
-        // A stage at which they wait and that is still to come stays as it is.
-        if is_at(free, name) {
-            free.go_on();
+        let stage = self.graph.get(name);
+        let fed = !stage.is_some_and(|stage| stage.operands.iter().any(is_unfed));
+        if !fed {
+            self.unfed.insert(name.to_owned());
         }
-        if is_at(forced, name) {
+        let mut value = |run| value_at(run, name, &self.graph, &mut self.unexpected);
+        Ok(Outputs {
+            free: value(&mut self.free)?,
+            forced: value(&mut self.forced)?,
+            fed,
+        })
+    }
+
+    /// Continues from `stage`, where the candidate shows it.
+    fn go_on(&mut self, stage: &ReferenceStage) {
+        let name = &stage.stage.name;
+        // A run that waits at a later stage stays there.
+        if is_at(&mut self.free, name) {
+            self.free.go_on();
+        }
+        if is_at(&mut self.forced, name) {
             if stage.stage.is_part() {
-                forced.go_on();
-            } else if forced.go_on_with(&stage.fed) {
-                unfed.remove(name);
+                self.forced.go_on();
+            } else if self.forced.go_on_with(&stage.fed) {
+                self.unfed.remove(name);
             } else {
-                unfed.insert(name.clone());
+                self.unfed.insert(name.clone());
             }
         }
     }
 
-    /// Lets it finish, and notes in `unexpected` what else it shows that is not a stage of `graph`.
-    pub(crate) fn end(
-        &mut self,
-        graph: &Graph,
-        unexpected: &mut Vec<String>,
-    ) -> Result<(), CompareError> {
-        match self {
-            Self::Activations(activations) => {
-                let unknown = activations.keys().filter(|name| graph.get(name).is_none());
-                unknown.for_each(|name| note(unexpected, name));
-                Ok(())
-            }
-            Self::Live { free, forced, .. } => {
-                for run in [free, forced] {
-                    while let Some(shown) = run.at().map_err(|error| error.of(Side::Candidate))? {
-                        note(unexpected, &shown.name);
-                        run.go_on();
-                    }
-                }
-                Ok(())
+    /// Runs the candidate to its end. Returns the stages that are not in the graph.
+    fn end(mut self) -> Result<Vec<String>, CompareError> {
+        for run in [&mut self.free, &mut self.forced] {
+            while let Some(shown) = run.at()? {
+                note(&mut self.unexpected, &shown.name);
+                run.go_on();
             }
         }
+        Ok(self.unexpected)
     }
 }
 
-/// The output of the stage `name`, if `run` shows it. Stages come in the order of `graph`; one that is
-/// not among them, or comes too late, has nothing to be compared with.
+/// The output of the stage `name`, if `run` shows it. Stages come in the order of `graph`. A stage that is not in the graph
+/// or comes too late is noted in `unexpected`: it has no counterpart.
 fn value_at(
     run: &mut Run,
     name: &str,
@@ -149,7 +148,7 @@ fn value_at(
     unexpected: &mut Vec<String>,
 ) -> Result<Option<ArrayD<f64>>, CompareError> {
     let now = graph.position(name);
-    while let Some(shown) = run.at().map_err(|error| error.of(Side::Candidate))? {
+    while let Some(shown) = run.at()? {
         if shown.name == name {
             return Ok(Some(mem::take(&mut shown.value)));
         }
@@ -164,7 +163,7 @@ fn value_at(
 }
 
 fn is_at(run: &mut Run, name: &str) -> bool {
-    // An error is told by the next question, which is not about the past.
+    // Errors were returned where the outputs were taken.
     matches!(run.at(), Ok(Some(shown)) if shown.name == name)
 }
 

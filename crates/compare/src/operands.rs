@@ -1,4 +1,4 @@
-//! Outputs of stages, each kept until its last reader has run.
+//! The outputs that later stages still read.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub struct Operands<T> {
 }
 
 impl<T> Operands<T> {
-    /// None yet, of the stages of `graph`.
+    /// Of the stages of `graph`, none yet.
     #[must_use]
     pub fn new(graph: Graph) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl<T> Operands<T> {
         &self.graph
     }
 
-    /// Keeps the output of the stage `name`, and drops those that nothing behind it reads.
+    /// Keeps the output of the stage `name`, and drops those that no later stage reads.
     pub fn keep(&mut self, name: &str, value: T) {
         let Some(index) = self.graph.position(name) else {
             return;
@@ -41,17 +41,16 @@ impl<T> Operands<T> {
         }
     }
 
-    /// The operands of the stage `name`, in order: the output of a stage where it was kept. None of a stage that is not in the graph.
+    /// The operands of the stage `name`, in order, with the outputs that were kept. Empty where the graph has no such stage.
     #[must_use]
     pub fn of(&self, name: &str) -> Vec<(Operand, Option<&T>)> {
         let stage = self.graph.get(name);
         let operands = stage.into_iter().flat_map(|stage| &stage.operands);
-        operands
-            .map(|operand| match operand {
-                Operand::Stage(index) => (*operand, self.values.get(index)),
-                Operand::Input | Operand::Masks => (*operand, None),
-            })
-            .collect()
+        let kept = |operand: &Operand| match operand {
+            Operand::Stage(index) => (*operand, self.values.get(index)),
+            Operand::Input | Operand::Masks => (*operand, None),
+        };
+        operands.map(kept).collect()
     }
 }
 
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_output_is_dropped_behind_its_last_reader() {
+    fn an_output_is_dropped_after_its_last_reader() {
         let stage = |name: &str, operands: &[Operand]| Stage {
             name: name.into(),
             layer: name.into(),

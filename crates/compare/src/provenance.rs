@@ -1,13 +1,13 @@
-//! By what and on what a report was made.
+//! The program, machine and engines of a report.
 
 use std::{collections::BTreeMap, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// By what and on what a report was made.
+/// The program, machine and engines of a report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Provenance {
-    /// The exact command.
+    /// The command line.
     pub command: String,
     /// Version of this program.
     pub soundalike: String,
@@ -21,37 +21,36 @@ pub struct Provenance {
     pub candidate: EngineInfo,
 }
 
-/// What ran one side.
+/// The engine of one side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EngineInfo {
-    /// Its name on the command line; of a trace, who captured it.
+    /// Its name on the command line; of a trace, the engine that was captured.
     pub engine: String,
-    /// Versions of what it is made of, by name.
+    /// Versions of its parts, by name.
     pub versions: BTreeMap<String, String>,
-    /// In which arithmetic.
+    /// Its arithmetic.
     pub dtype: String,
-    /// On what device.
+    /// Its device.
     pub device: String,
-    /// Name of the processor of a trace; none where it is this one.
+    /// Name of the processor of a trace; none for this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    /// On how many threads, where that is known.
+    /// Number of threads, where it is known.
     pub threads: Option<usize>,
-    /// SHA-256 of the checkpoint or export that the weights are from, where that is known.
+    /// SHA-256 of the checkpoint or export that the weights come from, where it is known.
     pub model_sha256: Option<String>,
     /// The capture of the official package that this engine was last verified against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verification>,
 }
 
-/// A model whose every stage an engine was seen to compute as the official package does. In the record a model
-/// that people use comes before one of random weights.
+/// A model of which an engine computed every stage as the official package does. In the record, published models come before
+/// those with random weights.
 #[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Verification {
-    /// The architecture with the hyperparameters that choose between operations.
+    /// The architecture, with the hyperparameters that choose between operations.
     pub architecture: String,
-    /// Whether it is a network of random weights that was made to be captured. Its bytes may depend on
-    /// the processor that made it.
+    /// Whether the weights are random, made to be captured. The file may then depend on the processor that made it.
     pub random_weights: bool,
     /// Name of the model that was captured.
     pub model: String,
@@ -59,20 +58,20 @@ pub struct Verification {
     pub sha256: String,
     /// Version of pyannote.audio that was captured.
     pub pyannote_audio: String,
-    /// Version of torch that it ran on.
+    /// Version of its torch.
     pub torch: String,
-    /// Windows (or windows with other masks) that were compared.
+    /// Number of windows (or windows with other masks) that were compared.
     pub windows: usize,
-    /// Stages that were compared in each; pooling by masks has one more than pooling without.
+    /// Number of stages that were compared in each; pooling by masks has one more than pooling without.
     pub stages: usize,
     /// Whether every stage had the bits of the package in f32.
     pub bit_equal: bool,
-    /// The largest R of any stage in f32, in both ways of running, to three digits after the point.
+    /// The largest R of any stage in f32, in both ways of running, with three decimals.
     pub r: f64,
 }
 
 impl Provenance {
-    /// Of this machine and this program; `command` is what the user typed.
+    /// The provenance on this machine; `command` is the command line.
     #[must_use]
     pub fn here(command: String, reference: EngineInfo, candidate: EngineInfo) -> Self {
         Self {
@@ -86,7 +85,7 @@ impl Provenance {
     }
 }
 
-/// As the kernel calls it; where it does not say, the kind of machine.
+/// From `/proc/cpuinfo`; elsewhere the architecture.
 fn cpu_name() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text

@@ -1,4 +1,4 @@
-//! The truth, stage by stage, wherever it comes from.
+//! A reference: the golden output of every stage, with the floors.
 
 use std::{
     io::{Read, Seek},
@@ -8,63 +8,51 @@ use std::{
 use ndarray::ArrayD;
 use soundalike_network::{Graph, Stage};
 
-use crate::{CompareError, EngineInfo, Floors, ReferenceTrace, Running, TraceError, Window};
+use crate::{
+    CompareError, EngineInfo, Floors, ReferenceTrace, Running, TraceError, Window,
+    trace::inconsistent,
+};
 
 /// One stage of the reference.
 #[derive(Debug, Clone)]
 pub struct ReferenceStage {
     /// The stage.
     pub stage: Stage,
-    /// Whether the input makes a norm scale up nothing but rounding, there or before.
+    /// Whether a norm only amplifies rounding, at this stage or before.
     pub degenerate: bool,
-    /// Its output in f64, from unrounded inputs.
+    /// The golden output: f64, from unrounded inputs.
     pub golden: Arc<ArrayD<f64>>,
-    /// The same in f32: what a stage is fed by.
+    /// The golden output in f32, which teacher-forced runs go on with.
     pub fed: Arc<ArrayD<f32>>,
-    /// The error of the reference's own f32, feeding itself.
+    /// The error of the reference's own f32, free-running.
     pub free: Floors,
-    /// The error of the reference's own f32, fed the golden input, rounded.
+    /// The error of the reference's own f32, fed the rounded golden input.
     pub forced: Floors,
-    /// The output of the f32 reference, feeding itself; a trace has that of the last stage only.
+    /// The output of the free-running f32 reference; in a trace, only of the last stage.
     pub rounded: Option<ArrayD<f64>>,
-    /// The same errors of a reference that rounds to the candidate's dtype, where that is below f32.
-    pub low: Option<LowFloors>,
 }
 
-/// Root mean square errors of a reference with fewer bits than f32.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LowFloors {
-    /// Feeding itself.
-    pub free: f64,
-    /// Fed the golden input, rounded.
-    pub forced: f64,
-}
+/// Receives the stages of a reference. Returns whether the candidate continues with the golden output of the stage.
+pub(crate) type See<'a> = dyn FnMut(&ReferenceStage) -> Result<bool, CompareError> + 'a;
 
-/// What a reference shows its stages to. It says whether the candidate goes on with the golden output of this
-/// stage.
-pub type See<'a> = dyn FnMut(&ReferenceStage) -> Result<bool, CompareError> + 'a;
-
-/// The truth, stage by stage: a trace of the official package, or a live engine.
+/// A trace of the official package, or a live engine.
 pub trait Reference {
     /// As on the command line.
     fn name(&self) -> String;
 
-    /// What runs it.
+    /// The engine that runs it.
     fn engine(&self) -> EngineInfo;
 
     /// Its stages on `window`.
-    ///
-    /// # Errors
-    /// [`CompareError`] where it does not know the window.
     fn graph(&self, window: &Window) -> Result<Graph, CompareError>;
 
-    /// Shows every stage on `window`, in order of execution, as soon as it is known.
+    /// Shows every stage on `window`, in order of execution, as soon as it is computed.
     ///
     /// # Errors
-    /// [`CompareError`] where it fails, and whatever `see` fails with.
+    /// [`CompareError`] where it fails, and any error of `see`.
     fn run(&mut self, window: &Window, see: &mut See<'_>) -> Result<(), CompareError>;
 
-    /// The golden output on `window` with `value` in place of what the stage `name` makes.
+    /// The golden output on `window` with `value` in place of the output of the stage `name`.
     ///
     /// # Errors
     /// [`CompareError::NoGains`] where it cannot be run again.
@@ -77,8 +65,8 @@ pub trait Reference {
         Err(CompareError::NoGains)
     }
 
-    /// Whether forced floors are those of all that lies between the stages that were fed. Else they are those
-    /// of one stage, and nothing can be said of a candidate that fuses several.
+    /// Whether the forced floors cover all stages since the one that was fed last. Otherwise they cover one stage, and a
+    /// candidate that fuses several cannot be judged.
     fn follows_fusion(&self) -> bool;
 }
 
@@ -89,18 +77,12 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
 
     fn engine(&self) -> EngineInfo {
         let manifest = self.manifest();
+        let model = manifest.model.as_ref();
         EngineInfo {
-            engine: manifest.engine.clone(),
-            versions: manifest.versions.clone(),
             dtype: "f64, f32".to_owned(),
             device: "cpu".to_owned(),
-            cpu: manifest.cpu.clone(),
-            threads: manifest.threads,
-            model_sha256: manifest
-                .model
-                .as_ref()
-                .map(|model| model.origin().to_owned()),
-            verified: None,
+            model_sha256: model.map(|model| model.origin().to_owned()),
+            ..manifest.engine_info()
         }
     }
 
@@ -112,8 +94,8 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
         let graph = self.manifest().graph().clone();
         for (index, stage) in graph.stages().iter().enumerate() {
             let golden = self.golden(&stage.name)?;
-            let last = index + 1 == graph.stages().len();
-            let output = last.then(|| self.output()).transpose()?;
+            let is_last = index + 1 == graph.stages().len();
+            let output = is_last.then(|| self.output()).transpose()?;
             let shown = ReferenceStage {
                 stage: stage.clone(),
                 degenerate: self.manifest().is_degenerate(index),
@@ -122,7 +104,6 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
                 free: self.floors(stage, Running::Free)?,
                 forced: self.floors(stage, Running::Forced)?,
                 rounded: output.map(|output| output.mapv(f64::from)),
-                low: None,
             };
             self.check(&shown, self.manifest().shape(index))?;
             see(&shown)?;
@@ -136,38 +117,30 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
 }
 
 impl<R: Read + Seek> ReferenceTrace<R> {
-    /// Whether the arrays of a stage are as long as the manifest says, and numbers.
+    /// Checks that the arrays of a stage have the shape of the manifest, and that the golden output is finite.
     fn check(&self, shown: &ReferenceStage, expected: &[usize]) -> Result<(), TraceError> {
-        let stage = &shown.stage;
-        let odd = |what: &str| TraceError::Inconsistent {
-            origin: self.origin().to_owned(),
-            entry: stage.name.clone(),
-            what: what.to_owned(),
-        };
+        let axes = &shown.stage.axes;
         let shape = shown.golden.shape();
-        if shape != expected {
-            let found = shape;
-            return Err(odd(&format!(
-                "has shape {found:?}, and the manifest says {expected:?}"
-            )));
-        }
         let fits = |axis: usize, slices: usize| shape.get(axis) == Some(&slices);
-        for floors in [&shown.free, &shown.forced] {
-            let frames = match (stage.axes.frame(), &floors.frame) {
-                (Some(axis), Some(frame)) => fits(axis, frame.len()),
-                _ => true,
-            };
-            if !frames || !fits(stage.axes.channel(), floors.channel.len()) {
-                return Err(odd("has floors of another shape"));
-            }
-        }
+        let floors_fit = |floors: &Floors| {
+            fits(axes.channel(), floors.channel.len())
+                && match (axes.frame(), &floors.frame) {
+                    (Some(axis), Some(frame)) => fits(axis, frame.len()),
+                    _ => true,
+                }
+        };
         let rounded = shown.rounded.as_ref();
-        if rounded.is_some_and(|rounded| rounded.shape() != shape) {
-            return Err(odd("has an f32 output of another shape"));
-        }
-        if shown.golden.iter().any(|x| !x.is_finite()) {
-            return Err(odd("holds values that are not finite"));
-        }
-        Ok(())
+        let problem = if shape != expected {
+            format!("has shape {shape:?}, and the manifest has {expected:?}")
+        } else if !floors_fit(&shown.free) || !floors_fit(&shown.forced) {
+            "has floors of another shape".to_owned()
+        } else if rounded.is_some_and(|rounded| rounded.shape() != shape) {
+            "has an f32 output of another shape".to_owned()
+        } else if shown.golden.iter().any(|x| !x.is_finite()) {
+            "holds values that are not finite".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(inconsistent(self.origin(), &shown.stage.name, problem))
     }
 }

@@ -1,4 +1,4 @@
-//! What a comparison found: data, which others render.
+//! The result of a comparison, as data.
 
 use ndarray::{Array2, ArrayD};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::{
 /// Version of the JSON of a report. Keys may be added, not renamed.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// What a comparison found, over all its inputs.
+/// The result of a comparison, over all its inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     schema: u32,
@@ -22,11 +22,11 @@ pub struct Report {
     pub reference: String,
     /// The candidate, as on the command line.
     pub candidate: String,
-    /// By what and on what it was found.
+    /// The program, machine and engines.
     pub provenance: Provenance,
-    /// What the weights of both sides are; none where nobody looked.
+    /// The weights of both sides; none where they were not compared.
     pub audit: Option<Audit>,
-    /// What was compared, each with what was found on it alone.
+    /// The inputs, each with its own results.
     pub inputs: Vec<Input>,
     /// All stages of the reference, in order of execution.
     pub stages: Vec<StageReport>,
@@ -34,19 +34,19 @@ pub struct Report {
     pub missing: Vec<String>,
     /// Stages that the candidate has and the reference lacks.
     pub unexpected: Vec<String>,
-    /// The stages that make the error, in order of execution.
+    /// The stages that cause the error, in order of execution.
     pub source: Vec<String>,
-    /// What is wrong there, where it is known.
+    /// The cause, where it is known.
     pub diagnosis: Option<Diagnosis>,
-    /// Why nothing is known of what is wrong there, and what can be said all the same.
+    /// Why the cause is not known, and the shape of the error.
     pub undiagnosed: Option<Undiagnosed>,
-    /// Agreement of the outputs, free-running; none where the candidate's is missing or of another shape.
+    /// Agreement of the free-running outputs; none where the candidate's is missing or has another shape.
     pub output: Option<OutputAgreement>,
-    /// Agreement of what they are decoded to; none where that is not known.
+    /// Agreement of the decoded outputs; none where there is no decoding.
     pub task: Option<Task>,
-    /// What the errors of the stages amount to at the output; none where nobody asked.
+    /// The error budget, where one was measured.
     pub budget: Option<Budget>,
-    /// What a gate says to it.
+    /// The result of a gate.
     pub gate: Option<GateResult>,
     /// The outputs themselves, for pictures: one for each of [`Report::inputs`] that has an agreement.
     #[serde(skip)]
@@ -62,19 +62,19 @@ pub struct Input {
     pub start: f64,
     /// Seconds.
     pub duration: f64,
-    /// By what frames embeddings are pooled, in words; none for the whole window, and for other networks.
+    /// Description of the masks by which embeddings are pooled; none for the whole window, and for other networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masks: Option<String>,
-    /// The stages that make the error on this input.
+    /// The stages that cause the error on this input.
     pub source: Vec<String>,
     /// Agreement of the outputs on this input.
     pub output: Option<OutputAgreement>,
-    /// Agreement of what they are decoded to on this input.
+    /// Agreement of the decoded outputs on this input.
     pub task: Option<Task>,
 }
 
 impl Input {
-    /// Of `window`, on which nothing was found yet.
+    /// The input `window`, without results.
     #[must_use]
     pub fn new(window: &Window) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl std::fmt::Display for Input {
     /// `sample 0-10 s`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (start, end) = (self.start, self.start + self.duration);
-        // As many digits as make a difference: 12.9 + 1 is not 13.9 in f64.
+        // Microseconds: 12.9 + 1 is not 13.9 in f64.
         let seconds = |x: f64| (x * 1e6).round() / 1e6;
         match self.duration {
             // No audio.
@@ -107,70 +107,61 @@ impl std::fmt::Display for Input {
     }
 }
 
-/// One stage of the reference, over all inputs: every measure is that of the input on which it is worst.
+/// One stage of the reference, with the worst of each measure over all inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct StageReport {
     /// Canonical name.
     pub name: String,
     /// Shape of the reference's output, on the first input that has the stage.
     pub shape: Vec<usize>,
-    /// Whether an input makes a norm scale up nothing but rounding.
+    /// Whether a norm only amplifies rounding on an input.
     pub degenerate: bool,
-    /// Fed by the reference: whose error it is. None where the stage was not observed, or could not be fed.
+    /// Fed by the reference: the stage's own error. None where the stage was not observed or could not be fed.
     pub teacher_forced: Option<StageError>,
-    /// Fed by the candidate's own previous stage: what a user gets.
+    /// Fed by the candidate's own stages, as for a user.
     pub free_running: Option<StageError>,
-    /// What it means, on the input where it means the worst.
+    /// The worst verdict of all inputs.
     pub verdict: Verdict,
 }
 
 /// The outputs on one input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    /// Which of [`Report::inputs`].
+    /// Index in [`Report::inputs`].
     pub input: usize,
     /// Scores `[frame, class]`, or embeddings `[speaker, feature]`.
     pub scores: Sides<Array2<f32>>,
-    /// What they are decoded to, with times from the start of the window; none where that is not known.
+    /// The decoded outputs, times from the start of the window; none where there is no decoding.
     pub turns: Option<Sides<Annotation>>,
 }
 
 impl Evidence {
-    /// Of two outputs of equal shape. None where they are not those of one window.
+    /// The evidence of two outputs of equal shape. None where they have no rows.
     pub(crate) fn new(
         candidate: &ArrayD<f64>,
         golden: &ArrayD<f64>,
         decode: &dyn Decode,
-        uri: &str,
+        window: &Window,
+        input: usize,
     ) -> Option<Self> {
-        let sides = Sides {
-            candidate,
-            reference: golden,
-        };
+        let sides = Sides::new(candidate, golden);
+        let turns = sides
+            .as_ref()
+            .map(|scores| decode.turns(scores, &window.uri));
         let rows = |values: &ArrayD<f64>| {
             let columns = *values.shape().last()?;
             let rows = (values.len() / columns.max(1), columns);
             values.mapv(|x| x as f32).into_shape_with_order(rows).ok()
         };
-        let turns = sides.as_ref().map(|scores| decode.turns(scores, uri));
         Some(Self {
-            input: 0,
-            scores: Sides {
-                candidate: rows(candidate)?,
-                reference: rows(golden)?,
-            },
-            turns: match (turns.candidate, turns.reference) {
-                (Some(candidate), Some(reference)) => Some(Sides {
-                    candidate,
-                    reference,
-                }),
-                _ => None,
-            },
+            input,
+            scores: sides.map(rows).transpose()?,
+            turns: turns.transpose(),
         })
     }
 }
 
-/// What was found on one input.
+/// The result on one input.
 #[derive(Debug, Clone)]
 pub(crate) struct InputReport {
     pub(crate) input: Input,
@@ -179,7 +170,7 @@ pub(crate) struct InputReport {
     pub(crate) evidence: Option<Evidence>,
 }
 
-/// Who was compared with whom.
+/// The subject of a report.
 #[derive(Debug, Clone)]
 pub struct About {
     /// The model on both sides.
@@ -188,48 +179,44 @@ pub struct About {
     pub reference: String,
     /// The candidate, as on the command line.
     pub candidate: String,
-    /// By what and on what.
+    /// The program, machine and engines.
     pub provenance: Provenance,
 }
 
 impl Report {
-    /// Pools what was found on each of `inputs`.
+    /// Pools the results of `inputs`.
     pub(crate) fn new(about: About, inputs: Vec<InputReport>) -> Self {
-        let mut stages: Vec<PooledStage> = Vec::new();
+        let mut stages: Vec<(String, Vec<StageReport>)> = Vec::new();
         let mut unexpected: Vec<String> = Vec::new();
         let mut evidence = Vec::new();
         let mut described = Vec::new();
-        for (index, found) in inputs.into_iter().enumerate() {
+        for found in inputs {
             let mut place = 0;
             for stage in found.stages {
-                match stages
-                    .iter()
-                    .position(|known| known.report.name == stage.name)
-                {
-                    Some(known) => {
-                        stages[known].add(index, stage);
-                        place = known + 1;
-                    }
-                    // A stage that other inputs lack stands where this input has it.
-                    None => {
-                        stages.insert(place, PooledStage::new(index, stage));
-                        place += 1;
-                    }
-                }
+                let known = stages.iter().position(|(name, _)| *name == stage.name);
+                // A stage that other inputs lack is inserted where this input has it.
+                let at = known.unwrap_or_else(|| {
+                    stages.insert(place, (stage.name.clone(), Vec::new()));
+                    place
+                });
+                stages[at].1.push(stage);
+                place = at + 1;
             }
             for name in found.unexpected {
                 if !unexpected.contains(&name) {
                     unexpected.push(name);
                 }
             }
-            evidence.extend(found.evidence.map(|found| Evidence {
-                input: index,
-                ..found
-            }));
+            evidence.extend(found.evidence);
             described.push(found.input);
         }
-        let stages: Vec<_> = stages.into_iter().map(PooledStage::pool).collect();
-        let lost = stages
+        let stages = stages.into_iter();
+        let stages: Vec<_> = stages
+            .filter_map(|(_, reports)| StageReport::pool(&reports))
+            .collect();
+        let names = stages.iter().map(|stage| &stage.name);
+        let causes = names.filter(|name| described.iter().any(|input| input.source.contains(name)));
+        let missing = stages
             .iter()
             .filter(|stage| stage.verdict == Verdict::NotObserved);
         Self {
@@ -239,14 +226,9 @@ impl Report {
             candidate: about.candidate,
             provenance: about.provenance,
             audit: None,
-            missing: lost.map(|stage| stage.name.clone()).collect(),
+            missing: missing.map(|stage| stage.name.clone()).collect(),
             unexpected,
-            source: stages
-                .iter()
-                .map(|stage| &stage.name)
-                .filter(|name| described.iter().any(|input| input.source.contains(name)))
-                .cloned()
-                .collect(),
+            source: causes.cloned().collect(),
             diagnosis: None,
             undiagnosed: None,
             output: OutputAgreement::pool(described.iter().map(|input| input.output.as_ref())),
@@ -260,51 +242,25 @@ impl Report {
     }
 }
 
-/// A stage on the inputs seen so far.
-struct PooledStage {
-    report: StageReport,
-    forced: Vec<StageError>,
-    free: Vec<StageError>,
-}
-
-impl PooledStage {
-    fn new(index: usize, stage: StageReport) -> Self {
-        let report = StageReport {
-            teacher_forced: None,
-            free_running: None,
-            ..stage.clone()
-        };
-        let mut pooled = Self {
-            report,
-            forced: Vec::new(),
-            free: Vec::new(),
-        };
-        pooled.add(index, stage);
-        pooled
-    }
-
-    fn add(&mut self, index: usize, stage: StageReport) {
-        let of_input = |error: StageError| StageError {
-            worst_input: index,
-            ..error
-        };
-        self.forced.extend(stage.teacher_forced.map(of_input));
-        self.free.extend(stage.free_running.map(of_input));
-        self.report.degenerate |= stage.degenerate;
-        self.report.verdict = self.report.verdict.max(stage.verdict);
-    }
-
-    fn pool(self) -> StageReport {
-        StageReport {
-            teacher_forced: StageError::pool(self.forced),
-            free_running: StageError::pool(self.free),
-            ..self.report
-        }
+impl StageReport {
+    /// Over the inputs that have the stage. None of none.
+    fn pool(reports: &[Self]) -> Option<Self> {
+        let first = reports.first()?;
+        let forced = reports.iter().filter_map(|r| r.teacher_forced.clone());
+        let free = reports.iter().filter_map(|r| r.free_running.clone());
+        Some(Self {
+            name: first.name.clone(),
+            shape: first.shape.clone(),
+            degenerate: reports.iter().any(|report| report.degenerate),
+            teacher_forced: StageError::pool(forced.collect()),
+            free_running: StageError::pool(free.collect()),
+            verdict: reports.iter().map(|report| report.verdict).max()?,
+        })
     }
 }
 
-/// The stages that make the error: those that fail on the reference's own input. One that was not fed by the
-/// reference is to blame where no stage before it fails; those after it may only be its victims.
+/// The stages that cause the error: those that fail on the reference's own input. A stage that was not fed by the
+/// reference counts if no stage before it fails; later ones may only inherit the error.
 pub(crate) fn source(stages: &[StageReport]) -> Vec<String> {
     let mut source = Vec::new();
     let mut healthy = true;

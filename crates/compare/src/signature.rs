@@ -1,44 +1,46 @@
-//! What an error looks like, where nobody knows its cause.
+//! The shape of an error whose cause is not known.
 
 use std::fmt;
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{Array1, ArrayD, Axis, Slice};
 use serde::Serialize;
 
 use crate::{
     Case, Figure, STRUCTURAL_R_LOCAL,
     floors::{rms, rms_along},
+    names::is_permutation,
 };
 
-/// Frames by which a shift is looked for, either way.
+/// Largest shift in frames, in both directions.
 const FARTHEST: isize = 3;
-/// A shift or another order of channels is only said where it explains most of the error: this part of it is left.
+/// Largest part of the error that may be left for a shift or a permutation of channels to be reported.
 const EXPLAINED: f64 = 0.5;
+/// Most channels for which the distances of all pairs are computed.
+const MAX_CHANNELS: usize = 128;
 
-/// What an error looks like.
+/// The shape of an error.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Signature {
-    /// What the golden output has to be multiplied by to be nearest to the candidate's.
+    /// Least-squares gain of the candidate over the golden output.
     pub gain: f64,
-    /// What has to be added then.
+    /// Offset after that gain.
     pub offset: f64,
-    /// What is left of the error after both.
+    /// Part of the error that gain and offset leave.
     pub left: f64,
     /// Frames by which the candidate is late, where that explains most of the error.
     pub shift: Option<isize>,
-    /// Channels of the golden output in the order in which the candidate seems to have them, where that explains most of
-    /// the error.
+    /// Index of the golden channel in each place, where such a permutation explains most of the error.
     pub order: Option<Vec<usize>>,
-    /// Channels that are wrong, of how many.
+    /// Number of wrong channels, and of all.
     pub channels: (usize, usize),
-    /// Frames that are wrong, of how many; none where there are no frames.
+    /// Number of wrong frames, and of all; none where there are no frames.
     pub frames: Option<(usize, usize)>,
-    /// The shapes, where they differ: of the candidate and of the reference.
+    /// Shapes of the candidate and of the reference, where they differ.
     pub shapes: Option<(Vec<usize>, Vec<usize>)>,
 }
 
 impl Signature {
-    /// Of the error of `case`.
+    /// The signature of the error of `case`.
     #[must_use]
     pub fn of(case: &Case) -> Self {
         let (ours, golden) = (&case.output, &*case.golden);
@@ -61,7 +63,7 @@ impl Signature {
         let gain = (&a * &b).sum() / (&a * &a).sum();
         let offset = mean(ours) - gain * mean(golden);
         let left = rms((ours - &(golden * gain + offset)).view()) / size;
-        let wrong = |axis: usize, floors: &ndarray::Array1<f64>| {
+        let wrong = |axis: usize, floors: &Array1<f64>| {
             let least = case.floors.whole;
             let errors = rms_along(&error, axis);
             let hit = errors
@@ -70,18 +72,15 @@ impl Signature {
                 .filter(|(error, floor)| **error >= STRUCTURAL_R_LOCAL * floor.max(least));
             (hit.count(), errors.len())
         };
+        let (channel, frame) = (case.stage.axes.channel(), case.stage.axes.frame());
         Self {
             gain,
             offset,
             left,
-            shift: case
-                .stage
-                .axes
-                .frame()
-                .and_then(|axis| shift(ours, golden, axis, size)),
-            order: order(ours, golden, case.stage.axes.channel(), size),
-            channels: wrong(case.stage.axes.channel(), &case.floors.channel),
-            frames: match (case.stage.axes.frame(), &case.floors.frame) {
+            shift: frame.and_then(|axis| shift(ours, golden, axis, size)),
+            order: order(ours, golden, channel, size),
+            channels: wrong(channel, &case.floors.channel),
+            frames: match (frame, &case.floors.frame) {
                 (Some(axis), Some(floors)) => Some(wrong(axis, floors)),
                 _ => None,
             },
@@ -90,7 +89,7 @@ impl Signature {
     }
 }
 
-/// The shift along `axis` that leaves least of an error of `size`, if little.
+/// The shift along `axis` that leaves the least of an error of `size`, if that is little.
 fn shift(ours: &ArrayD<f64>, golden: &ArrayD<f64>, axis: usize, size: f64) -> Option<isize> {
     let length = golden.shape()[axis] as isize;
     let left = |by: isize| {
@@ -108,28 +107,24 @@ fn shift(ours: &ArrayD<f64>, golden: &ArrayD<f64>, axis: usize, size: f64) -> Op
         .map(|(by, _)| by)
 }
 
-/// The order of the channels of `golden` that leaves least of an error of `size`, if little and if it is one.
+/// The permutation of the channels of `golden` that leaves the least of an error of `size`, if that is little.
 fn order(ours: &ArrayD<f64>, golden: &ArrayD<f64>, axis: usize, size: f64) -> Option<Vec<usize>> {
     let channels = golden.shape()[axis];
-    let nearest = |channel: usize| {
-        let distance = |other: &usize| {
-            let (a, b) = (
-                ours.index_axis(Axis(axis), channel),
-                golden.index_axis(Axis(axis), *other),
-            );
-            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>()
-        };
-        (0..channels).min_by(|a, b| distance(a).total_cmp(&distance(b)))
-    };
-    // The distances of all pairs of more channels than networks have classes take long, and say little.
-    if channels > 128 {
+    if channels > MAX_CHANNELS {
         return None;
     }
+    let nearest = |channel: usize| {
+        let distance = |other: usize| {
+            let ours = ours.index_axis(Axis(axis), channel);
+            let golden = golden.index_axis(Axis(axis), other);
+            let squares = ours.iter().zip(golden).map(|(a, b)| (a - b).powi(2));
+            squares.sum::<f64>()
+        };
+        (0..channels).min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+    };
     let order: Vec<usize> = (0..channels).filter_map(nearest).collect();
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    let permuted = sorted.iter().copied().eq(0..channels) && !order.is_sorted();
     let left = rms((ours - &golden.select(Axis(axis), &order)).view());
+    let permuted = is_permutation(&order) && !order.is_sorted();
     (permuted && left < EXPLAINED * size).then_some(order)
 }
 
@@ -150,30 +145,19 @@ impl fmt::Display for Signature {
             f.write_str(", the other sign")?;
         }
         if let Some(by) = self.shift {
-            write!(
-                f,
-                ", {} frame(s) {}",
-                by.abs(),
-                if by > 0 { "late" } else { "early" }
-            )?;
+            let direction = if by > 0 { "late" } else { "early" };
+            write!(f, ", {} frame(s) {direction}", by.abs())?;
         }
         if let Some(order) = &self.order {
-            let moved = order
-                .iter()
-                .enumerate()
-                .filter(|(place, from)| place != *from);
-            let moved: Vec<String> = moved
-                .take(4)
-                .map(|(place, from)| format!("{from} at {place}"))
-                .collect();
+            let places = order.iter().enumerate();
+            let moved = places.filter(|(place, from)| place != *from);
+            let moved = moved.map(|(place, from)| format!("{from} at {place}"));
+            let moved: Vec<String> = moved.take(4).collect();
             write!(f, ", channels in another order ({}, ...)", moved.join(", "))?;
         }
-        let of = |(hit, all): (usize, usize), what: &str| {
-            if hit == all {
-                format!("all {all} {what}")
-            } else {
-                format!("{hit} of {all} {what}")
-            }
+        let of = |(hit, all): (usize, usize), what: &str| match hit == all {
+            true => format!("all {all} {what}"),
+            false => format!("{hit} of {all} {what}"),
         };
         write!(f, "; {}", of(self.channels, "channels"))?;
         match self.frames {

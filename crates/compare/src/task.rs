@@ -1,43 +1,40 @@
-//! Agreement of what outputs are decoded to.
+//! Agreement of the decoded outputs.
 
 use serde::Serialize;
 use soundalike_metrics::{Annotation, Components, DiarizationErrorRate};
 
 use crate::Sides;
 
-/// Diarization error rate between the two decoded outputs, and who speaks how long in each.
+/// Diarization error rate between the two decoded outputs, and the speaking times in each. Rates are fractions of the speech.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Task {
-    /// All of it.
+    /// Sum of the three rates.
     pub der: f64,
-    /// Seconds that the wrong speaker got, over the seconds of speech.
+    /// Speech of the wrong speaker.
     pub confusion: f64,
-    /// Seconds of speech that were missed, over the seconds of speech.
+    /// Speech that is missed.
     pub missed_detection: f64,
-    /// Seconds of speech that is not there, over the seconds of speech.
+    /// Speech that is not in the reference.
     pub false_alarm: f64,
-    /// Speakers within a window, added up over the windows.
+    /// Speakers within a window, summed over the windows.
     pub num_speakers: Sides<usize>,
-    /// Seconds for which each speaker talks, in order of first appearance, one window after the other.
+    /// Seconds of each speaker, in order of first appearance, one window after the other.
     pub speaking_time: Sides<Vec<f64>>,
-    /// What the rates are made of.
+    /// The seconds that the rates come from.
     #[serde(skip)]
     components: Components,
 }
 
 impl Task {
-    /// Scores the turns of the candidate by those of the reference.
+    /// Scores the turns of the candidate against those of the reference.
     #[must_use]
     pub fn new(turns: &Sides<Annotation>) -> Self {
         let components =
             DiarizationErrorRate::default().components(&turns.reference, &turns.candidate, None);
-        // Their labels are numbered by first appearance.
+        // The labels are numbered by first appearance.
         let times = |turns: &Annotation| {
-            let speakers = turns.speakers();
-            speakers
-                .iter()
-                .map(|speaker| speaker.speaking_time)
-                .collect()
+            let speakers = turns.speakers().into_iter();
+            speakers.map(|speaker| speaker.speaking_time).collect()
         };
         Self::of(components, turns.as_ref().map(times))
     }
@@ -45,21 +42,16 @@ impl Task {
     /// Over several windows. None of none.
     #[must_use]
     pub fn pool<'a>(tasks: impl Iterator<Item = &'a Self>) -> Option<Self> {
-        let tasks: Vec<_> = tasks.collect();
-        let times = |side: &dyn Fn(&Sides<Vec<f64>>) -> Vec<f64>| -> Vec<f64> {
-            tasks
-                .iter()
-                .flat_map(|task| side(&task.speaking_time))
-                .collect()
-        };
-        let pooled = Self::of(
-            tasks.iter().map(|task| task.components).sum(),
-            Sides {
-                candidate: times(&|sides| sides.candidate.clone()),
-                reference: times(&|sides| sides.reference.clone()),
-            },
-        );
-        (!tasks.is_empty()).then_some(pooled)
+        let mut components = Components::default();
+        let mut times = Sides::new(Vec::new(), Vec::new());
+        let mut any = false;
+        for task in tasks {
+            components += task.components;
+            times.candidate.extend(&task.speaking_time.candidate);
+            times.reference.extend(&task.speaking_time.reference);
+            any = true;
+        }
+        any.then(|| Self::of(components, times))
     }
 
     fn of(components: Components, speaking_time: Sides<Vec<f64>>) -> Self {

@@ -1,12 +1,33 @@
-//! TOML that people write.
+//! TOML files.
 
 use serde::de::DeserializeOwned;
 
-/// The value in `text`, or the number of the line that is wrong, from 1, and what is wrong with it.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, (usize, String)> {
+/// Text that is not TOML, or not the TOML of a file of this kind.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: line {line}: is not {kind}: {message}")]
+pub struct TomlError {
+    origin: String,
+    /// From 1.
+    line: usize,
+    /// With an article.
+    kind: &'static str,
+    /// From the parser.
+    message: String,
+}
+
+/// Parses the text of a file of this `kind`; `origin` names it in errors.
+pub(crate) fn parse<T: DeserializeOwned>(
+    text: &str,
+    kind: &'static str,
+    origin: &str,
+) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        let line = 1 + text[..start].matches('\n').count();
-        (line, error.message().to_owned())
+        TomlError {
+            origin: origin.to_owned(),
+            line: 1 + text[..start].matches('\n').count(),
+            kind,
+            message: error.message().to_owned(),
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! What the reference computed on one window, from an `.npz` of `reference/capture.py`.
+//! Traces in `.npz` files: of a reference by `reference/capture.py`, and activations of any engine.
 
 use std::{
     collections::BTreeMap,
@@ -25,18 +25,15 @@ pub enum TraceError {
     /// It cannot be opened, or is no archive of numpy arrays.
     #[error(transparent)]
     Open(#[from] soundalike_convert::Error),
-    /// An array is missing, or is not what it should be.
-    #[error("{reason}; capture it again")]
-    Entry {
-        /// What the reader said, its causes included.
-        reason: soundalike_convert::Error,
-    },
-    /// An array of somebody else's in column-major order.
+    /// An array is missing or cannot be read.
+    #[error("{0}; capture it again")]
+    Entry(soundalike_convert::Error),
+    /// An array in column-major order.
     #[error(
-        "{origin}: entry `{entry}` is in Fortran order; save numpy.ascontiguousarray of it, or its transpose and say so with --map"
+        "{origin}: entry `{entry}` is in Fortran order; save numpy.ascontiguousarray of it, or save its transpose and give the order of its axes with --map"
     )]
     FortranOrder {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
         /// The entry.
         entry: String,
@@ -47,55 +44,55 @@ pub enum TraceError {
     /// The manifest is not the JSON of a trace.
     #[error("{origin}: the manifest is not that of a trace; capture it again")]
     Manifest {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
-        /// What the parser said.
+        /// The error of the parser.
         source: serde_json::Error,
     },
     /// The stages of the manifest are no graph.
     #[error("{origin}: the stages of the manifest do not fit together; capture it again")]
     Graph {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
-        /// How they do not.
+        /// The conflict.
         source: GraphError,
     },
     /// The trace has another layout.
     #[error("{origin}: has schema {found}, expected {SCHEMA}; capture it again")]
     Schema {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
         /// Its schema.
         found: u32,
     },
-    /// The trace is of another window than the one it is compared on.
+    /// The trace is of another window than the reference.
     #[error("{origin}: is of {found}, and the reference is of {expected}; capture that window")]
     OtherWindow {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
         /// Its window.
         found: String,
-        /// The window.
+        /// The window of the reference.
         expected: String,
     },
-    /// Arrays of one stage do not fit together.
-    #[error("{origin}: entry `{entry}` {what}; capture it again")]
+    /// The arrays of a stage do not fit together.
+    #[error("{origin}: entry `{entry}` {problem}; capture it again")]
     Inconsistent {
-        /// Where the trace came from.
+        /// The trace.
         origin: String,
         /// The stage.
         entry: String,
-        /// What does not fit.
-        what: String,
+        /// The predicate of the sentence: `has floors of another shape`.
+        problem: String,
     },
 }
 
-/// How a network is fed.
+/// How a network is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Running {
-    /// Each stage gets what the one before made: what the user gets.
+    /// Free-running: each stage gets the candidate's own operands. The result is what a user gets.
     Free,
-    /// Each stage gets the reference's own input: whose error it is.
+    /// Teacher-forced: each stage gets the reference's operands, so its error is its own.
     Forced,
 }
 
@@ -108,20 +105,13 @@ pub struct ReferenceTrace<R: Read + Seek> {
 
 impl ReferenceTrace<File> {
     /// Opens a file.
-    ///
-    /// # Errors
-    /// [`TraceError`] where it is not a trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         Self::read(Npz::open(path)?, &path.display().to_string())
     }
 }
 
 impl ReferenceTrace<Cursor<&'static [u8]>> {
-    /// The trace that is built in: one second of the project's sample through the embedded segmentation-3.0,
-    /// by the official package.
-    ///
-    /// # Errors
-    /// None, unless the build was tampered with.
+    /// The built-in trace: the official package running segmentation-3.0 on one second of the project's sample.
     pub fn embedded() -> Result<Self, TraceError> {
         Self::new(
             Cursor::new(EMBEDDED),
@@ -132,9 +122,6 @@ impl ReferenceTrace<Cursor<&'static [u8]>> {
 
 impl<R: Read + Seek> ReferenceTrace<R> {
     /// Reads a trace; `origin` names it in errors.
-    ///
-    /// # Errors
-    /// [`TraceError`] where it is not a trace.
     pub fn new(reader: R, origin: &str) -> Result<Self, TraceError> {
         Self::read(Npz::new(reader, origin)?, origin)
     }
@@ -148,35 +135,26 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         })
     }
 
-    /// Where it came from.
+    /// Its name in errors.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// What was captured.
+    /// What was captured, and how.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// The input, `[1, 1, samples]`.
-    ///
-    /// # Errors
-    /// [`TraceError::Entry`] where it cannot be read.
     pub fn waveform(&mut self) -> Result<ArrayD<f32>, TraceError> {
         entry(&mut self.npz, &self.origin, "waveform")
     }
 
-    /// The window: what both sides are fed. A trace of a network that takes no audio may have none.
-    ///
-    /// # Errors
-    /// [`TraceError::Entry`] where it cannot be read.
+    /// The window, the input of both sides. The waveform may be missing for a network that takes no audio.
     pub fn window(&mut self) -> Result<Window, TraceError> {
-        let waveform = match self.npz.entry("waveform") {
-            Some(_) => self.waveform()?,
-            None => ArrayD::zeros(vec![0]),
-        };
+        let waveform = optional(&mut self.npz, &self.origin, "waveform")?;
         let masks = self.manifest.masks.clone().map(|masks| {
             let values = entry(&mut self.npz, &self.origin, "masks")?;
             Ok::<_, TraceError>(Masks {
@@ -186,15 +164,12 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         });
         Ok(Window {
             masks: masks.transpose()?,
-            waveform,
+            waveform: waveform.unwrap_or_else(|| ArrayD::zeros(vec![0])),
             ..self.manifest.window(&self.origin)
         })
     }
 
-    /// Golden output of the stage `name`: f64 from unrounded inputs.
-    ///
-    /// # Errors
-    /// [`TraceError`] where it cannot be read, or is not in f64.
+    /// The golden output of the stage `name`: f64, from unrounded inputs.
     pub fn golden(&mut self, name: &str) -> Result<ArrayD<f64>, TraceError> {
         let dtype = self.npz.entry(name).and_then(NpzEntry::dtype);
         if let Some(dtype) = dtype.filter(|dtype| *dtype != Dtype::F64) {
@@ -204,20 +179,14 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         entry(&mut self.npz, &self.origin, name)
     }
 
-    /// The reference's own f32 output: of the last stage.
-    ///
-    /// # Errors
-    /// [`TraceError::Entry`] where it cannot be read.
+    /// The reference's own f32 output of the last stage.
     pub fn output(&mut self) -> Result<ArrayD<f32>, TraceError> {
         let last = self.manifest.graph().output();
         let name = format!("f32/{}", last.map_or("", |stage| &stage.name));
         entry(&mut self.npz, &self.origin, &name)
     }
 
-    /// The reference's own rounding at `stage`.
-    ///
-    /// # Errors
-    /// [`TraceError::Entry`] where it cannot be read.
+    /// The rounding error of the reference's own f32 at `stage`.
     pub fn floors(&mut self, stage: &Stage, running: Running) -> Result<Floors, TraceError> {
         let running = match running {
             Running::Free => "free",
@@ -231,54 +200,49 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             whole: floor("")?.sum(),
             channel: floor(".channel")?,
             frame: stage.axes.frame().map(|_| floor(".frame")).transpose()?,
+            low: None,
         })
     }
 }
 
-/// The activations of any engine that fed itself, from an `.npz`.
+/// The activations of any free-running engine.
 #[derive(Debug, Clone)]
 pub struct ActivationTrace {
-    /// Where it came from.
+    /// Its name in errors.
     pub origin: String,
-    /// What was captured, where the file says so.
+    /// The manifest, where the file has one.
     pub manifest: Option<Manifest>,
     /// The input, where the file has it.
     pub waveform: Option<ArrayD<f32>>,
-    /// The outputs of the stages, widened.
+    /// The outputs of the stages, widened to f64.
     pub stages: BTreeMap<String, ArrayD<f64>>,
 }
 
 impl ActivationTrace {
-    /// Reads the arrays of f64, f32 or f16 that are stages by `maps`; others are left out.
+    /// Reads the arrays of f64, f32 or f16 that are stages by `names`, and no others.
     ///
     /// # Errors
     /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
-    pub fn open(path: &Path, maps: &Names) -> Result<Self, TraceError> {
+    pub fn open(path: &Path, names: &Names) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
         let mut npz = Npz::open(path)?;
-        let names = npz.entries().iter().map(|entry| entry.name().to_owned());
-        let names: Vec<_> = names.collect();
-        let manifest = match npz.entry("manifest") {
-            Some(_) => Some(read_manifest(&mut npz, &origin)?),
-            None => None,
-        };
-        let waveform = match npz.entry("waveform") {
-            Some(_) => Some(entry(&mut npz, &origin, "waveform")?),
-            None => None,
-        };
-        let stages = maps.stages(&names, &origin)?.into_iter();
-        let stages = stages
-            .map(|(theirs, ours)| {
-                if npz.entry(&theirs).is_some_and(NpzEntry::is_fortran_order) {
-                    return Err(TraceError::FortranOrder {
-                        origin: origin.clone(),
-                        entry: theirs,
-                    });
-                }
-                let values: ArrayD<f64> = entry(&mut npz, &origin, &theirs)?;
-                Ok((ours, maps.turned(&theirs, values)?))
-            })
-            .collect::<Result<_, TraceError>>()?;
+        let entries = npz.entries().iter().map(|entry| entry.name().to_owned());
+        let entries: Vec<_> = entries.collect();
+        let has_manifest = npz.entry("manifest").is_some();
+        let manifest = has_manifest.then(|| read_manifest(&mut npz, &origin));
+        let manifest = manifest.transpose()?;
+        let waveform = optional(&mut npz, &origin, "waveform")?;
+        let mut stages = BTreeMap::new();
+        for (name, stage) in names.stages(&entries, &origin)? {
+            if npz.entry(&name).is_some_and(NpzEntry::is_fortran_order) {
+                return Err(TraceError::FortranOrder {
+                    origin,
+                    entry: name,
+                });
+            }
+            let values: ArrayD<f64> = entry(&mut npz, &origin, &name)?;
+            stages.insert(stage, names.transposed(&name, values)?);
+        }
         Ok(Self {
             origin,
             manifest,
@@ -286,58 +250,55 @@ impl ActivationTrace {
             stages,
         })
     }
-}
 
-impl ActivationTrace {
-    /// Who made it, as far as it says.
+    /// The engine, as far as the manifest has it.
     #[must_use]
     pub fn engine(&self) -> EngineInfo {
-        let manifest = self.manifest.clone();
-        manifest.map_or_else(EngineInfo::default, |manifest| EngineInfo {
-            engine: manifest.engine,
-            versions: manifest.versions,
-            device: manifest.device,
-            cpu: manifest.cpu,
-            threads: manifest.threads,
-            model_sha256: manifest.model.map(|model| model.sha256),
-            ..EngineInfo::default()
-        })
+        let Some(manifest) = &self.manifest else {
+            return EngineInfo::default();
+        };
+        EngineInfo {
+            model_sha256: manifest.model.as_ref().map(|model| model.sha256.clone()),
+            ..manifest.engine_info()
+        }
     }
 
-    /// Whether the trace is of `window`, as far as it says.
-    ///
-    /// # Errors
-    /// [`TraceError::OtherWindow`] where it is of another.
+    /// Checks that the trace is of `window`, as far as it has a waveform or an audio in its manifest.
     pub fn check_window(&self, window: &Window) -> Result<(), TraceError> {
-        let other = |found: String| {
-            Err(TraceError::OtherWindow {
-                origin: self.origin.clone(),
-                found,
-                expected: Input::new(window).to_string(),
-            })
-        };
-        match (&self.waveform, &self.manifest) {
+        let audio = self.manifest.as_ref().and_then(|m| m.audio.as_ref());
+        let found = match (&self.waveform, audio) {
             (Some(waveform), _) if !window.waveform.is_empty() && *waveform != window.waveform => {
-                other("another waveform".to_owned())
+                "another waveform".to_owned()
             }
-            (
-                None,
-                Some(Manifest {
-                    audio: Some(audio), ..
-                }),
-            ) if (audio.start, audio.duration) != (window.start, window.duration) => {
-                let (start, end) = (audio.start, audio.start + audio.duration);
-                other(format!("{} {start}-{end} s", audio.file))
+            (None, Some(audio))
+                if (audio.start, audio.duration) != (window.start, window.duration) =>
+            {
+                let end = audio.start + audio.duration;
+                format!("{} {}-{end} s", audio.file, audio.start)
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        Err(TraceError::OtherWindow {
+            origin: self.origin.clone(),
+            found,
+            expected: Input::new(window).to_string(),
+        })
     }
 }
 
-/// The manifest of an archive.
 fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {
     let json: Array1<u8> = entry(npz, origin, "manifest")?;
     Manifest::parse(&json.to_vec(), origin)
+}
+
+/// The entry `name`, where the archive has it.
+fn optional<R: Read + Seek, T: NpzElement, D: Dimension>(
+    npz: &mut Npz<R>,
+    origin: &str,
+    name: &str,
+) -> Result<Option<Array<T, D>>, TraceError> {
+    let exists = npz.entry(name).is_some();
+    exists.then(|| entry(npz, origin, name)).transpose()
 }
 
 fn entry<R: Read + Seek, T: NpzElement, D: Dimension>(
@@ -346,15 +307,16 @@ fn entry<R: Read + Seek, T: NpzElement, D: Dimension>(
     name: &str,
 ) -> Result<Array<T, D>, TraceError> {
     let array = npz.read(name);
-    let NpzArray { shape, values } = array.map_err(|reason| TraceError::Entry { reason })?;
+    let NpzArray { shape, values } = array.map_err(TraceError::Entry)?;
     let array = ArrayD::from_shape_vec(&*shape, values).and_then(ArrayD::into_dimensionality);
     array.map_err(|_| inconsistent(origin, name, format!("has the shape {shape:?}")))
 }
 
-fn inconsistent(origin: &str, entry: &str, what: String) -> TraceError {
+/// The error of an entry with this `problem`, the predicate of a sentence.
+pub(crate) fn inconsistent(origin: &str, entry: &str, problem: String) -> TraceError {
     TraceError::Inconsistent {
         origin: origin.to_owned(),
         entry: entry.to_owned(),
-        what,
+        problem,
     }
 }

@@ -1,4 +1,4 @@
-//! Traces of our own making, in the layout that `reference/README.md` describes.
+//! Writes traces in the layout that `reference/README.md` describes.
 
 use std::io::{Seek, Write};
 
@@ -9,7 +9,7 @@ use soundalike_convert::Bundle;
 
 use crate::{
     CompareError, Engine, EngineError, EngineInfo, Floors, Reference, Window,
-    manifest::{SCHEMA, StageEntry, entries},
+    manifest::{SCHEMA, Shapes, StageEntry, entries},
 };
 
 /// Why a trace cannot be written.
@@ -27,22 +27,19 @@ pub enum TraceWriteError {
     Reference(#[from] CompareError),
 }
 
-/// What a trace is of.
+/// The model and input of a trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The weights.
     pub bundle: &'a Bundle,
     /// The input.
     pub window: &'a Window,
-    /// SHA-256 of the file that the window is from.
+    /// SHA-256 of the audio file of the window.
     pub audio_sha256: &'a str,
 }
 
-/// Writes what `engine`, which `info` describes, computes when it feeds itself: every stage as soon as it is known, as
-/// f32. Read back, it is a candidate.
-///
-/// # Errors
-/// [`TraceWriteError`] where the network fails or the file cannot be written.
+/// Writes the outputs of `engine`, free-running, as f32, each stage as soon as it is computed. `info` describes the engine. The
+/// trace can be a candidate.
 pub fn write_activations<W: Write + Seek>(
     writer: W,
     engine: &dyn Engine,
@@ -51,34 +48,25 @@ pub fn write_activations<W: Write + Seek>(
 ) -> Result<W, TraceWriteError> {
     let window = subject.window;
     let mut npz = begin(writer, window)?;
-    let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
-    let mut failure = None;
+    let (mut shapes, mut failure) = (Shapes::new(), None);
     let run = engine.run(window, &mut |name, value| {
         if let Err(error) = npz.add_array(name, &value.mapv(|x| x as f32)) {
             failure = Some(error);
-            return Err("the file cannot be written".into());
+            return Err(UNWRITABLE.into());
         }
-        shapes.push((name.to_owned(), value.shape().to_vec()));
+        shapes.insert(name.to_owned(), (value.shape().to_vec(), false));
         Ok(None)
     });
     if let Some(failure) = failure {
         return Err(failure.into());
     }
     run.map_err(TraceWriteError::Engine)?;
-    let shape = |name: &str| {
-        let found = shapes.iter().find(|(stage, _)| stage == name);
-        found.map(|(_, shape)| (shape.clone(), false))
-    };
-    let stages = entries(&engine.graph(window.masks.is_some()), &shape);
-    let manifest = manifest(subject, info, json!(info.dtype), &stages);
-    end(npz, &manifest)
+    let stages = entries(&engine.graph(window.masks.is_some()), &shapes);
+    end(npz, subject, info, json!(info.dtype), &stages)
 }
 
-/// Writes what `reference` computes: every golden stage with its six floors, as soon as it is known. Read back, it
-/// is a reference, and as a candidate it is exact.
-///
-/// # Errors
-/// [`TraceWriteError`] where the reference fails or the file cannot be written.
+/// Writes the golden stages of `reference` with their floors, each as soon as it is computed. The trace can be a reference, or
+/// an exact candidate.
 pub fn write_reference<W: Write + Seek>(
     writer: W,
     reference: &mut dyn Reference,
@@ -86,8 +74,8 @@ pub fn write_reference<W: Write + Seek>(
 ) -> Result<W, TraceWriteError> {
     let mut npz = begin(writer, subject.window)?;
     let graph = reference.graph(subject.window)?;
-    let (mut rounded, mut failure) = (None, None);
-    let mut shapes: Vec<(String, Vec<usize>, bool)> = Vec::new();
+    let (mut shapes, mut failure) = (Shapes::new(), None);
+    let mut rounded = None;
     let run = reference.run(subject.window, &mut |shown| {
         let name = &shown.stage.name;
         let mut write = || {
@@ -97,13 +85,10 @@ pub fn write_reference<W: Write + Seek>(
         };
         if let Err(error) = write() {
             failure = Some(error);
-            return Err(CompareError::Reference("the file cannot be written".into()));
+            return Err(CompareError::Reference(UNWRITABLE.into()));
         }
-        shapes.push((
-            name.clone(),
-            shown.golden.shape().to_vec(),
-            shown.degenerate,
-        ));
+        let shape = shown.golden.shape().to_vec();
+        shapes.insert(name.clone(), (shape, shown.degenerate));
         rounded.clone_from(&shown.rounded);
         Ok(true)
     });
@@ -114,15 +99,13 @@ pub fn write_reference<W: Write + Seek>(
     if let (Some(last), Some(rounded)) = (graph.output(), rounded) {
         npz.add_array(format!("f32/{}", last.name), &rounded.mapv(|x| x as f32))?;
     }
-    let shape = |name: &str| {
-        let found = shapes.iter().find(|(stage, ..)| stage == name);
-        found.map(|(_, shape, degenerate)| (shape.clone(), *degenerate))
-    };
-    let stages = entries(&graph, &shape);
     let dtype = json!({ "golden": "f64", "reference": "f32" });
-    let manifest = manifest(subject, &reference.engine(), dtype, &stages);
-    end(npz, &manifest)
+    let stages = entries(&graph, &shapes);
+    end(npz, subject, &reference.engine(), dtype, &stages)
 }
+
+/// Ends a run whose stage could not be written.
+const UNWRITABLE: &str = "the file cannot be written";
 
 /// An archive with the input.
 fn begin<W: Write + Seek>(writer: W, window: &Window) -> Result<NpzWriter<W>, WriteNpzError> {
@@ -151,21 +134,17 @@ fn add_floors<W: Write + Seek>(
     Ok(())
 }
 
-/// The manifest is the last entry: only now is it known which stages there are.
-fn end<W: Write + Seek>(mut npz: NpzWriter<W>, manifest: &Value) -> Result<W, TraceWriteError> {
-    npz.add_array("manifest", &Array1::from(manifest.to_string().into_bytes()))?;
-    Ok(npz.finish()?)
-}
-
-fn manifest(
+/// Writes the manifest, which is the last entry because it lists the stages.
+fn end<W: Write + Seek>(
+    mut npz: NpzWriter<W>,
     subject: Subject<'_>,
     engine: &EngineInfo,
     dtype: Value,
     stages: &[StageEntry],
-) -> Value {
+) -> Result<W, TraceWriteError> {
     let Subject { bundle, window, .. } = subject;
     let source = bundle.source();
-    json!({
+    let manifest = json!({
         "schema": SCHEMA,
         "engine": engine.engine,
         "device": engine.device,
@@ -184,5 +163,7 @@ fn manifest(
         "cpu": engine.cpu,
         "threads": engine.threads,
         "stages": stages,
-    })
+    });
+    npz.add_array("manifest", &Array1::from(manifest.to_string().into_bytes()))?;
+    Ok(npz.finish()?)
 }

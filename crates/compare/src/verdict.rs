@@ -1,4 +1,4 @@
-//! What a stage's error means.
+//! The verdict on the error of a stage.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,28 @@ use crate::StageError;
 /// Below it, a stage is exact: another order of a few hundred f32 sums stays under three times PyTorch's own
 /// rounding.
 pub const EXACT_R: f64 = 4.0;
-/// From it on, no rounding explains a stage: the smallest fault that shows at an output has 48.
+/// From it on, a stage is structurally wrong: the smallest fault that shows at an output has 48.
 pub const STRUCTURAL_R: f64 = 10.0;
-/// The bar for single channels and frames, whose error a mean over the whole output dilutes. Clean runs
-/// reach 16.
+/// The same for single channels and frames, whose error a mean over the whole output dilutes. Correct engines reach 16.
 pub const STRUCTURAL_R_LOCAL: f64 = 32.0;
 
-/// The least floor, as a part of the golden's rms: half a unit in the last place of an f32. Where the
-/// reference happens to hit the golden exactly, one rounding is still no error.
+/// The least floor, as a part of the golden's root mean square: half a unit in the last place of an f32. One rounding is no
+/// error, even where the reference equals the golden by chance.
 pub const LEAST_FLOOR: f64 = 1.0 / (1u64 << 25) as f64;
 
-/// What a stage's error means.
+/// The verdict on the error of a stage, in order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The candidate does not show the stage, or only within another.
+    /// The candidate does not show the stage, or only fused into another.
     NotObserved,
-    /// The candidate was fed something of another shape than the reference there, and gives something of another shape:
-    /// nothing can be said of the stage itself.
+    /// Input and output of the candidate's stage have other shapes than the reference's.
     NotComparable,
-    /// Rounding, as PyTorch's own f32 has it.
+    /// The rounding of PyTorch's own f32.
     Exact,
-    /// More rounding than PyTorch's f32 has, and no more than that; or, of a candidate with fewer bits, as
-    /// much as these bits explain.
+    /// More rounding than that; for a candidate below f32, as much as its dtype explains.
     Precision,
-    /// Something else than rounding: a bug.
+    /// Not rounding: a bug.
     Structural,
 }
 
@@ -46,7 +43,7 @@ impl Verdict {
                 Self::Structural
             };
         }
-        // What must hold is asked for, not what must not: every comparison with NaN is false.
+        // Each condition is one that must hold: every comparison with NaN is false.
         let local = error.r_local < STRUCTURAL_R_LOCAL && error.non_finite == 0;
         if error.r < EXACT_R && local {
             Self::Exact

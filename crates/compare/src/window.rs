@@ -1,4 +1,4 @@
-//! What both sides are fed.
+//! The input of both sides.
 
 use ndarray::{Array3, ArrayD};
 
@@ -15,22 +15,22 @@ pub struct Window {
     pub duration: f64,
     /// Amplitudes at the network's sample rate, `[1, 1, samples]`.
     pub waveform: ArrayD<f32>,
-    /// By what frames embeddings are pooled; none for the whole window, and for other networks.
+    /// The frames over which embeddings are pooled; none for the whole window, and for other networks.
     pub masks: Option<Masks>,
 }
 
 /// The frames of several speakers.
 #[derive(Debug, Clone)]
 pub struct Masks {
-    /// Whose they are, in words.
+    /// A description.
     pub name: String,
     /// Between 0 and 1, `[1, speaker, frame]`.
     pub values: Array3<f32>,
 }
 
 impl Masks {
-    /// Those of the speakers that `decode` finds in `scores` `[1, frame, class]`, and of one more, who is
-    /// silent. None where the scores are not of speakers.
+    /// The masks of the speakers that `decode` finds in `scores` `[1, frame, class]`, and of a silent one. None where the
+    /// scores are not of speakers.
     #[must_use]
     pub fn of_speakers(scores: &ArrayD<f64>, decode: &dyn Decode) -> Option<Self> {
         let active = decode.active(frames(scores)?)?;
@@ -44,8 +44,7 @@ impl Masks {
         })
     }
 
-    /// That of one who is there for one of `frames` frames, in the middle. With as many frames as the network
-    /// pools, none is lost in between.
+    /// A mask of the middle one of `frames` frames. With as many frames as the network pools, resampling keeps it.
     #[must_use]
     pub fn one_frame(frames: usize) -> Self {
         let mut values = Array3::zeros((1, 1, frames));
@@ -61,26 +60,13 @@ impl Masks {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, ArrayView2, array};
+    use ndarray::array;
 
     use super::*;
-    use crate::Meaning;
-
-    /// Speakers who are active where their score is above a half.
-    struct AboveAHalf;
-
-    impl Decode for AboveAHalf {
-        fn meaning(&self) -> Meaning {
-            Meaning::Above(0.5)
-        }
-
-        fn active(&self, scores: ArrayView2<'_, f64>) -> Option<Array2<bool>> {
-            Some(scores.mapv(|score| score > 0.5))
-        }
-    }
+    use crate::{Meaning, decode::tests::AboveAHalf};
 
     #[test]
-    fn masks_are_those_of_the_speakers_and_of_nobody() {
+    fn masks_are_those_of_the_speakers_and_of_a_silent_one() {
         let scores = array![[[0.9, 0.1], [0.8, 0.7]]].into_dyn();
         let masks = Masks::of_speakers(&scores, &AboveAHalf).unwrap();
         assert_eq!(masks.values, array![[[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]]);

@@ -1,4 +1,4 @@
-//! How long the diarization error rate takes, on two long annotations that it also writes for the official scorer:
+//! Times the metrics on two long annotations, and writes these for the official scorer:
 //!
 //! ```text
 //! cargo run --release -p soundalike-metrics --example speed -- FOLDER
@@ -17,7 +17,7 @@ use soundalike_metrics::{
 const TURNS: usize = 10_000;
 const SPEAKERS: u64 = 50;
 
-/// Numbers between 0 and 1, the same every time (splitmix64).
+/// Reproducible numbers between 0 and 1 (splitmix64).
 struct Draw(u64);
 
 impl Draw {

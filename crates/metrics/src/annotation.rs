@@ -1,4 +1,4 @@
-//! Who speaks when, in one recording.
+//! The turns of one recording.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::{Segment, Timeline};
 
-/// One speaker talking from `start` to `end`.
+/// A turn of one speaker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Turn {
-    /// When, in seconds.
+    /// Its time.
     pub segment: Segment,
-    /// Who: the label of the speaker, any Unicode text.
+    /// The label of the speaker, any Unicode text.
     pub speaker: String,
 }
 
 impl Turn {
-    /// `speaker` talks from `start` to `end` (seconds).
+    /// A turn from `start` to `end`, in seconds.
     pub fn new(start: f64, end: f64, speaker: impl Into<String>) -> Self {
         Self {
             segment: Segment::new(start, end),
@@ -27,8 +27,8 @@ impl Turn {
 
 /// The turns of one recording. Turns may overlap, also those of one speaker, and may be equal.
 ///
-/// As in pyannote.core an annotation holds no empty segment (see [`Segment::is_empty`]): such turns are left
-/// out when they are added, and so are turns whose times are not finite.
+/// Turns with empty segments (see [`Segment::is_empty`]) are skipped, as in pyannote.core, and so are turns whose
+/// times are not finite.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Annotation {
     /// Name of the recording, as in the second column of RTTM.
@@ -45,7 +45,7 @@ impl Annotation {
         }
     }
 
-    /// All `turns` at once; faster than pushing them one by one out of order.
+    /// An annotation of `turns` in any order. Faster than to push them one by one.
     pub fn from_turns(uri: impl Into<String>, turns: impl IntoIterator<Item = Turn>) -> Self {
         let mut turns: Vec<Turn> = turns.into_iter().filter_map(accepted).collect();
         turns.sort_by(|a, b| a.segment.order(&b.segment));
@@ -55,7 +55,7 @@ impl Annotation {
         }
     }
 
-    /// Adds a turn behind all turns of the same time or earlier. Returns false, and adds nothing, where the
+    /// Adds a turn after all turns with an equal or earlier segment. Returns false, and adds nothing, where the
     /// segment is empty or not finite.
     pub fn push(&mut self, turn: Turn) -> bool {
         let Some(turn) = accepted(turn) else {
@@ -68,12 +68,12 @@ impl Annotation {
         true
     }
 
-    /// The turns by start, then end, then in the order in which they were added. pyannote.core `itertracks`.
+    /// The turns by start, then by end, then in the order in which they were added. pyannote.core `itertracks`.
     pub fn turns(&self) -> &[Turn] {
         &self.turns
     }
 
-    /// There is no turn.
+    /// Whether there is no turn.
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
@@ -86,12 +86,12 @@ impl Annotation {
         labels
     }
 
-    /// All segments in which somebody talks.
+    /// The segments of all turns.
     pub fn timeline(&self) -> Timeline {
         self.turns.iter().map(|t| t.segment).collect()
     }
 
-    /// The segments in which `speaker` talks.
+    /// The segments of the turns of `speaker`.
     pub fn label_timeline(&self, speaker: &str) -> Timeline {
         self.turns
             .iter()
@@ -100,41 +100,18 @@ impl Annotation {
             .collect()
     }
 
-    /// Speaking time of each speaker in seconds, longest first, equal ones by label. Overlapping turns of one
-    /// speaker count once. pyannote.core `chart`.
-    pub fn chart(&self) -> Vec<(&str, f64)> {
-        let mut chart: Vec<(&str, f64)> = self
-            .by_speaker()
-            .into_iter()
-            .map(|(label, segments)| (label, Timeline::new(segments).duration()))
-            .collect();
-        chart.sort_by(|a, b| b.1.total_cmp(&a.1));
-        chart
-    }
-
-    /// What each speaker does in numbers, by label.
+    /// Turns and speaking time of each speaker, by label.
     pub fn speakers(&self) -> Vec<Speaker> {
-        let mut speakers = Vec::new();
-        for (label, segments) in self.by_speaker() {
-            let turns = segments.len();
-            speakers.push(Speaker {
-                label: label.to_owned(),
-                turns,
-                speaking_time: Timeline::new(segments).duration(),
-            });
-        }
-        speakers
-    }
-
-    fn by_speaker(&self) -> BTreeMap<&str, Vec<Segment>> {
         let mut speakers: BTreeMap<&str, Vec<Segment>> = BTreeMap::new();
-        for turn in &self.turns {
-            speakers
-                .entry(&turn.speaker)
-                .or_default()
-                .push(turn.segment);
+        for Turn { segment, speaker } in &self.turns {
+            speakers.entry(speaker).or_default().push(*segment);
         }
-        speakers
+        let speaker = |(label, segments): (&str, Vec<Segment>)| Speaker {
+            label: label.to_owned(),
+            turns: segments.len(),
+            speaking_time: Timeline::new(segments).duration(),
+        };
+        speakers.into_iter().map(speaker).collect()
     }
 }
 
@@ -150,12 +127,12 @@ pub fn track_name(index: usize) -> String {
     letters.into_iter().rev().collect()
 }
 
-/// How much one speaker talks.
+/// Turns and speaking time of one speaker.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speaker {
     /// The label.
     pub label: String,
-    /// Number of turns, as they stand in the annotation (touching ones are not joined).
+    /// Number of turns; touching ones are not joined.
     pub turns: usize,
     /// Seconds, overlapping turns counted once.
     pub speaking_time: f64,
@@ -202,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_counts_overlap_of_one_speaker_once() {
+    fn speaking_time_counts_overlap_of_one_speaker_once() {
         let a = Annotation::from_turns(
             "x",
             [
@@ -212,7 +189,6 @@ mod tests {
                 Turn::new(9.0, 10.0, "trñ00"),
             ],
         );
-        assert_eq!(a.chart(), [("a", 5.0), ("b", 3.0), ("trñ00", 1.0)]);
         assert_eq!(a.labels(), ["a", "b", "trñ00"]);
         assert_eq!(
             a.speakers()[1],

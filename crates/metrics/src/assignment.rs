@@ -1,14 +1,14 @@
-//! Which hypothesis speaker is which reference speaker.
+//! The mapping of hypothesis speakers to reference speakers.
 //!
 //! The optimal assignment is that of the `lsap` crate, the shortest augmenting path algorithm of scipy's
-//! `linear_sum_assignment`: O(n³) and exact on f64 without quantising. Equal speaking times are common (whole
-//! milliseconds), and then several mappings are optimal; the Jaccard error rate depends on which one is taken.
-//! So the matrix is summed in pyannote's order and its rows and columns stand in pyannote's order: the same
-//! ties, and the same way out.
+//! `linear_sum_assignment`: O(n³) and exact on f64. Equal speaking times are common (whole milliseconds), and then
+//! several mappings are optimal; the Jaccard error rate depends on the choice. To choose as pyannote does, the matrix
+//! is summed in pyannote's order, and so are its rows and columns.
 
+use crate::Segment;
 use crate::annotation::track_name;
+use crate::segment::PRECISION;
 use crate::tracks::Tracks;
-use crate::{PRECISION, Segment};
 use serde::Serialize;
 
 /// How hypothesis speakers are mapped to reference speakers.
@@ -47,7 +47,7 @@ impl Matrix {
         &mut self.values[row * self.columns + column]
     }
 
-    /// The same with the rows and columns in the given order.
+    /// With the rows and columns in these orders.
     fn permuted(&self, rows: &[usize], columns: &[usize]) -> Matrix {
         let values = rows
             .iter()
@@ -60,13 +60,13 @@ impl Matrix {
         }
     }
 
-    /// Rows and columns paired such that the sum is largest.
+    /// The pairs of rows and columns with the largest sum.
     pub(crate) fn most(&self) -> Vec<(usize, usize)> {
         let cost: Vec<f64> = self.values.iter().map(|v| -v).collect();
         least(self.rows, self.columns, &cost)
     }
 
-    /// Rows and columns paired by taking the largest entry, then the next, ...; first of equals, row by row.
+    /// The pairs of rows and columns by descending entry; of equal entries the first in row order.
     fn greedy(&self) -> Vec<(usize, usize)> {
         let mut order: Vec<usize> = (0..self.values.len())
             .filter(|&i| self.values[i] > 0.0)
@@ -85,17 +85,15 @@ impl Matrix {
     }
 }
 
-/// Rows and columns paired such that the cost is least.
+/// The pairs of rows and columns with the least cost.
 pub(crate) fn least(rows: usize, columns: usize, cost: &Vec<f64>) -> Vec<(usize, usize)> {
-    // The crate refuses NaN and infinity; sums of finite times hold neither short of an overflow, and then
-    // nothing can be said about who is who.
+    // The crate rejects NaN and infinity, which come only from an overflow of times; then no speaker is mapped.
     let (rows, columns) = lsap::solve(rows, columns, cost, false).unwrap_or_default();
     rows.into_iter().zip(columns).collect()
 }
 
-/// For each label of `from` the label of `to` that it is mapped to, if any.
-///
-/// `from` stands in the rows. The names by which pyannote sorts the labels decide ties: see [`Names`].
+/// For each label of `from` (rows), the label of `to` (columns) that it is mapped to. Equally good mappings are chosen by the
+/// order of the [`Names`].
 pub(crate) fn map(
     from: &Tracks,
     from_names: Names,
@@ -103,16 +101,14 @@ pub(crate) fn map(
     to_names: Names,
     how: Mapping,
 ) -> Vec<Option<usize>> {
-    let (rows, columns) = (
-        from_names.order(from.labels.len()),
-        to_names.order(to.labels.len()),
-    );
+    let rows = from_names.order(from.labels.len());
+    let columns = to_names.order(to.labels.len());
     let matrix = cooccurrence(from, to).permuted(&rows, &columns);
     let pairs = match how {
         Mapping::Optimal => matrix.most(),
         Mapping::Greedy => matrix.greedy(),
     };
-    let mut mapping = vec![None; from.labels.len()];
+    let mut mapping = vec![None; rows.len()];
     for (row, column) in pairs {
         if matrix.at(row, column) > 0.0 {
             mapping[rows[row]] = Some(columns[column]);
@@ -121,7 +117,7 @@ pub(crate) fn map(
     mapping
 }
 
-/// The names that pyannote gives labels before it maps them, and sorts them by.
+/// The names that pyannote gives the labels of a side before it sorts and maps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Names {
     /// A, B, ..., Z, AA, AB, ...: the reference. Sorted: A, AA, AB, ..., B, BA, ...
@@ -133,31 +129,27 @@ pub(crate) enum Names {
 impl Names {
     /// The labels 0..n in the order of their names as text.
     fn order(self, n: usize) -> Vec<usize> {
-        let mut order: Vec<(String, usize)> = (0..n).map(|i| (self.name(i), i)).collect();
-        order.sort();
-        order.into_iter().map(|(_, i)| i).collect()
-    }
-
-    fn name(self, i: usize) -> String {
-        match self {
-            Names::Digits => i.to_string(),
-            Names::Letters => track_name(i),
-        }
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by_cached_key(|&label| match self {
+            Names::Digits => label.to_string(),
+            Names::Letters => track_name(label),
+        });
+        order
     }
 }
 
-/// Times that one pair of equal turns is added one by one; a file that repeats a turn more often is not worth the time.
+/// Most repeats of a pair of equal turns that are added one by one, a bound of the time for odd files.
 const MAX_REPEATS: f64 = 1000.0;
 
-/// One label's distinct segments with how often each stands there, and the largest end up to each.
+/// The distinct segments of a label, each with its number of repeats, and the largest end up to each.
+#[derive(Clone, Default)]
 struct Lane {
     segments: Vec<(Segment, f64)>,
     ends: Vec<f64>,
 }
 
-/// Seconds in common of each label of `a` (rows) with each label of `b` (columns), where tracks that stand
-/// there several times count several times. pyannote.core `Annotation.__mul__`, entry by entry in the same
-/// order of summation.
+/// Seconds in common of each label of `a` (rows) with each label of `b` (columns); repeated tracks count repeatedly.
+/// pyannote.core `Annotation.__mul__`, with the same order of summation.
 pub(crate) fn cooccurrence(a: &Tracks, b: &Tracks) -> Matrix {
     let (rows, columns) = (lanes(a), lanes(b));
     let mut matrix = Matrix::zeros(rows.len(), columns.len());
@@ -170,18 +162,19 @@ pub(crate) fn cooccurrence(a: &Tracks, b: &Tracks) -> Matrix {
                         break;
                     }
                     let shared = segment.intersection(candidate);
-                    if shared.end - shared.start > PRECISION && segment.intersects(candidate) {
-                        let entry = matrix.at_mut(row, column);
-                        let duration = shared.end - shared.start;
-                        let repeats = times * other_times;
-                        if repeats <= MAX_REPEATS {
-                            // One by one, as pyannote adds them: the same rounding.
-                            for _ in 0..repeats as u32 {
-                                *entry += duration;
-                            }
-                        } else {
-                            *entry += duration * repeats;
+                    let duration = shared.end - shared.start;
+                    if duration <= PRECISION || !segment.intersects(candidate) {
+                        continue;
+                    }
+                    let entry = matrix.at_mut(row, column);
+                    let repeats = times * other_times;
+                    if repeats <= MAX_REPEATS {
+                        // One by one, with the rounding of pyannote's sum.
+                        for _ in 0..repeats as u32 {
+                            *entry += duration;
                         }
+                    } else {
+                        *entry += duration * repeats;
                     }
                 }
             }
@@ -191,14 +184,7 @@ pub(crate) fn cooccurrence(a: &Tracks, b: &Tracks) -> Matrix {
 }
 
 fn lanes(tracks: &Tracks) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = tracks
-        .labels
-        .iter()
-        .map(|_| Lane {
-            segments: Vec::new(),
-            ends: Vec::new(),
-        })
-        .collect();
+    let mut lanes = vec![Lane::default(); tracks.labels.len()];
     for track in &tracks.tracks {
         let lane = &mut lanes[track.label];
         match lane.segments.last_mut() {

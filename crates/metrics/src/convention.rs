@@ -1,4 +1,4 @@
-//! The three scorers people trust, and what each would say.
+//! The conventions of three scorers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,24 +10,24 @@ use crate::{
     md_eval,
 };
 
-/// Whose definition of the diarization error rate.
+/// The scorer whose definition of the diarization error rate is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Convention {
-    /// pyannote.metrics 4: a collar is the whole width; speakers are mapped on what is scored; the UEM
-    /// defaults to the extent of both sides; overlapping turns of one speaker count several times.
+    /// pyannote.metrics 4: a collar is the whole width; speakers are mapped on the scored regions; the UEM defaults to the
+    /// extent of both sides; overlapping turns of one speaker count several times.
     #[default]
     Pyannote,
-    /// NIST md-eval 22: a collar is on each side; speakers are mapped before collars and overlap are taken
-    /// out; the UEM defaults to the extent of the reference; a speaker speaks once.
+    /// NIST md-eval 22: a collar is on each side; speakers are mapped before collars and overlap are removed; the UEM
+    /// defaults to the extent of the reference; overlapping turns of one speaker count once.
     MdEval,
-    /// dscore 1.1: md-eval on turns that were cut to the UEM (the extent of both sides by default), joined per
-    /// speaker and rounded to milliseconds.
+    /// dscore 1.1: md-eval on turns that are cropped to the UEM (by default the extent of both sides), joined per speaker
+    /// and rounded to milliseconds.
     Dscore,
 }
 
 impl Convention {
-    /// All of them, the default first.
+    /// All conventions, the default first.
     pub const ALL: [Convention; 3] = [Convention::Pyannote, Convention::MdEval, Convention::Dscore];
 
     /// The name, as on the command line.
@@ -39,7 +39,7 @@ impl Convention {
         }
     }
 
-    /// Seconds on each side of a boundary that a collar of `collar` seconds means.
+    /// Seconds on each side of a boundary under a collar of `collar` seconds.
     pub fn collar_per_side(self, collar: f64) -> f64 {
         match self {
             Self::Pyannote => 0.5 * collar,
@@ -47,67 +47,53 @@ impl Convention {
         }
     }
 
-    /// Scores one recording as the original would.
+    /// Scores one recording as the original does.
     pub fn score(
         self,
         options: Options,
         reference: &Annotation,
         hypothesis: &Annotation,
         uem: Option<&Timeline>,
-    ) -> Verdict {
+    ) -> ConventionScore {
         let Options {
             collar,
             skip_overlap,
             mapping,
         } = options;
         let collar = if collar > 0.0 { collar } else { 0.0 };
-        match self {
+        let (score, rate, jaccard) = match self {
             Self::Pyannote => {
-                let score = DiarizationErrorRate {
+                let der = DiarizationErrorRate {
                     collar,
                     skip_overlap,
                     mapping,
-                }
-                .score(reference, hypothesis, uem);
-                let jaccard = jaccard(
-                    Scope {
-                        collar,
-                        skip_overlap,
-                    },
-                    reference,
-                    hypothesis,
-                    uem,
-                );
+                };
+                let scope = Scope {
+                    collar,
+                    skip_overlap,
+                };
+                let score = der.score(reference, hypothesis, uem);
                 let rate = Some(score.components.rate());
-                Verdict {
-                    convention: self,
-                    score,
-                    rate,
-                    jaccard: Some(jaccard),
-                    jaccard_rate: Some(jaccard.rate()),
-                }
+                let jaccard = jaccard(scope, reference, hypothesis, uem);
+                (score, rate, Some((jaccard, jaccard.rate())))
             }
             Self::MdEval => {
                 let score = md_eval::score(reference, hypothesis, collar, skip_overlap, uem);
-                let rate = (score.components.total > 0.0).then(|| score.components.rate());
-                Verdict {
-                    convention: self,
-                    score,
-                    rate,
-                    jaccard: None,
-                    jaccard_rate: None,
-                }
+                let rate = score.components.rate_of_speech();
+                (score, rate, None)
             }
             Self::Dscore => {
-                let dscore = dscore::score(reference, hypothesis, collar, skip_overlap, uem);
-                Verdict {
-                    convention: self,
-                    score: dscore.score,
-                    rate: dscore.rate,
-                    jaccard: Some(dscore.jaccard),
-                    jaccard_rate: Some(dscore.jaccard_rate),
-                }
+                let (score, rate, jaccard) =
+                    dscore::score(reference, hypothesis, collar, skip_overlap, uem);
+                (score, rate, Some(jaccard))
             }
+        };
+        ConventionScore {
+            convention: self,
+            score,
+            rate,
+            jaccard: jaccard.map(|(sum, _)| sum),
+            jaccard_rate: jaccard.map(|(_, rate)| rate),
         }
     }
 }
@@ -134,26 +120,26 @@ impl FromStr for Convention {
 #[error("unknown convention `{0}`, expected pyannote, md-eval or dscore")]
 pub struct UnknownConvention(pub String);
 
-/// What a scorer is told besides the files.
+/// Scoring options.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Options {
     /// Seconds, in the unit of the convention: see [`Convention::collar_per_side`].
     pub collar: f64,
     /// Regions with two or more reference turns are not scored.
     pub skip_overlap: bool,
-    /// How speakers are mapped; only pyannote's has a choice.
+    /// How speakers are mapped; only pyannote's convention has a choice.
     pub mapping: Mapping,
 }
 
-/// What one scorer says about one recording.
+/// The score of one recording under one convention.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Verdict {
-    /// Who says it.
+pub struct ConventionScore {
+    /// The convention.
     pub convention: Convention,
     /// Seconds and mapping.
     pub score: Score,
-    /// Diarization error rate. None where the original prints none: md-eval leaves out a recording without
-    /// reference speech, and stops (dscore with it) where collars and overlap leave no speech to score.
+    /// Diarization error rate. None where the original prints none: md-eval skips a recording without reference speech, and
+    /// fails (dscore with it) where collars and overlap leave no speech to score.
     pub rate: Option<f64>,
     /// Sum and number of the speakers' Jaccard error rates; md-eval has none.
     pub jaccard: Option<Jaccard>,

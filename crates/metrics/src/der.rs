@@ -8,8 +8,9 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::assignment::{Mapping, Names, map};
-use crate::scope::Scope;
+use crate::assignment::Names::{Digits, Letters};
+use crate::assignment::{Mapping, map};
+use crate::scope::{Scope, Scoped};
 use crate::sweep::sweep;
 use crate::tracks::Tracks;
 use crate::{Annotation, Segment, Support, Timeline};
@@ -26,7 +27,7 @@ use crate::{Annotation, Segment, Support, Timeline};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DiarizationErrorRate {
-    /// Seconds that are not scored around each boundary of a reference turn, in all: half before, half after.
+    /// Seconds around each boundary of a reference turn that are not scored: half before, half after.
     pub collar: f64,
     /// Regions with two or more reference turns are not scored.
     pub skip_overlap: bool,
@@ -34,38 +35,48 @@ pub struct DiarizationErrorRate {
     pub mapping: Mapping,
 }
 
-/// The seconds that an error rate is made of.
+/// The seconds of an error rate.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Components {
-    /// Reference speech of which the hypothesis has too few speakers.
+    /// Reference speech without a hypothesis speaker.
     pub missed_detection: f64,
-    /// Speech of the hypothesis where the reference has fewer speakers.
+    /// Hypothesis speech without a reference speaker.
     pub false_alarm: f64,
-    /// Speech given to the wrong speaker.
+    /// Speech of the wrong speaker.
     pub confusion: f64,
-    /// Speech given to the right speaker.
+    /// Speech of the right speaker.
     pub correct: f64,
     /// Speaking time of the reference: the denominator.
     pub total: f64,
 }
 
 impl Components {
-    /// Missed detection, false alarm and confusion together.
+    /// The sum of missed detection, false alarm and confusion.
     pub fn error(&self) -> f64 {
         self.confusion + self.false_alarm + self.missed_detection
     }
 
     /// Error over total. Where the reference has no speech: 0 without error, else 1.
     pub fn rate(&self) -> f64 {
-        match (self.total == 0.0, self.error() == 0.0) {
-            (false, _) => self.error() / self.total,
-            (true, true) => 0.0,
-            (true, false) => 1.0,
-        }
+        error_rate(self.error(), self.total)
+    }
+
+    /// The rate; none where the reference has no speech.
+    pub(crate) fn rate_of_speech(&self) -> Option<f64> {
+        (self.total > 0.0).then(|| self.rate())
     }
 }
 
-/// Pools: a corpus is scored by its seconds, not by the mean of the rates of its files.
+/// Error over total. Where that is 0: 0 without error, else 1.
+pub(crate) fn error_rate(error: f64, total: f64) -> f64 {
+    match (total == 0.0, error == 0.0) {
+        (false, _) => error / total,
+        (true, true) => 0.0,
+        (true, false) => 1.0,
+    }
+}
+
+/// Pools: a corpus is scored by its seconds, not by the mean rate of its files.
 impl AddAssign for Components {
     fn add_assign(&mut self, other: Self) {
         self.missed_detection += other.missed_detection;
@@ -78,24 +89,23 @@ impl AddAssign for Components {
 
 impl std::iter::Sum for Components {
     fn sum<I: Iterator<Item = Self>>(files: I) -> Self {
-        files.fold(Self::default(), |mut all, one| {
-            all += one;
-            all
-        })
+        let mut all = Self::default();
+        files.for_each(|one| all += one);
+        all
     }
 }
 
-/// Components, and who was taken for whom.
+/// Components, and the mapping of the speakers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Score {
     /// The seconds.
     pub components: Components,
-    /// Pairs of a hypothesis and a reference label, by hypothesis label. Speakers without a partner are not in it.
+    /// Pairs of a hypothesis and a reference label, by hypothesis label. Speakers without a partner are left out.
     pub mapping: Vec<(String, String)>,
 }
 
 impl DiarizationErrorRate {
-    /// The seconds of each kind. Without `uem`, from the first to the last boundary of both sides together.
+    /// The seconds of each kind. The default of `uem` is the extent of both sides together.
     pub fn components(
         &self,
         reference: &Annotation,
@@ -112,82 +122,70 @@ impl DiarizationErrorRate {
         hypothesis: &Annotation,
         uem: Option<&Timeline>,
     ) -> Score {
-        let scope = Scope {
-            collar: self.collar,
-            skip_overlap: self.skip_overlap,
-        };
-        let scoped = scope.apply(reference, hypothesis, uem);
+        let (scoped, mapping) = self.mapped(reference, hypothesis, uem);
         let (reference, hypothesis) = (&scoped.reference, &scoped.hypothesis);
-        let mapping = map(
-            hypothesis,
-            Names::Digits,
-            reference,
-            Names::Letters,
-            self.mapping,
-        );
-        let components = count(reference, hypothesis, &mapping);
         Score {
-            components,
+            components: count(reference, hypothesis, &mapping),
             mapping: named(reference, hypothesis, &mapping),
         }
     }
 
-    /// What is scored, and the regions of it in which somebody speaks, in order.
+    /// The scored regions, and those of them with speech, in order.
     pub fn regions(
         &self,
         reference: &Annotation,
         hypothesis: &Annotation,
         uem: Option<&Timeline>,
     ) -> (Support, Vec<Region>) {
+        let (scoped, mapping) = self.mapped(reference, hypothesis, uem);
+        let (reference, hypothesis) = (&scoped.reference, &scoped.hypothesis);
+        let mut regions = Vec::new();
+        sweep(reference, hypothesis, &mapping, |segment, active| {
+            regions.push(Region {
+                segment,
+                missed_detection: active.missed(),
+                false_alarm: active.false_alarm(),
+                confusion: active.confused(),
+                correct: active.correct,
+            });
+        });
+        (scoped.scored, regions)
+    }
+
+    /// Both sides within the scored regions, and the reference label of each hypothesis label.
+    fn mapped<'a>(
+        &self,
+        reference: &'a Annotation,
+        hypothesis: &'a Annotation,
+        uem: Option<&Timeline>,
+    ) -> (Scoped<'a>, Vec<Option<usize>>) {
         let scope = Scope {
             collar: self.collar,
             skip_overlap: self.skip_overlap,
         };
         let scoped = scope.apply(reference, hypothesis, uem);
-        let mapping = map(
-            &scoped.hypothesis,
-            Names::Digits,
-            &scoped.reference,
-            Names::Letters,
-            self.mapping,
-        );
-        let mut regions = Vec::new();
-        sweep(
-            &scoped.reference,
-            &scoped.hypothesis,
-            &mapping,
-            |segment, active| {
-                if !segment.is_empty() {
-                    regions.push(Region {
-                        segment,
-                        missed_detection: active.missed(),
-                        false_alarm: active.false_alarm(),
-                        confusion: active.confused(),
-                        correct: active.correct,
-                    });
-                }
-            },
-        );
-        (scoped.scored, regions)
+        let (references, hypotheses) = (&scoped.reference, &scoped.hypothesis);
+        let mapping = map(hypotheses, Digits, references, Letters, self.mapping);
+        (scoped, mapping)
     }
 }
 
-/// A stretch of time in which nothing changes, and what is wrong in it. All are numbers of speakers.
+/// A region in which no track starts or ends, with the numbers of speakers of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Region {
-    /// When.
+    /// Its time.
     pub segment: Segment,
-    /// Reference speakers that are missed.
+    /// Reference speakers without a hypothesis speaker.
     pub missed_detection: usize,
-    /// Hypothesis speakers too many.
+    /// Hypothesis speakers without a reference speaker.
     pub false_alarm: usize,
-    /// Speakers taken for somebody else.
+    /// Wrong speakers.
     pub confusion: usize,
-    /// Speakers recognised.
+    /// Right speakers.
     pub correct: usize,
 }
 
-/// Adds up the regions.
+/// The sums over the regions.
 pub(crate) fn count(
     reference: &Tracks,
     hypothesis: &Tracks,
@@ -195,33 +193,25 @@ pub(crate) fn count(
 ) -> Components {
     let mut sum = Components::default();
     sweep(reference, hypothesis, mapping, |region, active| {
-        if !region.is_empty() {
-            let duration = region.end - region.start;
-            sum.total += duration * active.reference as f64;
-            sum.correct += duration * active.correct as f64;
-            sum.confusion += duration * active.confused() as f64;
-            sum.missed_detection += duration * active.missed() as f64;
-            sum.false_alarm += duration * active.false_alarm() as f64;
-        }
+        let duration = region.end - region.start;
+        sum.total += duration * active.reference as f64;
+        sum.correct += duration * active.correct as f64;
+        sum.confusion += duration * active.confused() as f64;
+        sum.missed_detection += duration * active.missed() as f64;
+        sum.false_alarm += duration * active.false_alarm() as f64;
     });
     sum
 }
 
-/// A mapping in the words of the files.
+/// A mapping by names.
 pub(crate) fn named(
     reference: &Tracks,
     hypothesis: &Tracks,
     mapping: &[Option<usize>],
 ) -> Vec<(String, String)> {
-    mapping
-        .iter()
-        .enumerate()
-        .filter_map(|(h, r)| {
-            Some((
-                hypothesis.labels[h].to_owned(),
-                reference.labels[(*r)?].to_owned(),
-            ))
-        })
+    let pairs = hypothesis.labels.iter().zip(mapping);
+    pairs
+        .filter_map(|(h, r)| Some(((*h).to_owned(), reference.labels[(*r)?].to_owned())))
         .collect()
 }
 

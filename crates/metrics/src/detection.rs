@@ -1,22 +1,23 @@
-//! Speech or no speech, whoever it is: the metrics of voice activity detection.
+//! The metrics of voice activity detection: speech of any speaker against silence.
 
 use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::purity::f_measure;
+use crate::der::error_rate;
+use crate::purity::{f_measure, fraction};
 use crate::{Annotation, Scope, Timeline};
 
-/// Seconds of right and wrong decisions.
+/// The seconds of right and wrong decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Detection {
-    /// Speech found.
+    /// Speech in both.
     pub true_positive: f64,
-    /// Silence found.
+    /// Silence in both.
     pub true_negative: f64,
-    /// Silence taken for speech.
+    /// Speech of the hypothesis in silence.
     pub false_positive: f64,
-    /// Speech taken for silence.
+    /// Silence of the hypothesis in speech.
     pub false_negative: f64,
     /// Speech of the reference.
     pub total: f64,
@@ -26,28 +27,23 @@ impl Detection {
     /// (False positive + false negative) over the speech of the reference. Where there is none: 0 without error,
     /// else 1. pyannote.metrics `DetectionErrorRate`.
     pub fn error_rate(&self) -> f64 {
-        let error = self.false_positive + self.false_negative;
-        match (self.total == 0.0, error == 0.0) {
-            (false, _) => error / self.total,
-            (true, true) => 0.0,
-            (true, false) => 1.0,
-        }
+        error_rate(self.false_positive + self.false_negative, self.total)
     }
 
     /// Right over all; 1 where nothing is scored. pyannote.metrics `DetectionAccuracy`.
     pub fn accuracy(&self) -> f64 {
         let right = self.true_negative + self.true_positive;
-        share(right, right + self.false_negative + self.false_positive)
+        fraction(right, right + self.false_negative + self.false_positive)
     }
 
-    /// Of what was called speech, how much is. pyannote.metrics `DetectionPrecision`.
+    /// Fraction of the hypothesis speech that is speech. pyannote.metrics `DetectionPrecision`.
     pub fn precision(&self) -> f64 {
-        share(self.true_positive, self.true_positive + self.false_positive)
+        fraction(self.true_positive, self.true_positive + self.false_positive)
     }
 
-    /// Of the speech, how much was found. pyannote.metrics `DetectionRecall`.
+    /// Fraction of the reference speech that was found. pyannote.metrics `DetectionRecall`.
     pub fn recall(&self) -> f64 {
-        share(self.true_positive, self.true_positive + self.false_negative)
+        fraction(self.true_positive, self.true_positive + self.false_negative)
     }
 
     /// The harmonic mean of precision and recall.
@@ -66,11 +62,6 @@ impl AddAssign for Detection {
     }
 }
 
-/// A part of a whole; 1 of nothing.
-fn share(part: f64, whole: f64) -> f64 {
-    if whole == 0.0 { 1.0 } else { part / whole }
-}
-
 /// Compares speech and silence of both sides. pyannote.metrics `DetectionErrorRate` and its relatives.
 pub fn detection(
     scope: Scope,
@@ -79,14 +70,10 @@ pub fn detection(
     uem: Option<&Timeline>,
 ) -> Detection {
     let scoped = scope.apply(reference, hypothesis, uem);
-    let (speech, found) = (
-        scoped.reference.timeline().support(),
-        scoped.hypothesis.timeline().support(),
-    );
-    let (silence, quiet) = (
-        speech.gaps_in(&scoped.scored),
-        found.gaps_in(&scoped.scored),
-    );
+    let speech = scoped.reference.timeline().support();
+    let found = scoped.hypothesis.timeline().support();
+    let silence = speech.gaps_in(&scoped.scored);
+    let quiet = found.gaps_in(&scoped.scored);
     Detection {
         true_positive: speech.overlap(&found),
         true_negative: silence.overlap(&quiet),

@@ -1,8 +1,7 @@
-//! The convention of dscore 1.1: the turns are cleaned and rounded, then md-eval scores them; the Jaccard
-//! error rate is counted in frames of 10 ms.
+//! The convention of dscore 1.1: md-eval on cleaned and rounded turns. The Jaccard error rate is counted in frames of 10 ms.
 //!
-//! Cleaning: equal turns count once; turns are cut to the UEM, which defaults to the extent of both sides;
-//! turns of one speaker that overlap are joined; onset and duration are rounded to milliseconds.
+//! Cleaning: equal turns count once; turns are cropped to the UEM, which defaults to the extent of both sides; overlapping
+//! turns of one speaker are joined; onset and duration are rounded to milliseconds.
 
 use crate::assignment::{Matrix, least};
 use crate::{Annotation, Jaccard, Score, Segment, Timeline, Turn, md_eval};
@@ -10,81 +9,51 @@ use crate::{Annotation, Jaccard, Score, Segment, Timeline, Turn, md_eval};
 /// Seconds from one frame to the next. dscore's `--step`.
 const STEP: f64 = 0.010;
 
-/// Frames that are told apart, some millions of years: below this every number is exact in f64.
+/// Most frames, some millions of years: below it every frame number is exact in f64.
 const MAX_FRAMES: u64 = 1 << 53;
 
-/// What dscore prints for one recording.
-pub(crate) struct Dscore {
-    pub(crate) score: Score,
-    /// Diarization error rate; without reference speech 1 if the hypothesis speaks, else 0.
-    pub(crate) rate: Option<f64>,
-    /// Pools as a sum of speakers; a recording without reference speech adds nothing.
-    pub(crate) jaccard: Jaccard,
-    /// Jaccard error rate; without reference speech 1 if the hypothesis speaks, else 0.
-    pub(crate) jaccard_rate: f64,
-}
-
-/// Scores one recording. `collar` is on each side.
+/// Scores one recording; `collar` is on each side. The diarization error rate and the Jaccard error rate of a recording without
+/// reference speech are 1 with hypothesis speech, else 0. Jaccard error rates pool as sums over speakers, so such a
+/// recording adds nothing.
 pub(crate) fn score(
     reference: &Annotation,
     hypothesis: &Annotation,
     collar: f64,
     skip_overlap: bool,
     uem: Option<&Timeline>,
-) -> Dscore {
-    let whole = match uem {
-        Some(uem) => uem.clone(),
-        None => reference
-            .timeline()
-            .union(&hypothesis.timeline())
-            .extent()
-            .into_iter()
-            .collect(),
-    };
+) -> (Score, Option<f64>, (Jaccard, f64)) {
+    let whole = uem.cloned();
+    let whole = whole.unwrap_or_else(|| reference.timeline().union(&hypothesis.timeline()).hull());
     let reference = cleaned(reference, &whole);
     let hypothesis = cleaned(hypothesis, &whole);
+    let jaccard = jaccard(&reference, &hypothesis, &whole);
 
-    let (jaccard, jaccard_rate) = jaccard(&reference, &hypothesis, &whole);
-
-    let rounded_whole: Timeline = whole
-        .segments()
-        .iter()
-        .map(|s| Segment::new(milliseconds(s.start), milliseconds(s.end)))
-        .collect();
-    let (rounded_reference, rounded_hypothesis) = (rounded(&reference), rounded(&hypothesis));
+    let regions = whole.segments().iter();
+    let regions = regions.map(|s| Segment::new(milliseconds(s.start), milliseconds(s.end)));
     let score = md_eval::score(
-        &rounded_reference,
-        &rounded_hypothesis,
+        &rounded(&reference),
+        &rounded(&hypothesis),
         collar,
         skip_overlap,
-        Some(&rounded_whole),
+        Some(&regions.collect()),
     );
-    let rate = if reference.is_empty() {
-        Some(if hypothesis.is_empty() { 0.0 } else { 1.0 })
-    } else {
-        (score.components.total > 0.0).then(|| score.components.rate())
+    let rate = match reference.is_empty() {
+        true => Some(f64::from(!hypothesis.is_empty())),
+        false => score.components.rate_of_speech(),
     };
-    Dscore {
-        score,
-        rate,
-        jaccard,
-        jaccard_rate,
-    }
+    (score, rate, jaccard)
 }
 
-/// Equal turns once, cut to the UEM, and turns of one speaker joined where they overlap (not where they only
-/// touch). If no two overlap, turns that have become equal by cutting stay twice: md-eval takes them for overlap.
+/// Equal turns once, cropped to the UEM, and overlapping turns of one speaker joined (not touching ones). If no two
+/// overlap, turns that are equal after cropping stay twice: md-eval counts them as overlap.
 fn cleaned(annotation: &Annotation, whole: &Timeline) -> Annotation {
     let support = whole.support();
     let mut turns = Vec::new();
     for speaker in annotation.speakers() {
-        // A timeline holds equal segments once.
+        // A timeline has equal segments once.
         let segments = annotation.label_timeline(&speaker.label);
-        let cut: Vec<Segment> = segments
-            .segments()
-            .iter()
-            .flat_map(|segment| support.pieces_of(segment))
-            .collect();
+        let pieces = segments.segments().iter();
+        let cut: Vec<Segment> = pieces.flat_map(|s| support.pieces_of(s)).collect();
         let distinct = Timeline::new(cut.iter().copied());
         let mut joined: Vec<Segment> = Vec::new();
         for segment in distinct.segments() {
@@ -93,65 +62,47 @@ fn cleaned(annotation: &Annotation, whole: &Timeline) -> Annotation {
                 _ => joined.push(*segment),
             }
         }
-        let kept = if joined.len() < distinct.segments().len() {
-            joined
-        } else {
-            cut
-        };
-        turns.extend(
-            kept.iter()
-                .map(|s| Turn::new(s.start, s.end, speaker.label.as_str())),
-        );
+        let overlapping = joined.len() < distinct.segments().len();
+        let kept = if overlapping { joined } else { cut };
+        let turn = |s: &Segment| Turn::new(s.start, s.end, speaker.label.as_str());
+        turns.extend(kept.iter().map(turn));
     }
     Annotation::from_turns(annotation.uri.as_str(), turns)
 }
 
-/// Onset and duration in whole milliseconds, each rounded on its own.
+/// Onset and duration each rounded to whole milliseconds.
 fn rounded(annotation: &Annotation) -> Annotation {
     let turns = annotation.turns().iter().map(|Turn { segment, speaker }| {
         let start = milliseconds(segment.start);
-        Turn::new(
-            start,
-            start + milliseconds(segment.end - segment.start),
-            speaker.as_str(),
-        )
+        let end = start + milliseconds(segment.end - segment.start);
+        Turn::new(start, end, speaker.as_str())
     });
     Annotation::from_turns(annotation.uri.as_str(), turns)
 }
 
-/// The nearest number with three decimals, as printing and reading it gives.
+/// The nearest number with three decimals, by way of text.
 fn milliseconds(seconds: f64) -> f64 {
     format!("{seconds:.3}").parse().unwrap_or(seconds)
 }
 
-/// Runs of frames, from the first to before the last.
+/// Runs of frames: the first, and the one after the last.
 type Frames = Vec<(u64, u64)>;
 
-/// The frames of each speaker that lie in scored regions.
+/// The frames of each speaker in scored regions.
 fn frames(annotation: &Annotation, whole: &Timeline) -> Vec<Frames> {
     let end = whole.extent().map_or(0.0, |extent| extent.end);
     let all = ((end / STEP).max(0.0) as u64).min(MAX_FRAMES);
     let range = |segment: &Segment| (frame(segment.start, all), frame(segment.end, all));
     let scored: Frames = joined(whole.support().segments().iter().map(range));
-    annotation
-        .labels()
-        .iter()
-        .map(|label| {
-            common(
-                &joined(
-                    annotation
-                        .label_timeline(label)
-                        .segments()
-                        .iter()
-                        .map(range),
-                ),
-                &scored,
-            )
-        })
-        .collect()
+    let labels = annotation.labels().into_iter();
+    let frames = labels.map(|label| {
+        let timeline = annotation.label_timeline(label);
+        common(&joined(timeline.segments().iter().map(range)), &scored)
+    });
+    frames.collect()
 }
 
-/// The first of `all` frames whose time, `STEP` times its number, is not before `seconds`. numpy `searchsorted`.
+/// The first of `all` frames whose time, `STEP` times its number, is at least `seconds`. numpy `searchsorted`.
 fn frame(seconds: f64, all: u64) -> u64 {
     let mut frame = ((seconds / STEP).ceil().max(0.0) as u64).min(all);
     while frame > 0 && STEP * (frame - 1) as f64 >= seconds {
@@ -163,7 +114,7 @@ fn frame(seconds: f64, all: u64) -> u64 {
     frame.min(all)
 }
 
-/// The runs without overlap, sorted.
+/// The runs sorted and without overlap.
 fn joined(runs: impl Iterator<Item = (u64, u64)>) -> Frames {
     let mut runs: Frames = runs.filter(|(from, to)| from < to).collect();
     runs.sort_unstable();
@@ -177,7 +128,7 @@ fn joined(runs: impl Iterator<Item = (u64, u64)>) -> Frames {
     joined
 }
 
-/// The frames in both; both sorted and without overlap.
+/// The frames in both, which are sorted and without overlap.
 fn common(one: &Frames, other: &Frames) -> Frames {
     let (mut i, mut j) = (0, 0);
     let mut common = Frames::new();
@@ -195,30 +146,18 @@ fn length(frames: &Frames) -> u64 {
     frames.iter().map(|(from, to)| to - from).sum()
 }
 
-/// The Jaccard error rate by frames: the mapping makes it smallest. Its sum over speakers, and its value.
+/// The Jaccard error rate in frames with the mapping of the least error: its sum over speakers, and its value.
 fn jaccard(reference: &Annotation, hypothesis: &Annotation, whole: &Timeline) -> (Jaccard, f64) {
     let (references, hypotheses) = (frames(reference, whole), frames(hypothesis, whole));
     let speaker_count = references.len() as f64;
-    if references.is_empty() || hypotheses.is_empty() {
-        let wrong = if references.is_empty() && hypotheses.is_empty() {
-            0.0
-        } else {
-            1.0
-        };
-        return (
-            Jaccard {
-                speaker_error: speaker_count,
-                speaker_count,
-            },
-            wrong,
-        );
-    }
+    let silent = references.is_empty() && hypotheses.is_empty();
+    let mut speaker_error = speaker_count;
     let mut errors = Matrix::zeros(references.len(), hypotheses.len());
     for (r, reference) in references.iter().enumerate() {
         for (h, hypothesis) in hypotheses.iter().enumerate() {
             let both = length(&common(reference, hypothesis));
             let either = length(reference) + length(hypothesis) - both;
-            // Two speakers without a single frame have nothing in common (dscore stops with an error here).
+            // Two speakers without a frame have nothing in common (dscore fails here).
             *errors.at_mut(r, h) = if either == 0 {
                 1.0
             } else {
@@ -226,7 +165,6 @@ fn jaccard(reference: &Annotation, hypothesis: &Annotation, whole: &Timeline) ->
             };
         }
     }
-    let mut speaker_error = speaker_count;
     for (r, h) in least(errors.rows, errors.columns, &errors.values) {
         speaker_error += errors.at(r, h) - 1.0;
     }
@@ -234,7 +172,7 @@ fn jaccard(reference: &Annotation, hypothesis: &Annotation, whole: &Timeline) ->
         speaker_error,
         speaker_count,
     };
-    (sum, sum.rate())
+    (sum, if silent { 0.0 } else { sum.rate() })
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! What can be wrong with a file of annotations.
+//! Errors of RTTM and UEM files.
 
-use std::fmt;
 use std::path::PathBuf;
 
-/// A file that could not be read or written.
+/// Why a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,27 +11,27 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The writer that was handed in failed.
-    #[error("writing an annotation")]
+    /// The writer failed.
+    #[error("the annotation cannot be written")]
     Write(#[from] std::io::Error),
-    /// A line does not say what the format demands.
+    /// A line is not of the format.
     #[error("{origin}:{line}:{column}: {problem}")]
     Syntax {
-        /// The file, or whatever else the text came from.
+        /// The name of the file or text.
         origin: String,
         /// Line, from 1.
         line: usize,
         /// Column of the field, in characters from 1.
         column: usize,
-        /// What is wrong there.
+        /// The problem of the field.
         problem: Problem,
     },
-    /// RTTM and UEM separate columns by whitespace: a name must not hold any, nor be empty.
+    /// RTTM and UEM separate columns by whitespace: a name must not be empty or contain any.
     #[error(
-        "{what} `{value}` cannot be written: columns are separated by whitespace, so a name must have some characters and no whitespace; rename it"
+        "{what} `{value}` cannot be written: columns are separated by whitespace, so a name must not be empty or contain any; rename it"
     )]
     Name {
         /// "uri" or "label".
@@ -40,8 +39,8 @@ pub enum Error {
         /// The name.
         value: String,
     },
-    /// One recording stands twice on one side.
-    #[error("the {side} has `{uri}` twice: which one is meant? remove or rename one")]
+    /// Two annotations of one recording on one side.
+    #[error("the {side} has `{uri}` twice; remove or rename one")]
     DuplicateUri {
         /// "reference" or "hypothesis".
         side: &'static str,
@@ -50,68 +49,52 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a field.
-#[derive(Debug, Clone, PartialEq)]
+/// The problem of a field.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The bytes are not UTF-8.
+    #[error("not UTF-8; is this a text file?")]
     NotUtf8,
     /// The line ends too early.
+    #[error("{found} columns, expected at least {expected}")]
     TooFewColumns {
-        /// Columns in the line.
+        /// Number of columns in the line.
         found: usize,
-        /// Columns that are read.
+        /// Number of columns that are read.
         expected: usize,
     },
     /// The first column is not a type of RTTM.
+    #[error("unknown type `{0}`, expected SPEAKER or another type of RTTM")]
     UnknownType(String),
     /// Not a number.
+    #[error("{what} `{found}` is not a number")]
     NotANumber {
         /// Name of the column.
         what: &'static str,
-        /// What stands there.
+        /// Its text.
         found: String,
     },
     /// NaN, an infinity, or a sum that overflows.
+    #[error("{what} `{found}` is not a finite number")]
     NotFinite {
         /// Name of the column.
         what: &'static str,
-        /// What stands there.
+        /// Its text.
         found: String,
     },
     /// A duration below zero.
+    #[error("duration {0} is negative")]
     NegativeDuration(f64),
-    /// More speakers in one recording than anybody can map.
+    /// More speakers in one recording than can be mapped.
+    #[error("more than {0} speakers in one recording")]
     TooManySpeakers(usize),
     /// A region of a UEM that ends before it starts.
+    #[error("the region ends at {end}, before it starts at {start}")]
     Reversed {
-        /// Where it starts.
+        /// Start in seconds.
         start: f64,
-        /// Where it ends.
+        /// End in seconds.
         end: f64,
     },
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotUtf8 => write!(f, "not UTF-8 text; is this really a text file?"),
-            Self::TooFewColumns { found, expected } => {
-                write!(f, "{found} columns, expected at least {expected}")
-            }
-            Self::UnknownType(found) => write!(
-                f,
-                "unknown type `{found}`, expected SPEAKER or another type of RTTM"
-            ),
-            Self::NotANumber { what, found } => write!(f, "{what} `{found}` is not a number"),
-            Self::NotFinite { what, found } => write!(f, "{what} `{found}` is not a finite number"),
-            Self::NegativeDuration(d) => write!(f, "duration {d} is negative"),
-            Self::TooManySpeakers(limit) => {
-                write!(f, "more than {limit} speakers in one recording")
-            }
-            Self::Reversed { start, end } => {
-                write!(f, "the region ends at {end}, before it starts at {start}")
-            }
-        }
-    }
 }

@@ -1,29 +1,28 @@
-//! Jaccard error rate: every speaker of the reference counts the same, however little they say.
+//! Jaccard error rate: every reference speaker counts the same, whatever their speaking time.
 
 use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::assignment::{Mapping, Names, map};
+use crate::assignment::Names::{Digits, Letters};
+use crate::assignment::{Mapping, map};
+use crate::purity::fraction;
+use crate::scope::Scoped;
 use crate::{Annotation, Scope, Timeline};
 
-/// The sum that a Jaccard error rate is the mean of.
+/// The sum and count of a Jaccard error rate, which is a mean over speakers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Jaccard {
-    /// Sum over the speakers of the reference of (false alarm + miss) / union, each between 0 and 1.
+    /// Sum of (false alarm + miss) / union over the reference speakers, each between 0 and 1.
     pub speaker_error: f64,
-    /// Speakers of the reference.
+    /// Number of reference speakers.
     pub speaker_count: f64,
 }
 
 impl Jaccard {
     /// The mean; 1 without speakers. pyannote.metrics `JaccardErrorRate.compute_metric`.
     pub fn rate(&self) -> f64 {
-        if self.speaker_count > 0.0 {
-            self.speaker_error / self.speaker_count
-        } else {
-            1.0
-        }
+        fraction(self.speaker_error, self.speaker_count)
     }
 }
 
@@ -35,23 +34,21 @@ impl AddAssign for Jaccard {
     }
 }
 
-/// The Jaccard error rate in pyannote's convention: continuous time, optimal mapping by time in common; a
-/// speaker without a partner is wrong altogether. pyannote.metrics `JaccardErrorRate`.
+/// The Jaccard error rate in pyannote's convention: continuous time, and an optimal mapping by time in common. The error of
+/// a speaker without a partner is 1. pyannote.metrics `JaccardErrorRate`.
 pub fn jaccard(
     scope: Scope,
     reference: &Annotation,
     hypothesis: &Annotation,
     uem: Option<&Timeline>,
 ) -> Jaccard {
-    let scoped = scope.apply(reference, hypothesis, uem);
-    let mapping = map(
-        &scoped.reference,
-        Names::Letters,
-        &scoped.hypothesis,
-        Names::Digits,
-        Mapping::Optimal,
-    );
-    let (references, hypotheses) = (scoped.reference.timelines(), scoped.hypothesis.timelines());
+    let Scoped {
+        reference,
+        hypothesis,
+        ..
+    } = &scope.apply(reference, hypothesis, uem);
+    let mapping = map(reference, Letters, hypothesis, Digits, Mapping::Optimal);
+    let (references, hypotheses) = (reference.timelines(), hypothesis.timelines());
     let mut sum = Jaccard::default();
     for (reference, partner) in references.iter().zip(mapping) {
         sum.speaker_count += 1.0;
@@ -72,7 +69,7 @@ mod tests {
     use crate::Turn;
 
     #[test]
-    fn a_speaker_nobody_speaks_for_is_wrong_altogether() {
+    fn a_speaker_without_a_partner_has_an_error_of_1() {
         let reference =
             Annotation::from_turns("x", [Turn::new(0.0, 9.0, "A"), Turn::new(9.0, 10.0, "B")]);
         let hypothesis = Annotation::from_turns("x", [Turn::new(0.0, 10.0, "1")]);

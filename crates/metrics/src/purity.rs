@@ -1,4 +1,4 @@
-//! Purity and coverage: how clean the clusters are, and how whole the speakers.
+//! Purity and coverage of the clusters.
 
 use std::ops::AddAssign;
 
@@ -6,56 +6,57 @@ use serde::Serialize;
 
 use crate::{Annotation, tracks::Tracks};
 
-/// Seconds that belong to the dominant label, and all seconds.
+/// The seconds of a purity or coverage.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Share {
+pub struct MatchedTime {
     /// Sum over the labels of the longest time in common with one label of the other side.
     pub correct: f64,
     /// Sum over the labels of their speaking time.
     pub total: f64,
 }
 
-impl Share {
-    /// Correct over total; 1 where nobody speaks.
+impl MatchedTime {
+    /// Correct over total; 1 without speech.
     pub fn rate(&self) -> f64 {
-        if self.total > 0.0 {
-            self.correct / self.total
-        } else {
-            1.0
-        }
+        fraction(self.correct, self.total)
     }
 }
 
-impl AddAssign for Share {
+/// A part of a whole; 1 where that is 0.
+pub(crate) fn fraction(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 1.0 }
+}
+
+impl AddAssign for MatchedTime {
     fn add_assign(&mut self, other: Self) {
         self.correct += other.correct;
         self.total += other.total;
     }
 }
 
-/// How far each speaker of the hypothesis is one speaker of the reference. As pyannote.metrics
-/// `DiarizationPurity`, which has neither collar nor UEM.
-pub fn purity(reference: &Annotation, hypothesis: &Annotation) -> Share {
+/// The fraction of each hypothesis speaker that is one reference speaker. pyannote.metrics `DiarizationPurity`, which
+/// has neither collar nor UEM.
+pub fn purity(reference: &Annotation, hypothesis: &Annotation) -> MatchedTime {
     let references = Tracks::of(reference).timelines();
-    let mut share = Share::default();
+    let mut matched = MatchedTime::default();
     for hypothesis in Tracks::of(hypothesis).timelines() {
         let support = hypothesis.support();
-        share.total += support.duration();
-        share.correct += references
+        matched.total += support.duration();
+        matched.correct += references
             .iter()
             .map(|r| r.crop(&support).duration())
             .fold(0.0, f64::max);
     }
-    share
+    matched
 }
 
-/// How far each speaker of the reference is one speaker of the hypothesis: purity with the sides exchanged.
+/// The fraction of each reference speaker that is one hypothesis speaker: purity with the sides exchanged.
 /// pyannote.metrics `DiarizationCoverage`.
-pub fn coverage(reference: &Annotation, hypothesis: &Annotation) -> Share {
+pub fn coverage(reference: &Annotation, hypothesis: &Annotation) -> MatchedTime {
     purity(hypothesis, reference)
 }
 
-/// The harmonic mean of two rates; 0 where both are.
+/// The harmonic mean of two rates; 0 where both are 0.
 pub fn f_measure(one: f64, other: f64) -> f64 {
     if one + other == 0.0 {
         0.0
@@ -76,7 +77,7 @@ mod tests {
         let hypothesis = Annotation::from_turns("x", [Turn::new(0.0, 4.0, "1")]);
         assert_eq!(
             purity(&reference, &hypothesis),
-            Share {
+            MatchedTime {
                 correct: 3.0,
                 total: 4.0
             }

@@ -1,68 +1,70 @@
-//! Why the three scorers disagree about a recording, in words and seconds.
+//! The reasons of differences between the conventions, in words and seconds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::scope::Scope;
+use crate::segment::PRECISION;
 use crate::timeline::Support;
-use crate::{Annotation, Convention, Options, Segment, Timeline, Verdict, md_eval};
+use crate::{Annotation, Convention, ConventionScore, Options, Segment, Timeline, Turn, md_eval};
 
-/// Something in a recording on which the conventions differ.
+/// A property of a recording on which the conventions differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 #[non_exhaustive]
 pub enum Reason {
     /// A collar is the whole width or on each side.
     Collar {
-        /// The collar, as asked for.
+        /// The collar of the options.
         collar: f64,
         /// Reference speech that pyannote scores, in seconds.
         pyannote: f64,
         /// Reference speech that md-eval scores, in seconds.
         md_eval: f64,
     },
-    /// Speech of the hypothesis before or after all reference speech, which md-eval does not see.
+    /// Hypothesis speech before or after all reference speech, which md-eval does not score.
     OutsideReference {
         /// Seconds.
         seconds: f64,
     },
-    /// A speaker overlaps themselves.
+    /// Overlapping turns of one speaker.
     SelfOverlap {
         /// "reference" or "hypothesis".
         side: &'static str,
-        /// Who.
+        /// The speaker.
         speaker: String,
         /// Seconds that pyannote counts more than once.
         seconds: f64,
     },
-    /// A speaker of the hypothesis is mapped differently before and after collars and overlap are taken out.
+    /// A hypothesis speaker with another mapping before than after collars and overlap are removed.
     Mapping {
-        /// The speaker of the hypothesis.
+        /// The hypothesis speaker.
         speaker: String,
-        /// Who that is in pyannote.
+        /// Its reference speaker in pyannote.
         pyannote: Option<String>,
-        /// Who that is in md-eval.
+        /// Its reference speaker in md-eval.
         md_eval: Option<String>,
     },
     /// Times that are not whole milliseconds, which dscore rounds.
     Rounding {
-        /// Boundaries that move.
+        /// Number of boundaries that move.
         boundaries: usize,
     },
-    /// Reference turns that cross the edge of the UEM: dscore cuts them, which makes new boundaries with collars.
+    /// Reference turns across an edge of the UEM: dscore crops them, which makes new boundaries with collars.
     CutTurns {
-        /// Turns.
+        /// Number of turns.
         turns: usize,
     },
     /// The reference has no speech within the UEM.
     NoReference,
-    /// Speech that md-eval scores although it was told not to, in overlap or outside the UEM.
+    /// Speech in overlap or outside the UEM that md-eval scores by mistake.
     OverlapScored {
         /// Seconds.
         seconds: f64,
     },
-    /// The Jaccard error rate, which dscore counts in frames and without a look at collars and overlap.
+    /// The Jaccard error rate, which dscore counts in frames, with collars and overlap.
     Jaccard {
         /// pyannote's rate.
         pyannote: f64,
@@ -82,14 +84,15 @@ impl fmt::Display for Reason {
                 f,
                 "a collar of {collar} s is {} s on each side of a boundary in pyannote and {collar} s on each side in \
                  md-eval and dscore: pyannote scores {pyannote:.3} s of reference speech, md-eval {md_eval:.3} s \
-                 (ask pyannote for {} s to remove the same)",
+                 (a collar of {} s in pyannote removes the same)",
                 0.5 * collar,
                 2.0 * collar
             ),
             Self::OutsideReference { seconds } => write!(
                 f,
-                "the hypothesis speaks {seconds:.3} s before or after all reference speech: false alarm in pyannote \
-                 and dscore, unseen by md-eval, which scores the extent of the reference (give a UEM to make them agree)"
+                "the hypothesis has {seconds:.3} s of speech before or after all reference speech: false alarm in \
+                 pyannote and dscore, not scored by md-eval, whose default is the extent of the reference (give a UEM \
+                 to make them agree)"
             ),
             Self::SelfOverlap {
                 side,
@@ -97,51 +100,49 @@ impl fmt::Display for Reason {
                 seconds,
             } => write!(
                 f,
-                "in the {side}, `{speaker}` overlaps themselves: pyannote counts {seconds:.3} s more than once, \
-                 md-eval and dscore once; where overlap is skipped, dscore has joined these turns before"
+                "in the {side}, turns of `{speaker}` overlap: pyannote counts {seconds:.3} s more than once, md-eval \
+                 and dscore once; dscore joins these turns before it skips overlap"
             ),
             Self::Mapping {
                 speaker,
                 pyannote,
                 md_eval,
             } => {
-                let name = |who: &Option<String>| {
-                    who.as_ref()
-                        .map_or("nobody".to_owned(), |who| format!("`{who}`"))
+                let name = |speaker: &Option<String>| match speaker {
+                    Some(speaker) => format!("mapped to `{speaker}`"),
+                    None => "not mapped".to_owned(),
                 };
                 write!(
                     f,
-                    "`{speaker}` is {} in pyannote, which maps speakers on what is scored, and {} in md-eval, which \
-                     maps them before collars and overlap are taken out",
+                    "`{speaker}` is {} in pyannote, which maps speakers on the scored regions, and {} in md-eval, which \
+                     maps them before it removes collars and overlap",
                     name(pyannote),
                     name(md_eval)
                 )
             }
-            Self::Rounding { boundaries } => {
-                write!(
-                    f,
-                    "{boundaries} boundaries are not on whole milliseconds: dscore rounds onset and duration"
-                )
-            }
+            Self::Rounding { boundaries } => write!(
+                f,
+                "{boundaries} boundaries are not on whole milliseconds: dscore rounds onset and duration"
+            ),
             Self::CutTurns { turns } => write!(
                 f,
-                "{turns} reference turns cross an edge of the UEM: dscore cuts them there, and the cut is a boundary \
-                 with a collar of its own"
+                "{turns} reference turns cross an edge of the UEM: dscore crops them there, and the crop is a boundary \
+                 with its own collar"
             ),
             Self::NoReference => write!(
                 f,
-                "the reference has no speech here: pyannote says 0 % without false alarm and 100 % with any, dscore \
-                 the same for the file but leaves it out of the total, md-eval leaves it out"
+                "the reference has no speech here: in pyannote the rate is 0 % without false alarm and 100 % with any, \
+                 in dscore the same for the file, which the total leaves out; md-eval leaves the file out"
             ),
             Self::OverlapScored { seconds } => write!(
                 f,
-                "md-eval scores {seconds:.3} s of reference speech that it was told not to, in overlap or outside the \
-                 UEM: an old mistake of its own, where an overlap ends just as another begins or as the region ends"
+                "md-eval scores {seconds:.3} s of reference speech in overlap or outside the UEM by mistake: a known \
+                 defect, where an overlap ends as another begins or as the region ends"
             ),
             Self::Jaccard { pyannote, dscore } => write!(
                 f,
-                "dscore counts the Jaccard error rate in frames of 10 ms and leaves collars and overlap in, whatever \
-                 it was told: {:.2} % against {:.2} % in pyannote; md-eval has none",
+                "dscore counts the Jaccard error rate in frames of 10 ms and always with collars and overlap: {:.2} % \
+                 against {:.2} % in pyannote; md-eval has none",
                 100.0 * dscore,
                 100.0 * pyannote
             ),
@@ -149,28 +150,28 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the three say about one recording, and why they differ.
+/// The scores of one recording under all conventions, and the reasons of their differences.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// In the order of [`Convention::ALL`].
-    pub verdicts: Vec<Verdict>,
-    /// All that the conventions see differently here. Empty: they agree.
+    pub verdicts: Vec<ConventionScore>,
+    /// Empty where the conventions agree.
     pub reasons: Vec<Reason>,
 }
 
-/// Scores a recording under all conventions and looks for what they see differently.
+/// Scores a recording under all conventions and finds the reasons of their differences.
 pub fn compare(
     options: Options,
     reference: &Annotation,
     hypothesis: &Annotation,
     uem: Option<&Timeline>,
 ) -> Comparison {
-    let verdicts: Vec<Verdict> = Convention::ALL
-        .iter()
-        .map(|c| c.score(options, reference, hypothesis, uem))
-        .collect();
+    let verdicts = Convention::ALL.map(|c| c.score(options, reference, hypothesis, uem));
     let reasons = reasons(options, reference, hypothesis, uem, &verdicts);
-    Comparison { verdicts, reasons }
+    Comparison {
+        verdicts: verdicts.to_vec(),
+        reasons,
+    }
 }
 
 fn reasons(
@@ -178,47 +179,35 @@ fn reasons(
     reference: &Annotation,
     hypothesis: &Annotation,
     uem: Option<&Timeline>,
-    verdicts: &[Verdict],
+    [pyannote, md_eval, dscore]: &[ConventionScore; 3],
 ) -> Vec<Reason> {
-    let [pyannote, md_eval, dscore] = verdicts else {
-        return Vec::new();
-    };
     let mut reasons = Vec::new();
     let evaluated = md_eval::evaluated(reference, uem);
     if reference.timeline().crop(&evaluated).is_empty() {
         reasons.push(Reason::NoReference);
     }
     if options.collar > 0.0 {
-        let (pyannote, md_eval) = (
-            pyannote.score.components.total,
-            md_eval.score.components.total,
-        );
         reasons.push(Reason::Collar {
             collar: options.collar,
-            pyannote,
-            md_eval,
+            pyannote: pyannote.score.components.total,
+            md_eval: md_eval.score.components.total,
         });
     }
     if uem.is_none() && !reference.is_empty() {
-        let seconds = hypothesis
-            .speakers()
-            .iter()
-            .map(|s| s.speaking_time)
-            .sum::<f64>()
-            - speaking_time(hypothesis, &evaluated);
-        if seconds > crate::PRECISION {
+        let speakers = hypothesis.speakers();
+        let all = speakers.iter().map(|s| s.speaking_time).sum::<f64>();
+        let seconds = all - speaking_time(hypothesis, &evaluated);
+        if seconds > PRECISION {
             reasons.push(Reason::OutsideReference { seconds });
         }
     }
     for (side, annotation) in [("reference", reference), ("hypothesis", hypothesis)] {
         for speaker in annotation.speakers() {
-            let of_speaker = annotation
-                .turns()
-                .iter()
-                .filter(|t| t.speaker == speaker.label);
-            let seconds =
-                of_speaker.map(|t| t.segment.duration()).sum::<f64>() - speaker.speaking_time;
-            if seconds > crate::PRECISION {
+            let turns = annotation.turns().iter();
+            let turns = turns.filter(|turn| turn.speaker == speaker.label);
+            let all = turns.map(|turn| turn.segment.duration()).sum::<f64>();
+            let seconds = all - speaker.speaking_time;
+            if seconds > PRECISION {
                 reasons.push(Reason::SelfOverlap {
                     side,
                     speaker: speaker.label,
@@ -228,33 +217,23 @@ fn reasons(
         }
     }
     reasons.extend(mappings(pyannote, md_eval));
-    let boundaries = [reference, hypothesis]
-        .iter()
-        .flat_map(|a| a.turns())
-        .flat_map(|t| [t.segment.start, t.segment.end])
-        .chain(
-            uem.into_iter()
-                .flat_map(|uem| uem.segments())
-                .flat_map(|s| [s.start, s.end]),
-        )
-        .filter(|&time| off_grid(time))
-        .count();
+    let edges = |segment: &Segment| [segment.start, segment.end];
+    let turns = reference.turns().iter().chain(hypothesis.turns());
+    let regions = uem.map_or(&[][..], Timeline::segments);
+    let segments = turns.map(|turn| &turn.segment).chain(regions);
+    let boundaries = segments.flat_map(edges).filter(|&time| off_grid(time));
+    let boundaries = boundaries.count();
     if boundaries > 0 {
         reasons.push(Reason::Rounding { boundaries });
     }
-    if options.collar > 0.0 || options.skip_overlap {
-        let crosses = |segment: &Segment, edge: f64| segment.start < edge && edge < segment.end;
-        let edges: Vec<f64> = evaluated
-            .segments()
-            .iter()
-            .flat_map(|s| [s.start, s.end])
-            .collect();
-        let turns = reference
-            .turns()
-            .iter()
-            .filter(|t| edges.iter().any(|&e| crosses(&t.segment, e)))
-            .count();
-        if uem.is_some() && turns > 0 {
+    if uem.is_some() && (options.collar > 0.0 || options.skip_overlap) {
+        let edges: Vec<f64> = evaluated.segments().iter().flat_map(edges).collect();
+        let crosses = |turn: &&Turn| {
+            let Segment { start, end } = turn.segment;
+            edges.iter().any(|&edge| start < edge && edge < end)
+        };
+        let turns = reference.turns().iter().filter(crosses).count();
+        if turns > 0 {
             reasons.push(Reason::CutTurns { turns });
         }
     }
@@ -265,7 +244,7 @@ fn reasons(
         };
         let proper = speaking_time(reference, &scope.within(reference, &evaluated));
         let seconds = md_eval.score.components.total - proper;
-        if seconds > crate::PRECISION {
+        if seconds > PRECISION {
             reasons.push(Reason::OverlapScored { seconds });
         }
     }
@@ -277,52 +256,35 @@ fn reasons(
     reasons
 }
 
-/// The speakers that are mapped differently.
-fn mappings(pyannote: &Verdict, md_eval: &Verdict) -> Vec<Reason> {
-    let find = |verdict: &Verdict, speaker: &str| {
-        verdict
-            .score
-            .mapping
-            .iter()
-            .find(|(h, _)| h == speaker)
-            .map(|(_, r)| r.clone())
+/// The speakers with different mappings.
+fn mappings(pyannote: &ConventionScore, md_eval: &ConventionScore) -> Vec<Reason> {
+    let pairs = |verdict: &ConventionScore| -> BTreeMap<String, String> {
+        verdict.score.mapping.iter().cloned().collect()
     };
-    let mut speakers: Vec<&String> = pyannote
-        .score
-        .mapping
-        .iter()
-        .chain(&md_eval.score.mapping)
-        .map(|(h, _)| h)
-        .collect();
-    speakers.sort();
-    speakers.dedup();
-    let mut reasons = Vec::new();
-    for speaker in speakers {
-        let (pyannote, md_eval) = (find(pyannote, speaker), find(md_eval, speaker));
-        if pyannote != md_eval {
-            reasons.push(Reason::Mapping {
-                speaker: speaker.clone(),
-                pyannote,
-                md_eval,
-            });
-        }
-    }
-    reasons
+    let (pyannote, md_eval) = (pairs(pyannote), pairs(md_eval));
+    let speakers: BTreeSet<&String> = pyannote.keys().chain(md_eval.keys()).collect();
+    let differing = speakers.into_iter().filter_map(|speaker| {
+        let (pyannote, md_eval) = (pyannote.get(speaker), md_eval.get(speaker));
+        (pyannote != md_eval).then(|| Reason::Mapping {
+            speaker: speaker.clone(),
+            pyannote: pyannote.cloned(),
+            md_eval: md_eval.cloned(),
+        })
+    });
+    differing.collect()
 }
 
-/// Seconds that the speakers talk within `support`, overlap within one speaker counted once.
+/// Seconds of speech within `support`; overlap within one speaker counts once.
 fn speaking_time(annotation: &Annotation, support: &Support) -> f64 {
-    annotation
-        .labels()
-        .iter()
-        .map(|label| annotation.label_timeline(label).crop(support).duration())
-        .sum()
+    let labels = annotation.labels().into_iter();
+    let times = labels.map(|label| annotation.label_timeline(label).crop(support).duration());
+    times.sum()
 }
 
-/// A difference of rates that is seen where two decimals of a percent are printed.
+/// The smallest difference of rates that shows in two decimals of a percent.
 const VISIBLE: f64 = 1e-4;
 
-/// Not a whole number of milliseconds, as far as an f64 can tell.
+/// Whether a time is not a whole number of milliseconds, within the rounding of f64.
 fn off_grid(seconds: f64) -> bool {
     (seconds * 1000.0 - (seconds * 1000.0).round()).abs() > 1e-6
 }

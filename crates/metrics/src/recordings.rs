@@ -1,4 +1,4 @@
-//! Which hypothesis belongs to which reference.
+//! Pairs hypotheses with references.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,33 +14,33 @@ pub struct Recording {
     pub reference: Annotation,
     /// The hypothesis; without turns where there is none.
     pub hypothesis: Annotation,
-    /// What is scored; None for the default of the convention.
+    /// The scored regions; None for the default of the convention.
     pub uem: Option<Timeline>,
 }
 
-/// Something about the files that the reader of the scores should know.
+/// A note on the files, for the reader of the scores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 #[non_exhaustive]
 pub enum Note {
-    /// There is no hypothesis for this reference: all its speech is missed.
+    /// A reference without hypothesis: all its speech is missed.
     NoHypothesis {
         /// The recording.
         uri: String,
     },
-    /// There is no reference for this hypothesis: it is not scored.
+    /// A hypothesis without reference: it is not scored.
     NoReference {
         /// The recording.
         uri: String,
     },
-    /// One reference and one hypothesis of different names: they were taken for the same recording.
+    /// One reference and one hypothesis with different names, scored as one recording.
     OtherName {
         /// Name of the reference.
         reference: String,
         /// Name of the hypothesis.
         hypothesis: String,
     },
-    /// The UEM does not have this recording: the default of the convention holds.
+    /// A recording that is not in the UEM: the default of the convention holds.
     NotInUem {
         /// The recording.
         uri: String,
@@ -50,22 +50,19 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHypothesis { uri } => write!(
-                f,
-                "`{uri}` has no hypothesis: all its speech counts as missed"
-            ),
+            Self::NoHypothesis { uri } => {
+                write!(f, "`{uri}` has no hypothesis: all its speech is missed")
+            }
             Self::NoReference { uri } => write!(f, "`{uri}` has no reference: it is not scored"),
             Self::OtherName {
                 reference,
                 hypothesis,
-            } => {
-                write!(
-                    f,
-                    "the hypothesis calls itself `{hypothesis}`, the reference `{reference}`; scored as one recording"
-                )
-            }
+            } => write!(
+                f,
+                "the hypothesis is named `{hypothesis}` and the reference `{reference}`; scored as one recording"
+            ),
             Self::NotInUem { uri } => {
-                write!(f, "`{uri}` is not in the UEM: scored as if there were none")
+                write!(f, "`{uri}` is not in the UEM: scored without a UEM")
             }
         }
     }
@@ -73,9 +70,9 @@ impl fmt::Display for Note {
 
 /// Pairs both sides by uri, in the order of the references.
 ///
-/// A reference without hypothesis is scored against nothing, a hypothesis without reference is not scored; a
-/// single reference and a single hypothesis belong together whatever they are called. Each of these is noted.
-/// A uri that stands twice on one side is an error.
+/// A reference without hypothesis is scored against an empty one, and a hypothesis without reference is not scored. A
+/// single reference and a single hypothesis are paired whatever their names. Each of these gives a [`Note`]. Two
+/// annotations of one uri on one side are an error.
 pub fn pair(
     references: Vec<Annotation>,
     hypotheses: Vec<Annotation>,
@@ -86,30 +83,23 @@ pub fn pair(
     let mut notes = Vec::new();
     let single = references.len() == 1 && hypotheses.len() == 1;
     let order: Vec<String> = hypotheses.iter().map(|h| h.uri.clone()).collect();
+    let only = order.first().filter(|_| single);
     let mut by_uri: HashMap<String, Annotation> =
         hypotheses.into_iter().map(|h| (h.uri.clone(), h)).collect();
     let mut recordings = Vec::new();
     for reference in references {
         let uri = reference.uri.clone();
-        let hypothesis = match by_uri.remove(&uri) {
-            Some(hypothesis) => hypothesis,
-            None => match order
-                .first()
-                .filter(|_| single)
-                .and_then(|only| by_uri.remove_entry(only))
-            {
-                Some((other, hypothesis)) => {
-                    notes.push(Note::OtherName {
-                        reference: uri.clone(),
-                        hypothesis: other,
-                    });
-                    hypothesis
-                }
-                None => {
-                    notes.push(Note::NoHypothesis { uri: uri.clone() });
-                    Annotation::new(uri.as_str())
-                }
-            },
+        let hypothesis = if let Some(hypothesis) = by_uri.remove(&uri) {
+            hypothesis
+        } else if let Some(hypothesis) = only.and_then(|only| by_uri.remove(only)) {
+            notes.push(Note::OtherName {
+                reference: uri.clone(),
+                hypothesis: hypothesis.uri.clone(),
+            });
+            hypothesis
+        } else {
+            notes.push(Note::NoHypothesis { uri: uri.clone() });
+            Annotation::new(uri.as_str())
         };
         let map = uem.and_then(|maps| maps.iter().find(|map| map.uri == uri));
         if uem.is_some() && map.is_none() {
@@ -121,24 +111,18 @@ pub fn pair(
             uem: map.map(|map| map.regions.clone()),
         });
     }
-    notes.extend(
-        order
-            .into_iter()
-            .filter(|uri| by_uri.contains_key(uri))
-            .map(|uri| Note::NoReference { uri }),
-    );
+    let unpaired = order.into_iter().filter(|uri| by_uri.contains_key(uri));
+    notes.extend(unpaired.map(|uri| Note::NoReference { uri }));
     Ok((recordings, notes))
 }
 
 fn distinct(side: &'static str, annotations: &[Annotation]) -> Result<(), Error> {
     let mut seen = HashSet::new();
-    match annotations.iter().find(|a| !seen.insert(a.uri.as_str())) {
-        Some(twice) => Err(Error::DuplicateUri {
-            side,
-            uri: twice.uri.clone(),
-        }),
-        None => Ok(()),
-    }
+    let twice = annotations.iter().find(|a| !seen.insert(a.uri.as_str()));
+    twice.map_or(Ok(()), |twice| {
+        let uri = twice.uri.clone();
+        Err(Error::DuplicateUri { side, uri })
+    })
 }
 
 #[cfg(test)]
@@ -180,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_that_stands_twice_is_refused() {
+    fn a_uri_that_occurs_twice_is_rejected() {
         let error = pair(named(&["a"]), named(&["b", "b"]), None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the hypothesis has `b` twice: which one is meant? remove or rename one"
+            "the hypothesis has `b` twice; remove or rename one"
         );
     }
 }

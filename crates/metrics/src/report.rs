@@ -1,50 +1,43 @@
-//! All numbers of all recordings, ready to be rendered.
+//! The scores of all recordings, as data.
 
 use serde::Serialize;
 use statrs::statistics::{Data, Distribution, Max, Min, OrderStatistics};
 
 use crate::recordings::{Note, Recording};
 use crate::{
-    Annotation, Components, Convention, Detection, Jaccard, Options, Scope, Share, Speaker,
-    SpeakerCount, Timeline, Verdict, coverage, detection, f_measure, md_eval, purity,
-    speaker_count,
+    Components, Convention, Detection, Jaccard, MatchedTime, Options, Scope, Speaker, SpeakerCount,
+    coverage, detection, f_measure, md_eval, purity, speaker_count,
 };
 
 /// The scores of one recording, or of several pooled. Rates are fractions, times are seconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// Diarization error rate; None where the convention has none (see [`Verdict::rate`]).
+    /// Diarization error rate; None where the convention has none (see [`ConventionScore::rate`](crate::ConventionScore::rate)).
     pub der: Option<f64>,
-    /// What it is made of.
+    /// Its components.
     pub components: Components,
     /// Jaccard error rate; md-eval has none.
     pub jer: Option<f64>,
-    /// How far each speaker of the hypothesis is one speaker of the reference.
+    /// See [`purity`].
     pub purity: f64,
-    /// How far each speaker of the reference is one speaker of the hypothesis.
+    /// See [`coverage`].
     pub coverage: f64,
     /// Harmonic mean of purity and coverage.
     pub purity_coverage_f: f64,
     /// Speech against silence.
     pub detection: DetectionFigures,
-    /// Speakers too many or too few; the mean of it where several recordings are pooled.
+    /// Absolute difference of the speaker counts; the mean where several recordings are pooled.
     pub speaker_count_error: f64,
 }
 
-/// Speech against silence.
+/// A [`Detection`] and its rates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DetectionFigures {
-    /// Seconds.
     pub seconds: Detection,
-    /// See [`Detection::error_rate`].
     pub error_rate: f64,
-    /// See [`Detection::accuracy`].
     pub accuracy: f64,
-    /// See [`Detection::precision`].
     pub precision: f64,
-    /// See [`Detection::recall`].
     pub recall: f64,
-    /// See [`Detection::f1`].
     pub f1: f64,
 }
 
@@ -55,9 +48,9 @@ pub struct RecordingReport {
     pub uri: String,
     /// Its scores.
     pub figures: Figures,
-    /// Pairs of a hypothesis and a reference label that were taken for the same speaker.
+    /// Pairs of a hypothesis and a reference label.
     pub mapping: Vec<(String, String)>,
-    /// Number of speakers who talk in the scored part.
+    /// Numbers of speakers in the scored regions.
     pub speaker_count: SpeakerCount,
     /// Turns and speaking time of the reference.
     pub reference_speakers: Vec<Speaker>,
@@ -65,43 +58,43 @@ pub struct RecordingReport {
     pub hypothesis_speakers: Vec<Speaker>,
 }
 
-/// How a rate is spread over the recordings.
+/// The distribution of a rate over the recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// Recordings that have the rate.
+    /// Number of recordings that have the rate.
     pub recordings: usize,
-    /// The lowest.
+    /// Minimum.
     pub min: f64,
-    /// A quarter of the recordings lies below.
+    /// First quartile.
     pub lower_quartile: f64,
-    /// Half of the recordings lies below.
+    /// Median.
     pub median: f64,
-    /// Three quarters of the recordings lie below.
+    /// Third quartile.
     pub upper_quartile: f64,
-    /// The highest.
+    /// Maximum.
     pub max: f64,
-    /// The mean over recordings. Not the rate of the corpus: that is pooled.
+    /// Mean over recordings. The rate of the corpus is pooled instead.
     pub mean: f64,
 }
 
 /// All recordings under one convention.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Whose definitions.
+    /// The convention.
     pub convention: Convention,
-    /// What it was told.
+    /// The scoring options.
     pub options: Options,
-    /// Seconds of the collar on each side of a boundary; twice that is the whole width.
+    /// Seconds of the collar on each side of a boundary, half of its width.
     pub collar_per_side: f64,
-    /// One by one, in the order given.
+    /// The recordings, in the order given.
     pub recordings: Vec<RecordingReport>,
-    /// All together: seconds are added, then divided.
+    /// The pooled scores: sums of seconds, then rates.
     pub pooled: Figures,
     /// Diarization error rates over the recordings; None without recordings.
     pub der: Option<Spread>,
     /// Jaccard error rates over the recordings.
     pub jer: Option<Spread>,
-    /// What the reader should know about the files.
+    /// Notes on the files.
     pub notes: Vec<Note>,
 }
 
@@ -113,192 +106,154 @@ impl Report {
         recordings: &[Recording],
         notes: Vec<Note>,
     ) -> Self {
-        let parts: Vec<Parts> = recordings
-            .iter()
-            .map(|r| Parts::of(convention, options, r))
-            .collect();
-        let reports: Vec<RecordingReport> = recordings
-            .iter()
-            .zip(&parts)
-            .map(|(r, p)| p.report(r))
-            .collect();
+        let scores = recordings.iter().map(|r| score(convention, options, r));
+        let (recordings, sums): (Vec<RecordingReport>, Vec<Sums>) = scores.unzip();
         let spread = |rate: fn(&Figures) -> Option<f64>| {
-            Spread::of(reports.iter().filter_map(|r| rate(&r.figures)))
+            Spread::of(recordings.iter().filter_map(|r| rate(&r.figures)))
         };
         Self {
             convention,
             options,
             collar_per_side: convention.collar_per_side(options.collar),
-            pooled: pooled(convention, &parts),
+            pooled: pooled(convention, &recordings, &sums),
             der: spread(|f| f.der),
             jer: spread(|f| f.jer),
-            recordings: reports,
+            recordings,
             notes,
         }
     }
 }
 
 impl Spread {
-    /// The spread of `values`; None of none.
+    /// The distribution of `values`; None of none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut data = Data::new(values.into_iter().collect::<Vec<f64>>());
         if data.is_empty() {
             return None;
         }
-        let mean = data.mean()?;
         Some(Self {
+            mean: data.mean()?,
             recordings: data.len(),
             min: data.min(),
             lower_quartile: data.lower_quartile(),
             median: data.quantile(0.5),
             upper_quartile: data.upper_quartile(),
             max: data.max(),
-            mean,
         })
     }
 }
 
-/// What is added up.
-struct Parts {
-    verdict: Verdict,
-    purity: Share,
-    coverage: Share,
+/// The sums that rates are computed from.
+#[derive(Default)]
+struct Sums {
+    components: Components,
+    jaccard: Option<Jaccard>,
+    purity: MatchedTime,
+    coverage: MatchedTime,
     detection: Detection,
-    speakers: SpeakerCount,
+    speaker_count_error: f64,
 }
 
-impl Parts {
-    fn of(convention: Convention, options: Options, recording: &Recording) -> Self {
-        let Recording {
-            reference,
-            hypothesis,
-            uem,
-        } = recording;
-        let uem = uem.clone().or_else(|| default_uem(convention, reference));
-        let scope = Scope {
-            collar: 2.0 * convention.collar_per_side(options.collar),
-            skip_overlap: options.skip_overlap,
-        };
-        Self {
-            verdict: convention.score(options, reference, hypothesis, recording.uem.as_ref()),
-            purity: purity(reference, hypothesis),
-            coverage: coverage(reference, hypothesis),
-            detection: detection(scope, reference, hypothesis, uem.as_ref()),
-            speakers: speaker_count(reference, hypothesis, uem.as_ref()),
-        }
-    }
-
-    fn report(&self, recording: &Recording) -> RecordingReport {
-        let Self {
-            verdict,
+impl Sums {
+    fn figures(&self, der: Option<f64>, jer: Option<f64>) -> Figures {
+        let (purity, coverage) = (self.purity.rate(), self.coverage.rate());
+        Figures {
+            der,
+            components: self.components,
+            jer,
             purity,
             coverage,
-            detection,
-            speakers,
-        } = self;
-        RecordingReport {
-            uri: recording.reference.uri.clone(),
-            figures: figures(
-                verdict.rate,
-                verdict.score.components,
-                verdict.jaccard_rate,
-                *purity,
-                *coverage,
-                *detection,
-                speakers.error() as f64,
-            ),
-            mapping: verdict.score.mapping.clone(),
-            speaker_count: *speakers,
-            reference_speakers: recording.reference.speakers(),
-            hypothesis_speakers: recording.hypothesis.speakers(),
+            purity_coverage_f: f_measure(purity, coverage),
+            detection: DetectionFigures {
+                seconds: self.detection,
+                error_rate: self.detection.error_rate(),
+                accuracy: self.detection.accuracy(),
+                precision: self.detection.precision(),
+                recall: self.detection.recall(),
+                f1: self.detection.f1(),
+            },
+            speaker_count_error: self.speaker_count_error,
         }
     }
 }
 
-/// md-eval looks at the extent of the reference only; the others look at both, which is the default here.
-fn default_uem(convention: Convention, reference: &Annotation) -> Option<Timeline> {
-    (convention == Convention::MdEval).then(|| {
+fn score(
+    convention: Convention,
+    options: Options,
+    recording: &Recording,
+) -> (RecordingReport, Sums) {
+    let Recording {
+        reference,
+        hypothesis,
+        uem,
+    } = recording;
+    let verdict = convention.score(options, reference, hypothesis, uem.as_ref());
+    // By default md-eval scores the extent of the reference, the others that of both sides.
+    let extent = || {
         md_eval::evaluated(reference, None)
             .segments()
             .iter()
             .copied()
             .collect()
-    })
+    };
+    let default = (convention == Convention::MdEval).then(extent);
+    let uem = uem.as_ref().or(default.as_ref());
+    let scope = Scope {
+        collar: 2.0 * convention.collar_per_side(options.collar),
+        skip_overlap: options.skip_overlap,
+    };
+    let speaker_count = speaker_count(reference, hypothesis, uem);
+    let sums = Sums {
+        components: verdict.score.components,
+        jaccard: verdict.jaccard,
+        purity: purity(reference, hypothesis),
+        coverage: coverage(reference, hypothesis),
+        detection: detection(scope, reference, hypothesis, uem),
+        speaker_count_error: speaker_count.error() as f64,
+    };
+    let report = RecordingReport {
+        uri: reference.uri.clone(),
+        figures: sums.figures(verdict.rate, verdict.jaccard_rate),
+        mapping: verdict.score.mapping,
+        speaker_count,
+        reference_speakers: reference.speakers(),
+        hypothesis_speakers: hypothesis.speakers(),
+    };
+    (report, sums)
 }
 
-fn pooled(convention: Convention, parts: &[Parts]) -> Figures {
-    let components: Components = parts.iter().map(|p| p.verdict.score.components).sum();
-    let (mut purity, mut coverage, mut detection) =
-        (Share::default(), Share::default(), Detection::default());
-    let mut jaccard: Option<Jaccard> = None;
-    let mut speaker_errors = 0.0;
+fn pooled(convention: Convention, recordings: &[RecordingReport], parts: &[Sums]) -> Figures {
+    let mut sums = Sums::default();
     for part in parts {
-        purity += part.purity;
-        coverage += part.coverage;
-        detection += part.detection;
-        speaker_errors += part.speakers.error() as f64;
-        if let Some(one) = part.verdict.jaccard {
-            *jaccard.get_or_insert_default() += one;
+        sums.components += part.components;
+        sums.purity += part.purity;
+        sums.coverage += part.coverage;
+        sums.detection += part.detection;
+        sums.speaker_count_error += part.speaker_count_error;
+        if let Some(jaccard) = part.jaccard {
+            *sums.jaccard.get_or_insert_default() += jaccard;
         }
     }
+    sums.speaker_count_error /= parts.len().max(1) as f64;
     let der = match convention {
-        Convention::Pyannote => Some(components.rate()),
-        Convention::MdEval | Convention::Dscore => {
-            (components.total > 0.0).then(|| components.rate())
-        }
+        Convention::Pyannote => Some(sums.components.rate()),
+        Convention::MdEval | Convention::Dscore => sums.components.rate_of_speech(),
     };
-    let jer = jaccard.map(|jaccard| match convention {
-        // dscore: nobody in the reference of any recording; then it is all right or all wrong.
-        Convention::Dscore if jaccard.speaker_count == 0.0 => f64::from(u8::from(
-            parts.iter().any(|p| p.verdict.jaccard_rate == Some(1.0)),
-        )),
+    let jer = sums.jaccard.map(|jaccard| match convention {
+        // No recording has reference speech: dscore's rate is 1 with any hypothesis speech, else 0.
+        Convention::Dscore if jaccard.speaker_count == 0.0 => {
+            f64::from(recordings.iter().any(|r| r.figures.jer == Some(1.0)))
+        }
         _ => jaccard.rate(),
     });
-    let files = parts.len().max(1) as f64;
-    figures(
-        der,
-        components,
-        jer,
-        purity,
-        coverage,
-        detection,
-        speaker_errors / files,
-    )
-}
-
-fn figures(
-    der: Option<f64>,
-    components: Components,
-    jer: Option<f64>,
-    purity: Share,
-    coverage: Share,
-    detection: Detection,
-    speaker_count_error: f64,
-) -> Figures {
-    Figures {
-        der,
-        components,
-        jer,
-        purity: purity.rate(),
-        coverage: coverage.rate(),
-        purity_coverage_f: f_measure(purity.rate(), coverage.rate()),
-        detection: DetectionFigures {
-            seconds: detection,
-            error_rate: detection.error_rate(),
-            accuracy: detection.accuracy(),
-            precision: detection.precision(),
-            recall: detection.recall(),
-            f1: detection.f1(),
-        },
-        speaker_count_error,
-    }
+    sums.figures(der, jer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Turn;
     use crate::recordings::pair;
+    use crate::{Annotation, Turn};
 
     #[test]
     fn a_corpus_is_pooled_not_averaged() {

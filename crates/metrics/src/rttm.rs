@@ -4,18 +4,17 @@
 //! SPEAKER uri channel start duration <NA> <NA> label <NA> <NA>
 //! ```
 //!
-//! Read are the lines of type `SPEAKER`, of every channel; the other types of RTTM (`SPKR-INFO`, `LEXEME`,
-//! `NOSCORE`, ...) are skipped, empty lines and comments (`;` or `#`) too. Columns after the label may be
-//! missing or be more than the format knows. A uri or label `<NA>` is a name like any other. Start and
-//! duration are finite decimal numbers; a duration below zero is an error, a turn of no duration is read and
-//! left out, as in pyannote.
+//! Lines of type `SPEAKER` are read, of every channel. Lines of the other types of RTTM (`SPKR-INFO`, `LEXEME`,
+//! `NOSCORE`, ...), empty lines and comments (`;` or `#`) are skipped. Columns after the label are optional and
+//! ignored. A uri or label `<NA>` is a name like any other. Start and duration are finite decimal numbers; a duration
+//! below zero is an error, and a turn of no duration is skipped, as in pyannote.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
 use crate::error::Problem;
-use crate::text::{lines, utf8, writable};
+use crate::text::{self, lines, utf8, writable, writable_uri};
 use crate::{Annotation, Error, Turn};
 
 /// The types of the first column: NIST RT-09 evaluation plan, appendix A.
@@ -37,20 +36,15 @@ const TYPES: [&str; 15] = [
     "OVERLAP",
 ];
 
-/// Speakers in one recording: every pair of speakers takes 8 bytes and mapping them the cube of their number.
+/// Most speakers in one recording: mapping takes 8 bytes for every pair, and time with the cube of the number.
 const MAX_SPEAKERS: usize = 4096;
 
 /// Reads a file. One annotation per uri, in order of first appearance.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Annotation>, Error> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse_bytes(&bytes, &path.display().to_string())
+    text::read(path.as_ref(), parse_bytes)
 }
 
-/// Reads a text that came from `origin`, the name that errors give it.
+/// Parses a text; `origin` names it in errors.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
     let mut files: Vec<(&str, Vec<Turn>, HashSet<&str>)> = Vec::new();
     let mut places = HashMap::new();
@@ -70,13 +64,8 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
         }
         let end = start + duration;
         if !end.is_finite() {
-            return Err(line.error(
-                4,
-                Problem::NotFinite {
-                    what: "start plus duration",
-                    found: length.to_owned(),
-                },
-            ));
+            let (what, found) = ("start plus duration", length.to_owned());
+            return Err(line.error(4, Problem::NotFinite { what, found }));
         }
         let place = *places.entry(uri).or_insert_with(|| {
             files.push((uri, Vec::new(), HashSet::new()));
@@ -89,26 +78,21 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
         }
         turns.push(Turn::new(start, end, speaker));
     }
-    Ok(files
-        .into_iter()
-        .map(|(uri, turns, _)| Annotation::from_turns(uri, turns))
-        .collect())
+    let annotations = files.into_iter();
+    let annotations = annotations.map(|(uri, turns, _)| Annotation::from_turns(uri, turns));
+    Ok(annotations.collect())
 }
 
-/// Like [`parse`], for bytes that may not even be text.
+/// Like [`parse`], for bytes that may not be UTF-8.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<Annotation>, Error> {
     parse(utf8(bytes, origin)?, origin)
 }
 
 /// Writes the turns as pyannote.core's `Annotation.write_rttm` does: start and duration each rounded to three
-/// decimals on their own. An annotation without uri is written as `<NA>`; a uri or label that holds whitespace,
-/// or a label without characters, is refused before anything is written.
+/// decimals. An empty uri is written as `<NA>`. A uri or label with whitespace and an empty label are errors, before
+/// anything is written.
 pub fn write(annotation: &Annotation, mut out: impl io::Write) -> Result<(), Error> {
-    let uri = if annotation.uri.is_empty() {
-        "<NA>"
-    } else {
-        writable("uri", &annotation.uri)?
-    };
+    let uri = writable_uri(&annotation.uri)?;
     for turn in annotation.turns() {
         writable("label", &turn.speaker)?;
     }
@@ -188,12 +172,12 @@ mod tests {
         let error = parse_bytes(b"SPEAKER x 1 0 1\nSPEAKER \xc3\xb1 \xff", "b.rttm").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "b.rttm:2:11: not UTF-8 text; is this really a text file?"
+            "b.rttm:2:11: not UTF-8; is this a text file?"
         );
     }
 
     #[test]
-    fn more_speakers_than_can_be_mapped_are_refused() {
+    fn more_speakers_than_can_be_mapped_are_rejected() {
         let text = |n| {
             (0..n)
                 .map(|i| format!("SPEAKER x 1 {i} 1 <NA> <NA> s{i}\n"))
@@ -230,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_names_that_would_shift_the_columns() {
+    fn rejects_names_that_would_shift_the_columns() {
         let refused = |uri: &str, label: &str| {
             let mut out = Vec::new();
             let error = write(

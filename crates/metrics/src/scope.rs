@@ -1,19 +1,20 @@
-//! What is scored at all: pyannote's `uemify`.
+//! The scored regions: pyannote's `uemify`.
 
+use crate::segment::PRECISION;
 use crate::tracks::Tracks;
-use crate::{Annotation, PRECISION, Segment, Support, Timeline};
+use crate::{Annotation, Segment, Support, Timeline};
 
-/// Which part of a recording is scored, in pyannote's terms.
+/// The scored regions of a recording, in pyannote's convention.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Scope {
-    /// Seconds that are not scored around each boundary of a reference turn, in all: half before, half after.
-    /// Not above 0 (or NaN): no collar.
+    /// Seconds around each boundary of a reference turn that are not scored: half before, half after. No collar if
+    /// negative or NaN.
     pub collar: f64,
     /// Regions with two or more reference turns are not scored (two turns of one speaker suffice).
     pub skip_overlap: bool,
 }
 
-/// Both sides, cut to what is scored.
+/// Both sides, cropped to the scored regions.
 pub(crate) struct Scoped<'a> {
     pub(crate) reference: Tracks<'a>,
     pub(crate) hypothesis: Tracks<'a>,
@@ -21,8 +22,7 @@ pub(crate) struct Scoped<'a> {
 }
 
 impl Scope {
-    /// Cuts both sides to `uem`, or to the extent of both together where there is none, less collars and
-    /// overlapped regions. pyannote.metrics `UEMSupportMixin.uemify`.
+    /// Crops both sides to `uem`, by default the extent of both together, without collars and overlap. pyannote.metrics `UEMSupportMixin.uemify`.
     pub(crate) fn apply<'a>(
         &self,
         reference: &'a Annotation,
@@ -37,7 +37,7 @@ impl Scope {
         }
     }
 
-    /// The regions that are scored.
+    /// The scored regions.
     pub fn scored(
         &self,
         reference: &Annotation,
@@ -46,7 +46,11 @@ impl Scope {
     ) -> Support {
         let whole = match uem {
             Some(uem) => uem.support(),
-            None => extent(reference, hypothesis).support(),
+            None => reference
+                .timeline()
+                .union(&hypothesis.timeline())
+                .hull()
+                .support(),
         };
         self.within(reference, &whole)
     }
@@ -72,14 +76,8 @@ impl Scope {
     }
 }
 
-/// From the first start to the last end of both.
-fn extent(reference: &Annotation, hypothesis: &Annotation) -> Timeline {
-    let both = reference.timeline().union(&hypothesis.timeline());
-    both.extent().into_iter().collect()
-}
-
-/// The regions with two or more turns. Every turn overlaps most with the one before it that ends last.
-pub(crate) fn overlaps(annotation: &Annotation) -> Vec<Segment> {
+/// The regions with two or more turns. The largest overlap of a turn is with the turn before it that ends last.
+fn overlaps(annotation: &Annotation) -> Vec<Segment> {
     let mut overlaps = Vec::new();
     let mut last_end = f64::NEG_INFINITY;
     for turn in annotation.turns() {

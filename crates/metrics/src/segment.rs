@@ -1,30 +1,29 @@
-//! A stretch of time, with pyannote's idea of when it is empty.
+//! A segment of time, empty under pyannote's conditions.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
-/// Seconds. A segment that is not longer than this is empty: it is neither stored nor scored, and two
-/// segments no further apart than this touch. pyannote.core's `SEGMENT_PRECISION` (1 µs).
-pub const PRECISION: f64 = 1e-6;
+/// Seconds. A segment of at most this duration is empty: it is neither stored nor scored. Segments at most this far
+/// apart touch. pyannote.core's `SEGMENT_PRECISION` (1 µs).
+pub(crate) const PRECISION: f64 = 1e-6;
 
 /// From `start` to `end`, in seconds, as f64 and never rounded to frames.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Segment {
-    /// Where it begins, in seconds from the start of the recording.
+    /// Seconds from the start of the recording.
     pub start: f64,
-    /// Where it ends, in seconds from the start of the recording.
+    /// Seconds from the start of the recording.
     pub end: f64,
 }
 
 impl Segment {
-    /// From `start` to `end`. Any two numbers make a segment; [`Segment::is_empty`] says whether there is
-    /// something in it.
+    /// From `start` to `end`, which can be any two numbers: see [`Segment::is_empty`].
     pub fn new(start: f64, end: f64) -> Self {
         Self { start, end }
     }
 
-    /// Not longer than [`PRECISION`], reversed, or not a number. pyannote.core `Segment.__bool__`.
+    /// Whether it is at most a microsecond long, reversed, or has a NaN. pyannote.core `Segment.__bool__`.
     pub fn is_empty(&self) -> bool {
         let duration = self.end - self.start;
         duration.is_nan() || duration <= PRECISION
@@ -39,31 +38,31 @@ impl Segment {
         }
     }
 
-    /// What both have in common; empty where they have nothing in common.
+    /// The part in common, which may be empty.
     pub fn intersection(&self, other: &Segment) -> Segment {
         Segment::new(self.start.max(other.start), self.end.min(other.end))
     }
 
-    /// They have more than [`PRECISION`] in common. pyannote.core `Segment.intersects`, comparison by comparison.
-    pub fn intersects(&self, other: &Segment) -> bool {
+    /// Whether more than [`PRECISION`] is in common. pyannote.core `Segment.intersects`, comparison by comparison.
+    pub(crate) fn intersects(&self, other: &Segment) -> bool {
         (self.start < other.start && other.start < self.end - PRECISION)
             || (self.start > other.start && self.start < other.end - PRECISION)
             || self.start == other.start
     }
 
-    /// Both bounds are finite numbers.
+    /// Whether both bounds are finite.
     pub(crate) fn is_finite(&self) -> bool {
         self.start.is_finite() && self.end.is_finite()
     }
 
-    /// Chronological order: by start, then by end. Segments that are stored hold no NaN.
+    /// Chronological order: by start, then by end. Stored segments have no NaN.
     pub(crate) fn order(&self, other: &Segment) -> Ordering {
         self.start
             .total_cmp(&other.start)
             .then(self.end.total_cmp(&other.end))
     }
 
-    /// The same times with -0 turned into 0, so that equal times are also equal in [`Segment::order`].
+    /// With 0 for -0, so that equal times are also equal in [`Segment::order`].
     pub(crate) fn normalised(&self) -> Segment {
         Segment::new(self.start + 0.0, self.end + 0.0)
     }

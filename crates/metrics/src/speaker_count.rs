@@ -1,26 +1,25 @@
-//! How many speakers there are, and how many were found.
+//! Numbers of speakers.
 
 use crate::{Annotation, Scope, Timeline};
 use serde::Serialize;
 
-/// Speakers on both sides.
+/// Numbers of speakers on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SpeakerCount {
-    /// Speakers of the reference.
+    /// Of the reference.
     pub reference: usize,
-    /// Speakers of the hypothesis.
+    /// Of the hypothesis.
     pub hypothesis: usize,
 }
 
 impl SpeakerCount {
-    /// Speakers too many or too few. The mean of it over files is pyannote.metrics
-    /// `DiarizationSpeakerCountError`.
+    /// The absolute difference. Its mean over files is pyannote.metrics `DiarizationSpeakerCountError`.
     pub fn error(&self) -> usize {
         self.reference.abs_diff(self.hypothesis)
     }
 }
 
-/// Counts the speakers who talk within `uem`.
+/// Counts the speakers within `uem`.
 pub fn speaker_count(
     reference: &Annotation,
     hypothesis: &Annotation,

@@ -1,38 +1,38 @@
-//! One walk along both sides at once, from boundary to boundary.
+//! A sweep over the boundaries of both sides.
 
 use crate::Segment;
 use crate::tracks::Tracks;
 
-/// Who is speaking in a region, on both sides, in numbers.
+/// The numbers of active tracks in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Active {
     /// Reference tracks.
     pub(crate) reference: usize,
     /// Hypothesis tracks.
     pub(crate) hypothesis: usize,
-    /// Reference tracks that have a hypothesis track of the speaker mapped to theirs.
+    /// Reference tracks with a hypothesis track of the speaker that is mapped to theirs.
     pub(crate) correct: usize,
 }
 
 impl Active {
-    /// Reference tracks that nobody in the hypothesis speaks for.
+    /// Reference tracks without a hypothesis track.
     pub(crate) fn missed(&self) -> usize {
         self.reference.saturating_sub(self.hypothesis)
     }
 
-    /// Hypothesis tracks too many.
+    /// Hypothesis tracks without a reference track.
     pub(crate) fn false_alarm(&self) -> usize {
         self.hypothesis.saturating_sub(self.reference)
     }
 
-    /// Tracks on both sides, but of the wrong speaker.
+    /// Tracks of both sides, but of the wrong speaker.
     pub(crate) fn confused(&self) -> usize {
         self.reference.min(self.hypothesis) - self.correct
     }
 }
 
-/// Calls `see` for every region, in order, in which somebody speaks on either side and nothing changes.
-/// `mapping` gives the reference label of each hypothesis label. O(n log n) however much overlaps.
+/// Calls `see` for every non-empty region with speech on either side, in order; no track starts or ends within a
+/// region. `mapping` has the reference label of each hypothesis label. O(n log n), also with much overlap.
 pub(crate) fn sweep(
     reference: &Tracks,
     hypothesis: &Tracks,
@@ -69,8 +69,9 @@ pub(crate) fn sweep(
     let mut since = f64::NEG_INFINITY;
     for (time, starts, side, label) in events {
         if time > since {
-            if active.reference + active.hypothesis > 0 {
-                see(Segment::new(since, time), active);
+            let region = Segment::new(since, time);
+            if active.reference + active.hypothesis > 0 && !region.is_empty() {
+                see(region, active);
             }
             since = time;
         }

@@ -1,9 +1,11 @@
-//! Lines, columns and numbers of the text formats, with the place of everything that is wrong.
+//! Lines, columns and numbers of the text formats, with the positions of errors.
+
+use std::path::Path;
 
 use crate::Error;
 use crate::error::Problem;
 
-/// The lines of a text that say something, each cut into columns.
+/// A line that is neither empty nor a comment, split into columns.
 pub(crate) struct Line<'a> {
     origin: &'a str,
     number: usize,
@@ -12,7 +14,19 @@ pub(crate) struct Line<'a> {
     columns: Vec<(usize, &'a str)>,
 }
 
-/// The text of `bytes`; says where it stops being UTF-8.
+/// Parses the file at `path`.
+pub(crate) fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8], &str) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&bytes, &path.display().to_string())
+}
+
+/// The text of `bytes`. An error has the position of the first byte that is not UTF-8.
 pub(crate) fn utf8<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
@@ -31,7 +45,7 @@ pub(crate) fn utf8<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str, Error> 
     })
 }
 
-/// All lines but empty ones and comments (which start with `;` or `#`). A byte order mark is skipped.
+/// The lines without empty ones and comments (which start with `;` or `#`). A byte order mark is skipped.
 pub(crate) fn lines<'a>(text: &'a str, origin: &'a str) -> impl Iterator<Item = Line<'a>> {
     text.strip_prefix('\u{feff}')
         .unwrap_or(text)
@@ -40,7 +54,7 @@ pub(crate) fn lines<'a>(text: &'a str, origin: &'a str) -> impl Iterator<Item = 
         .filter_map(move |(index, text)| {
             let columns: Vec<(usize, &str)> = text
                 .split_ascii_whitespace()
-                // `word` is a part of `text`: the difference is its place.
+                // `word` is a part of `text`: the difference is its offset.
                 .map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
                 .collect();
             let first = columns.first()?.1;
@@ -55,7 +69,7 @@ pub(crate) fn lines<'a>(text: &'a str, origin: &'a str) -> impl Iterator<Item = 
 }
 
 impl<'a> Line<'a> {
-    /// The columns, of which there must be at least `N`; the first `N` of them.
+    /// The first `N` columns. Fewer are an error.
     pub(crate) fn columns<const N: usize>(&self) -> Result<[&'a str; N], Error> {
         let found = self.columns.len();
         let mut first = [""; N];
@@ -74,32 +88,24 @@ impl<'a> Line<'a> {
         self.columns[0].1
     }
 
-    /// The finite number in column `index` (from 0), which the error calls `what`.
+    /// The finite number in column `index` (from 0); `what` names the column in errors.
     pub(crate) fn number(&self, index: usize, what: &'static str) -> Result<f64, Error> {
         let found = self.columns[index].1;
-        let value: f64 = found.parse().map_err(|_| {
-            self.error(
-                index,
-                Problem::NotANumber {
-                    what,
-                    found: found.to_owned(),
-                },
-            )
-        })?;
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(self.error(
-                index,
-                Problem::NotFinite {
-                    what,
-                    found: found.to_owned(),
-                },
-            ))
+        let value = found.parse::<f64>();
+        if let Ok(value) = value
+            && value.is_finite()
+        {
+            return Ok(value);
         }
+        let found = found.to_owned();
+        let problem = match value {
+            Ok(_) => Problem::NotFinite { what, found },
+            Err(_) => Problem::NotANumber { what, found },
+        };
+        Err(self.error(index, problem))
     }
 
-    /// An error about column `index`.
+    /// The error of column `index`.
     pub(crate) fn error(&self, index: usize, problem: Problem) -> Error {
         self.at_byte(self.columns[index].0, problem)
     }
@@ -115,7 +121,15 @@ impl<'a> Line<'a> {
     }
 }
 
-/// `name`, if it can stand in a column.
+/// The column of a recording, `<NA>` without a name.
+pub(crate) fn writable_uri(uri: &str) -> Result<&str, Error> {
+    if uri.is_empty() {
+        return Ok("<NA>");
+    }
+    writable("uri", uri)
+}
+
+/// `name`, if it can be a column.
 pub(crate) fn writable<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
     if name.is_empty() || name.contains(char::is_whitespace) {
         return Err(Error::Name {

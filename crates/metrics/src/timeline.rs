@@ -1,7 +1,7 @@
-//! Sets of segments: [`Timeline`] (they may overlap) and [`Support`] (they do not even touch).
+//! Sets of segments: [`Timeline`] (they may overlap) and [`Support`] (they are disjoint and do not touch).
 //!
-//! The operations are those of pyannote.core's `Timeline`, with the same comparisons on the same numbers, so
-//! that a boundary falls on the same side here and there.
+//! The operations are those of pyannote.core's `Timeline`, with the same comparisons of the same numbers, so that
+//! boundaries fall on the same side.
 
 use crate::Segment;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The segments, sorted; empty, repeated and non-finite ones are left out.
+    /// Sorts the segments and drops empty, repeated and non-finite ones.
     pub fn new(segments: impl IntoIterator<Item = Segment>) -> Self {
         let mut segments: Vec<Segment> = segments
             .into_iter()
@@ -30,20 +30,21 @@ impl Timeline {
         &self.segments
     }
 
-    /// There is no segment in it.
+    /// Whether there is no segment.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// From the first start to the last end; nothing for an empty timeline.
+    /// From the first start to the last end; none for an empty timeline.
     pub fn extent(&self) -> Option<Segment> {
         let start = self.segments.first()?.start;
-        let end = self
-            .segments
-            .iter()
-            .map(|s| s.end)
-            .fold(f64::NEG_INFINITY, f64::max);
-        Some(Segment::new(start, end))
+        let ends = self.segments.iter().map(|segment| segment.end);
+        Some(Segment::new(start, ends.fold(f64::NEG_INFINITY, f64::max)))
+    }
+
+    /// The extent as a timeline.
+    pub(crate) fn hull(&self) -> Timeline {
+        self.extent().into_iter().collect()
     }
 
     /// The same time with as few segments as possible. pyannote.core `Timeline.support`.
@@ -51,7 +52,7 @@ impl Timeline {
         let mut merged: Vec<Segment> = Vec::new();
         for &segment in &self.segments {
             match merged.last_mut() {
-                // The gap is empty (no longer than PRECISION): one piece.
+                // A gap of at most PRECISION is empty.
                 Some(last) if gap(last, &segment).is_empty() => {
                     last.end = last.end.max(segment.end)
                 }
@@ -66,16 +67,13 @@ impl Timeline {
         self.support().duration()
     }
 
-    /// What lies within `support`. pyannote.core `Timeline.crop(mode="intersection")`.
+    /// The parts within `support`. pyannote.core `Timeline.crop(mode="intersection")`.
     pub fn crop(&self, support: &Support) -> Timeline {
-        Timeline::new(
-            self.segments
-                .iter()
-                .flat_map(|segment| support.pieces_of(segment)),
-        )
+        let segments = self.segments.iter();
+        Timeline::new(segments.flat_map(|segment| support.pieces_of(segment)))
     }
 
-    /// All segments of both.
+    /// The segments of both.
     pub fn union(&self, other: &Timeline) -> Timeline {
         Timeline::new(self.segments.iter().chain(&other.segments).copied())
     }
@@ -87,7 +85,7 @@ impl FromIterator<Segment> for Timeline {
     }
 }
 
-/// Non-empty segments in chronological order, each more than [`crate::PRECISION`] after the one before.
+/// Non-empty segments in chronological order, each more than a microsecond after the one before.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Support {
     segments: Vec<Segment>,
@@ -101,7 +99,7 @@ impl Support {
 
     /// Seconds covered.
     pub fn duration(&self) -> f64 {
-        // The sum of nothing is -0.0, which would be printed.
+        // The sum of no segments is -0.0, which prints a sign.
         0.0 + self.segments.iter().map(Segment::duration).sum::<f64>()
     }
 

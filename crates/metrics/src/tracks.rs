@@ -1,4 +1,4 @@
-//! The turns of an annotation as the metrics see them: labels are numbers.
+//! The turns of an annotation with numbers for labels.
 
 use crate::{Annotation, Segment, Support, Timeline};
 
@@ -9,7 +9,7 @@ pub(crate) struct Track {
     pub(crate) label: usize,
 }
 
-/// Tracks in chronological order, and the labels that occur in them, sorted.
+/// Tracks in chronological order, and their labels, sorted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tracks<'a> {
     pub(crate) labels: Vec<&'a str>,
@@ -30,7 +30,7 @@ impl<'a> Tracks<'a> {
         Self { labels, tracks }
     }
 
-    /// The tracks in any order, with labels that may not occur in them.
+    /// Of tracks in any order. Labels without a track are dropped.
     pub(crate) fn new(labels: &[&'a str], mut tracks: Vec<Track>) -> Self {
         tracks.sort_by(|a, b| a.segment.order(&b.segment));
         let mut number = vec![usize::MAX; labels.len()];
@@ -53,27 +53,23 @@ impl<'a> Tracks<'a> {
         }
     }
 
-    /// What lies within `support`; each piece is a track of its own. pyannote.core `Annotation.crop`.
+    /// The parts within `support`, each a track of its own. pyannote.core `Annotation.crop`.
     pub(crate) fn crop(&self, support: &Support) -> Tracks<'a> {
         Tracks::new(&self.labels, self.pieces(support))
     }
 
-    /// The same without overlap within a speaker: time counts once.
+    /// With overlapping tracks of one speaker joined.
     pub(crate) fn merged(&self) -> Tracks<'a> {
         let mut tracks = Vec::new();
         for (label, timeline) in self.timelines().iter().enumerate() {
-            tracks.extend(
-                timeline
-                    .support()
-                    .segments()
-                    .iter()
-                    .map(|&segment| Track { segment, label }),
-            );
+            let segments = timeline.support();
+            let segments = segments.segments().iter();
+            tracks.extend(segments.map(|&segment| Track { segment, label }));
         }
         Tracks::new(&self.labels, tracks)
     }
 
-    /// Like [`Tracks::crop`], but labels that do not occur any more keep their number.
+    /// Like [`Tracks::crop`], but labels without a track are kept.
     pub(crate) fn crop_keeping_labels(&self, support: &Support) -> Tracks<'a> {
         let mut tracks = self.pieces(support);
         tracks.sort_by(|a, b| a.segment.order(&b.segment));
@@ -93,7 +89,7 @@ impl<'a> Tracks<'a> {
         self.tracks.iter().flat_map(pieces_of).collect()
     }
 
-    /// All segments, whoever speaks.
+    /// The segments of all tracks.
     pub(crate) fn timeline(&self) -> Timeline {
         self.tracks.iter().map(|t| t.segment).collect()
     }

@@ -1,22 +1,21 @@
-//! UEM, the format of evaluation maps: one region that is scored per line.
+//! UEM, the format of evaluation maps: one scored region per line.
 //!
 //! ```text
 //! uri channel start end
 //! ```
 //!
-//! Empty lines and comments (`;` or `#`) are skipped, further columns ignored. Start and end are finite
-//! decimal numbers; a region that ends before it starts is an error, one of no duration is left out. Regions
-//! may overlap: time counts once.
+//! Empty lines, comments (`;` or `#`) and further columns are ignored. Start and end are finite decimal numbers; a
+//! region that ends before it starts is an error, one of no duration is skipped. Regions may overlap: time counts once.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
 use crate::error::Problem;
-use crate::text::{lines, utf8, writable};
+use crate::text::{self, lines, utf8, writable_uri};
 use crate::{Error, Segment, Timeline};
 
-/// What is scored of one recording.
+/// The scored regions of one recording.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EvaluationMap {
     /// Name of the recording.
@@ -27,15 +26,10 @@ pub struct EvaluationMap {
 
 /// Reads a file. One map per uri, in order of first appearance.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<EvaluationMap>, Error> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse_bytes(&bytes, &path.display().to_string())
+    text::read(path.as_ref(), parse_bytes)
 }
 
-/// Reads a text that came from `origin`, the name that errors give it.
+/// Parses a text; `origin` names it in errors.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
     let mut files: Vec<(&str, Vec<Segment>)> = Vec::new();
     let mut places = HashMap::new();
@@ -51,27 +45,21 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
         });
         files[place].1.push(Segment::new(start, end));
     }
-    Ok(files
-        .into_iter()
-        .map(|(uri, regions)| EvaluationMap {
-            uri: uri.to_owned(),
-            regions: Timeline::new(regions),
-        })
-        .collect())
+    let maps = files.into_iter().map(|(uri, regions)| EvaluationMap {
+        uri: uri.to_owned(),
+        regions: Timeline::new(regions),
+    });
+    Ok(maps.collect())
 }
 
-/// Like [`parse`], for bytes that may not even be text.
+/// Like [`parse`], for bytes that may not be UTF-8.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<EvaluationMap>, Error> {
     parse(utf8(bytes, origin)?, origin)
 }
 
 /// Writes the regions as pyannote.core's `Timeline.write_uem` does, with three decimals.
 pub fn write(map: &EvaluationMap, mut out: impl io::Write) -> Result<(), Error> {
-    let uri = if map.uri.is_empty() {
-        "<NA>"
-    } else {
-        writable("uri", &map.uri)?
-    };
+    let uri = writable_uri(&map.uri)?;
     for Segment { start, end } in map.regions.segments() {
         writeln!(out, "{uri} 1 {start:.3} {end:.3}")?;
     }

@@ -1,4 +1,4 @@
-//! Thresholds from runs that are known to be good.
+//! Learns limits from runs that are known to be good.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -11,18 +11,19 @@ use super::{
 };
 use crate::{Verdict, report::SCHEMA};
 
-/// A report of `compare --format json`, read back and found good.
+/// A report of `compare --format json` of a good run.
 #[derive(Debug, Clone)]
 pub struct KnownGood {
     origin: String,
-    run: Run,
+    report: Report,
 }
 
-/// A report; the figures in it are read by the table of measures.
+/// The read part of a report. The table of measures reads its figures.
 #[derive(Debug, Clone, Deserialize)]
-struct Run {
+struct Report {
     schema: u32,
     model: String,
+    /// Only those that were observed.
     stages: Vec<Stage>,
     output: Option<Value>,
     task: Option<Value>,
@@ -51,7 +52,7 @@ pub enum LearnError {
     NotAReport {
         /// The file.
         origin: String,
-        /// What the parser said.
+        /// The error of the parser.
         source: serde_json::Error,
     },
     /// A report in another layout.
@@ -62,7 +63,7 @@ pub enum LearnError {
         /// Its schema.
         found: u32,
     },
-    /// The gate of the run was not passed.
+    /// The run failed its gate.
     #[error("{origin}: failed its gate; learn from runs that are known to be good")]
     Failed {
         /// The file.
@@ -75,7 +76,7 @@ pub enum LearnError {
         origin: String,
         /// The stage.
         stage: String,
-        /// What it is.
+        /// Its verdict.
         verdict: Verdict,
     },
     /// Nothing was observed.
@@ -98,7 +99,7 @@ pub enum LearnError {
         /// The model of the first file.
         expected: String,
     },
-    /// Runs that did not observe the same stages.
+    /// Runs with different stages.
     #[error(
         "{origin}: does not show {stage}, which {other} does; learn from runs that show the same stages"
     )]
@@ -116,63 +117,51 @@ pub enum LearnError {
 }
 
 impl KnownGood {
-    /// Reads the JSON of a report; `origin` names it in errors and in the gate.
-    ///
-    /// # Errors
-    /// [`LearnError`] where it is no report, or not one of a good run.
+    /// Parses the JSON of a report; `origin` names it in errors and in the gate.
     pub fn parse(json: &str, origin: &str) -> Result<Self, LearnError> {
-        let name = || origin.to_owned();
-        let run: Run = serde_json::from_str(json).map_err(|source| LearnError::NotAReport {
-            origin: name(),
-            source,
-        })?;
-        if run.schema != SCHEMA {
-            return Err(LearnError::Schema {
-                origin: name(),
-                found: run.schema,
-            });
+        let origin = origin.to_owned();
+        let mut report: Report = match serde_json::from_str(json) {
+            Ok(report) => report,
+            Err(source) => return Err(LearnError::NotAReport { origin, source }),
+        };
+        if report.schema != SCHEMA {
+            let found = report.schema;
+            return Err(LearnError::Schema { origin, found });
         }
-        let good = |verdict| matches!(verdict, Verdict::Exact | Verdict::NotObserved);
-        if let Some(stage) = run.stages.iter().find(|stage| !good(stage.verdict)) {
+        report
+            .stages
+            .retain(|stage| stage.verdict != Verdict::NotObserved);
+        if let Some(stage) = report.stages.iter().find(|s| s.verdict != Verdict::Exact) {
             return Err(LearnError::NotExact {
-                origin: name(),
+                origin,
                 stage: stage.name.clone(),
                 verdict: stage.verdict,
             });
         }
-        if run.gate.as_ref().is_some_and(|gate| !gate.passed) {
-            return Err(LearnError::Failed { origin: name() });
+        if report.gate.as_ref().is_some_and(|gate| !gate.passed) {
+            return Err(LearnError::Failed { origin });
         }
-        if run.stages.iter().all(|s| s.verdict == Verdict::NotObserved) {
-            return Err(LearnError::Nothing { origin: name() });
+        if report.stages.is_empty() {
+            return Err(LearnError::Nothing { origin });
         }
-        Ok(Self {
-            origin: name(),
-            run,
-        })
+        Ok(Self { origin, report })
     }
 
     /// The model that was run.
     #[must_use]
     pub fn model(&self) -> &str {
-        &self.run.model
+        &self.report.model
     }
 
     fn stage(&self, name: &str) -> Option<&Stage> {
-        let observed = |stage: &&Stage| stage.verdict != Verdict::NotObserved;
-        self.run
-            .stages
-            .iter()
-            .filter(observed)
-            .find(|s| s.name == name)
+        self.report.stages.iter().find(|stage| stage.name == name)
     }
 }
 
-/// A gate from `runs`: for each stage, `margin` times the worst that a run shows.
+/// Learns a gate from `runs`: for each stage, `margin` times the worst error of all runs.
 ///
-/// R is never limited below 1, what PyTorch's own f32 has, and never above the bars of an exact stage. What a
-/// correlation lacks grows with the square of R, and so does its margin. Decisions have no margin: what the
-/// worst run agrees on is asked for. Stages that no run shows are left out.
+/// Limits of R are at least 1, the rounding of PyTorch's own f32, and at most those of an exact stage. 1 - correlation grows
+/// with the square of R, and so does its margin. Decisions have no margin. Stages that no run shows are left out.
 ///
 /// # Errors
 /// [`LearnError`] where the runs are of different models or do not show the same stages.
@@ -186,37 +175,30 @@ pub fn learn(runs: &[KnownGood], margin: f64) -> Result<Gate, LearnError> {
     let times = format!("{margin} times {of_runs}");
     let learner = Learner { runs, margin };
     let stage = |stage: &Stage| {
-        let figures = |run, measure: &Measure<_>| {
-            let stage = KnownGood::stage(run, &stage.name);
+        let (limits, seen) = learner.limits(|run, measure| {
+            let stage = run.stage(&stage.name);
             let forced = stage.filter(|_| !measure.free_only);
             let forced = forced.and_then(|stage| stage.teacher_forced.as_ref());
             let free = stage.and_then(|stage| stage.free_running.as_ref());
             forced.into_iter().chain(free).collect()
-        };
-        let (limits, seen) = learner.limits(figures);
+        });
         Limits {
             pattern: globset::escape(&stage.name),
             because: format!("{times}: {seen}"),
             ..limits
         }
     };
-    let stages = first.run.stages.iter();
-    let observed = stages.filter(|stage| stage.verdict != Verdict::NotObserved);
     Ok(Gate {
-        stage: observed.map(stage).collect(),
-        output: learner.part(&format!("{times}, decisions as they are"), |run, _| {
-            run.run.output.iter().collect()
+        stage: first.report.stages.iter().map(stage).collect(),
+        output: learner.part(&format!("{times}, decisions as they are"), |run| {
+            run.report.output.iter().collect()
         }),
-        embedding: learner.part(&times, |run, _| {
-            let embeddings = run
-                .run
-                .output
-                .as_ref()
-                .and_then(|output| output.get("embeddings"));
-            let embeddings = embeddings.and_then(Value::as_array);
+        embedding: learner.part(&times, |run| {
+            let output = run.report.output.as_ref();
+            let embeddings = output.and_then(|output| output.get("embeddings")?.as_array());
             embeddings.into_iter().flatten().collect()
         }),
-        task: learner.part(&of_runs, |run, _| run.run.task.iter().collect()),
+        task: learner.part(&of_runs, |run| run.report.task.iter().collect()),
     })
 }
 
@@ -227,18 +209,18 @@ struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    /// Limits with their reason, `rule` and what was seen; none where nothing was.
+    /// Limits with a reason: `rule` and the worst errors. None where no run has an error.
     fn part<T: Limited>(
         &self,
         rule: &str,
-        figures: impl Fn(&'a KnownGood, &Measure<T>) -> Vec<&'a Value>,
+        figures: impl Fn(&'a KnownGood) -> Vec<&'a Value>,
     ) -> Option<Limits<T>> {
-        let (limits, seen) = self.limits(figures);
+        let (limits, seen) = self.limits(|run, _| figures(run));
         let because = format!("{rule}: {seen}");
         (!seen.is_empty()).then_some(Limits { because, ..limits })
     }
 
-    /// Limits by the worst of what `figures` finds in the runs for each measure, and what that is, in words.
+    /// Limits by the worst error among the `figures` of each run for each measure, and these errors in words.
     fn limits<T: Limited>(
         &self,
         figures: impl Fn(&'a KnownGood, &Measure<T>) -> Vec<&'a Value>,
@@ -266,21 +248,23 @@ impl<'a> Learner<'a> {
     }
 }
 
-/// Refuses runs of different models, and runs that show fewer stages than others.
+/// Rejects runs of different models, and runs without a stage that another shows.
 fn check_alike(first: &KnownGood, runs: &[KnownGood]) -> Result<(), LearnError> {
-    if let Some(other) = runs.iter().find(|run| run.run.model != first.run.model) {
+    if let Some(other) = runs
+        .iter()
+        .find(|run| run.report.model != first.report.model)
+    {
         return Err(LearnError::OtherModel {
             origin: other.origin.clone(),
-            found: other.run.model.clone(),
+            found: other.report.model.clone(),
             first: first.origin.clone(),
-            expected: first.run.model.clone(),
+            expected: first.report.model.clone(),
         });
     }
-    // Each stage that is shown, and who shows it.
+    // The first run that shows each stage.
     let mut shown = BTreeMap::new();
     for run in runs {
-        let observed = |stage: &&Stage| stage.verdict != Verdict::NotObserved;
-        for stage in run.run.stages.iter().filter(observed) {
+        for stage in &run.report.stages {
             shown.entry(&stage.name).or_insert(run);
         }
     }

@@ -1,4 +1,4 @@
-//! What a gate can limit: one row for each measure.
+//! The measures that a gate can limit, a row of a table each.
 
 use std::{fmt, marker::PhantomData};
 
@@ -14,22 +14,22 @@ use crate::{
 
 use Direction::{AtLeast, AtMost, Below, NearOne, Ratio};
 
-/// The least limit of R that is learned: an error of PyTorch's own size is never too much.
+/// Smallest limit of R that is learned: the rounding of PyTorch's own f32.
 const LEAST_R: f64 = 1.0;
-/// The least limit of 1 - correlation: its f64 sums over a million values may round by as much.
+/// Smallest limit of 1 - correlation that is learned: the rounding of f64 sums over a million values.
 const LEAST_LACK: f64 = 1e-12;
-/// The least limit of an embedding's length: the rounding of an f32.
+/// Smallest limit of an embedding's length that is learned: the rounding of an f32.
 const LEAST_LENGTH: f64 = 1e-7;
 
-/// Something that a gate can limit.
+/// A part of a report that a gate can limit.
 pub(super) trait Limited: Sized + 'static {
-    /// Whether its limits are for names that fit a pattern.
+    /// Whether its limits are for names that match a pattern.
     const HAS_PATTERN: bool = false;
-    /// What can be limited, in the order in which it is checked and written.
+    /// The measures, in the order in which they are checked and written.
     const MEASURES: &'static [Measure<Self>];
 }
 
-/// What can be limited: a row of a table.
+/// A measure that can be limited: a row of a table.
 pub(super) struct Measure<T> {
     /// Its key in a gate.
     key: &'static str,
@@ -37,12 +37,14 @@ pub(super) struct Measure<T> {
     figure: &'static str,
     /// Its name in words.
     pub(super) name: &'static str,
-    /// Its value; none where it has none.
-    of: fn(&T) -> Option<f64>,
+    /// Its value.
+    of: fn(&T) -> f64,
     direction: Direction,
-    /// Of free-running stages only: it is what users compare. Scaled-up rounding is not judged by it.
+    /// Only free-running stages without a degenerate norm before are limited: users compare these.
     pub(super) free_only: bool,
-    /// What is allowed in any case.
+    /// A value of NaN is not checked. Otherwise it fails every limit.
+    optional: bool,
+    /// The error that is always allowed.
     own: Option<Own<T>>,
     /// How its limit is learned; none where it is not.
     learned: Option<Learned>,
@@ -50,21 +52,21 @@ pub(super) struct Measure<T> {
     required: bool,
 }
 
-/// So many times the error of the reference's own f32.
+/// How many times the error of the reference's own f32, and that error.
 type Own<T> = (f64, fn(&T) -> f64);
 
-/// Which values are good, and what error a value is.
+/// Which values are good, and the error of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
-    /// Below the limit; the value is the error.
+    /// Below the limit. The error is the value.
     Below,
-    /// No more than the limit; the value is the error.
+    /// At most the limit. The error is the value.
     AtMost,
-    /// No less than the limit, a part of a whole; what is missing to 1 is the error.
+    /// A fraction, at least the limit. The error is 1 - value.
     AtLeast,
-    /// Above the limit; what is missing to 1 is the error, for near 1 the digits that matter are behind the nines.
+    /// Above the limit, near 1. The error is 1 - value, whose digits are the significant ones.
     NearOne,
-    /// A ratio that is off 1 by less than the limit.
+    /// A ratio whose distance to 1, the error, is below the limit.
     Ratio,
 }
 
@@ -85,20 +87,16 @@ impl Direction {
             AtLeast | NearOne => 1.0 - limit,
         }
     }
-
-    fn includes_limit(self) -> bool {
-        matches!(self, AtMost | AtLeast)
-    }
 }
 
 /// How a limit is learned from the worst error of good runs.
 #[derive(Debug, Clone, Copy)]
 struct Learned {
-    /// The power of the margin: 0 for decisions, which have none, 2 for what grows with the square of R.
+    /// The power of the margin: 0 for decisions, which have no margin, 2 for measures that grow with the square of R.
     power: i32,
-    /// The least error that is allowed.
+    /// Smallest error that is allowed.
     least: f64,
-    /// The largest.
+    /// Largest error that is allowed.
     most: f64,
 }
 
@@ -107,7 +105,7 @@ impl<T> Measure<T> {
         key: &'static str,
         name: &'static str,
         direction: Direction,
-        of: fn(&T) -> Option<f64>,
+        of: fn(&T) -> f64,
     ) -> Self {
         Self {
             key,
@@ -116,48 +114,57 @@ impl<T> Measure<T> {
             of,
             direction,
             free_only: false,
+            optional: false,
             own: None,
             learned: None,
             required: false,
         }
     }
 
-    /// Learned with the margin to a power, with no limit outside of these.
+    /// A correlation or cosine. It may be as bad as an exact R makes that of the reference's f32, `own`: the error grows with
+    /// the square of R.
+    const fn near_one(
+        key: &'static str,
+        name: &'static str,
+        of: fn(&T) -> f64,
+        own: fn(&T) -> f64,
+    ) -> Self {
+        let mut measure = Self::new(key, name, NearOne, of).learned(2, LEAST_LACK, f64::INFINITY);
+        measure.own = Some((EXACT_R * EXACT_R, own));
+        measure
+    }
+
+    /// Learned with this power of the margin, between two errors.
     const fn learned(mut self, power: i32, least: f64, most: f64) -> Self {
         self.learned = Some(Learned { power, least, most });
         self
     }
 
-    /// With as many times the error of the reference's own f32 allowed.
-    const fn or_own(mut self, times: f64, own: fn(&T) -> f64) -> Self {
-        self.own = Some((times, own));
-        self
-    }
-
-    /// The value of `found` under `limit`: what is expected, what was found, and whether the limit is kept. None where
-    /// there is no such value. NaN keeps no limit.
+    /// The value of `found` under `limit`: the expected and the found value in words, and whether the limit is kept. None
+    /// where there is no such value.
     pub(super) fn check(&self, found: &T, limit: f64) -> Option<(String, String, bool)> {
-        let value = (self.of)(found)?;
+        let value = (self.of)(found);
+        if self.optional && value.is_nan() {
+            return None;
+        }
         let (error, allowed) = (self.direction.error(value), self.direction.limit(limit));
-        let (times, own) = self
-            .own
-            .map_or((0.0, 0.0), |(times, own)| (times, times * own(found)));
+        let (times, own) = self.own.unwrap_or((0.0, |_| 0.0));
+        let own = times * own(found);
         let (expected, kept) = match self.direction {
             AtLeast => (format!("at least {}", self.shown(allowed)), value >= limit),
             AtMost => (format!("at most {}", self.shown(allowed)), value <= limit),
-            Below | NearOne | Ratio if own > allowed => (
-                format!(
-                    "below {}, {times} times that of PyTorch's own f32",
-                    self.shown(own)
-                ),
-                error < own,
-            ),
+            Below | NearOne | Ratio if own > allowed => {
+                let own_shown = self.shown(own);
+                let expected =
+                    format!("below {own_shown}, {times} times that of PyTorch's own f32");
+                (expected, error < own)
+            }
             Below | NearOne | Ratio => (format!("below {}", self.shown(allowed)), error < allowed),
         };
         Some((expected, self.shown(error), kept))
     }
 
-    /// An error as a person reads it.
+    /// An error in words.
     pub(super) fn shown(&self, error: f64) -> String {
         match self.direction {
             AtLeast => format!("{:.2} %", 100.0 * (1.0 - error)),
@@ -165,7 +172,7 @@ impl<T> Measure<T> {
         }
     }
 
-    /// The error that the JSON of a report has; none where it has none, or one that is no number.
+    /// The error in the JSON of a report; none where it has no number.
     pub(super) fn error_in(&self, figures: &serde_json::Value) -> Option<f64> {
         let error = self.direction.error(figures.get(self.figure)?.as_f64()?);
         Some(match self.direction {
@@ -174,26 +181,26 @@ impl<T> Measure<T> {
         })
     }
 
-    /// The limit that is learned from the `worst` error of good runs; none where nothing can be below it.
+    /// The limit that is learned from the `worst` error of good runs; none where no error can be below it.
     pub(super) fn learn(&self, worst: f64, margin: f64) -> Option<f64> {
-        let learned = self.learned?;
-        let allowed = match learned.power {
+        let Learned { power, least, most } = self.learned?;
+        let allowed = match power {
             0 => worst,
             power => rounded_up(worst * margin.powi(power)),
         };
-        let allowed = allowed.clamp(learned.least, learned.most);
-        let kept = allowed > 0.0 || self.direction.includes_limit();
+        let allowed = allowed.clamp(least, most);
+        let kept = allowed > 0.0 || matches!(self.direction, AtMost | AtLeast);
         kept.then(|| self.direction.limit(allowed))
     }
 }
 
-/// In two digits, rounded up: a limit below what was seen would fail its own runs.
+/// Rounded up to two digits: a limit below the worst error would fail its own runs.
 fn rounded_up(error: f64) -> f64 {
     if error == 0.0 {
         return 0.0;
     }
     let unit = 10_f64.powf(error.log10().floor() - 1.0);
-    // Through text: 27 units of a tenth are 2.7, not 2.7000000000000002.
+    // Through text, because 27 * 0.1 is 2.7000000000000002.
     let digits = (error / unit).ceil() * unit;
     format!("{digits:.1e}").parse().unwrap_or(error)
 }
@@ -201,74 +208,72 @@ fn rounded_up(error: f64) -> f64 {
 impl Limited for StageError {
     const HAS_PATTERN: bool = true;
     const MEASURES: &'static [Measure<Self>] = &[
-        Measure::new("r", "R", Below, |error: &Self| Some(error.r)).learned(1, LEAST_R, EXACT_R),
-        Measure::new("r_local", "R_local", Below, |error: &Self| {
-            Some(error.r_local)
-        })
-        .learned(1, LEAST_R, STRUCTURAL_R_LOCAL),
-        // Of candidates with fewer bits than f32.
-        Measure::new("r_d", "R_d", Below, |error: &Self| {
-            Some(error.r_d.unwrap_or(f64::NAN))
-        }),
+        Measure::new("r", "R", Below, |e: &Self| e.r).learned(1, LEAST_R, EXACT_R),
+        Measure::new("r_local", "R_local", Below, |e: &Self| e.r_local).learned(
+            1,
+            LEAST_R,
+            STRUCTURAL_R_LOCAL,
+        ),
+        // Of candidates below f32.
+        Measure::new("r_d", "R_d", Below, |e: &Self| e.r_d.unwrap_or(f64::NAN)),
+        // Constants have none.
         Measure {
             free_only: true,
-            // Constants have none.
-            ..Measure::new("correlation", "1 - correlation", NearOne, |error: &Self| {
-                Some(error.correlation).filter(|correlation| !correlation.is_nan())
-            })
-            .or_own(EXACT_R * EXACT_R, |error| 1.0 - error.reference_correlation)
-            .learned(2, LEAST_LACK, f64::INFINITY)
+            optional: true,
+            ..Measure::near_one(
+                "correlation",
+                "1 - correlation",
+                |e: &Self| e.correlation,
+                |e| 1.0 - e.reference_correlation,
+            )
         },
     ];
 }
 
 impl Limited for OutputAgreement {
     const MEASURES: &'static [Measure<Self>] = &[
-        Measure::new(
+        Measure::near_one(
             "correlation",
             "1 - correlation",
-            NearOne,
-            |output: &Self| Some(output.correlation),
-        )
-        .or_own(EXACT_R * EXACT_R, |output| {
-            1.0 - output.reference_correlation
-        })
-        .learned(2, LEAST_LACK, f64::INFINITY),
-        // Embeddings decide nothing.
-        Measure::new(
-            "frame_agreement",
-            "agreement of the frames' decisions",
-            AtLeast,
-            Self::frame_agreement,
-        )
-        .learned(0, 0.0, f64::INFINITY),
-        Measure::new("max_abs", "largest error", Below, |output: &Self| {
-            Some(output.max_abs)
-        })
-        .learned(1, 0.0, f64::INFINITY),
+            |output: &Self| output.correlation,
+            |output| 1.0 - output.reference_correlation,
+        ),
+        // Embeddings have no decisions.
+        Measure {
+            optional: true,
+            ..Measure::new(
+                "frame_agreement",
+                "agreement of the frames' decisions",
+                AtLeast,
+                |output: &Self| output.frame_agreement().unwrap_or(f64::NAN),
+            )
+            .learned(0, 0.0, f64::INFINITY)
+        },
+        Measure::new("max_abs", "largest error", Below, |o: &Self| o.max_abs).learned(
+            1,
+            0.0,
+            f64::INFINITY,
+        ),
     ];
 }
 
-/// Every embedding has to keep them.
+/// Each embedding must keep these limits.
 impl Limited for EmbeddingAgreement {
     const MEASURES: &'static [Measure<Self>] = &[
-        Measure::new("cosine", "1 - cosine", NearOne, |embedding: &Self| {
-            Some(embedding.cosine)
-        })
-        .or_own(EXACT_R * EXACT_R, |embedding| {
-            1.0 - embedding.reference_cosine
-        })
-        .learned(2, LEAST_LACK, f64::INFINITY),
-        // A cosine is blind to it. The reference's own may be small by luck; its error can all lie along the embedding.
+        Measure::near_one(
+            "cosine",
+            "1 - cosine",
+            |embedding: &Self| embedding.cosine,
+            |embedding| 1.0 - embedding.reference_cosine,
+        ),
+        // A cosine does not change with length. The reference's own error of the length may be small by chance: all of its
+        // error may lie along the embedding.
         Measure {
             figure: "rms_ratio",
-            ..Measure::new(
-                "length",
-                "error of the length",
-                Ratio,
-                |embedding: &Self| Some(embedding.rms_ratio),
-            )
-            .or_own(EXACT_R, Self::reference_error)
+            own: Some((EXACT_R, Self::reference_error)),
+            ..Measure::new("length", "error of the length", Ratio, |e: &Self| {
+                e.rms_ratio
+            })
             .learned(1, LEAST_LENGTH, f64::INFINITY)
         },
     ];
@@ -277,29 +282,25 @@ impl Limited for EmbeddingAgreement {
 impl Limited for Task {
     const MEASURES: &'static [Measure<Self>] = &[Measure {
         required: true,
-        ..Measure::new("der", "DER", AtMost, |task: &Self| Some(task.der)).learned(
-            0,
-            0.0,
-            f64::INFINITY,
-        )
+        ..Measure::new("der", "DER", AtMost, |task: &Self| task.der).learned(0, 0.0, f64::INFINITY)
     }];
 }
 
-/// The limits of a part of a gate, with their reason.
+/// The limits of one part of a gate, with their reason.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Limits<T> {
-    /// `lstm.*`, `*`; empty where there are no patterns.
+    /// `lstm.*`; empty where there are no patterns.
     pub(super) pattern: String,
-    /// One for each row of [`Limited::MEASURES`].
+    /// A limit for each row of [`Limited::MEASURES`].
     pub(super) values: Vec<Option<f64>>,
-    /// Why the limits are where they are.
+    /// The reason of the limits.
     pub(super) because: String,
-    /// What is limited.
+    /// The limited part.
     pub(super) of: PhantomData<T>,
 }
 
 impl<T: Limited> Limits<T> {
-    /// Each measure that is limited, with its limit.
+    /// The limited measures with their limits.
     pub(super) fn limited(&self) -> impl Iterator<Item = (&'static Measure<T>, f64)> {
         let rows = T::MEASURES.iter().zip(&self.values);
         rows.filter_map(|(measure, limit)| Some((measure, (*limit)?)))
@@ -329,7 +330,7 @@ impl<'de, T: Limited> Deserialize<'de> for Limits<T> {
 const PATTERN: &str = "pattern";
 const BECAUSE: &str = "because";
 
-/// Reads a map whose keys the table has.
+/// Reads a map whose keys are those of the table.
 struct Reader<T>(PhantomData<T>);
 
 impl<'de, T: Limited> Visitor<'de> for Reader<T> {
@@ -365,7 +366,7 @@ impl<'de, T: Limited> Visitor<'de> for Reader<T> {
     }
 }
 
-/// A key that a part of a gate may have: an error is at the key, not at the map.
+/// A key of a part of a gate. As its own type, so that an error has the line of the key and not of the map.
 #[derive(Deserialize)]
 #[serde(try_from = "String", bound = "T: Limited")]
 struct Key<T>(String, PhantomData<T>);

@@ -1,4 +1,4 @@
-//! Thresholds in a file, each with its reason.
+//! Gates: files of limits, each with a reason.
 
 mod learn;
 mod measures;
@@ -10,52 +10,40 @@ pub use learn::{KnownGood, LearnError, learn};
 
 use self::measures::{Limited, Limits, Measure};
 use crate::{
-    EmbeddingAgreement, OutputAgreement, Report, StageError, StageReport, Task, Verdict, toml_file,
+    EmbeddingAgreement, OutputAgreement, Report, StageError, StageReport, Task, Verdict,
+    toml_file::{self, TomlError},
 };
 
-/// Thresholds that a comparison must keep.
+/// Limits that a comparison must keep.
 ///
-/// A limit of a correlation, a cosine or a length gives way where the reference's own f32 comes near it or misses
-/// it: nobody can be asked to be more exact than that, so an error of [`EXACT_R`](crate::EXACT_R) times the reference's is
-/// allowed.
+/// Limits of correlation, cosine and length give way where the reference's own f32 comes near: an error of
+/// [`EXACT_R`](crate::EXACT_R) times the reference's is always allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Of all stages whose name fits a pattern, for both ways of running. A stage keeps the limits of the last pattern
-    /// that fits it: exceptions stand below the rule.
+    /// For all stages whose name matches a pattern, in both ways of running. Of several matches the last one holds:
+    /// exceptions stand below the rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stage: Vec<Limits<StageError>>,
-    /// Of the output.
     output: Option<Limits<OutputAgreement>>,
-    /// Of the output, where it is embeddings.
     embedding: Option<Limits<EmbeddingAgreement>>,
-    /// Of what the output is decoded to; embeddings are not.
+    /// For the decoded output; embeddings are not decoded.
     task: Option<Limits<Task>>,
 }
 
-/// Why a gate cannot be read.
+/// Why a gate cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GateError {
     /// Not a gate.
-    #[error("{origin}: line {line}: is not a gate: {message}")]
-    Syntax {
-        /// The file.
-        origin: String,
-        /// Where, from 1.
-        line: usize,
-        /// What the parser said.
-        message: String,
-    },
+    #[error(transparent)]
+    Syntax(#[from] TomlError),
     /// A gate that TOML cannot hold.
     #[error("the gate cannot be written")]
-    NotWritable {
-        /// What the writer said.
-        source: toml::ser::Error,
-    },
-    /// A pattern that fits nothing.
-    #[error("{origin}: the pattern `{pattern}` fits no stage of the reference")]
-    FitsNothing {
+    NotWritable(#[source] toml::ser::Error),
+    /// A pattern without a stage.
+    #[error("{origin}: the pattern `{pattern}` matches no stage of the reference")]
+    NoMatch {
         /// The file.
         origin: String,
         /// The pattern.
@@ -66,10 +54,10 @@ pub enum GateError {
     Pattern {
         /// The file.
         origin: String,
-        /// What is wrong with it.
+        /// The error of the parser.
         source: globset::Error,
     },
-    /// Without a reason a threshold is a number.
+    /// Limits without a reason.
     #[error("{origin}: a threshold has no reason; fill in its `because`")]
     NoReason {
         /// The file.
@@ -77,14 +65,14 @@ pub enum GateError {
     },
 }
 
-/// What a gate says to a report.
+/// The result of a gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateResult {
     /// Whether every limit was kept.
     pub passed: bool,
     /// The limits that were not kept.
     pub failures: Vec<GateFailure>,
-    /// All limits, kept or not, in order of execution.
+    /// All limits, in order of execution.
     #[serde(skip)]
     pub checks: Vec<GateCheck>,
 }
@@ -92,31 +80,31 @@ pub struct GateResult {
 /// A limit that was not kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateFailure {
-    /// What was found where, and what was expected, in words.
+    /// Place, measure, found and expected value.
     pub text: String,
-    /// Why the limit is where it is.
+    /// The reason of the limit.
     pub because: String,
 }
 
 /// One limit at one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateCheck {
-    /// The stage, a pattern of them, `output`, `embedding 1` or `task`.
+    /// The stage, a pattern of stages, `output`, `embedding 1` or `task`.
     pub place: String,
-    /// What is limited: `teacher-forced R`.
+    /// The measure: `teacher-forced R`.
     pub measure: String,
     /// The limit: `below 4`.
     pub expected: String,
-    /// What was found: `2.73`.
+    /// The value: `2.73`.
     pub found: String,
     /// Whether the limit was kept.
     pub kept: bool,
-    /// Why the limit is where it is.
+    /// The reason of the limit.
     pub because: String,
 }
 
 impl GateCheck {
-    /// `found` at `place` under `limit`; none where it has no such value.
+    /// Checks `found` at `place`, in the `way` of running; none where it has no such value.
     fn new<T>(
         place: &str,
         way: &str,
@@ -136,13 +124,13 @@ impl GateCheck {
         })
     }
 
-    /// Of what a gate limits and nobody observed.
+    /// The failed check of a limited place without an observation.
     fn not_observed(place: &str, because: &str) -> Self {
         Self {
             place: place.to_owned(),
-            measure: "what the candidate shows of it".to_owned(),
-            expected: "something to compare".to_owned(),
-            found: "nothing".to_owned(),
+            measure: "its output in the candidate".to_owned(),
+            expected: "a value".to_owned(),
+            found: "not observed".to_owned(),
             kept: false,
             because: because.to_owned(),
         }
@@ -160,16 +148,9 @@ impl GateCheck {
 }
 
 impl Gate {
-    /// Reads the text of a gate; `origin` names it in errors.
-    ///
-    /// # Errors
-    /// [`GateError`] where it is no gate.
+    /// Parses the text of a gate; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, GateError> {
-        let gate: Self = toml_file::parse(text).map_err(|(line, message)| GateError::Syntax {
-            origin: origin.to_owned(),
-            line,
-            message,
-        })?;
+        let gate: Self = toml_file::parse(text, "a gate", origin)?;
         let reasons = gate.stage.iter().map(|limit| &limit.because);
         let reasons = reasons.chain(gate.output.iter().map(|limit| &limit.because));
         let reasons = reasons.chain(gate.embedding.iter().map(|limit| &limit.because));
@@ -183,19 +164,15 @@ impl Gate {
     }
 
     /// The text of the gate, as [`Gate::parse`] reads it.
-    ///
-    /// # Errors
-    /// [`GateError::NotWritable`] where a limit is not a number.
     pub fn to_toml(&self) -> Result<String, GateError> {
-        toml::to_string(self).map_err(|source| GateError::NotWritable { source })
+        toml::to_string(self).map_err(GateError::NotWritable)
     }
 
-    /// Judges `report`. An output or a decoding that the gate speaks of and that was not observed is a failure, and so
-    /// is a pattern of which no stage was. Single stages may stay unseen: many engines compute several in one, and
-    /// what they get wrong there shows at the next stage.
+    /// Judges `report`. A limited output or decoding that was not observed is a failure, and so is a pattern without an
+    /// observed stage. Single stages may be missing: many engines fuse several, and an error there shows at the next stage.
     ///
     /// # Errors
-    /// [`GateError`] where a pattern fits no stage: a gate that checks nothing must not pass.
+    /// [`GateError`] where a pattern matches no stage: a gate that checks nothing must not pass.
     pub fn judge(&self, report: &Report, origin: &str) -> Result<GateResult, GateError> {
         let patterns = self.patterns(report, origin)?;
         let stages = report.stages.iter();
@@ -234,7 +211,7 @@ impl Gate {
         })
     }
 
-    /// The patterns, ready to match; each fits a stage of `report`.
+    /// The compiled patterns, each of which matches a stage of `report`.
     fn patterns(
         &self,
         report: &Report,
@@ -247,7 +224,7 @@ impl Gate {
             })?;
             let matcher = glob.compile_matcher();
             if !report.stages.iter().any(|s| matcher.is_match(&s.name)) {
-                return Err(GateError::FitsNothing {
+                return Err(GateError::NoMatch {
                     origin: origin.to_owned(),
                     pattern: limit.pattern.clone(),
                 });
@@ -258,54 +235,36 @@ impl Gate {
     }
 }
 
-/// The limits of one stage: each is that of the last pattern that fits the stage and sets it.
+/// Checks one stage, each measure by the last matching pattern that limits it.
 fn stage_checks(
     stage: &StageReport,
     patterns: &[(GlobMatcher, &Limits<StageError>)],
 ) -> Vec<GateCheck> {
-    let fitting = || {
-        let fitting = patterns.iter();
-        fitting.filter(|(matcher, _)| matcher.is_match(&stage.name))
-    };
-    let rows = || {
-        let rows = StageError::MEASURES.iter().enumerate();
-        rows.filter_map(|(row, measure)| {
-            let mut set =
-                fitting().filter_map(|(_, limits)| Some((limits.values[row]?, &limits.because)));
-            let (limit, because) = set.next_back()?;
-            Some((measure, limit, because))
-        })
-    };
+    let matching = patterns.iter();
+    let matching = matching.filter(|(matcher, _)| matcher.is_match(&stage.name));
+    let matching: Vec<_> = matching.map(|(_, limits)| limits).collect();
     let mut checks = Vec::new();
-    if let Some(error) = &stage.teacher_forced {
-        let rows = rows().filter(|(measure, ..)| !measure.free_only);
-        checks.extend(rows.filter_map(|(measure, limit, because)| {
-            GateCheck::new(
-                &stage.name,
-                "teacher-forced ",
-                measure,
-                error,
-                limit,
-                because,
-            )
-        }));
-    }
-    if let Some(error) = &stage.free_running {
-        let rows = rows().filter(|(measure, ..)| !(measure.free_only && stage.degenerate));
-        checks.extend(rows.filter_map(|(measure, limit, because)| {
-            let way = if measure.free_only {
-                ""
-            } else {
-                "free-running "
+    for (is_free, error) in [(false, &stage.teacher_forced), (true, &stage.free_running)] {
+        let Some(error) = error else { continue };
+        for (row, measure) in StageError::MEASURES.iter().enumerate() {
+            let way = match (measure.free_only, is_free) {
+                (true, true) if !stage.degenerate => "",
+                (true, _) => continue,
+                (false, true) => "free-running ",
+                (false, false) => "teacher-forced ",
             };
-            GateCheck::new(&stage.name, way, measure, error, limit, because)
-        }));
+            let mut limits = matching.iter().rev();
+            let limit = limits.find_map(|limits| Some((limits.values[row]?, &limits.because)));
+            checks.extend(limit.and_then(|(limit, because)| {
+                GateCheck::new(&stage.name, way, measure, error, limit, because)
+            }));
+        }
     }
     checks
 }
 
 impl<T: Limited> Limits<T> {
-    /// Of what was `found` at `place`.
+    /// Checks `found` at `place`.
     fn checks(&self, place: &str, found: Option<&T>) -> Vec<GateCheck> {
         let Some(found) = found else {
             return vec![GateCheck::not_observed(place, &self.because)];
@@ -334,7 +293,7 @@ mod tests {
         ));
     }
 
-    /// A stage whose correlation lacks `lack`, and that of the reference's own f32 `own`.
+    /// A stage with a correlation of 1 - `lack`, and of 1 - `own` for the reference's own f32.
     fn stage(r: f64, lack: f64, own: f64) -> StageError {
         StageError {
             r,
@@ -356,14 +315,14 @@ mod tests {
         }
     }
 
-    /// The check of the measure called `name`.
+    /// The check of the measure `name`.
     fn check(name: &str, found: &StageError, limit: f64) -> Option<GateCheck> {
         let measure = StageError::MEASURES.iter().find(|row| row.name == name);
         GateCheck::new("x", "", measure.unwrap(), found, limit, "a test")
     }
 
     #[test]
-    fn nobody_has_to_be_more_exact_than_pytorch_itself() {
+    fn no_candidate_has_to_be_more_exact_than_pytorch() {
         let lack = |lack, own| check("1 - correlation", &stage(1.0, lack, own), 1.0 - 1e-9);
         let kept = |found| lack(found, 1e-8).unwrap().kept;
         assert!(kept(1.5e-7) && !kept(1.7e-7));
@@ -400,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_gate_is_said_with_its_line() {
+    fn an_error_in_a_gate_has_its_line() {
         for (text, line, part) in [
             (
                 "[[stage]]\npattern = \"*\"\nradius = 4.0\nbecause = \"a\"",

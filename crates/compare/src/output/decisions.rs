@@ -1,4 +1,4 @@
-//! What is decided by scores, and how near it was to being decided otherwise.
+//! Decisions by scores, and their margins.
 
 use std::cmp::Ordering;
 
@@ -8,32 +8,30 @@ use serde::Serialize;
 use super::{OutputAgreement, Sides};
 use crate::{Decode, Meaning};
 
-/// Edges of the histogram of margins: powers of ten, from the size of an f32 rounding to no doubt at all.
+/// Edges of the histogram of margins: powers of ten, from the rounding of an f32 to certainty.
 const MARGIN_EDGES: [f64; 7] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
 
-/// How many decisions are alike, frame by frame. Near-ties count as alike.
+/// Agreement of the decisions, frame by frame. Near-ties count as equal.
 ///
-/// A *near-tie* is a frame that is decided otherwise, but in which the golden's margin is no more than twice
-/// the largest error of the reference's own f32: rounding decides there. (Not the candidate's error: no
-/// decision can differ where the margin is more than twice that, so every fault would be a near-tie.)
+/// A *near-tie* is a frame with another decision in which the golden's margin is at most twice the largest error of the
+/// reference's own f32, so that rounding decides. (Not the candidate's error: a decision can only differ where the margin is
+/// at most twice that, so every fault would be a near-tie.)
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decisions {
-    /// Part of the frames in which the same is decided.
+    /// Fraction of the frames with equal decisions.
     pub frame_agreement: f64,
     /// Number of near-ties.
     pub near_ties: usize,
-    /// The near-ties.
     pub near_tie_frames: Vec<NearTie>,
     /// For each class, of the frames in which the golden decides for it, those in which the candidate does.
     pub per_class_agreement: Vec<Share>,
-    /// For each speaker, of all frames, those in which both sides agree on whether they talk. Empty where it
-    /// is not known what the classes mean.
+    /// For each speaker, of all frames, those with equal activity. Empty where the classes are not of speakers.
     pub per_speaker_agreement: Vec<Share>,
     /// Mean score of each class.
     pub per_class_mean: Sides<Vec<f64>>,
-    /// How near the golden's decisions are to others.
+    /// Of the golden's decisions.
     pub margins: Margins,
-    /// Frames that are decided otherwise, near-ties left out.
+    /// Frames with another decision, near-ties left out.
     #[serde(skip)]
     differing: usize,
 }
@@ -41,22 +39,22 @@ pub struct Decisions {
 /// A frame in which rounding decides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NearTie {
-    /// Which of the inputs.
+    /// Index of the input.
     pub input: usize,
     /// Frame of the window.
     pub frame: usize,
-    /// Its middle in seconds from the start of the window; none where the frames have no known place.
+    /// Its middle in seconds from the start of the window; none where frames have no times.
     pub time: Option<f64>,
-    /// By how much the golden is decided.
+    /// Margin of the golden.
     pub margin: f64,
 }
 
-/// A part of some frames.
+/// A number of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Share {
-    /// The part.
+    /// Those that agree.
     pub agreeing: usize,
-    /// The whole.
+    /// All of them.
     pub frames: usize,
 }
 
@@ -65,22 +63,17 @@ impl Share {
         self.frames += 1;
         self.agreeing += usize::from(agrees);
     }
-
-    fn add(&mut self, other: Self) {
-        self.frames += other.frames;
-        self.agreeing += other.agreeing;
-    }
 }
 
-/// Distances of the golden's decisions from being others: of the likeliest class to the second, or twice
-/// that of a probability to the threshold (which is that to the probability of its opposite).
+/// Margins of decisions: from the likeliest class to the second, or twice the distance of a probability to the threshold
+/// (the distance to the probability of its opposite).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Margins {
-    /// Where one bin ends and the next begins.
+    /// Edges of the bins.
     pub edges: Vec<f64>,
     /// Frames in each bin, one more than edges.
     pub frames: Vec<usize>,
-    /// Frames that the candidate's largest error can decide otherwise: margins of no more than twice that.
+    /// Frames with a margin of at most twice the candidate's largest error, which could change their decisions.
     pub flippable: usize,
 }
 
@@ -99,18 +92,14 @@ impl Decisions {
             return None;
         }
         let (candidate, golden) = (rows(candidate)?, rows(golden)?);
-        let classes = golden.ncols();
+        let (frames, classes) = golden.dim();
         let mut found = Self {
             frame_agreement: 1.0,
             near_ties: 0,
             near_tie_frames: Vec::new(),
             per_class_agreement: vec![Share::default(); classes],
             per_speaker_agreement: Vec::new(),
-            per_class_mean: Sides {
-                candidate,
-                reference: golden,
-            }
-            .map(means),
+            per_class_mean: Sides::new(candidate, golden).map(means),
             margins: Margins {
                 edges: MARGIN_EDGES.to_vec(),
                 frames: vec![0; MARGIN_EDGES.len() + 1],
@@ -118,34 +107,21 @@ impl Decisions {
             },
             differing: 0,
         };
-        let speakers = Sides {
-            candidate,
-            reference: golden,
-        }
-        .map(|scores| decode.active(scores));
+        let speakers = Sides::new(candidate, golden).map(|scores| decode.active(scores));
+        let speakers = speakers.transpose();
         let pairs = candidate.rows().into_iter().zip(golden.rows());
         for (frame, (ours, theirs)) in pairs.enumerate() {
-            let decided = Sides {
-                candidate: ours,
-                reference: theirs,
-            }
-            .map(|scores| decide(scores, meaning));
-            // NaN is never decided like a number.
+            let decided = Sides::new(ours, theirs).map(|scores| decide(scores, meaning));
+            // NaN decides nothing.
             let finite = ours.iter().all(|score| score.is_finite());
-            let differs: Vec<usize> = (0..classes)
-                .filter(|class| {
-                    !finite
-                        || decided.candidate.contains(class) != decided.reference.contains(class)
-                })
-                .collect();
-            let margin = nearest(theirs, meaning);
-            let bin = MARGIN_EDGES.partition_point(|edge| *edge <= margin);
-            found.margins.frames[bin] += 1;
-            found.margins.flippable +=
-                usize::from(margin.partial_cmp(&(2.0 * error)) != Some(Ordering::Greater));
+            let differs = |class: &usize| {
+                !finite || decided.candidate.contains(class) != decided.reference.contains(class)
+            };
+            let differing: Vec<usize> = (0..classes).filter(differs).collect();
+            found.margins.count(nearest(theirs, meaning), error);
             let mut tie = false;
-            if !differs.is_empty() {
-                let margin = crossed(theirs, &differs, meaning);
+            if !differing.is_empty() {
+                let margin = crossed(theirs, &differing, meaning);
                 tie = finite && margin <= 2.0 * rounding;
                 if tie {
                     found.near_ties += 1;
@@ -160,19 +136,22 @@ impl Decisions {
                 }
             }
             for class in &decided.reference {
-                found.per_class_agreement[*class].count(tie || !differs.contains(class));
+                found.per_class_agreement[*class].count(tie || !differs(class));
             }
-            if let (Some(ours), Some(theirs)) = (&speakers.candidate, &speakers.reference) {
-                found
-                    .per_speaker_agreement
-                    .resize(theirs.ncols(), Share::default());
-                for (speaker, share) in found.per_speaker_agreement.iter_mut().enumerate() {
-                    let alike = finite && ours[[frame, speaker]] == theirs[[frame, speaker]];
-                    share.count(tie || alike);
+            if let Some(Sides {
+                candidate,
+                reference,
+            }) = &speakers
+            {
+                let shares = &mut found.per_speaker_agreement;
+                shares.resize(reference.ncols(), Share::default());
+                for (speaker, share) in shares.iter_mut().enumerate() {
+                    let place = [frame, speaker];
+                    share.count(tie || (finite && candidate[place] == reference[place]));
                 }
             }
         }
-        found.frame_agreement = 1.0 - found.differing as f64 / golden.nrows().max(1) as f64;
+        found.frame_agreement = 1.0 - found.differing as f64 / frames.max(1) as f64;
         Some(found)
     }
 
@@ -180,29 +159,23 @@ impl Decisions {
     pub(super) fn pool(outputs: &[&OutputAgreement]) -> Option<Self> {
         let mut parts = outputs.iter().enumerate().map(|(index, output)| {
             let mut decisions = output.decisions.clone()?;
-            decisions
-                .near_tie_frames
-                .iter_mut()
-                .for_each(|tie| tie.input = index);
+            for tie in &mut decisions.near_tie_frames {
+                tie.input = index;
+            }
             Some((output.frames, decisions))
         });
         let (mut frames, mut pooled) = parts.next()??;
         for part in parts {
             let (more, other) = part?;
             let (weight, whole) = (frames as f64, (frames + more).max(1) as f64);
-            let mix = |a: &mut Vec<f64>, b: &[f64]| {
-                for (a, b) in a.iter_mut().zip(b) {
-                    *a = (*a * weight + b * more as f64) / whole;
+            let mix = |means: &mut Vec<f64>, others: &[f64]| {
+                for (mean, other) in means.iter_mut().zip(others) {
+                    *mean = (*mean * weight + other * more as f64) / whole;
                 }
             };
-            mix(
-                &mut pooled.per_class_mean.candidate,
-                &other.per_class_mean.candidate,
-            );
-            mix(
-                &mut pooled.per_class_mean.reference,
-                &other.per_class_mean.reference,
-            );
+            let (means, others) = (&mut pooled.per_class_mean, &other.per_class_mean);
+            mix(&mut means.candidate, &others.candidate);
+            mix(&mut means.reference, &others.reference);
             add(&mut pooled.per_class_agreement, &other.per_class_agreement);
             add(
                 &mut pooled.per_speaker_agreement,
@@ -222,9 +195,20 @@ impl Decisions {
     }
 }
 
+impl Margins {
+    /// Counts a frame; `error` is the largest error of the candidate.
+    fn count(&mut self, margin: f64, error: f64) {
+        self.frames[MARGIN_EDGES.partition_point(|edge| *edge <= margin)] += 1;
+        // An error of NaN could change any decision.
+        let certain = margin.partial_cmp(&(2.0 * error)) == Some(Ordering::Greater);
+        self.flippable += usize::from(!certain);
+    }
+}
+
 fn add(shares: &mut [Share], others: &[Share]) {
     for (share, other) in shares.iter_mut().zip(others) {
-        share.add(*other);
+        share.frames += other.frames;
+        share.agreeing += other.agreeing;
     }
 }
 
@@ -232,12 +216,8 @@ fn add(shares: &mut [Share], others: &[Share]) {
 fn rows(scores: &ArrayD<f64>) -> Option<ArrayView2<'_, f64>> {
     let classes = *scores.shape().last()?;
     let frames = scores.len() / classes.max(1);
-    scores
-        .view()
-        .into_shape_with_order((frames, classes))
-        .ok()?
-        .into_dimensionality::<Ix2>()
-        .ok()
+    let rows = scores.view().into_shape_with_order((frames, classes));
+    rows.ok()?.into_dimensionality::<Ix2>().ok()
 }
 
 fn means(scores: ArrayView2<'_, f64>) -> Vec<f64> {
@@ -257,22 +237,22 @@ fn decide(scores: ArrayView1<'_, f64>, meaning: Meaning) -> Vec<usize> {
     }
 }
 
-/// By how much the nearest other decision was missed.
+/// The smallest margin of a frame.
 fn nearest(scores: ArrayView1<'_, f64>, meaning: Meaning) -> f64 {
     match meaning {
-        Meaning::Above(threshold) => scores
-            .iter()
-            .map(|score| to_opposite(*score, threshold))
-            .fold(f64::INFINITY, f64::min),
+        Meaning::Above(threshold) => {
+            let margins = scores.iter().map(|score| to_opposite(*score, threshold));
+            margins.fold(f64::INFINITY, f64::min)
+        }
         _ => likeliest(scores).1,
     }
 }
 
-/// The margin of a frame in which `differs` were decided otherwise.
-fn crossed(scores: ArrayView1<'_, f64>, differs: &[usize], meaning: Meaning) -> f64 {
+/// The margin of a frame with other decisions of the classes `differing`.
+fn crossed(scores: ArrayView1<'_, f64>, differing: &[usize], meaning: Meaning) -> f64 {
     match meaning {
         Meaning::Above(threshold) => {
-            let margins = differs
+            let margins = differing
                 .iter()
                 .map(|class| to_opposite(scores[*class], threshold));
             margins.fold(0.0, f64::max)
@@ -286,7 +266,7 @@ fn to_opposite(probability: f64, threshold: f64) -> f64 {
     2.0 * (probability - threshold).abs()
 }
 
-/// The likeliest class (the first of equals) and by how much it beats the second.
+/// The likeliest class (the first of equals) and its margin over the second.
 fn likeliest(scores: ArrayView1<'_, f64>) -> (usize, f64) {
     let mut best = 0;
     for (class, score) in scores.iter().enumerate() {
@@ -294,38 +274,18 @@ fn likeliest(scores: ArrayView1<'_, f64>) -> (usize, f64) {
             best = class;
         }
     }
-    let others = scores
-        .iter()
-        .enumerate()
-        .filter(|(class, _)| *class != best);
-    let second = others
-        .map(|(_, score)| *score)
-        .fold(f64::NEG_INFINITY, f64::max);
+    let others = scores.iter().enumerate();
+    let others = others.filter(|(class, _)| *class != best);
+    let second = others.fold(f64::NEG_INFINITY, |second, (_, score)| second.max(*score));
     (best, scores[best] - second)
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     use super::*;
-
-    /// Speakers who are active where their score is above a half, in frames of a second.
-    struct AboveAHalf;
-
-    impl Decode for AboveAHalf {
-        fn meaning(&self) -> Meaning {
-            Meaning::Above(0.5)
-        }
-
-        fn middle(&self, frame: usize) -> Option<f64> {
-            Some(frame as f64 + 0.5)
-        }
-
-        fn active(&self, scores: ArrayView2<'_, f64>) -> Option<Array2<bool>> {
-            Some(scores.mapv(|score| score > 0.5))
-        }
-    }
+    use crate::decode::tests::AboveAHalf;
 
     fn compare(
         candidate: &ArrayD<f64>,

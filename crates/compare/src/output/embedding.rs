@@ -3,12 +3,12 @@
 use ndarray::{ArrayD, ArrayView1, Axis};
 use serde::Serialize;
 
-/// How much one embedding agrees with the golden, with the reference's own f32 beside it.
+/// Agreement of one embedding with the golden, and that of the reference's own f32.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EmbeddingAgreement {
-    /// Cosine of the angle between them: blind to length.
+    /// Cosine of the angle between them. It does not change with length.
     pub cosine: f64,
-    /// Length of the candidate's over the length of the golden.
+    /// Length of the candidate over the length of the golden.
     pub rms_ratio: f64,
     /// Cosine of the reference's own f32.
     pub reference_cosine: f64,
@@ -26,26 +26,23 @@ impl EmbeddingAgreement {
     }
 }
 
-/// Of each of the embeddings `[..., feature]`.
+/// The agreement of each of the embeddings `[..., feature]`.
 pub(super) fn agreements(
     candidate: &ArrayD<f64>,
     golden: &ArrayD<f64>,
     rounded: &ArrayD<f64>,
 ) -> Vec<EmbeddingAgreement> {
     let features = Axis(golden.ndim() - 1);
-    let pairs = candidate
-        .lanes(features)
-        .into_iter()
-        .zip(golden.lanes(features));
-    pairs
-        .zip(rounded.lanes(features))
-        .map(|((candidate, golden), rounded)| EmbeddingAgreement {
-            cosine: cosine(candidate, golden),
-            rms_ratio: length(candidate) / length(golden),
-            reference_cosine: cosine(rounded, golden),
-            reference_rms_ratio: length(rounded) / length(golden),
-        })
-        .collect()
+    let pairs = candidate.lanes(features).into_iter();
+    let pairs = pairs.zip(golden.lanes(features));
+    let triples = pairs.zip(rounded.lanes(features));
+    let agreement = |((candidate, golden), rounded)| EmbeddingAgreement {
+        cosine: cosine(candidate, golden),
+        rms_ratio: length(candidate) / length(golden),
+        reference_cosine: cosine(rounded, golden),
+        reference_rms_ratio: length(rounded) / length(golden),
+    };
+    triples.map(agreement).collect()
 }
 
 fn cosine(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {

@@ -1,45 +1,46 @@
-//! Agreement of the network's output.
+//! Agreement of the outputs.
 
 mod decisions;
 mod embedding;
 
-pub use decisions::{Decisions, Margins, NearTie, Share};
+pub use decisions::Share;
 pub use embedding::EmbeddingAgreement;
 
 use ndarray::{ArrayD, Axis};
 use serde::Serialize;
 
+use self::decisions::Decisions;
 use crate::{
     Decode, Meaning,
-    error::{correlation, least_correlation, worse},
+    error::{correlation, largest, least_correlation, worse},
 };
 
-/// How much two outputs agree: scores `[batch, frame, class]`, or embeddings `[..., feature]`.
+/// Agreement of two outputs: scores `[batch, frame, class]`, or embeddings `[..., feature]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutputAgreement {
     /// Pearson correlation of all values.
     pub correlation: f64,
-    /// That of the reference's own f32.
+    /// The same of the reference's own f32.
     pub reference_correlation: f64,
     /// Largest absolute error.
     pub max_abs: f64,
     /// Mean over frames of the length of the error.
     pub mean_l2: f64,
-    /// Error in units of the reference's own, free-running.
+    /// Free-running error in units of the reference's own.
     pub r: f64,
-    /// Frames compared, or embeddings.
+    /// Number of frames, or of embeddings.
     pub frames: usize,
     /// Smallest and largest value.
     pub ranges: Sides<(f64, f64)>,
-    /// What is decided by scores; none for embeddings.
+    /// The decisions by scores; none for embeddings.
     #[serde(flatten)]
     pub decisions: Option<Decisions>,
-    /// Of each embedding; none for scores.
+    /// Each embedding; empty for scores.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<EmbeddingAgreement>,
 }
 
-/// Something of either side.
+/// A value of each side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sides<T> {
     /// Of the candidate.
@@ -49,26 +50,34 @@ pub struct Sides<T> {
 }
 
 impl<T> Sides<T> {
-    /// The same of either side.
-    pub fn map<U>(self, of: impl Fn(T) -> U) -> Sides<U> {
-        Sides {
-            candidate: of(self.candidate),
-            reference: of(self.reference),
+    pub(crate) fn new(candidate: T, reference: T) -> Self {
+        Self {
+            candidate,
+            reference,
         }
+    }
+
+    /// Applies `of` to both.
+    pub fn map<U>(self, of: impl Fn(T) -> U) -> Sides<U> {
+        Sides::new(of(self.candidate), of(self.reference))
     }
 
     /// Borrows both.
     pub fn as_ref(&self) -> Sides<&T> {
-        Sides {
-            candidate: &self.candidate,
-            reference: &self.reference,
-        }
+        Sides::new(&self.candidate, &self.reference)
+    }
+}
+
+impl<T> Sides<Option<T>> {
+    /// Both; none where either is missing.
+    pub(crate) fn transpose(self) -> Option<Sides<T>> {
+        Some(Sides::new(self.candidate?, self.reference?))
     }
 }
 
 impl OutputAgreement {
-    /// Compares `candidate` with `golden`; `rounded` is the reference's own f32. All of equal shape. `r` is
-    /// the free-running error of the last stage, `decode` says what the values mean.
+    /// Compares `candidate` with `golden`; `rounded` is the reference's own f32. All have one shape. `r` is the free-running
+    /// error of the last stage; `decode` interprets the values.
     #[must_use]
     pub fn new(
         candidate: &ArrayD<f64>,
@@ -82,11 +91,10 @@ impl OutputAgreement {
         let lengths = difference.lanes(values).into_iter();
         let lengths: Vec<f64> = lengths.map(|error| error.dot(&error).sqrt()).collect();
         let max_abs = largest(&difference);
+        let rounding = largest(&(rounded - golden));
         let range = |values: &ArrayD<f64>| {
-            let widen = |(low, high): (f64, f64), x: &f64| (low.min(*x), high.max(*x));
-            values
-                .iter()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), widen)
+            let ranges = values.iter().map(|x| (*x, *x));
+            ranges.fold((f64::INFINITY, f64::NEG_INFINITY), wider)
         };
         let embeddings = match decode.meaning() {
             Meaning::Vectors => embedding::agreements(candidate, golden, rounded),
@@ -99,32 +107,19 @@ impl OutputAgreement {
             mean_l2: lengths.iter().sum::<f64>() / lengths.len().max(1) as f64,
             r,
             frames: lengths.len(),
-            ranges: Sides {
-                candidate,
-                reference: golden,
-            }
-            .map(range),
-            decisions: Decisions::new(
-                candidate,
-                golden,
-                largest(&(rounded - golden)),
-                max_abs,
-                decode,
-            ),
+            ranges: Sides::new(candidate, golden).map(range),
+            decisions: Decisions::new(candidate, golden, rounding, max_abs, decode),
             embeddings,
         }
     }
 
-    /// Part of the frames that are decided alike; none for embeddings.
+    /// Fraction of the frames with equal decisions; none for embeddings.
     #[must_use]
     pub fn frame_agreement(&self) -> Option<f64> {
-        self.decisions
-            .as_ref()
-            .map(|decisions| decisions.frame_agreement)
+        Some(self.decisions.as_ref()?.frame_agreement)
     }
 
-    /// Over several inputs: what can be added up is, the rest is that of the worst. None where an input has
-    /// none.
+    /// Over several inputs: sums and means where they make sense, else the worst. None where an input has none.
     pub(crate) fn pool<'a>(outputs: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
         let outputs: Vec<_> = outputs.collect::<Option<_>>()?;
         let frames: usize = outputs.iter().map(|output| output.frames).sum();
@@ -135,10 +130,8 @@ impl OutputAgreement {
             .map(|output| (output.correlation, output.reference_correlation));
         let (correlation, reference_correlation) = least_correlation(correlations);
         let weighted = |output: &&Self| output.mean_l2 * output.frames as f64;
-        let range = |of: &dyn Fn(&Self) -> (f64, f64)| {
-            let ranges = outputs.iter().map(|output| of(output));
-            ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-        };
+        let ranges = outputs.iter().map(|output| output.ranges.clone());
+        let embeddings = outputs.iter().flat_map(|output| output.embeddings.clone());
         Some(Self {
             correlation,
             reference_correlation,
@@ -146,20 +139,17 @@ impl OutputAgreement {
             mean_l2: outputs.iter().map(weighted).sum::<f64>() / frames.max(1) as f64,
             r: worst(&|output| output.r)?,
             frames,
-            ranges: Sides {
-                candidate: range(&|output| output.ranges.candidate)?,
-                reference: range(&|output| output.ranges.reference)?,
-            },
+            ranges: ranges.reduce(|a, b| Sides {
+                candidate: wider(a.candidate, b.candidate),
+                reference: wider(a.reference, b.reference),
+            })?,
             decisions: Decisions::pool(&outputs),
-            embeddings: outputs
-                .iter()
-                .flat_map(|output| output.embeddings.clone())
-                .collect(),
+            embeddings: embeddings.collect(),
         })
     }
 }
 
-/// Largest absolute value, NaN before anything.
-fn largest(values: &ArrayD<f64>) -> f64 {
-    values.iter().map(|x| x.abs()).fold(0.0, worse)
+/// The range that holds two ranges.
+fn wider(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    (a.0.min(b.0), a.1.max(b.1))
 }
