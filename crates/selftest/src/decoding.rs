@@ -30,7 +30,7 @@ pub enum Decoding {
 
 impl Decoding {
     /// Above it a speaker talks. Real pipelines tune it; a comparison needs one that favours neither side.
-    pub const THRESHOLD: f64 = 0.5;
+    const THRESHOLD: f64 = 0.5;
 
     /// Of the network of `bundle`.
     #[must_use]

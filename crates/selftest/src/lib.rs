@@ -7,6 +7,7 @@
 
 mod decoding;
 mod diagnosis;
+mod draft;
 mod engine;
 mod fault;
 mod pipeline;
@@ -20,7 +21,7 @@ pub use verification::verified;
 
 // Faults and their diagnosis.
 pub use diagnosis::Diagnostician;
-pub use fault::{Fault, FaultError, Substitution};
+pub use fault::{Fault, FaultError};
 pub use self_test::{
     Bench, Blindness, CleanRun, Cleanliness, Naming, OrdinaryGate, OrdinaryGates, SELF_TEST_SCHEMA,
     SelfTest, SelfTestError, Trial, TrialOutcome, blind_inputs, hard_inputs, in_batches,

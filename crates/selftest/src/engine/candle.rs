@@ -1,12 +1,10 @@
 //! The networks on candle.
 
-use std::sync::Arc;
-
-use ndarray::ArrayD;
+use ndarray::{Array, ArrayD, Dimension};
 use soundalike_compare::{self as compare, EngineError, EngineInfo, Window};
 use soundalike_convert::Bundle;
 use soundalike_model::{
-    DType, Device, DeviceChoice, Engine, Input, LoadError, Network, Probe, Result, Tensor,
+    DType, Device, DeviceChoice, Engine, Input, Kernels, LoadError, Network, Probe, Result, Tensor,
     TensorError, load,
 };
 use soundalike_network::Graph;
@@ -14,9 +12,8 @@ use soundalike_network::Graph;
 use crate::fault::{Inject, Substitution};
 
 /// A network on candle, built by the call that `diarize` makes.
-#[derive(Debug)]
 pub struct CandleEngine {
-    network: Arc<dyn Network>,
+    network: Box<dyn Network>,
     fault: Option<Substitution>,
 }
 
@@ -27,24 +24,25 @@ impl CandleEngine {
     /// [`LoadError`] where the bundle holds none.
     pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, LoadError> {
         Ok(Self {
-            network: load(bundle, engine)?.into(),
+            network: load(bundle, engine)?,
             fault: None,
         })
     }
 
-    /// The same network with a fault put into it.
-    #[must_use]
-    pub(crate) fn with_fault(self, fault: Substitution) -> Self {
-        Self {
-            fault: Some(fault),
-            ..self
-        }
+    /// Builds the network of `bundle` in `dtype` from operations that show each stage by itself.
+    pub(crate) fn portable(bundle: &Bundle, dtype: DType) -> std::result::Result<Self, LoadError> {
+        let engine = Engine {
+            dtype,
+            kernels: Kernels::Portable,
+            ..Engine::default()
+        };
+        Self::load(bundle, &engine)
     }
 
-    /// The network.
-    #[must_use]
-    pub fn network(&self) -> &dyn Network {
-        self.network.as_ref()
+    /// The same network with a fault put into it.
+    pub(crate) fn with_fault(self, fault: Substitution) -> Self {
+        let fault = Some(fault);
+        Self { fault, ..self }
     }
 
     /// What it is, called `name` on the command line, with the weights of `bundle`.
@@ -62,17 +60,9 @@ impl CandleEngine {
 
     fn forward(&self, window: &Window, probe: &mut dyn Probe) -> Result<Tensor> {
         let device = &self.network.engine().device;
-        let tensor = |values: Vec<f32>, shape: &[usize]| {
-            Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(device)
-        };
-        let waveforms = tensor(
-            window.waveform.iter().copied().collect(),
-            window.waveform.shape(),
-        )?;
-        let masks = window.masks.as_ref().map(|masks| {
-            let values = masks.values.iter().copied().collect();
-            tensor(values, masks.values.shape())
-        });
+        let waveforms = to_tensor(&window.waveform)?.to_device(device)?;
+        let masks = window.masks.as_ref();
+        let masks = masks.map(|masks| to_tensor(&masks.values)?.to_device(device));
         let masks = masks.transpose()?;
         let input = Input {
             waveforms: &waveforms,
@@ -123,8 +113,8 @@ impl Probe for Shown<'_, '_> {
         match (self.probe)(name, to_f64(&value)?) {
             Ok(None) => Ok(value),
             Ok(Some(with)) => {
-                let values: Vec<f32> = with.iter().copied().collect();
-                Tensor::from_vec(values, with.shape(), value.device())?.to_dtype(value.dtype())
+                let with = to_tensor(&with)?.to_device(value.device())?;
+                with.to_dtype(value.dtype())
             }
             Err(failure) => {
                 self.failure = Some(failure);
@@ -142,6 +132,12 @@ fn plain(error: TensorError) -> TensorError {
         TensorError::WithBacktrace { inner, .. } => plain(*inner),
         error => error,
     }
+}
+
+/// `values` as a tensor on the CPU.
+pub(crate) fn to_tensor<D: Dimension>(values: &Array<f32, D>) -> Result<Tensor> {
+    let flat: Vec<f32> = values.iter().copied().collect();
+    Tensor::from_vec(flat, values.shape(), &Device::Cpu)
 }
 
 /// The values of a tensor, widened.

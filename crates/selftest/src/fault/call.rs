@@ -4,6 +4,8 @@ use soundalike_convert::Bundle;
 use soundalike_model::{Device, Result, Tensor, TensorError};
 use soundalike_network::{Graph, Op, Stage};
 
+use super::{Draft, Fault};
+
 /// A stage that is being replaced.
 pub(super) struct Call<'a> {
     pub(super) stage: &'a Stage,
@@ -63,15 +65,50 @@ pub(super) struct NormOptions {
 }
 
 /// As it should be.
-pub(super) const NORM: NormOptions = NormOptions {
+const NORM: NormOptions = NormOptions {
     eps: 1e-5,
     correction: 0.0,
     centred: true,
     axis: 2,
 };
 
+impl Draft {
+    /// Puts an instance norm with changed options in the place of `stages`.
+    pub(super) fn norm(
+        self,
+        stages: &'static [&'static str],
+        change: fn(&mut NormOptions),
+    ) -> Fault {
+        let mut options = NORM;
+        change(&mut options);
+        self.stage(stages, move |call| instance_norm(call, &options))
+    }
+
+    /// Puts a batch norm in the place of `stages` that divides by `deviation` of the variances in the file.
+    pub(super) fn batch_norm(
+        self,
+        stages: &'static [&'static str],
+        deviation: fn(Tensor) -> Result<Tensor>,
+    ) -> Fault {
+        self.stage(stages, move |call| {
+            call.input()?
+                .broadcast_sub(&call.channels("running_mean")?)?
+                .broadcast_div(&deviation(call.channels("running_var")?)?)?
+                .broadcast_mul(&call.channels("weight")?)?
+                .broadcast_add(&call.channels("bias")?)
+        })
+    }
+
+    /// Pools over time with changed options.
+    pub(super) fn stats_pool(self, change: fn(&mut PoolOptions)) -> Fault {
+        let mut options = POOL;
+        change(&mut options);
+        self.stage(POOLED, move |call| stats_pool(call, &options))
+    }
+}
+
 /// An instance norm of `[batch, channel, time]` that has something otherwise.
-pub(super) fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
+fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
     let x = call.input()?;
     let count = x.dim(norm.axis)? as f64;
     let mean = x.mean_keepdim(norm.axis)?;
@@ -87,7 +124,11 @@ pub(super) fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tenso
 
 /// A leaky ReLU of the input with another slope.
 pub(super) fn leaky(call: &Call<'_>, slope: f64) -> Result<Tensor> {
-    let x = call.input()?;
+    sloped(call.input()?, slope)
+}
+
+/// `x`, its negative values times `slope`.
+pub(super) fn sloped(x: &Tensor, slope: f64) -> Result<Tensor> {
     let below = (x - x.relu()?)?;
     x.relu()? + (below * slope)?
 }
@@ -143,18 +184,6 @@ pub(super) fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(axis)?.log()?)
 }
 
-/// A batch norm whose variances `deviation` turns into what it divides by, by the statistics in the file.
-pub(super) fn batch_norm(
-    call: &Call<'_>,
-    deviation: fn(Tensor) -> Result<Tensor>,
-) -> Result<Tensor> {
-    call.input()?
-        .broadcast_sub(&call.channels("running_mean")?)?
-        .broadcast_div(&deviation(call.channels("running_var")?)?)?
-        .broadcast_mul(&call.channels("weight")?)?
-        .broadcast_add(&call.channels("bias")?)
-}
-
 /// A convolution of `[batch, channel, band, frame]` whose padding is `edge` in place of zeros.
 pub(super) fn conv2d(
     call: &Call<'_>,
@@ -174,10 +203,8 @@ pub(super) fn replicated(x: &Tensor, axis: usize) -> Result<Tensor> {
     )
 }
 
-/// `x` with two zeros before `axis` and none after: causal padding.
-pub(super) fn causal(x: &Tensor, axis: usize) -> Result<Tensor> {
-    x.pad_with_zeros(axis, 2, 0)
-}
+/// The pool over time.
+pub(super) const POOLED: &[&str] = &["resnet.pool"];
 
 /// What a pool over time can have otherwise.
 pub(super) struct PoolOptions {
@@ -223,9 +250,8 @@ pub(super) fn statistics(call: &Call<'_>, pool: &PoolOptions) -> Result<(Tensor,
 
 /// `pooled` `[batch, value]` where the whole window is pooled; what masks give stays as it is.
 pub(super) fn whole_window(call: &Call<'_>, pooled: Tensor) -> Tensor {
-    if call.value.rank() == 2 {
-        pooled
-    } else {
-        call.value.clone()
+    match call.value.rank() {
+        2 => pooled,
+        _ => call.value.clone(),
     }
 }

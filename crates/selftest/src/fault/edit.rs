@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use globset::Glob;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, Axis, Slice};
 use soundalike_convert::Bundle;
 use soundalike_network::{Graph, Op};
 
@@ -25,7 +25,7 @@ pub(super) enum Lstm {
 /// The weights of `bundle`, changed by `edit`.
 pub(super) fn apply(
     bundle: &Bundle,
-    edit: fn(&mut Edit<'_>),
+    edit: &dyn Fn(&mut Edit<'_>),
 ) -> Result<Bundle, soundalike_convert::Error> {
     let mut changes = Edit {
         bundle,
@@ -99,6 +99,16 @@ impl Edit<'_> {
         }
     }
 
+    /// Reorders the gates of LSTM layers: gate `k` takes the weights of gate `order[k]`.
+    pub(super) fn gates(&mut self, which: Lstm, order: [usize; 4]) {
+        self.lstm(which, &LSTM_KINDS, |w| {
+            let size = w.len_of(Axis(0)) / 4;
+            let rows = order.map(|gate| gate * size..(gate + 1) * size);
+            let rows: Vec<usize> = rows.into_iter().flatten().collect();
+            w.select(Axis(0), &rows)
+        });
+    }
+
     /// Gives the weights of one LSTM layer and direction those of another.
     pub(super) fn lstm_from(&mut self, to: (usize, bool), from: (usize, bool)) {
         for kind in LSTM_KINDS {
@@ -119,46 +129,38 @@ impl Edit<'_> {
     }
 
     fn num_layers(&self) -> usize {
-        let layers = self.graph.stages().iter();
-        layers
-            .filter(|stage| matches!(stage.op, Op::Lstm { .. }))
-            .count()
+        let ops = self.graph.stages().iter().map(|stage| &stage.op);
+        ops.filter(|op| matches!(op, Op::Lstm { .. })).count()
     }
 }
 
 /// The four tensors of one direction of an LSTM layer.
 pub(super) const LSTM_KINDS: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
 
-/// Rows in the order of `order`, by blocks: block `k` of the result is block `order[k]`.
-pub(super) fn blocks(values: &ArrayD<f32>, order: &[usize]) -> ArrayD<f32> {
-    let size = values.shape().first().map_or(0, |rows| rows / order.len());
-    let rows: Vec<usize> = order
-        .iter()
-        .flat_map(|block| block * size..(block + 1) * size)
-        .collect();
-    select(values, 0, &rows)
-}
-
-/// The slices of `values` along `axis` in the order of `order`.
-pub(super) fn select(values: &ArrayD<f32>, axis: usize, order: &[usize]) -> ArrayD<f32> {
-    values.select(ndarray::Axis(axis), order)
-}
-
 /// `values` with one axis turned round.
 pub(super) fn flip(values: &ArrayD<f32>, axis: usize) -> ArrayD<f32> {
-    let mut view: ArrayViewD<'_, f32> = values.view();
-    view.invert_axis(ndarray::Axis(axis));
+    let mut view = values.view();
+    view.invert_axis(Axis(axis));
     view.to_owned()
+}
+
+/// `values` with two axes swapped.
+pub(super) fn swapped(values: &ArrayD<f32>, a: usize, b: usize) -> ArrayD<f32> {
+    let mut view = values.view();
+    view.swap_axes(a, b);
+    view.as_standard_layout().to_owned()
+}
+
+/// The first four rows zero.
+pub(super) fn rows_zeroed(mut values: ArrayD<f32>) -> ArrayD<f32> {
+    values.slice_axis_mut(Axis(0), Slice::from(..4)).fill(0.0);
+    values
 }
 
 /// The first two axes swapped; as it is where they are of different lengths.
 pub(super) fn transpose(values: ArrayD<f32>) -> ArrayD<f32> {
     match values.shape() {
-        [a, b, ..] if a == b => {
-            let mut view = values.view();
-            view.swap_axes(0, 1);
-            view.as_standard_layout().to_owned()
-        }
+        [a, b, ..] if a == b => swapped(&values, 0, 1),
         _ => values,
     }
 }

@@ -3,7 +3,7 @@
 use soundalike_model::{Result, Tensor, TensorError};
 use soundalike_network::Op;
 
-use super::Call;
+use super::{Call, Draft, Fault};
 
 /// What an LSTM can have otherwise.
 pub(super) struct LstmOptions {
@@ -17,6 +17,27 @@ pub(super) struct LstmOptions {
     pub(super) carried: bool,
     /// Whether the reverse direction goes forwards.
     pub(super) forwards: bool,
+}
+
+impl Draft {
+    /// Runs the LSTM directions among `stages` with changed options.
+    pub(super) fn lstm(
+        self,
+        stages: &'static [&'static str],
+        change: fn(&mut LstmOptions),
+    ) -> Fault {
+        let mut options = LSTM;
+        change(&mut options);
+        self.stage(stages, move |call| {
+            let x = call.input()?;
+            // The first layer transposes its input itself.
+            let x = match call.graph.is_transposed(call.stage) {
+                true => x.transpose(1, 2)?.contiguous()?,
+                false => x.clone(),
+            };
+            run(call, &x, &options)
+        })
+    }
 }
 
 /// As it should be.
@@ -39,13 +60,15 @@ pub(super) fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
 
 /// The direction that `call` is of, with these options, on `x` `[batch, frame, feature]`.
 pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<Tensor> {
-    let no_lstm = || TensorError::msg(format!("{} is no direction of an LSTM", call.stage.name));
     let (Op::LstmDirection { reverse, .. }, [input, recurrent, bias_ih, bias_hh]) =
         (&call.stage.op, &call.stage.parameters[..])
     else {
-        return Err(no_lstm());
+        let name = &call.stage.name;
+        return Err(TensorError::msg(format!(
+            "{name} is no direction of an LSTM"
+        )));
     };
-    let reverse = *reverse;
+    let backwards = *reverse && !options.forwards;
     let [input, recurrent, bias_ih, bias_hh] =
         [input, recurrent, bias_ih, bias_hh].map(|tensor| call.tensor(&tensor.name));
     let (recurrent, bias) = (recurrent?.t()?.contiguous()?, (bias_ih? + bias_hh?)?);
@@ -58,11 +81,7 @@ pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<
     for _ in 0..if options.carried { 2 } else { 1 } {
         states.clear();
         for step in 0..frames {
-            let frame = if reverse && !options.forwards {
-                frames - 1 - step
-            } else {
-                step
-            };
+            let frame = if backwards { frames - 1 - step } else { step };
             let sums =
                 (gates.narrow(1, frame, 1)?.squeeze(1)? + h.contiguous()?.matmul(&recurrent)?)?;
             let gate = |index: usize| sums.narrow(1, index * hidden, hidden);
@@ -73,7 +92,7 @@ pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<
             states.push(h.clone());
         }
     }
-    if reverse && !options.forwards {
+    if backwards {
         states.reverse();
     }
     Tensor::stack(&states, 1)

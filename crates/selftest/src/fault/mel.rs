@@ -6,10 +6,9 @@ use ndarray::{Array1, Array2, Array3, s};
 use soundalike_model::{Device, Result, Tensor, TensorError};
 use soundalike_network::Op;
 
-use super::Call;
+use super::{Call, Draft, Fault};
 
 /// What a filter bank can have otherwise.
-#[derive(Clone, Copy)]
 pub(super) struct MelOptions {
     /// Sample `n` of a window, as a part of a turn.
     pub(super) window: fn(f64) -> f64,
@@ -37,8 +36,17 @@ pub(super) struct MelOptions {
     pub(super) late: usize,
 }
 
+impl Draft {
+    /// Puts a filter bank with changed options in the place of the network's.
+    pub(super) fn mel(self, change: fn(&mut MelOptions)) -> Fault {
+        let mut options = KALDI;
+        change(&mut options);
+        self.stage(&["fbank"], move |call| features(call, &options))
+    }
+}
+
 /// As it should be for Kaldi's defaults.
-pub(super) const KALDI: MelOptions = MelOptions {
+const KALDI: MelOptions = MelOptions {
     window: hamming,
     periodic: false,
     full_scale: 32_768.0,
@@ -72,7 +80,7 @@ fn natural(energy: f64) -> f64 {
 }
 
 /// Log energies `[batch, frame, band]` of the waveform that `call` was fed.
-pub(super) fn features(call: &Call<'_>, options: &MelOptions) -> Result<Tensor> {
+fn features(call: &Call<'_>, options: &MelOptions) -> Result<Tensor> {
     let Op::Fbank(config) = &call.stage.op else {
         return Err(TensorError::msg("no filter bank"));
     };
@@ -144,11 +152,10 @@ fn bands(count: usize, padded: usize, rate: f64, options: &MelOptions) -> Array2
         let corner = |offset: f32| low as f32 + (band as f32 + offset) * step;
         let (left, centre, right) = (corner(0.0), corner(1.0), corner(2.0));
         let weight = ((place - left) / (centre - left)).min((right - place) / (right - centre));
-        let width = if options.area {
-            2.0 / (hertz(right) - hertz(left))
-        } else {
-            1.0
+        let height = match options.area {
+            true => 2.0 / (hertz(right) - hertz(left)),
+            false => 1.0,
         };
-        f64::from(weight.max(0.0)) * width
+        f64::from(weight.max(0.0)) * height
     })
 }

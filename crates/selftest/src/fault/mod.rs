@@ -14,12 +14,15 @@ use globset::Glob;
 use serde::Serialize;
 use soundalike_compare::Candidate;
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Engine, Kernels, Result, Tensor};
-use soundalike_network::{Cause, Graph};
+use soundalike_model::{DType, Result, Tensor};
+use soundalike_network::{Cause, Graph, Stage};
 
 pub(crate) use self::inject::Inject;
-use self::{call::Call, edit::Edit, mel::MelOptions};
-use crate::engine::CandleEngine;
+use self::{call::Call, edit::Edit};
+use crate::{
+    draft::{Draft, fault},
+    engine::CandleEngine,
+};
 
 /// A mistake that a real port made, or a variant of one.
 #[derive(Debug, Clone, Serialize)]
@@ -43,34 +46,44 @@ pub struct Fault {
 }
 
 /// How a fault gets into a network.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Change {
-    /// Other weights are given to the builder.
-    Weights(fn(&mut Edit<'_>)),
-    /// Another function takes the place of the stages that these patterns name.
-    Stages(&'static [&'static str], Substitute),
-    /// Another filter bank takes the place of the network's.
-    FilterBank(MelOptions),
+    /// The network is built from other weights.
+    Weights(Arc<dyn Fn(&mut Edit<'_>) + Send + Sync>),
+    /// Another function takes the place of the stages.
+    Stages(Substitute),
 }
 
 /// The output of a stage that takes the place of another.
-type Substitute = fn(&Call<'_>) -> Result<Tensor>;
+type Substitute = Arc<dyn Fn(&Call<'_>) -> Result<Tensor> + Send + Sync>;
 
 impl std::fmt::Debug for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Weights(_) => "other weights",
-            Self::Stages(..) | Self::FilterBank(_) => "other stages",
+            Self::Stages(_) => "other stages",
         })
     }
 }
 
-/// Other functions in place of stages of a network.
-#[derive(Debug, Clone)]
-pub struct Substitution {
-    change: Change,
+/// Another function in place of stages of a network.
+pub(crate) struct Substitution {
+    /// Patterns of the stages.
+    stages: &'static [&'static str],
+    substitute: Substitute,
     /// The weights of the network.
-    bundle: Arc<Bundle>,
+    bundle: Bundle,
+}
+
+impl Substitution {
+    /// Whether the output of `stage` is replaced. A stage whose parts are replaced is joined from those, like the layer of an
+    /// LSTM from its directions.
+    fn replaces(&self, stage: &Stage, graph: &Graph) -> bool {
+        let whole = graph.position(&stage.name).into_iter();
+        let mut parts = whole.flat_map(|whole| graph.parts(whole));
+        let matched = |stage: &Stage| matches(self.stages, &stage.name);
+        matched(stage) && !parts.any(matched)
+    }
 }
 
 /// Why a fault could not be put into a network.
@@ -95,16 +108,11 @@ impl Fault {
     #[must_use]
     pub fn catalogue(graph: &Graph) -> Vec<Self> {
         let families = [segmentation::catalogue(), embedding::catalogue()].into_iter();
-        let names: Vec<String> = graph
-            .stages()
-            .iter()
-            .map(|stage| stage.name.clone())
-            .collect();
-        let fits = |family: &Vec<Self>| {
-            family
-                .iter()
-                .any(|fault| !fault.stages_among(&names).is_empty())
+        let occurs = |fault: &Self| {
+            let mut stages = graph.stages().iter();
+            stages.any(|stage| matches(fault.stages, &stage.name))
         };
+        let fits = |family: &Vec<Self>| family.iter().any(occurs);
         families.filter(fits).flatten().collect()
     }
 
@@ -117,26 +125,24 @@ impl Fault {
         bundle: &Bundle,
         dtype: DType,
     ) -> std::result::Result<Candidate, FaultError> {
-        let edited = match self.change {
-            Change::Stages(..) | Change::FilterBank(_) => bundle.clone(),
+        let engine = match &self.change {
             Change::Weights(edit) => {
-                edit::apply(bundle, edit).map_err(|source| FaultError::Weights {
+                let edited = edit::apply(bundle, edit.as_ref());
+                let edited = edited.map_err(|source| FaultError::Weights {
                     id: self.id,
                     source,
-                })?
+                })?;
+                CandleEngine::portable(&edited, dtype)?
+            }
+            Change::Stages(substitute) => {
+                CandleEngine::portable(bundle, dtype)?.with_fault(Substitution {
+                    stages: self.stages,
+                    substitute: Arc::clone(substitute),
+                    bundle: bundle.clone(),
+                })
             }
         };
-        let portable = Engine {
-            dtype,
-            kernels: Kernels::Portable,
-            ..Engine::default()
-        };
-        let fault = Substitution {
-            change: self.change,
-            bundle: Arc::new(edited),
-        };
-        let engine = CandleEngine::load(&fault.bundle, &portable)?;
-        Ok(Candidate::Engine(Box::new(engine.with_fault(fault))))
+        Ok(Candidate::Engine(Box::new(engine)))
     }
 
     /// Those of `names` whose own output it changes, in their order. None where the network has no such stage.
@@ -155,91 +161,57 @@ fn matches(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(fits)
 }
 
-/// A fault by another filter bank.
-const fn filter_bank(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    options: MelOptions,
-) -> Fault {
-    fault(id, text, seen_in, &["fbank"], Change::FilterBank(options))
-}
+impl Draft {
+    /// Builds the network from other weights, which changes `stages`.
+    fn weights(
+        self,
+        stages: &'static [&'static str],
+        edit: impl Fn(&mut Edit<'_>) + Send + Sync + 'static,
+    ) -> Fault {
+        self.changing(stages, Change::Weights(Arc::new(edit)))
+    }
 
-/// A fault by other weights.
-const fn weights(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    edit: fn(&mut Edit<'_>),
-) -> Fault {
-    fault(id, text, seen_in, stages, Change::Weights(edit))
-}
+    /// Puts another function in the place of `stages`.
+    fn stage(
+        self,
+        stages: &'static [&'static str],
+        substitute: impl Fn(&Call<'_>) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Fault {
+        self.changing(stages, Change::Stages(Arc::new(substitute)))
+    }
 
-/// A fault by another function in place of `stages`.
-const fn stage(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    substitute: Substitute,
-) -> Fault {
-    fault(
-        id,
-        text,
-        seen_in,
-        stages,
-        Change::Stages(stages, substitute),
-    )
-}
+    /// Leaves out `stages`: each returns its first operand.
+    fn left_out(self, stages: &'static [&'static str]) -> Fault {
+        self.stage(stages, |call| Ok(call.input()?.clone()))
+    }
 
-const fn fault(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    change: Change,
-) -> Fault {
-    Fault {
-        id,
-        text,
-        seen_in,
-        stages,
-        cause: None,
-        void: None,
-        equivalent: None,
-        change,
+    fn changing(self, stages: &'static [&'static str], change: Change) -> Fault {
+        Fault {
+            id: self.id,
+            text: self.text,
+            seen_in: self.seen_in,
+            stages,
+            cause: None,
+            void: None,
+            equivalent: None,
+            change,
+        }
     }
 }
 
 impl Fault {
-    const fn named(self, cause: Cause) -> Self {
-        Self {
-            cause: Some(cause),
-            ..self
-        }
+    fn named(self, cause: Cause) -> Self {
+        let cause = Some(cause);
+        Self { cause, ..self }
     }
 
-    const fn void(self, proof: &'static str) -> Self {
-        Self {
-            void: Some(proof),
-            ..self
-        }
+    fn void(self, proof: &'static str) -> Self {
+        let void = Some(proof);
+        Self { void, ..self }
     }
 
-    const fn equivalent(self, proof: &'static str) -> Self {
-        Self {
-            equivalent: Some(proof),
-            ..self
-        }
-    }
-
-    /// Substitutes only the stages that `patterns` name; others change with them.
-    const fn substituting(self, patterns: &'static [&'static str]) -> Self {
-        let change = match self.change {
-            Change::Stages(_, substitute) => Change::Stages(patterns, substitute),
-            other @ (Change::Weights(_) | Change::FilterBank(_)) => other,
-        };
-        Self { change, ..self }
+    fn equivalent(self, proof: &'static str) -> Self {
+        let equivalent = Some(proof);
+        Self { equivalent, ..self }
     }
 }

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array, Array1, Array2, ArrayD, ArrayView2, Dimension};
+use ndarray::{Array, ArrayD, ArrayView1, ArrayView2, Dimension, Ix1, Ix2};
 use soundalike_convert::{Npz, NpzArray, NpzElement};
-use soundalike_diarize::clustering::{training::TrainingSet, vbx::Vbx};
+use soundalike_diarize::clustering::vbx::Vbx;
 use soundalike_metrics::rttm;
 
 use super::{PipelineStage, outputs::Outputs};
@@ -70,19 +70,16 @@ impl CapturedRun {
             has(PipelineStage::Embeddings);
             outputs.embeddings = embeddings;
         }
-        let vectors = array("plda_embeddings.npz");
-        if let Some(plda) = entry(&vectors, "post_plda")? {
+        if let Some(plda) = entry(&array("plda_embeddings.npz"), "post_plda")? {
             has(PipelineStage::Plda);
             outputs.plda = plda;
         }
         let state = array("vbx_state.npz");
-        let start: Option<Array2<f64>> = entry(&state, "qinit")?;
-        if let Some(start) = start {
+        if let Some(start) = entry::<f64, Ix2>(&state, "qinit")? {
             has(PipelineStage::Ahc);
             outputs.ahc = labels(start.view());
         }
-        let responsibilities: Option<Array2<f64>> = entry(&state, "q_final")?;
-        let priors: Option<Array1<f64>> = entry(&state, "sp_final")?;
+        let (responsibilities, priors) = (entry(&state, "q_final")?, entry(&state, "sp_final")?);
         if let Some((responsibilities, priors)) = responsibilities.zip(priors) {
             has(PipelineStage::Vbx);
             outputs.vbx = Vbx {
@@ -91,13 +88,11 @@ impl CapturedRun {
                 bounds: Vec::new(),
             };
         }
-        let clusters: Option<Array2<i8>> = entry(&array("clustering.npz"), "hard_clusters")?;
-        if let Some(clusters) = clusters {
+        if let Some(clusters) = entry::<i8, Ix2>(&array("clustering.npz"), "hard_clusters")? {
             has(PipelineStage::Assignment);
             outputs.assignment = clusters.mapv(|k| usize::try_from(k).ok());
         }
-        let counts: Option<Array2<u8>> = entry(&array("reconstruction.npz"), "count")?;
-        if let Some(counts) = counts {
+        if let Some(counts) = entry::<u8, Ix2>(&array("reconstruction.npz"), "count")? {
             has(PipelineStage::Counts);
             outputs.counts = counts.iter().copied().map(usize::from).collect();
         }
@@ -112,29 +107,16 @@ impl CapturedRun {
         let mut run = Self::read(directory)?;
         let vectors = directory.join("plda_embeddings.npz");
         if run.has(PipelineStage::Plda) && run.has(PipelineStage::Embeddings) {
-            let windows: Option<Array1<i64>> = entry(&vectors, "train_chunk_idx")?;
-            let speakers: Option<Array1<i64>> = entry(&vectors, "train_speaker_idx")?;
+            let windows = entry::<i64, Ix1>(&vectors, "train_chunk_idx")?;
+            let speakers = entry::<i64, Ix1>(&vectors, "train_speaker_idx")?;
             let places = windows.iter().flatten().zip(speakers.iter().flatten());
             let locals = places.map(|(window, speaker)| (*window as usize, *speaker as usize));
-            let locals: Vec<_> = locals.collect();
-            let embeddings = &run.outputs.embeddings;
-            let (windows, speakers, dimension) = embeddings.dim();
-            // One that is not there leaves the vectors of the PLDA without a match: a misfit.
-            let mut known = locals.clone();
-            known.retain(|(window, speaker)| *window < windows && *speaker < speakers);
-            let rows = Array2::from_shape_fn((known.len(), dimension), |(row, value)| {
-                let (window, speaker) = known[row];
-                embeddings[[window, speaker, value]]
-            });
-            run.outputs.training = TrainingSet {
-                locals,
-                embeddings: rows,
-            };
+            // One without an embedding leaves the vectors of the PLDA without a match: a misfit.
+            run.outputs.train_on(locals.collect());
             run.captured.insert(PipelineStage::Training);
         }
         let path = directory.join("reconstruction.npz");
-        let active: Option<Array2<f32>> = entry(&path, "discrete_diarization")?;
-        if let Some(active) = active {
+        if let Some(active) = entry::<f32, Ix2>(&path, "discrete_diarization")? {
             run.outputs.active = active.mapv(|x| x > 0.5);
             run.captured.insert(PipelineStage::Reconstruction);
         }
@@ -162,11 +144,9 @@ impl CapturedRun {
 
 /// The largest value of each row: what `qinit`, a softmax of one-hot rows, was made of.
 fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
-    let largest = |row: ndarray::ArrayView1<'_, f64>| {
-        let larger = |best: usize, (index, value): (usize, &f64)| {
-            if *value > row[best] { index } else { best }
-        };
-        row.iter().enumerate().fold(0, larger)
+    let largest = |row: ArrayView1<'_, f64>| {
+        let larger = |best, index| if row[index] > row[best] { index } else { best };
+        (0..row.len()).fold(0, larger)
     };
     start.outer_iter().map(largest).collect()
 }

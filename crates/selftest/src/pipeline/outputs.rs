@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array1, Array2, Array3, ArrayBase, Axis, Data, Dimension};
+use ndarray::{Array1, Array2, Array3, ArrayBase, ArrayView1, Data, Dimension};
 use soundalike_convert::Linkage;
 use soundalike_diarize::{
     clustering::{
@@ -125,6 +125,18 @@ impl Outputs {
         assignment::similarities(self.embeddings.view(), centroids.view())
     }
 
+    /// Makes `locals` the training set. One without an embedding has no row.
+    pub(super) fn train_on(&mut self, locals: Vec<(usize, usize)>) {
+        let (windows, speakers, dimension) = self.embeddings.dim();
+        let mut known = locals.clone();
+        known.retain(|(window, speaker)| *window < windows && *speaker < speakers);
+        let embeddings = Array2::from_shape_fn((known.len(), dimension), |(row, value)| {
+            let (window, speaker) = known[row];
+            self.embeddings[[window, speaker, value]]
+        });
+        self.training = TrainingSet { locals, embeddings };
+    }
+
     /// Takes the output of `stage` from another run.
     pub(super) fn take(&mut self, stage: PipelineStage, from: &Self) {
         match stage {
@@ -202,16 +214,15 @@ impl Outputs {
                 error(&ours, &theirs) / largest(&theirs)
             }
             PipelineStage::Training => {
-                let [ours, theirs] = [self, golden].map(|run| locals(&run.training));
-                let differing = ours.symmetric_difference(&theirs).count();
-                part(differing, ours.union(&theirs).count())
+                let locals = |run: &Self| run.training.locals.iter().copied().collect();
+                not_shared::<(usize, usize)>([self, golden].map(locals))
             }
             PipelineStage::Plda => {
                 let ours = with_signs_of(self.plda.clone(), &golden.plda);
                 error(&ours, &golden.plda) / largest(&golden.plda)
             }
             PipelineStage::Ahc => {
-                let [ours, theirs] = [self, golden].map(|run| Array1::from(run.ahc.clone()));
+                let [ours, theirs] = [self, golden].map(|run| ArrayView1::from(&run.ahc));
                 unlike(&ours, &theirs)
             }
             PipelineStage::Vbx => {
@@ -221,11 +232,7 @@ impl Outputs {
             }
             PipelineStage::Assignment => unlike(&self.assignment, &golden.assignment),
             PipelineStage::Reconstruction => unlike(&self.active, &golden.active),
-            PipelineStage::Turns => {
-                let [ours, theirs] = [self, golden].map(|run| lines(&run.turns));
-                let differing = ours.symmetric_difference(&theirs).count();
-                part(differing, ours.union(&theirs).count())
-            }
+            PipelineStage::Turns => not_shared([self, golden].map(|run| lines(&run.turns))),
             PipelineStage::Score => (self.score - golden.score).abs(),
         }
     }
@@ -307,13 +314,14 @@ fn error<S: Data<Elem = f64>, D: Dimension>(
 }
 
 fn largest<D: Dimension>(values: &ArrayBase<ndarray::OwnedRepr<f64>, D>) -> f64 {
-    values
-        .iter()
-        .fold(f64::MIN_POSITIVE, |most, x| most.max(x.abs()))
+    let larger = |most: f64, x: &f64| most.max(x.abs());
+    values.iter().fold(f64::MIN_POSITIVE, larger)
 }
 
-fn locals(training: &TrainingSet) -> BTreeSet<(usize, usize)> {
-    training.locals.iter().copied().collect()
+/// The part of the elements of both that only one has.
+fn not_shared<T: Ord>([ours, theirs]: [BTreeSet<T>; 2]) -> f64 {
+    let differing = ours.symmetric_difference(&theirs).count();
+    part(differing, ours.union(&theirs).count())
 }
 
 /// Turns as RTTM has them, to the millisecond.
@@ -328,11 +336,8 @@ fn lines(turns: &Annotation) -> BTreeSet<String> {
 /// `ours` with the sign of each column as in `theirs`: that of an eigenvector is anybody's choice.
 fn with_signs_of(mut ours: Array2<f64>, theirs: &Array2<f64>) -> Array2<f64> {
     if ours.dim() == theirs.dim() {
-        for (mut ours, theirs) in ours
-            .columns_mut()
-            .into_iter()
-            .zip(theirs.axis_iter(Axis(1)))
-        {
+        let columns = ours.columns_mut().into_iter();
+        for (mut ours, theirs) in columns.zip(theirs.columns()) {
             if ours.dot(&theirs) < 0.0 {
                 ours *= -1.0;
             }

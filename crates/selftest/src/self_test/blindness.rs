@@ -41,26 +41,22 @@ impl Blindness {
             names.collect::<Vec<_>>()
         };
         let of_one = |(input, trials): &(String, Vec<Trial>)| {
-            let faults = || {
-                trials
-                    .iter()
-                    .filter(|trial| trial.fault.equivalent.is_none())
-            };
+            let trials = trials.iter();
+            let faults = trials.filter(|trial| trial.fault.equivalent.is_none());
             let same =
                 |trial: &&Trial| trial.ordinary.passes(OrdinaryGate::AllFrames) == Some(true);
+            let same = faults.clone().filter(same);
             let hidden = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
+            let hidden = faults.clone().filter(hidden).map(|trial| Hidden {
+                fault: trial.fault.id,
+                r: trial.r,
+                shown_by: shown_by(trial.fault.id),
+            });
             Self {
                 input: input.clone(),
-                faults: faults().count(),
-                same_decisions: faults().filter(same).map(|trial| trial.fault.id).collect(),
-                hidden: faults()
-                    .filter(hidden)
-                    .map(|trial| Hidden {
-                        fault: trial.fault.id,
-                        r: trial.r,
-                        shown_by: shown_by(trial.fault.id),
-                    })
-                    .collect(),
+                same_decisions: same.map(|trial| trial.fault.id).collect(),
+                hidden: hidden.collect(),
+                faults: faults.count(),
             }
         };
         inputs.iter().map(of_one).collect()

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array3, ArrayD, Axis, Slice};
+use ndarray::{Array3, ArrayD, Axis};
 use serde::Serialize;
 use soundalike_compare::{
-    About, Candidate, CompareError, Decode, Engine as _, Provenance, Reference, Report, StageError,
-    Window, compare, worse,
+    Candidate, CompareError, Decode, Engine as _, Reference, Report, StageError, Window, compare,
+    worse,
 };
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Engine, Kernels};
+use soundalike_model::DType;
 
-use super::SelfTestError;
+use super::{SelfTestError, about};
 use crate::{CandleEngine, FaultError};
 
 /// A run without a fault.
@@ -62,12 +62,7 @@ impl Cleanliness<'_> {
         window: &Window,
         what: &str,
     ) -> Result<CleanRun, SelfTestError> {
-        let about = About {
-            model: String::new(),
-            reference: reference.name(),
-            candidate: what.to_owned(),
-            provenance: Provenance::default(),
-        };
+        let about = about(reference, what);
         let windows = std::slice::from_ref(window);
         let report = compare(reference, candidate, windows, self.decode, about)?;
         Ok(CleanRun::new(what, &report))
@@ -76,15 +71,14 @@ impl Cleanliness<'_> {
 
 impl CleanRun {
     fn new(what: &str, report: &Report) -> Self {
-        let errors = || {
-            let stages = report.stages.iter();
-            stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running))
-        };
-        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
+        let stages = report.stages.iter();
+        let errors =
+            stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running));
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
         Self {
             what: what.to_owned(),
-            r: largest(&|error| error.r_d.unwrap_or(error.r)),
-            r_local: largest(&|error| error.r_local),
+            r: largest(|error| error.r_d.unwrap_or(error.r)),
+            r_local: largest(|error| error.r_local),
             alarms: report.source.clone(),
         }
     }
@@ -105,13 +99,8 @@ pub fn in_batches(
     let samples = one.len();
     let silent = vec![0.0; samples];
     // Others are beside it: neither may hear the other.
-    let rows = (0..size).flat_map(|row| {
-        if row == 0 || row + 1 == size {
-            &one
-        } else {
-            &silent
-        }
-    });
+    let ends = |row: usize| row == 0 || row + 1 == size;
+    let rows = (0..size).flat_map(|row| if ends(row) { &one } else { &silent });
     let batch = Window {
         waveform: Array3::from_shape_vec((size, 1, samples), rows.copied().collect())
             .map_or_else(|_| window.waveform.clone(), Array3::into_dyn),
@@ -128,31 +117,28 @@ pub fn in_batches(
         let row_of = |(name, values): &(String, ArrayD<f64>)| {
             // What is made of weights alone has no place in a batch.
             let constant = graph.get(name).is_some_and(|stage| stage.is_constant());
-            let own = if constant {
-                values.clone()
+            let rows = if constant {
+                0..values.len_of(Axis(0))
             } else {
-                values
-                    .slice_axis(Axis(0), Slice::from(row..=row))
-                    .to_owned()
+                row..row + 1
             };
-            (name.clone(), own)
+            (
+                name.clone(),
+                values.slice_axis(Axis(0), rows.into()).to_owned(),
+            )
         };
         let activations: BTreeMap<_, _> = stages.iter().map(row_of).collect();
         Candidate::Activations(activations)
     };
-    Ok(if size == 1 {
-        vec![place(0)]
+    let places = if size == 1 {
+        vec![0]
     } else {
-        vec![place(0), place(size - 1)]
-    })
+        vec![0, size - 1]
+    };
+    Ok(places.into_iter().map(place).collect())
 }
 
 /// The network of `bundle` in `dtype`, each stage by itself.
 fn portable(bundle: &Bundle, dtype: DType) -> Result<CandleEngine, SelfTestError> {
-    let engine = Engine {
-        dtype,
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
-    Ok(CandleEngine::load(bundle, &engine).map_err(FaultError::from)?)
+    Ok(CandleEngine::portable(bundle, dtype).map_err(FaultError::from)?)
 }

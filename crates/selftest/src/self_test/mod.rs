@@ -128,6 +128,22 @@ pub enum Naming {
 }
 
 impl TrialOutcome {
+    /// Of a fault that is none where it is `equivalent`, when something was `blamed`, `strays` among it.
+    pub(crate) fn new(equivalent: bool, blamed: bool, strays: Vec<String>) -> Self {
+        match (equivalent, blamed) {
+            (true, false) => Self::Equivalent,
+            (true, true) => Self::FalseAlarm,
+            (false, false) => Self::BelowTheFloor,
+            (false, true) if strays.is_empty() => Self::Located,
+            (false, true) => Self::Misplaced { strays },
+        }
+    }
+
+    /// Whether nothing was blamed that is right, and nothing missed that reaches the bars.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Located | Self::BelowTheFloor | Self::Equivalent)
+    }
+
     /// Whether anything was blamed.
     #[must_use]
     pub fn detected(&self) -> bool {
@@ -142,12 +158,7 @@ impl SelfTest {
     /// Whether all that reaches the bars was located, nothing had a wrong name, and no alarm was false.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let good = |trial: &Trial| {
-            matches!(
-                trial.outcome,
-                TrialOutcome::Located | TrialOutcome::BelowTheFloor | TrialOutcome::Equivalent
-            ) && trial.naming != Naming::Wrong
-        };
+        let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Naming::Wrong;
         self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 
@@ -189,17 +200,15 @@ impl Bench<'_> {
     /// [`SelfTestError`] where the network cannot be built or the reference fails.
     pub fn try_fault(&mut self, fault: &Fault) -> Result<Option<Trial>, SelfTestError> {
         // Masks change nothing before the pooling: they are for faults that nothing else shows.
-        let (masked, plain): (Vec<Window>, Vec<Window>) = self
-            .windows
-            .iter()
-            .cloned()
-            .partition(|window| window.masks.is_some());
+        let windows = self.windows.iter().cloned();
+        let (masked, plain): (Vec<_>, Vec<_>) = windows.partition(|window| window.masks.is_some());
         for windows in [plain, masked] {
-            let mut names: Vec<String> = Vec::new();
-            for window in windows.iter().take(1) {
-                let graph = self.reference.graph(window)?;
-                names.extend(graph.stages().iter().map(|stage| stage.name.clone()));
-            }
+            let Some(first) = windows.first() else {
+                continue;
+            };
+            let graph = self.reference.graph(first)?;
+            let names = graph.stages().iter().map(|stage| stage.name.clone());
+            let names: Vec<String> = names.collect();
             let expected = fault.stages_among(&names);
             if !expected.is_empty() {
                 return self.try_on(fault, &expected, &windows).map(Some);
@@ -215,12 +224,7 @@ impl Bench<'_> {
         windows: &[Window],
     ) -> Result<Trial, SelfTestError> {
         let candidate = fault.candidate(self.bundle, DType::F32)?;
-        let about = About {
-            model: String::new(),
-            reference: self.reference.name(),
-            candidate: fault.id.to_owned(),
-            provenance: Provenance::default(),
-        };
+        let about = about(self.reference, fault.id);
         let report = match compare(self.reference, &candidate, windows, self.decode, about) {
             Ok(report) => report,
             Err(CompareError::Candidate(error)) => {
@@ -241,6 +245,16 @@ impl Bench<'_> {
     }
 }
 
+/// The sides of a comparison whose report is not shown.
+fn about(reference: &dyn Reference, candidate: &str) -> About {
+    About {
+        model: String::new(),
+        reference: reference.name(),
+        candidate: candidate.to_owned(),
+        provenance: Provenance::default(),
+    }
+}
+
 impl Trial {
     fn new(
         fault: &Fault,
@@ -248,28 +262,14 @@ impl Trial {
         report: &Report,
         cause: Option<Explanation>,
     ) -> Self {
-        let own = report
-            .stages
-            .iter()
-            .filter(|stage| expected.contains(&&stage.name));
-        let errors = || {
-            own.clone()
-                .filter_map(|stage| stage.teacher_forced.as_ref())
-        };
-        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
-        let strays: Vec<String> = report
-            .source
-            .iter()
-            .filter(|name| !expected.contains(name))
-            .cloned()
-            .collect();
-        let outcome = match (fault.equivalent, report.source.is_empty()) {
-            (Some(_), true) => TrialOutcome::Equivalent,
-            (Some(_), false) => TrialOutcome::FalseAlarm,
-            (None, true) => TrialOutcome::BelowTheFloor,
-            (None, false) if strays.is_empty() => TrialOutcome::Located,
-            (None, false) => TrialOutcome::Misplaced { strays },
-        };
+        let stages = report.stages.iter();
+        let own = stages.filter(|stage| expected.contains(&&stage.name));
+        let errors = own.filter_map(|stage| stage.teacher_forced.as_ref());
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
+        let strays = report.source.iter().filter(|name| !expected.contains(name));
+        let strays = strays.cloned().collect();
+        let blamed = !report.source.is_empty();
+        let outcome = TrialOutcome::new(fault.equivalent.is_some(), blamed, strays);
         let (naming, diagnosis, undiagnosed) = match cause {
             None => (Naming::NotTried, None, None),
             Some(Explanation::Known(diagnosis)) => {
@@ -289,8 +289,8 @@ impl Trial {
             fault: fault.clone(),
             outcome,
             naming,
-            r: largest(&|error| error.r),
-            r_local: largest(&|error| error.r_local),
+            r: largest(|error| error.r),
+            r_local: largest(|error| error.r_local),
             source: report.source.clone(),
             diagnosis,
             undiagnosed,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use soundalike_diarize::frames::FrameGrid;
 
 use super::{PipelineStage, Setting, outputs::Outputs};
+use crate::draft::{Draft, fault};
 
 /// A mistake after the networks.
 #[derive(Debug, Clone, Serialize)]
@@ -32,21 +33,18 @@ pub struct PipelineFault {
 /// Puts another output of the stage in the place of the right one, which is there already.
 type Change = fn(&mut Outputs, &Setting);
 
-const fn fault(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stage: PipelineStage,
-    change: Change,
-) -> PipelineFault {
-    PipelineFault {
-        id,
-        text,
-        seen_in,
-        stage,
-        void: None,
-        equivalent: None,
-        change,
+impl Draft {
+    /// Changes the output of `stage`.
+    fn at(self, stage: PipelineStage, change: Change) -> PipelineFault {
+        PipelineFault {
+            id: self.id,
+            text: self.text,
+            seen_in: self.seen_in,
+            stage,
+            void: None,
+            equivalent: None,
+            change,
+        }
     }
 }
 
@@ -72,18 +70,14 @@ impl PipelineFault {
         (self.change)(outputs, setting);
     }
 
-    const fn void(self, proof: &'static str) -> Self {
-        Self {
-            void: Some(proof),
-            ..self
-        }
+    fn void(self, proof: &'static str) -> Self {
+        let void = Some(proof);
+        Self { void, ..self }
     }
 
-    const fn equivalent(self, proof: &'static str) -> Self {
-        Self {
-            equivalent: Some(proof),
-            ..self
-        }
+    fn equivalent(self, proof: &'static str) -> Self {
+        let equivalent = Some(proof);
+        Self { equivalent, ..self }
     }
 }
 

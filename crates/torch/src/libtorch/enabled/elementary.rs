@@ -3,8 +3,9 @@
 //! As a second f32 reference they serve the floor on degenerate input (silence), where PyTorch's own error is
 //! almost nothing. With a rounding after every step of an LSTM they are the reference of fewer bits.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::tensor::{mean, sum};
 use crate::Result;
 
 /// `torch.nn.InstanceNorm1d` of `[batch, channel, time]`.
@@ -14,9 +15,8 @@ pub(super) fn instance_norm(
     bias: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    let mean = |x: &Tensor| x.f_mean_dim([-1i64].as_slice(), true, None::<Kind>);
-    let centred = x.f_sub(&mean(x)?)?;
-    let variance = mean(&centred.f_mul(&centred)?)?;
+    let centred = x.f_sub(&mean(x, &[-1])?)?;
+    let variance = mean(&centred.f_mul(&centred)?, &[-1])?;
     let normal = centred.f_div(&variance.f_add_scalar(eps)?.f_sqrt()?)?;
     Ok(normal
         .f_mul(&weight.f_unsqueeze(1)?)?
@@ -33,14 +33,14 @@ pub(super) fn convolve(
     let sizes = (filters.size(), x.size());
     let (kernel, samples) = (sizes.0[2], sizes.1[2]);
     let frames = (samples - kernel) / stride + 1;
-    let mut sum = Tensor::f_zeros([sizes.1[0], sizes.0[0], frames], (x.f_kind()?, x.device()))?;
+    let mut total = Tensor::f_zeros([sizes.1[0], sizes.0[0], frames], (x.f_kind()?, x.device()))?;
     for place in 0..kernel {
         let seen = x.f_slice(2, place, place + stride * (frames - 1) + 1, stride)?;
-        sum = sum.f_add(&filters.f_select(2, place)?.f_matmul(&seen)?)?;
+        total = total.f_add(&filters.f_select(2, place)?.f_matmul(&seen)?)?;
     }
     match bias {
-        Some(bias) => Ok(sum.f_add(&bias.f_unsqueeze(1)?)?),
-        None => Ok(sum),
+        Some(bias) => Ok(total.f_add(&bias.f_unsqueeze(1)?)?),
+        None => Ok(total),
     }
 }
 
@@ -52,10 +52,7 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
 /// `torch.nn.LogSoftmax(dim=-1)`.
 pub(super) fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let shifted = x.f_sub(&x.f_amax([-1i64].as_slice(), true)?)?;
-    let sum = shifted
-        .f_exp()?
-        .f_sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>)?;
-    Ok(shifted.f_sub(&sum.f_log()?)?)
+    Ok(shifted.f_sub(&sum(&shifted.f_exp()?, -1)?.f_log()?)?)
 }
 
 /// `torch.nn.Sigmoid`.

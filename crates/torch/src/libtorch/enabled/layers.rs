@@ -6,30 +6,31 @@ use tch::{Device, Tensor};
 use super::{elementary, stages::Stages, weights::Weights};
 use crate::{Arithmetic, Result};
 
-/// `torch.nn.InstanceNorm1d(channels, affine=True)`.
+/// A module with a weight and a bias.
 #[derive(Debug)]
-pub(super) struct InstanceNorm1d {
+pub(super) struct Module {
     weight: Tensor,
     bias: Tensor,
     arithmetic: Arithmetic,
 }
 
-impl InstanceNorm1d {
-    /// Added to the variance: the default of the module.
+impl Module {
+    /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
     const EPS: f64 = 1e-5;
-    /// Of running statistics, which the module does not keep: its default, without effect.
+    /// Of running statistics, which that module does not keep: its default, without effect.
     const MOMENTUM: f64 = 0.1;
 
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
+    /// Reads the module whose tensors start with `name`.
+    pub(super) fn load(name: &str, weights: &Weights<'_>) -> Result<Self> {
         Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
+            weight: weights.get(&format!("{name}.weight"))?,
+            bias: weights.get(&format!("{name}.bias"))?,
             arithmetic: weights.arithmetic(),
         })
     }
 
-    /// `[batch, channel, time]`, same shape out.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `torch.nn.InstanceNorm1d(channels, affine=True)`: `[batch, channel, time]`, same shape out.
+    pub(super) fn instance_norm(&self, x: &Tensor) -> Result<Tensor> {
         if self.arithmetic == Arithmetic::Elementary {
             return elementary::instance_norm(x, &self.weight, &self.bias, Self::EPS);
         }
@@ -45,28 +46,18 @@ impl InstanceNorm1d {
             true,
         )?)
     }
-}
 
-/// `torch.nn.Conv1d` without padding.
-#[derive(Debug)]
-pub(super) struct Conv1d {
-    weight: Tensor,
-    bias: Tensor,
-    arithmetic: Arithmetic,
-}
-
-impl Conv1d {
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
-            arithmetic: weights.arithmetic(),
-        })
+    /// `torch.nn.Conv1d` without padding: `[batch, in, time]` to `[batch, out, time - kernel + 1]`.
+    pub(super) fn conv1d(&self, x: &Tensor) -> Result<Tensor> {
+        convolve(x, &self.weight, Some(&self.bias), 1, self.arithmetic)
     }
 
-    /// `[batch, in, time]` to `[batch, out, time - kernel + 1]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        convolve(x, &self.weight, Some(&self.bias), 1, self.arithmetic)
+    /// `torch.nn.Linear`: `[..., in]` to `[..., out]`.
+    pub(super) fn linear(&self, x: &Tensor) -> Result<Tensor> {
+        if self.arithmetic == Arithmetic::Elementary {
+            return elementary::linear(x, &self.weight, &self.bias);
+        }
+        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
 }
 
@@ -87,32 +78,6 @@ pub(super) fn convolve(
 /// `torch.nn.MaxPool1d(size)`.
 pub(super) fn max_pool1d(x: &Tensor, size: usize) -> Result<Tensor> {
     Ok(x.f_max_pool1d(size as i64, size as i64, 0, 1, false)?)
-}
-
-/// `torch.nn.Linear`.
-#[derive(Debug)]
-pub(super) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-    arithmetic: Arithmetic,
-}
-
-impl Linear {
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
-            arithmetic: weights.arithmetic(),
-        })
-    }
-
-    /// `[..., in]` to `[..., out]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if self.arithmetic == Arithmetic::Elementary {
-            return elementary::linear(x, &self.weight, &self.bias);
-        }
-        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
-    }
 }
 
 /// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state. A layer of a monolithic LSTM is the
@@ -186,11 +151,9 @@ impl LstmLayer {
     /// All directions, rounded after every step where fewer bits are imitated.
     fn step_by_step(&self, x: &Tensor) -> Result<Tensor> {
         let round = |x| self.arithmetic.round(x);
-        let directions = self
-            .params
-            .chunks(4)
-            .enumerate()
-            .map(|(index, params)| elementary::lstm(x, params, index == 1, &round));
+        let params = self.params.chunks(4).zip([false, true]);
+        let directions =
+            params.map(|(params, reverse)| elementary::lstm(x, params, reverse, &round));
         Ok(Tensor::f_cat(&directions.collect::<Result<Vec<_>>>()?, -1)?)
     }
 }

@@ -25,6 +25,16 @@ pub(super) fn shape(tensor: &Tensor) -> Vec<usize> {
     tensor.size().into_iter().map(|dim| dim as usize).collect()
 }
 
+/// The mean over `axes`, which stay with the length 1.
+pub(super) fn mean(x: &Tensor, axes: &[i64]) -> Result<Tensor> {
+    Ok(x.f_mean_dim(axes, true, None::<Kind>)?)
+}
+
+/// The sum over `axis`, which stays with the length 1.
+pub(super) fn sum(x: &Tensor, axis: i64) -> Result<Tensor> {
+    Ok(x.f_sum_dim_intlist(axis, true, None::<Kind>)?)
+}
+
 /// `waveforms` in `precision`; refuses what is not `[batch, 1, samples]` with `least` samples or more.
 pub(super) fn waveforms(
     waveforms: &ArrayD<f32>,

@@ -7,7 +7,7 @@ use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
 use super::{
     Graphs,
     fbank::{Fbank, Variation},
-    layers::{BatchNorm2d, Conv2d, Linear, interpolate_nearest, stats_pool},
+    layers::{BatchNorm2d, Conv2d, Module, interpolate_nearest, stats_pool},
     stages::Stages,
     tensor::{kind, to_array, to_tensor, waveforms},
     weights::Weights,
@@ -25,7 +25,7 @@ pub(super) struct WeSpeakerResNet {
     conv1: Conv2d,
     bn1: BatchNorm2d,
     blocks: Vec<Block>,
-    seg_1: Linear,
+    seg_1: Module,
 }
 
 impl WeSpeakerResNet {
@@ -38,6 +38,7 @@ impl WeSpeakerResNet {
     ) -> Result<Self> {
         config.check_supported()?;
         let weights = Weights::new(bundle, arithmetic);
+        let precision = arithmetic.precision();
         let mut channels = config.m_channels;
         let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
@@ -45,27 +46,17 @@ impl WeSpeakerResNet {
             for index in 0..*count {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
                 let stride = if index == 0 { stride } else { 1 };
-                blocks.push(Block::load(
-                    name,
-                    config.block,
-                    channels,
-                    planes,
-                    stride,
-                    &weights,
-                )?);
-                channels = planes * config.block.expansion();
+                let kind = config.block;
+                blocks.push(Block::load(name, kind, channels, planes, stride, &weights)?);
+                channels = planes * kind.expansion();
             }
         }
         Ok(Self {
-            fbank: Fbank::new(
-                &config.fbank(),
-                kind(arithmetic.precision()),
-                Variation::NONE,
-            )?,
+            fbank: Fbank::new(&config.fbank(), kind(precision), Variation::NONE)?,
             conv1: Conv2d::load("resnet.conv1", 1, 1, &weights)?,
             bn1: BatchNorm2d::load("resnet.bn1", &weights)?,
             blocks,
-            seg_1: Linear::load("resnet.seg_1", &weights)?,
+            seg_1: Module::load("resnet.seg_1", &weights)?,
             graphs,
             arithmetic,
         })
@@ -96,13 +87,11 @@ impl WeSpeakerResNet {
         stages: &mut Stages<'_, '_>,
     ) -> Result<tch::Tensor> {
         let length = frames.size().last().map_or(0, |length| *length as usize);
-        let weights = match masks {
-            None => None,
-            Some(masks) => Some(stages.see("weights", interpolate_nearest(masks, length)?)?),
-        };
+        let mut resample = |masks| stages.see("weights", interpolate_nearest(masks, length)?);
+        let weights = masks.map(&mut resample).transpose()?;
         let sequences = frames.f_flatten(1, 2)?;
         let stats = stages.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
-        stages.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+        stages.see("resnet.seg_1", self.seg_1.linear(&stats)?)
     }
 }
 

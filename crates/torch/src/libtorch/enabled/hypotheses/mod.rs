@@ -13,6 +13,7 @@ mod segmentation;
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
 use soundalike_network::{Cause, Graph, Op, Stage};
+use tch::Tensor;
 
 use super::{
     tensor::{kind, to_array, to_tensor},
@@ -40,15 +41,11 @@ pub fn replay(
         name: stage.to_owned(),
     };
     let reads = |graph: &Graph| {
-        graph
-            .get(stage)
-            .is_some_and(|stage| stage.operands.len() == operands.len())
+        let found = graph.get(stage);
+        found.is_some_and(|stage| stage.operands.len() == operands.len())
     };
-    let graph = [whole, graph]
-        .into_iter()
-        .flatten()
-        .find(reads)
-        .ok_or_else(no_stage)?;
+    let mut graphs = [whole, graph].into_iter().flatten();
+    let graph = graphs.find(reads).ok_or_else(no_stage)?;
     let found = graph.get(stage).ok_or_else(no_stage)?;
     let golden = Site::new(bundle, &graph, found, operands, Precision::F64)?;
     let rounded = Site::new(bundle, &graph, found, operands, Precision::F32)?;
@@ -83,7 +80,7 @@ struct Site<'a> {
     bundle: &'a Bundle,
     graph: &'a Graph,
     stage: &'a Stage,
-    operands: Vec<tch::Tensor>,
+    operands: Vec<Tensor>,
     precision: Precision,
 }
 
@@ -91,10 +88,8 @@ struct Site<'a> {
 struct Known {
     cause: Cause,
     text: String,
-    make: Make,
+    make: Box<dyn Fn(&Site<'_>) -> Result<Tensor>>,
 }
-
-type Make = Box<dyn Fn(&Site<'_>) -> Result<tch::Tensor>>;
 
 impl<'a> Site<'a> {
     fn new(
@@ -117,11 +112,11 @@ impl<'a> Site<'a> {
     }
 
     /// The first operand.
-    fn x(&self) -> Result<&tch::Tensor> {
+    fn x(&self) -> Result<&Tensor> {
         self.operand(0)
     }
 
-    fn operand(&self, index: usize) -> Result<&tch::Tensor> {
+    fn operand(&self, index: usize) -> Result<&Tensor> {
         self.operands.get(index).ok_or_else(|| Error::Shape {
             what: "operands",
             found: vec![self.operands.len()],
@@ -136,43 +131,89 @@ impl<'a> Site<'a> {
     }
 
     /// A tensor of the network.
-    fn tensor(&self, name: &str) -> Result<tch::Tensor> {
+    fn tensor(&self, name: &str) -> Result<Tensor> {
         Weights::new(self.bundle, self.precision.into()).get(name)
     }
 
     /// A tensor of the module of this stage.
-    fn weight(&self, kind: &str) -> Result<tch::Tensor> {
+    fn weight(&self, kind: &str) -> Result<Tensor> {
         self.tensor(&format!("{}.{kind}", self.stage.name))
     }
 
     /// The same, per channel of `[batch, channel, ...]` of `rank` dimensions.
-    fn channels(&self, kind: &str, rank: usize) -> Result<tch::Tensor> {
+    fn channels(&self, kind: &str, rank: usize) -> Result<Tensor> {
         let mut shape = vec![1; rank];
         shape[1] = -1;
         Ok(self.weight(kind)?.f_reshape(shape)?)
     }
 
+    /// The weight of this stage's module as 16 bits hold it.
+    fn half_weight(&self) -> Result<Tensor> {
+        self.half(&format!("{}.weight", self.stage.name))
+    }
+
     /// The tensor `name` as 16 bits hold it.
-    fn half(&self, name: &str) -> Result<tch::Tensor> {
+    fn half(&self, name: &str) -> Result<Tensor> {
         let half = Weights::new(self.bundle, Arithmetic::Rounded(LowPrecision::F16)).get(name)?;
         Ok(half.f_to_kind(kind(self.precision))?)
     }
 }
 
-fn hypothesis(
+/// A mistake by its cause and its description, before it is made.
+struct Title {
     cause: Cause,
-    text: impl Into<String>,
-    make: impl Fn(&Site<'_>) -> Result<tch::Tensor> + 'static,
-) -> Known {
-    Known {
-        cause,
-        text: text.into(),
-        make: Box::new(make),
+    text: String,
+}
+
+fn hypothesis(cause: Cause, text: impl Into<String>) -> Title {
+    let text = text.into();
+    Title { cause, text }
+}
+
+impl Title {
+    /// Computes the stage by another function.
+    fn by(self, make: impl Fn(&Site<'_>) -> Result<Tensor> + 'static) -> Known {
+        Known {
+            cause: self.cause,
+            text: self.text,
+            make: Box::new(make),
+        }
+    }
+
+    /// Computes the stage by another function of its first operand.
+    fn of_input<E: Into<Error> + 'static>(
+        self,
+        change: impl Fn(&Tensor) -> std::result::Result<Tensor, E> + 'static,
+    ) -> Known {
+        self.by(move |site| change(site.x()?).map_err(Into::into))
+    }
+
+    /// Applies a function to the output of the stage, which is `right` without it.
+    fn of_output<E: Into<Error> + 'static>(
+        self,
+        right: Right,
+        change: impl Fn(&Tensor) -> std::result::Result<Tensor, E> + 'static,
+    ) -> Known {
+        self.by(move |site| change(&right(site)?).map_err(Into::into))
+    }
+
+    /// Leaves out the stage: its first operand is its output.
+    fn left_out(self) -> Known {
+        self.by(|site| Ok(site.x()?.shallow_clone()))
+    }
+}
+
+/// A hypothesis that cannot be made at this stage.
+fn not_here(what: &'static str, found: usize) -> Error {
+    Error::Shape {
+        what,
+        found: vec![found],
+        expected: "others for this hypothesis".into(),
     }
 }
 
 /// The stage without a mistake.
-type Right = fn(&Site<'_>) -> Result<tch::Tensor>;
+type Right = fn(&Site<'_>) -> Result<Tensor>;
 
 /// The mistakes that can be made at this stage: those of its operation, those in time and layout, which any output can
 /// have, and for an operation that sums those in what may follow it.
@@ -198,13 +239,13 @@ fn known(site: &Site<'_>) -> Vec<Known> {
         Op::Conv2d { .. } => (embedding::convs(), embedding::convolved, true),
         Op::BatchNorm { .. } => (embedding::norms(), embedding::normalised, false),
         Op::Relu => (embedding::relus(), embedding::rectified, false),
-        Op::Add => (embedding::sums(), embedding::sum, false),
+        Op::Add => (embedding::sums(), embedding::added, false),
         Op::ResampleMasks => (embedding::masks(), embedding::resampled, false),
         Op::StatsPool => (embedding::pool(), embedding::pooled, false),
     };
-    let after = sums.then(|| general::after(right));
-    let general = general::moved(right)
+    let after = sums.then(|| general::after(right)).unwrap_or_default();
+    [own, general::moved(right), after]
         .into_iter()
-        .chain(after.into_iter().flatten());
-    own.into_iter().chain(general).collect()
+        .flatten()
+        .collect()
 }
