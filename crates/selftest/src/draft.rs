@@ -1,13 +1,13 @@
-//! A fault as the catalogues write it down, before its change is given.
+//! The first half of a row in the catalogues of faults.
 
-/// Name, description and origin of a fault.
+/// A fault without its change.
 pub(crate) struct Draft {
     pub(crate) id: &'static str,
     pub(crate) text: &'static str,
     pub(crate) seen_in: &'static str,
 }
 
-/// Starts a fault with its name on the command line.
+/// Starts a fault with its id on the command line.
 pub(crate) fn fault(id: &'static str) -> Draft {
     Draft {
         id,
@@ -22,7 +22,7 @@ impl Draft {
         Self { text, ..self }
     }
 
-    /// The real port that had it, or one like it.
+    /// The real port that had it or a similar fault.
     pub(crate) fn seen_in(self, seen_in: &'static str) -> Self {
         Self { seen_in, ..self }
     }

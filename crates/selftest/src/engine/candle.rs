@@ -11,7 +11,7 @@ use soundalike_network::Graph;
 
 use crate::fault::{Inject, Substitution};
 
-/// A network on candle, built by the call that `diarize` makes.
+/// A network on candle, loaded like that of `diarize`.
 pub struct CandleEngine {
     network: Box<dyn Network>,
     fault: Option<Substitution>,
@@ -21,7 +21,7 @@ impl CandleEngine {
     /// Builds the network of `bundle`.
     ///
     /// # Errors
-    /// [`LoadError`] where the bundle holds none.
+    /// [`LoadError`] if the bundle holds none.
     pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, LoadError> {
         Ok(Self {
             network: load(bundle, engine)?,
@@ -29,7 +29,7 @@ impl CandleEngine {
         })
     }
 
-    /// Builds the network of `bundle` in `dtype` from operations that show each stage by itself.
+    /// Builds the network of `bundle` in `dtype` with portable kernels, which expose every stage.
     pub(crate) fn portable(bundle: &Bundle, dtype: DType) -> std::result::Result<Self, LoadError> {
         let engine = Engine {
             dtype,
@@ -39,13 +39,13 @@ impl CandleEngine {
         Self::load(bundle, &engine)
     }
 
-    /// The same network with a fault put into it.
+    /// The same network with an injected fault.
     pub(crate) fn with_fault(self, fault: Substitution) -> Self {
         let fault = Some(fault);
         Self { fault, ..self }
     }
 
-    /// What it is, called `name` on the command line, with the weights of `bundle`.
+    /// Its description, with its `name` on the command line and the weights of `bundle`.
     #[must_use]
     pub fn info(&self, name: &str, bundle: &Bundle) -> EngineInfo {
         let Engine { dtype, device, .. } = self.network.engine();
@@ -89,26 +89,26 @@ impl compare::Engine for CandleEngine {
         window: &Window,
         probe: &mut compare::Probe<'_>,
     ) -> std::result::Result<(), EngineError> {
-        let mut shown = Shown {
+        let mut forwarded = Forwarded {
             probe,
             failure: None,
         };
-        let run = self.forward(window, &mut shown);
-        match shown.failure {
+        let run = self.forward(window, &mut forwarded);
+        match forwarded.failure {
             Some(failure) => Err(failure),
             None => run.map(drop).map_err(|error| plain(error).into()),
         }
     }
 }
 
-/// Shows stages to the probe of a comparison.
-struct Shown<'a, 'p> {
+/// Passes stages to the probe of a comparison.
+struct Forwarded<'a, 'p> {
     probe: &'a mut compare::Probe<'p>,
-    /// Why the probe ended the pass: a candle probe can only fail as tensors do.
+    /// The error of the probe: a candle probe itself can only return tensor errors.
     failure: Option<EngineError>,
 }
 
-impl Probe for Shown<'_, '_> {
+impl Probe for Forwarded<'_, '_> {
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         match (self.probe)(name, to_f64(&value)?) {
             Ok(None) => Ok(value),
@@ -126,7 +126,7 @@ impl Probe for Shown<'_, '_> {
     }
 }
 
-/// The error without the stack trace that candle writes into its text where one is asked for.
+/// The error without the stack trace that candle adds to its text if backtraces are enabled.
 fn plain(error: TensorError) -> TensorError {
     match error {
         TensorError::WithBacktrace { inner, .. } => plain(*inner),

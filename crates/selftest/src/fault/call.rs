@@ -1,18 +1,17 @@
-//! What takes the place of a stage: mistakes as functions of its operands, in f64.
+//! Faulty stages as functions of their operands, in f64.
 
 use soundalike_convert::Bundle;
 use soundalike_model::{Device, Result, Tensor, TensorError};
 use soundalike_network::{Graph, Op, Stage};
 
-use super::{Draft, Fault};
+use super::{Draft, Fault, Patterns};
 
-/// A stage that is being replaced.
+/// A stage in a run, to be replaced.
 pub(super) struct Call<'a> {
     pub(super) stage: &'a Stage,
     pub(super) graph: &'a Graph,
-    /// What it was fed.
     pub(super) operands: Vec<Tensor>,
-    /// What it made of that.
+    /// Its output without the fault.
     pub(super) value: Tensor,
     pub(super) bundle: &'a Bundle,
 }
@@ -44,7 +43,7 @@ impl Call<'_> {
         values.reshape(shape)
     }
 
-    /// Values from one output of the convolution to the next.
+    /// The stride of the convolution.
     pub(super) fn stride(&self) -> usize {
         match self.stage.op {
             Op::Conv1d { stride, .. } | Op::Conv2d { stride, .. } => stride,
@@ -53,18 +52,18 @@ impl Call<'_> {
     }
 }
 
-/// What an instance norm can have otherwise.
+/// The properties of an instance norm that faults change.
 pub(super) struct NormOptions {
     pub(super) eps: f64,
-    /// Taken off the number of values that the variance is divided by.
+    /// Subtracted from the divisor of the variance.
     pub(super) correction: f64,
-    /// Whether the mean is taken off.
+    /// Whether the mean is subtracted.
     pub(super) centred: bool,
-    /// The axis over which it is taken.
+    /// The axis of the statistics.
     pub(super) axis: usize,
 }
 
-/// As it should be.
+/// A correct instance norm.
 const NORM: NormOptions = NormOptions {
     eps: 1e-5,
     correction: 0.0,
@@ -73,21 +72,17 @@ const NORM: NormOptions = NormOptions {
 };
 
 impl Draft {
-    /// Puts an instance norm with changed options in the place of `stages`.
-    pub(super) fn norm(
-        self,
-        stages: &'static [&'static str],
-        change: fn(&mut NormOptions),
-    ) -> Fault {
+    /// Replaces `stages` by an instance norm with changed options.
+    pub(super) fn norm(self, stages: Patterns, change: fn(&mut NormOptions)) -> Fault {
         let mut options = NORM;
         change(&mut options);
         self.stage(stages, move |call| instance_norm(call, &options))
     }
 
-    /// Puts a batch norm in the place of `stages` that divides by `deviation` of the variances in the file.
+    /// Replaces `stages` by a batch norm that divides by `deviation` of the running variances.
     pub(super) fn batch_norm(
         self,
-        stages: &'static [&'static str],
+        stages: Patterns,
         deviation: fn(Tensor) -> Result<Tensor>,
     ) -> Fault {
         self.stage(stages, move |call| {
@@ -107,7 +102,7 @@ impl Draft {
     }
 }
 
-/// An instance norm of `[batch, channel, time]` that has something otherwise.
+/// An instance norm of `[batch, channel, time]`.
 fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
     let x = call.input()?;
     let count = x.dim(norm.axis)? as f64;
@@ -122,7 +117,7 @@ fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
         .broadcast_add(&call.channels("bias")?)
 }
 
-/// A leaky ReLU of the input with another slope.
+/// A leaky ReLU of the input.
 pub(super) fn leaky(call: &Call<'_>, slope: f64) -> Result<Tensor> {
     sloped(call.input()?, slope)
 }
@@ -133,7 +128,7 @@ pub(super) fn sloped(x: &Tensor, slope: f64) -> Result<Tensor> {
     x.relu()? + (below * slope)?
 }
 
-/// `x` moved by one frame along `axis`, the first one silent.
+/// `x` one frame late along `axis`, the first frame zero.
 pub(super) fn late(x: &Tensor, axis: usize) -> Result<Tensor> {
     let first = x.narrow(axis, 0, 1)?.zeros_like()?;
     Tensor::cat(&[first, x.narrow(axis, 0, x.dim(axis)? - 1)?], axis)
@@ -144,14 +139,14 @@ pub(super) fn shorter(x: &Tensor, axis: usize) -> Result<Tensor> {
     x.narrow(axis, 0, x.dim(axis)? - 1)
 }
 
-/// `x` turned round along `axis`.
+/// `x` reversed along `axis`.
 pub(super) fn reversed(x: &Tensor, axis: usize) -> Result<Tensor> {
     let length = x.dim(axis)? as u32;
     let order = Tensor::from_iter((0..length).rev(), &Device::Cpu)?;
     x.contiguous()?.index_select(&order, axis)
 }
 
-/// The two halves of the last axis swapped.
+/// `x` with the two halves of its last axis swapped.
 pub(super) fn halves_swapped(x: &Tensor) -> Result<Tensor> {
     let (axis, half) = (x.rank() - 1, x.dim(x.rank() - 1)? / 2);
     Tensor::cat(
@@ -160,7 +155,7 @@ pub(super) fn halves_swapped(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// A pool of three that combines its values by `combine`, whose first window starts at `start`.
+/// A pool of three values by `combine`, its first window at `start`.
 pub(super) fn pool(
     x: &Tensor,
     start: usize,
@@ -168,7 +163,7 @@ pub(super) fn pool(
 ) -> Result<Tensor> {
     let (batch, channels, length) = x.dims3()?;
     let frames = length / 3;
-    // The last value again, where a window reaches over the end.
+    // Windows that exceed the end repeat the last value.
     let missing = vec![x.narrow(2, length - 1, 1)?; start];
     let padded = Tensor::cat(&[vec![x.clone()], missing].concat(), 2)?;
     let windows = padded
@@ -184,7 +179,7 @@ pub(super) fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(axis)?.log()?)
 }
 
-/// A convolution of `[batch, channel, band, frame]` whose padding is `edge` in place of zeros.
+/// A convolution of `[batch, channel, band, frame]` with the padding `edge` instead of zeros.
 pub(super) fn conv2d(
     call: &Call<'_>,
     edge: fn(&Tensor, usize) -> Result<Tensor>,
@@ -194,7 +189,7 @@ pub(super) fn conv2d(
     padded.conv2d(&weight, 0, call.stride(), 1, 1)
 }
 
-/// `x` with the value at either end of `axis` once more.
+/// `x` with the values at both ends of `axis` repeated.
 pub(super) fn replicated(x: &Tensor, axis: usize) -> Result<Tensor> {
     let last = x.dim(axis)? - 1;
     Tensor::cat(
@@ -203,22 +198,22 @@ pub(super) fn replicated(x: &Tensor, axis: usize) -> Result<Tensor> {
     )
 }
 
-/// The pool over time.
+/// The pooling over time.
 pub(super) const POOLED: &[&str] = &["resnet.pool"];
 
-/// What a pool over time can have otherwise.
+/// The properties of the pooling over time that faults change.
 pub(super) struct PoolOptions {
-    /// Taken off the number of frames that the variance is divided by.
+    /// Subtracted from the divisor of the variance.
     pub(super) correction: f64,
     /// Added to the variance.
     pub(super) eps: f64,
-    /// Whether the variance stands for the deviation.
+    /// Whether it returns the variance instead of the deviation.
     pub(super) variance: bool,
-    /// Frames that are left out at the start.
+    /// Frames skipped at the start.
     pub(super) skipped: usize,
 }
 
-/// As it should be.
+/// A correct pooling.
 pub(super) const POOL: PoolOptions = PoolOptions {
     correction: 1.0,
     eps: 0.0,
@@ -226,7 +221,7 @@ pub(super) const POOL: PoolOptions = PoolOptions {
     skipped: 0,
 };
 
-/// Statistics over the whole window with something otherwise, `[batch, 2 features]`. Those of masks stay as they are.
+/// Statistics over the whole window, `[batch, 2 features]`; those of masks are kept.
 pub(super) fn stats_pool(call: &Call<'_>, pool: &PoolOptions) -> Result<Tensor> {
     let (mean, deviation) = statistics(call, pool)?;
     Ok(whole_window(call, Tensor::cat(&[mean, deviation], 1)?))
@@ -248,7 +243,7 @@ pub(super) fn statistics(call: &Call<'_>, pool: &PoolOptions) -> Result<(Tensor,
     Ok((mean.squeeze(2)?, deviation))
 }
 
-/// `pooled` `[batch, value]` where the whole window is pooled; what masks give stays as it is.
+/// `pooled` `[batch, value]` if the whole window is pooled; statistics of masks are kept.
 pub(super) fn whole_window(call: &Call<'_>, pooled: Tensor) -> Tensor {
     match call.value.rank() {
         2 => pooled,

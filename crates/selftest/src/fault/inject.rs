@@ -12,12 +12,12 @@ pub(crate) struct Inject<'a> {
     substitution: &'a Substitution,
     window: &'a Window,
     inner: &'a mut dyn Probe,
-    /// What the network went on with, as long as a stage reads it.
+    /// The outputs that later stages read.
     before: Operands<Tensor>,
 }
 
 impl<'a> Inject<'a> {
-    /// Puts `substitution` before `inner`, in the network of `graph` on `window`.
+    /// Applies `substitution` before `inner`, in a run of the network of `graph` on `window`.
     pub(crate) fn new(
         substitution: &'a Substitution,
         graph: &Graph,
@@ -32,7 +32,7 @@ impl<'a> Inject<'a> {
         }
     }
 
-    /// What `stage` is fed, in f64.
+    /// The operands of `stage` in f64.
     fn operands(&self, stage: &Stage) -> Result<Vec<Tensor>> {
         let operands = self.before.of(&stage.name).into_iter();
         operands
@@ -45,14 +45,14 @@ impl<'a> Inject<'a> {
                 }
                 (Operand::Stage(_), Some(value)) => value.to_dtype(DType::F64),
                 (Operand::Stage(_), None) => Err(TensorError::msg(format!(
-                    "an operand of {} was not shown",
+                    "an operand of {} was not observed",
                     stage.name
                 ))),
             })
             .collect()
     }
 
-    /// What takes the place of `value`, the output of `stage`; none where it stays.
+    /// The replacement of `value`, the output of `stage`; `None` if it is kept.
     fn substitute(&self, stage: &Stage, value: &Tensor) -> Result<Option<Tensor>> {
         let graph = self.before.graph();
         if !self.substitution.replaces(stage, graph) {

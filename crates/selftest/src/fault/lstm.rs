@@ -1,36 +1,32 @@
-//! A direction of an LSTM layer that has something otherwise, step by step.
+//! A faulty direction of an LSTM layer, step by step.
 
 use soundalike_model::{Result, Tensor, TensorError};
 use soundalike_network::Op;
 
-use super::{Call, Draft, Fault};
+use super::{Call, Draft, Fault, Patterns};
 
-/// What an LSTM can have otherwise.
+/// The properties of an LSTM that faults change.
 pub(super) struct LstmOptions {
-    /// Of the gates i, f and o.
+    /// Activation of the gates i, f and o.
     pub(super) gate: fn(&Tensor) -> Result<Tensor>,
-    /// Of the gate g.
+    /// Activation of the gate g.
     pub(super) candidate: fn(&Tensor) -> Result<Tensor>,
-    /// Of the cell on its way out.
+    /// Activation of the cell state in the output.
     pub(super) output: fn(&Tensor) -> Result<Tensor>,
-    /// Whether the state is that which the same window left behind.
+    /// Whether it starts with the final state of a run on the same window.
     pub(super) carried: bool,
-    /// Whether the reverse direction goes forwards.
+    /// Whether the reverse direction runs forwards.
     pub(super) forwards: bool,
 }
 
 impl Draft {
     /// Runs the LSTM directions among `stages` with changed options.
-    pub(super) fn lstm(
-        self,
-        stages: &'static [&'static str],
-        change: fn(&mut LstmOptions),
-    ) -> Fault {
+    pub(super) fn lstm(self, stages: Patterns, change: fn(&mut LstmOptions)) -> Fault {
         let mut options = LSTM;
         change(&mut options);
         self.stage(stages, move |call| {
             let x = call.input()?;
-            // The first layer transposes its input itself.
+            // The first layer transposes its operand.
             let x = match call.graph.is_transposed(call.stage) {
                 true => x.transpose(1, 2)?.contiguous()?,
                 false => x.clone(),
@@ -40,7 +36,7 @@ impl Draft {
     }
 }
 
-/// As it should be.
+/// A correct LSTM.
 pub(super) const LSTM: LstmOptions = LstmOptions {
     gate: sigmoid,
     candidate: Tensor::tanh,
@@ -53,19 +49,19 @@ pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     (x.neg()?.exp()? + 1.0)?.recip()
 }
 
-/// `clip(0.2 x + 0.5, 0, 1)`, which Keras had in place of a sigmoid.
+/// `clip(0.2 x + 0.5, 0, 1)`, which Keras used instead of a sigmoid.
 pub(super) fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
     ((x * 0.2)? + 0.5)?.clamp(0.0, 1.0)
 }
 
-/// The direction that `call` is of, with these options, on `x` `[batch, frame, feature]`.
+/// Runs the direction of `call` with these options on `x` `[batch, frame, feature]`.
 pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<Tensor> {
     let (Op::LstmDirection { reverse, .. }, [input, recurrent, bias_ih, bias_hh]) =
         (&call.stage.op, &call.stage.parameters[..])
     else {
         let name = &call.stage.name;
         return Err(TensorError::msg(format!(
-            "{name} is no direction of an LSTM"
+            "{name} is not a direction of an LSTM"
         )));
     };
     let backwards = *reverse && !options.forwards;

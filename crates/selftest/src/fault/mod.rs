@@ -1,4 +1,4 @@
-//! Faults put into a candidate on purpose, to see that they are found: a catalogue of mistakes that real ports made.
+//! Faults to inject into a candidate: a catalogue of mistakes that real ports made.
 
 mod call;
 mod edit;
@@ -24,37 +24,40 @@ use crate::{
     engine::CandleEngine,
 };
 
+/// Patterns of the names of stages.
+type Patterns = &'static [&'static str];
+
 /// A mistake that a real port made, or a variant of one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fault {
-    /// Its name on the command line.
+    /// Its id on the command line.
     pub id: &'static str,
     /// What is wrong, in words.
     pub text: &'static str,
-    /// Which real port had it, or one like it.
+    /// The real port that had it or a similar fault.
     pub seen_in: &'static str,
-    /// Patterns of the stages whose own output it changes.
-    pub stages: &'static [&'static str],
-    /// The cause that a diagnosis has to find; none where no known mistake is this one.
+    /// Patterns of the stages whose own output changes.
+    pub stages: Patterns,
+    /// The cause that a diagnosis has to report; `None` if no known mistake matches.
     pub cause: Option<Cause>,
-    /// Why the output of the network stays as it is, where it does although a stage changes.
+    /// Why the output of the network does not change although a stage does, if so.
     pub void: Option<&'static str>,
-    /// Why no stage changes by more than rounding, where it is no fault at all.
+    /// Why no stage changes by more than rounding, if it is an equivalent mutant.
     pub equivalent: Option<&'static str>,
     #[serde(skip)]
     change: Change,
 }
 
-/// How a fault gets into a network.
+/// The change of a network.
 #[derive(Clone)]
 enum Change {
-    /// The network is built from other weights.
+    /// Other weights.
     Weights(Arc<dyn Fn(&mut Edit<'_>) + Send + Sync>),
-    /// Another function takes the place of the stages.
+    /// Another function instead of each stage.
     Stages(Substitute),
 }
 
-/// The output of a stage that takes the place of another.
+/// Computes the replacement of the output of a stage.
 type Substitute = Arc<dyn Fn(&Call<'_>) -> Result<Tensor> + Send + Sync>;
 
 impl std::fmt::Debug for Change {
@@ -66,18 +69,18 @@ impl std::fmt::Debug for Change {
     }
 }
 
-/// Another function in place of stages of a network.
+/// Another function instead of stages of a network.
 pub(crate) struct Substitution {
     /// Patterns of the stages.
-    stages: &'static [&'static str],
+    stages: Patterns,
     substitute: Substitute,
     /// The weights of the network.
     bundle: Bundle,
 }
 
 impl Substitution {
-    /// Whether the output of `stage` is replaced. A stage whose parts are replaced is joined from those, like the layer of an
-    /// LSTM from its directions.
+    /// Whether the output of `stage` is replaced. A stage with replaced parts is not: it is computed from them, like an
+    /// LSTM layer from its directions.
     fn replaces(&self, stage: &Stage, graph: &Graph) -> bool {
         let whole = graph.position(&stage.name).into_iter();
         let mut parts = whole.flat_map(|whole| graph.parts(whole));
@@ -86,16 +89,16 @@ impl Substitution {
     }
 }
 
-/// Why a fault could not be put into a network.
+/// Why a fault could not be injected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// The changed weights are no bundle any more.
-    #[error("the fault {id} cannot be put into this model")]
+    /// The changed weights are not a valid bundle.
+    #[error("the fault {id} cannot be injected into this model")]
     Weights {
         /// The fault.
         id: &'static str,
-        /// What is wrong with them.
+        /// The error of the bundle.
         source: soundalike_convert::Error,
     },
     /// The network cannot be built.
@@ -104,7 +107,7 @@ pub enum FaultError {
 }
 
 impl Fault {
-    /// All faults of networks like that of `graph`, by the order of the stages that they belong to.
+    /// All faults of the kind of network that `graph` describes, in the order of the stages.
     #[must_use]
     pub fn catalogue(graph: &Graph) -> Vec<Self> {
         let families = [segmentation::catalogue(), embedding::catalogue()].into_iter();
@@ -116,10 +119,10 @@ impl Fault {
         families.filter(fits).flatten().collect()
     }
 
-    /// The network of `bundle` in `dtype` with this fault, each stage by itself.
+    /// The network of `bundle` in `dtype` with this fault, with every stage exposed.
     ///
     /// # Errors
-    /// [`FaultError`] where there is no such network.
+    /// [`FaultError`] if it cannot be built.
     pub fn candidate(
         &self,
         bundle: &Bundle,
@@ -145,7 +148,7 @@ impl Fault {
         Ok(Candidate::Engine(Box::new(engine)))
     }
 
-    /// Those of `names` whose own output it changes, in their order. None where the network has no such stage.
+    /// The stages among `names` whose own output changes, in their order.
     #[must_use]
     pub fn stages_among<'a>(&self, names: &'a [String]) -> Vec<&'a String> {
         let belongs = |name: &&String| matches(self.stages, name);
@@ -153,7 +156,7 @@ impl Fault {
     }
 }
 
-/// Whether one of `patterns` fits `name`. A pattern that cannot be read fits nothing.
+/// Whether one of `patterns` matches `name`. An invalid pattern matches nothing.
 fn matches(patterns: &[&str], name: &str) -> bool {
     let fits = |pattern: &&str| {
         Glob::new(pattern).is_ok_and(|pattern| pattern.compile_matcher().is_match(name))
@@ -162,30 +165,30 @@ fn matches(patterns: &[&str], name: &str) -> bool {
 }
 
 impl Draft {
-    /// Builds the network from other weights, which changes `stages`.
+    /// Builds the network from other weights, those of `stages`.
     fn weights(
         self,
-        stages: &'static [&'static str],
+        stages: Patterns,
         edit: impl Fn(&mut Edit<'_>) + Send + Sync + 'static,
     ) -> Fault {
         self.changing(stages, Change::Weights(Arc::new(edit)))
     }
 
-    /// Puts another function in the place of `stages`.
+    /// Replaces `stages` by another function.
     fn stage(
         self,
-        stages: &'static [&'static str],
+        stages: Patterns,
         substitute: impl Fn(&Call<'_>) -> Result<Tensor> + Send + Sync + 'static,
     ) -> Fault {
         self.changing(stages, Change::Stages(Arc::new(substitute)))
     }
 
-    /// Leaves out `stages`: each returns its first operand.
-    fn left_out(self, stages: &'static [&'static str]) -> Fault {
+    /// Removes `stages`: each returns its first operand.
+    fn left_out(self, stages: Patterns) -> Fault {
         self.stage(stages, |call| Ok(call.input()?.clone()))
     }
 
-    fn changing(self, stages: &'static [&'static str], change: Change) -> Fault {
+    fn changing(self, stages: Patterns, change: Change) -> Fault {
         Fault {
             id: self.id,
             text: self.text,

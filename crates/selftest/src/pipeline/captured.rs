@@ -1,4 +1,4 @@
-//! What the stages of a pipeline gave on one recording, as files have it.
+//! Captured outputs of the stages of a pipeline on one recording.
 
 use std::{
     collections::BTreeSet,
@@ -16,10 +16,10 @@ use super::{PipelineStage, outputs::Outputs};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// It cannot be opened, or an array is missing or not what it should be.
+    /// A file cannot be opened, or an array is missing or invalid.
     #[error("{reason}; capture it again")]
     Npz {
-        /// What the reader said, its causes included.
+        /// The error of the reader, with its causes.
         reason: soundalike_convert::Error,
     },
     /// An array has another number of axes.
@@ -31,7 +31,7 @@ pub enum CaptureError {
         entry: &'static str,
         /// Its shape.
         found: Vec<usize>,
-        /// How many axes it should have.
+        /// The expected number of axes.
         expected: usize,
     },
     /// The turns cannot be read.
@@ -39,13 +39,13 @@ pub enum CaptureError {
     Turns(#[from] soundalike_metrics::Error),
 }
 
-/// Outputs of stages on one recording, as far as they were captured. Names and shapes of files and arrays are
-/// those of a directory with `segmentations.npz` (`segmentations` `[window, frame, local speaker]`, f32),
-/// `raw_embeddings.npz` (`embeddings` `[window, local speaker, dimension]`, f32), `plda_embeddings.npz`
-/// (`post_plda` `[embedding, dimension]`, f64, of the local speakers `train_speaker_idx` of the windows `train_chunk_idx`,
-/// i64), `vbx_state.npz` (`qinit`, `q_final` `[embedding, cluster]` and `sp_final` `[cluster]`, f64), `clustering.npz`
-/// (`hard_clusters` `[window, local speaker]`, i8, below 0 for nobody), `reconstruction.npz` (`count` `[frame, 1]`, u8, and
-/// `discrete_diarization` `[frame, speaker]`, f32) and `reference.rttm`.
+/// Captured outputs of stages on one recording. The directory may hold `segmentations.npz` (`segmentations` `[window,
+/// frame, local speaker]`, f32), `raw_embeddings.npz` (`embeddings` `[window, local speaker, dimension]`, f32),
+/// `plda_embeddings.npz` (`post_plda` `[embedding, dimension]`, f64, of the local speakers `train_speaker_idx` of the
+/// windows `train_chunk_idx`, i64), `vbx_state.npz` (`qinit`, `q_final` `[embedding, cluster]` and `sp_final`
+/// `[cluster]`, f64), `clustering.npz` (`hard_clusters` `[window, local speaker]`, i8, below 0 for no cluster),
+/// `reconstruction.npz` (`count` `[frame, 1]`, u8, and `discrete_diarization` `[frame, speaker]`, f32) and
+/// `reference.rttm`.
 #[derive(Debug, Clone, Default)]
 pub struct CapturedRun {
     pub(super) outputs: Outputs,
@@ -53,10 +53,10 @@ pub struct CapturedRun {
 }
 
 impl CapturedRun {
-    /// Reads what is there of `directory`.
+    /// Reads the files in `directory` that stages can be spliced by.
     ///
     /// # Errors
-    /// [`CaptureError`] where a file is there and is not what it should be.
+    /// [`CaptureError`] if a file is invalid. A missing file is not an error.
     pub fn read(directory: &Path) -> Result<Self, CaptureError> {
         let array = |file: &str| directory.join(file);
         let mut run = Self::default();
@@ -99,7 +99,7 @@ impl CapturedRun {
         Ok(run)
     }
 
-    /// Reads what else a self-test of the pipeline compares with, which no stage is spliced by.
+    /// Reads also the files that only a self-test of the pipeline compares with.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -111,7 +111,7 @@ impl CapturedRun {
             let speakers = entry::<i64, Ix1>(&vectors, "train_speaker_idx")?;
             let places = windows.iter().flatten().zip(speakers.iter().flatten());
             let locals = places.map(|(window, speaker)| (*window as usize, *speaker as usize));
-            // One without an embedding leaves the vectors of the PLDA without a match: a misfit.
+            // An index out of range leaves fewer rows than PLDA vectors, which is a misfit.
             run.outputs.train_on(locals.collect());
             run.captured.insert(PipelineStage::Training);
         }
@@ -135,14 +135,14 @@ impl CapturedRun {
         self.captured.contains(&stage)
     }
 
-    /// Windows, and local speakers of each.
+    /// Number of windows, and of local speakers per window.
     pub(super) fn size(&self) -> (usize, usize) {
         let (windows, _, speakers) = self.outputs.segmentation.dim();
         (windows, speakers)
     }
 }
 
-/// The largest value of each row: what `qinit`, a softmax of one-hot rows, was made of.
+/// The index of the largest value in each row: `qinit` is a softmax of one-hot rows.
 fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
     let largest = |row: ArrayView1<'_, f64>| {
         let larger = |best, index| if row[index] > row[best] { index } else { best };
@@ -151,7 +151,7 @@ fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
     start.outer_iter().map(largest).collect()
 }
 
-/// The array `entry` of an `.npz`, or nothing where there is no such file.
+/// The array `entry` of an `.npz`; `None` if there is no such file.
 fn entry<T: NpzElement, D: Dimension>(
     path: &Path,
     entry: &'static str,

@@ -1,4 +1,4 @@
-//! Runs without a fault: every alarm is false.
+//! Runs without a fault: every alarm is a false alarm.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{CandleEngine, FaultError};
 /// A run without a fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct CleanRun {
-    /// What was otherwise than usual.
+    /// The variation of the run.
     pub what: String,
     /// The largest R of any stage; of a dtype below f32 the largest R_d.
     pub r: f64,
@@ -31,15 +31,15 @@ pub struct CleanRun {
 pub struct Cleanliness<'a> {
     /// The model.
     pub bundle: &'a Bundle,
-    /// What its output means.
+    /// The decoding of its output.
     pub decode: &'a dyn Decode,
 }
 
 impl Cleanliness<'_> {
-    /// The network in `dtype` on `window`.
+    /// Compares the network in `dtype` on `window`.
     ///
     /// # Errors
-    /// [`SelfTestError`] where either side fails.
+    /// [`SelfTestError`] if either side fails.
     pub fn run(
         &self,
         reference: &mut dyn Reference,
@@ -51,10 +51,10 @@ impl Cleanliness<'_> {
         self.judge(reference, &candidate, window, what)
     }
 
-    /// Activations that the network gave otherwise.
+    /// Compares another `candidate` without a fault.
     ///
     /// # Errors
-    /// [`SelfTestError`] where either side fails.
+    /// [`SelfTestError`] if either side fails.
     pub fn judge(
         &self,
         reference: &mut dyn Reference,
@@ -84,11 +84,11 @@ impl CleanRun {
     }
 }
 
-/// What the network of `bundle` makes of `window` in a batch of `size`, of the first and of the last place. It feeds
-/// itself.
+/// The free-running activations of the network of `bundle` for `window` at the first and the last place of a batch of
+/// `size`.
 ///
 /// # Errors
-/// [`SelfTestError`] where it fails.
+/// [`SelfTestError`] if it fails.
 pub fn in_batches(
     bundle: &Bundle,
     window: &Window,
@@ -98,7 +98,7 @@ pub fn in_batches(
     let one: Vec<f32> = window.waveform.iter().copied().collect();
     let samples = one.len();
     let silent = vec![0.0; samples];
-    // Others are beside it: neither may hear the other.
+    // The places between are silent: the places of a batch must not affect each other.
     let ends = |row: usize| row == 0 || row + 1 == size;
     let rows = (0..size).flat_map(|row| if ends(row) { &one } else { &silent });
     let batch = Window {
@@ -115,7 +115,7 @@ pub fn in_batches(
     run.map_err(CompareError::Candidate)?;
     let place = |row: usize| {
         let row_of = |(name, values): &(String, ArrayD<f64>)| {
-            // What is made of weights alone has no place in a batch.
+            // A stage of weights alone has no batch axis.
             let constant = graph.get(name).is_some_and(|stage| stage.is_constant());
             let rows = if constant {
                 0..values.len_of(Axis(0))
@@ -138,7 +138,7 @@ pub fn in_batches(
     Ok(places.into_iter().map(place).collect())
 }
 
-/// The network of `bundle` in `dtype`, each stage by itself.
+/// The network of `bundle` in `dtype`, with every stage exposed.
 fn portable(bundle: &Bundle, dtype: DType) -> Result<CandleEngine, SelfTestError> {
     Ok(CandleEngine::portable(bundle, dtype).map_err(FaultError::from)?)
 }

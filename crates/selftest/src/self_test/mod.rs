@@ -1,4 +1,4 @@
-//! The comparison on trial: faults put into a candidate one at a time, and what it says to each.
+//! The self-test of the comparison: faults are injected into a candidate one at a time.
 
 mod blindness;
 mod clean;
@@ -35,7 +35,7 @@ pub enum SelfTestError {
     Compare(#[from] CompareError),
 }
 
-/// What the comparison said to every fault, and to none.
+/// The result of a self-test.
 #[derive(Debug, Clone, Serialize)]
 pub struct SelfTest {
     /// Version of this layout.
@@ -44,32 +44,32 @@ pub struct SelfTest {
     pub model: String,
     /// The reference, as on the command line.
     pub reference: String,
-    /// By what and on what.
+    /// Program, machine and engines.
     pub provenance: Provenance,
-    /// On what the faults were tried.
+    /// The inputs of the trials.
     pub inputs: Vec<Input>,
-    /// Each fault that the model can have.
+    /// One for each fault that applies to the model.
     pub trials: Vec<Trial>,
     /// Runs without a fault.
     pub clean: Vec<CleanRun>,
-    /// What the errors of the stages amount to at the output, without a fault; none where the reference cannot be run
+    /// The effect of the errors of the stages at the output, without a fault; `None` if the reference cannot be run
     /// again.
     pub budget: Option<Budget>,
-    /// What was left out, and why.
+    /// What was skipped, and why.
     pub left_out: Vec<String>,
-    /// What other inputs hide.
+    /// Faults that other inputs hide.
     pub blindness: Vec<Blindness>,
 }
 
-/// What the comparison said to one fault.
+/// The result for one fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trial {
     /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
-    /// What came of it.
+    /// The outcome.
     pub outcome: TrialOutcome,
-    /// Whether it was called by its name.
+    /// Whether it was identified.
     pub naming: Naming,
     /// The largest R of its stages, fed by the reference.
     pub r: f64,
@@ -77,58 +77,58 @@ pub struct Trial {
     pub r_local: f64,
     /// The stages that were blamed.
     pub source: Vec<String>,
-    /// What is wrong there, as far as it was found.
+    /// The diagnosis, if there is one.
     pub diagnosis: Option<Diagnosis>,
-    /// Why there is no diagnosis, and what can be said without.
+    /// Why there is no diagnosis, and the signature of the error instead.
     pub undiagnosed: Option<Undiagnosed>,
-    /// What ordinary comparisons of the outputs find.
+    /// Baseline metrics of the outputs.
     pub ordinary: OrdinaryGates,
-    /// Its error at the output: by the gains of the budget without a fault, and as it is.
+    /// Its error at the output, predicted by the gains of the budget and measured.
     pub propagation: Option<Propagation>,
 }
 
-/// What came of a fault.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialOutcome {
     /// Its stages were blamed, and no others.
     Located,
-    /// Stages were blamed that it does not change.
+    /// Stages were blamed that the fault does not change.
     Misplaced {
-        /// Which.
+        /// Those stages.
         strays: Vec<String>,
     },
-    /// No stage reaches the bars: rounding may be as large.
+    /// No stage reaches the thresholds: the error may be rounding.
     BelowTheFloor,
-    /// It is none, and nothing was blamed.
+    /// An equivalent mutant, and nothing was blamed.
     Equivalent,
-    /// It is none, and something was blamed.
+    /// An equivalent mutant, and a stage was blamed.
     FalseAlarm,
     /// The network failed with it.
     Failed {
-        /// What it said.
+        /// Its error message.
         message: String,
     },
 }
 
-/// Whether a fault was called by its name.
+/// Whether a fault was identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Naming {
-    /// By its own.
+    /// Correctly.
     Right,
-    /// By another.
+    /// As another mistake.
     Wrong,
-    /// By none, as it should be: no known mistake is this one.
+    /// Not identified, correctly: no known mistake matches.
     Unknown,
-    /// By none, although a known mistake is this one.
+    /// Not identified, although a known mistake matches.
     Missed,
-    /// Nobody could say: the library of mistakes was not there, or nothing was blamed.
+    /// No diagnosis was attempted: libtorch is missing, or nothing was blamed.
     NotTried,
 }
 
 impl TrialOutcome {
-    /// Of a fault that is none where it is `equivalent`, when something was `blamed`, `strays` among it.
+    /// The outcome of a fault, or of an `equivalent` mutant, if a stage was `blamed`; `strays` are the wrong ones.
     pub(crate) fn new(equivalent: bool, blamed: bool, strays: Vec<String>) -> Self {
         match (equivalent, blamed) {
             (true, false) => Self::Equivalent,
@@ -139,12 +139,12 @@ impl TrialOutcome {
         }
     }
 
-    /// Whether nothing was blamed that is right, and nothing missed that reaches the bars.
+    /// Whether it is the expected outcome.
     pub(crate) fn passes(&self) -> bool {
         matches!(self, Self::Located | Self::BelowTheFloor | Self::Equivalent)
     }
 
-    /// Whether anything was blamed.
+    /// Whether the fault was detected.
     #[must_use]
     pub fn detected(&self) -> bool {
         matches!(
@@ -155,51 +155,52 @@ impl TrialOutcome {
 }
 
 impl SelfTest {
-    /// Whether all that reaches the bars was located, nothing had a wrong name, and no alarm was false.
+    /// Whether every fault that reaches the thresholds was located, none was identified wrongly, and no alarm was
+    /// false.
     #[must_use]
     pub fn passed(&self) -> bool {
         let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Naming::Wrong;
         self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 
-    /// Its faults that are some.
+    /// The trials of real faults, without equivalent mutants.
     pub fn faults(&self) -> impl Iterator<Item = &Trial> {
         let real = |trial: &&Trial| trial.fault.equivalent.is_none();
         self.trials.iter().filter(real)
     }
 
-    /// How many faults fulfil `what`.
+    /// The number of real faults that fulfil `what`.
     pub fn count(&self, what: impl Fn(&Trial) -> bool) -> usize {
         self.faults().filter(|trial| what(trial)).count()
     }
 }
 
-/// Version of the JSON of a self-test. Keys may be added, not renamed.
+/// Version of the JSON of a self-test. Keys may be added but not renamed.
 pub const SELF_TEST_SCHEMA: u32 = 1;
 
-/// Tries faults.
+/// Injects faults and compares.
 pub struct Bench<'a> {
     /// The model without a fault.
     pub bundle: &'a Bundle,
-    /// What its output means.
+    /// The decoding of its output.
     pub decode: &'a dyn Decode,
-    /// The truth.
+    /// The reference.
     pub reference: &'a mut KeptReference,
-    /// On what.
+    /// The inputs.
     pub windows: &'a [Window],
-    /// Who names mistakes; none where nobody can.
+    /// Diagnoses faults; `None` without libtorch.
     pub diagnostician: Option<&'a Diagnostician<'a>>,
-    /// How errors reach the output; none where nobody measured it.
+    /// The gains of errors to the output, if measured.
     pub budget: Option<&'a Budget>,
 }
 
 impl Bench<'_> {
-    /// What the comparison says to `fault`. None where the model cannot have it.
+    /// Injects `fault` and compares. `None` if it does not apply to the model.
     ///
     /// # Errors
-    /// [`SelfTestError`] where the network cannot be built or the reference fails.
+    /// [`SelfTestError`] if the network cannot be built or the reference fails.
     pub fn try_fault(&mut self, fault: &Fault) -> Result<Option<Trial>, SelfTestError> {
-        // Masks change nothing before the pooling: they are for faults that nothing else shows.
+        // Masks have no effect before the pooling: they are only for faults that other windows cannot have.
         let windows = self.windows.iter().cloned();
         let (masked, plain): (Vec<_>, Vec<_>) = windows.partition(|window| window.masks.is_some());
         for windows in [plain, masked] {
@@ -245,7 +246,7 @@ impl Bench<'_> {
     }
 }
 
-/// The sides of a comparison whose report is not shown.
+/// The sides of a comparison, for a report that is not printed.
 fn about(reference: &dyn Reference, candidate: &str) -> About {
     About {
         model: String::new(),
@@ -314,7 +315,7 @@ impl Trial {
         }
     }
 
-    /// Whether a stage is more than rounding, by the project's own gate if not by the bars of a bug.
+    /// Structural if a stage was blamed; otherwise exact or precision by the project's own threshold of R.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self.outcome {

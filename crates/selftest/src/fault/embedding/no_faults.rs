@@ -1,4 +1,4 @@
-//! Changes that are none.
+//! Equivalent mutants: changes that must not be reported.
 
 use super::super::{Fault, fault};
 

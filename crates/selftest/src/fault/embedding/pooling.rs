@@ -1,4 +1,4 @@
-//! Faults of the pooling over time and of what follows it.
+//! Faults of the masks, of the pooling over time and of the last layer.
 
 use soundalike_model::Tensor;
 use soundalike_network::Cause;

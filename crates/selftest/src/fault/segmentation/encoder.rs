@@ -1,4 +1,4 @@
-//! Faults of what follows the sinc filters: pools, norms, activations and convolutions.
+//! Faults after the sinc filters: pools, norms, activations and convolutions.
 
 use soundalike_network::Cause;
 

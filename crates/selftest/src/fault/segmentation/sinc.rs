@@ -149,7 +149,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
     ]
 }
 
-/// 1 for a cosine filter, -1 for a sine filter: those follow the `cosines`.
+/// 1 for a cosine filter, -1 for a sine filter. The first `cosines` filters are cosines.
 fn sign(index: usize, cosines: usize) -> f32 {
     if index < cosines { 1.0 } else { -1.0 }
 }
@@ -160,7 +160,7 @@ fn hamming(n: f64, size: f64) -> f64 {
 }
 
 impl Draft {
-    /// Computes each of the stored filters from all of them.
+    /// Computes each stored filter from its index and all stored filters.
     fn filters(
         self,
         change: impl Fn(usize, &[Array1<f32>]) -> Array1<f32> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Mistakes in telling who is who.
+//! Faults of the clustering.
 
 use ndarray::{Array1, Array2, Axis, s};
 use soundalike_convert::Linkage;
@@ -31,7 +31,8 @@ pub(super) fn training() -> Vec<PipelineFault> {
     ]
 }
 
-/// The training set of those of whom `enough` is true, by the frames in which they talk alone, or at all, of all frames.
+/// A training set of the local speakers for which `enough` is true of their frames alone, their active frames and all
+/// frames.
 fn trained(outputs: &mut Outputs, enough: fn(alone: f32, any: f32, frames: f32) -> bool) {
     let activity = &outputs.segmentation;
     let frames = activity.len_of(Axis(1)) as f32;
@@ -133,7 +134,7 @@ pub(super) fn clusters() -> Vec<PipelineFault> {
     ]
 }
 
-/// Other starting clusters.
+/// Agglomerative clustering with another linkage or threshold.
 fn cut(outputs: &mut Outputs, method: Linkage, threshold: f64) {
     let unit = unit_length(outputs.training.embeddings.view());
     if unit.nrows() > 0 {

@@ -1,4 +1,4 @@
-//! Mistakes in counting who speaks at once.
+//! Faults of the number of simultaneous speakers.
 
 use ndarray::{Array3, Axis};
 use soundalike_diarize::frames::FrameGrid;
@@ -54,7 +54,7 @@ pub(super) fn catalogue() -> Vec<PipelineFault> {
     ]
 }
 
-/// The counts by another rule for the sum `speaking` over the `covering` windows.
+/// The counts by another `rule`, a function of the sum of speakers over windows and of the number of windows.
 fn count(outputs: &mut Outputs, grid: &FrameGrid, rule: fn(f32, f32) -> f32) {
     let speaking = outputs.segmentation.sum_axis(Axis(2)).insert_axis(Axis(2));
     let covering = Array3::ones(speaking.dim());

@@ -1,4 +1,4 @@
-//! Mistakes in what the networks give, and in what they are told to listen to.
+//! Faults in the outputs of the networks and in the masks of the embeddings.
 
 use ndarray::{Array3, Axis, s};
 use soundalike_diarize::clustering::assignment;
@@ -27,10 +27,10 @@ pub(super) fn segmentation() -> Vec<PipelineFault> {
             .seen_in("FluidAudio #523: argmax against marginal")
             .at(stage, |outputs, _| {
                 for mut frame in outputs.segmentation.lanes_mut(Axis(2)) {
-                    let mut heard = false;
+                    let mut found = false;
                     frame.mapv_inplace(|x| {
-                        let first = x == 1.0 && !heard;
-                        heard |= first;
+                        let first = x == 1.0 && !found;
+                        found |= first;
                         f32::from(first)
                     });
                 }
@@ -54,7 +54,7 @@ pub(super) fn segmentation() -> Vec<PipelineFault> {
     ]
 }
 
-/// Takes the sets of two of three speakers that have `common` in them for each other.
+/// Swaps the two sets of two speakers that contain the speaker `common`, of three.
 fn swap_pairs(outputs: &mut Outputs, common: usize, [a, b]: [usize; 2]) {
     for mut frame in outputs.segmentation.lanes_mut(Axis(2)) {
         if frame.len() == 3 && frame[common] == 1.0 && frame.sum() == 2.0 {
@@ -102,7 +102,7 @@ pub(super) fn embeddings() -> Vec<PipelineFault> {
             .text("embeddings have 11 bits")
             .seen_in("speakrs ADR 001: DER 6.8 to 27.1 % while clean files are equal")
             .at(stage, |outputs, _| {
-                // Veltkamp's split: adding and taking off 2^13 times itself leaves the upper 11 bits.
+                // Veltkamp's split: adding and subtracting 2^13 times the value leaves the upper 11 bits.
                 outputs.embeddings.mapv_inplace(|x| {
                     let up = x * 8193.0;
                     up - (up - x)
@@ -132,8 +132,8 @@ pub(super) fn embeddings() -> Vec<PipelineFault> {
             .seen_in("speakrs f31f00e: NaN rows")
             .at(stage, |outputs, _| {
                 let speaking = assignment::speaking(outputs.segmentation.view());
-                for ((window, speaker), heard) in speaking.indexed_iter() {
-                    if !heard {
+                for ((window, speaker), speaks) in speaking.indexed_iter() {
+                    if !speaks {
                         let first = outputs.embeddings.slice(s![window, 0, ..]).to_owned();
                         let other = first.mapv(|x| x + 1.0);
                         let mut silent = outputs.embeddings.slice_mut(s![window, speaker, ..]);

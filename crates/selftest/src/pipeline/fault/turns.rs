@@ -1,4 +1,4 @@
-//! Mistakes in putting the windows back together, in reading off turns and in scoring them.
+//! Faults of the reconstruction, of the turns and of their score.
 
 use ndarray::{Array2, Array3};
 use soundalike_diarize::frames::FrameGrid;
@@ -50,12 +50,12 @@ pub(super) fn reconstruction() -> Vec<PipelineFault> {
     ]
 }
 
-/// Whether a speaker at `place` in the order of activity speaks, where `count` do.
+/// Whether a speaker at `place` in the order of activity is among the `count` most active.
 fn most_active(_sum: f32, place: usize, count: usize) -> bool {
     place < count
 }
 
-/// Who speaks, by what each window adds to the activity of a speaker and by the grid.
+/// The active speakers, with other rules to `join` local speakers of one cluster and to choose the active ones.
 fn rebuilt(
     outputs: &mut Outputs,
     grid: &FrameGrid,
@@ -139,14 +139,14 @@ pub(super) fn turns() -> Vec<PipelineFault> {
     ]
 }
 
-/// The turns by another setting.
+/// The turns with a changed setting.
 fn turns_by(outputs: &mut Outputs, setting: &Setting, change: fn(&mut Setting)) {
     let mut setting = setting.clone();
     change(&mut setting);
     outputs.compute(PipelineStage::Turns, &setting);
 }
 
-/// The part of the speaking time of `reference` in which the speaker of the same name does not speak in `hypothesis`.
+/// The part of the speaking time of `reference` in which `hypothesis` lacks the speaker of the same name.
 fn unmapped(reference: &Annotation, hypothesis: &Annotation) -> f64 {
     let time = |turns: &Annotation, name: &str| {
         let timeline = turns.label_timeline(name).support();
@@ -154,11 +154,11 @@ fn unmapped(reference: &Annotation, hypothesis: &Annotation) -> f64 {
     };
     let (mut missed, mut total) = (0.0, 0.0);
     for name in reference.labels() {
-        let (said, heard) = (time(reference, name), time(hypothesis, name));
-        let pairs = said.iter().flat_map(|a| heard.iter().map(move |b| (a, b)));
+        let (ours, theirs) = (time(reference, name), time(hypothesis, name));
+        let pairs = ours.iter().flat_map(|a| theirs.iter().map(move |b| (a, b)));
         let common = pairs.map(|(a, b)| a.end.min(b.end) - a.start.max(b.start));
         let common: f64 = common.filter(|common| *common > 0.0).sum();
-        let all: f64 = said.iter().map(|segment| segment.duration()).sum();
+        let all: f64 = ours.iter().map(|segment| segment.duration()).sum();
         (missed, total) = (missed + all - common, total + all);
     }
     if total == 0.0 { 0.0 } else { missed / total }

@@ -1,7 +1,7 @@
-//! The layers from elementary torch operations, step by step. `reference/capture.py`, `elementary_*`.
+//! The layers from elementary torch operations. `reference/capture.py`, `elementary_*`.
 //!
-//! As a second f32 reference they serve the floor on degenerate input (silence), where PyTorch's own error is
-//! almost nothing. With a rounding after every step of an LSTM they are the reference of fewer bits.
+//! They are a second f32 reference: it gives the floor for degenerate input (silence), on which PyTorch's own error is
+//! almost zero. The LSTM also serves the references of low precision, rounded after every step.
 
 use tch::Tensor;
 
@@ -23,7 +23,7 @@ pub(super) fn instance_norm(
         .f_add(&bias.f_unsqueeze(1)?)?)
 }
 
-/// `torch.nn.functional.conv1d` without padding: one product for each place of the kernel.
+/// `torch.nn.functional.conv1d` without padding: one matrix product for each position in the kernel.
 pub(super) fn convolve(
     x: &Tensor,
     filters: &Tensor,
@@ -61,8 +61,8 @@ pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
 }
 
 /// One direction of a layer of `torch.nn.LSTM(batch_first=True)`: `[batch, frame, in]` to
-/// `[batch, frame, hidden]`. `params` are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`; `round` gets the
-/// result of every step.
+/// `[batch, frame, hidden]`. `params` are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`; `round` is
+/// applied to every intermediate result.
 pub(super) fn lstm(
     x: &Tensor,
     params: &[Tensor],
@@ -82,9 +82,9 @@ pub(super) fn lstm(
     let mut states = Vec::new();
     for step in 0..frames {
         let frame = if reverse { frames - 1 - step } else { step };
-        let heard = round(x.f_select(1, frame)?.f_matmul(&input)?.f_add(bias_ih)?)?;
-        let fed_back = round(h.f_matmul(&recurrent)?)?;
-        let gates = round(heard.f_add(&fed_back)?.f_add(bias_hh)?)?;
+        let projected = round(x.f_select(1, frame)?.f_matmul(&input)?.f_add(bias_ih)?)?;
+        let recurrent_sum = round(h.f_matmul(&recurrent)?)?;
+        let gates = round(projected.f_add(&recurrent_sum)?.f_add(bias_hh)?)?;
         let gate = |index: i64| gates.f_narrow(1, index * hidden, hidden);
         let (i, f) = (round(gate(0)?.f_sigmoid()?)?, round(gate(1)?.f_sigmoid()?)?);
         let (g, o) = (round(gate(2)?.f_tanh()?)?, round(gate(3)?.f_sigmoid()?)?);

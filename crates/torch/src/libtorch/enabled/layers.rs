@@ -1,4 +1,4 @@
-//! The layers, each by the call that its module in Python makes.
+//! The layers, each with the call of its Python module.
 
 use soundalike_network::Lstm as Config;
 use tch::{Device, Tensor};
@@ -17,7 +17,7 @@ pub(super) struct Module {
 impl Module {
     /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
     const EPS: f64 = 1e-5;
-    /// Of running statistics, which that module does not keep: its default, without effect.
+    /// Of running statistics, which that module does not keep: the default, without effect.
     const MOMENTUM: f64 = 0.1;
 
     /// Reads the module whose tensors start with `name`.
@@ -80,14 +80,14 @@ pub(super) fn max_pool1d(x: &Tensor, size: usize) -> Result<Tensor> {
     Ok(x.f_max_pool1d(size as i64, size as i64, 0, 1, false)?)
 }
 
-/// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state. A layer of a monolithic LSTM is the
-/// same call on its own weights.
+/// One layer of `torch.nn.LSTM(batch_first=True)` with a zero initial state. A layer of a monolithic LSTM is the same
+/// call with its own weights.
 #[derive(Debug)]
 pub(super) struct LstmLayer {
     /// Canonical name: `lstm.N`.
     name: String,
     hidden_size: i64,
-    /// Names of the directions, in the order in which they lie in the output.
+    /// Names of the directions, in their order in the output.
     directions: &'static [&'static str],
     /// `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh` of each direction.
     params: Vec<Tensor>,
@@ -116,13 +116,13 @@ impl LstmLayer {
         })
     }
 
-    /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
+    /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide if bidirectional (forward, then reverse).
     pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_, '_>) -> Result<Tensor> {
         let output = match self.arithmetic {
             Arithmetic::Torch(_) => self.at_once(x)?,
             Arithmetic::Elementary | Arithmetic::Rounded(_) => self.step_by_step(x)?,
         };
-        // One call computes both directions; apart they are seen, and joined again they go on.
+        // One call computes both directions: they are split for the probe and joined afterwards.
         let mut parts = Vec::new();
         for (index, direction) in self.directions.iter().enumerate() {
             let part = output.f_narrow(-1, index as i64 * self.hidden_size, self.hidden_size)?;
@@ -131,7 +131,7 @@ impl LstmLayer {
         stages.see(&self.name, Tensor::f_cat(&parts, -1)?)
     }
 
-    /// All directions, by the call of the package.
+    /// All directions, with the call of the package.
     fn at_once(&self, x: &Tensor) -> Result<Tensor> {
         let shape = [self.directions.len() as i64, x.size()[0], self.hidden_size];
         let zeros = Tensor::f_zeros(shape, (x.f_kind()?, Device::Cpu))?;
@@ -148,7 +148,7 @@ impl LstmLayer {
         Ok(output)
     }
 
-    /// All directions, rounded after every step where fewer bits are imitated.
+    /// All directions step by step, each result rounded if the precision is low.
     fn step_by_step(&self, x: &Tensor) -> Result<Tensor> {
         let round = |x| self.arithmetic.round(x);
         let params = self.params.chunks(4).zip([false, true]);
@@ -158,7 +158,7 @@ impl LstmLayer {
     }
 }
 
-/// `torch.nn.Conv2d` without bias: square, the same in both dimensions.
+/// `torch.nn.Conv2d` without bias, with a square kernel.
 #[derive(Debug)]
 pub(super) struct Conv2d {
     weight: Tensor,
@@ -187,7 +187,7 @@ impl Conv2d {
     }
 }
 
-/// `torch.nn.BatchNorm2d` in evaluation: by the statistics of the training.
+/// `torch.nn.BatchNorm2d` in evaluation mode: it uses the running statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm2d {
     weight: Tensor,
@@ -199,7 +199,7 @@ pub(super) struct BatchNorm2d {
 impl BatchNorm2d {
     /// Added to the variance: the default of the module.
     const EPS: f64 = 1e-5;
-    /// How training updates the statistics: the default of the module, without effect.
+    /// Weight of new statistics in training: the default of the module, without effect.
     const MOMENTUM: f64 = 0.1;
 
     pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
@@ -227,7 +227,7 @@ impl BatchNorm2d {
     }
 }
 
-/// Keeps a speaker who is nowhere from dividing by zero. pyannote.audio `models/blocks/pooling.py`.
+/// Avoids a division by zero for a speaker without frames. pyannote.audio `models/blocks/pooling.py`.
 const POOL_EPS: f64 = 1e-8;
 
 /// `torch.nn.functional.interpolate(weights, size=frames, mode="nearest")`: `[batch, speaker, frame]`.
@@ -250,7 +250,7 @@ pub(super) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result
     Ok(Tensor::f_stack(&speakers, 1)?)
 }
 
-/// pyannote.audio `_pool`: of one speaker, `weights` `[batch, frame]`, to `[batch, 2 features]`.
+/// pyannote.audio `_pool` of one speaker: `weights` `[batch, frame]`, to `[batch, 2 features]`.
 fn weighted_pool(sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let sum = |x: &Tensor| x.f_sum_dim_intlist(2, false, x.f_kind()?);
     let weights = weights.f_unsqueeze(1)?;
@@ -268,7 +268,7 @@ const MIN_LOW_HZ: i64 = 50;
 /// Narrowest band, Hz (`min_band_hz=50`, same place).
 const MIN_BAND_HZ: i64 = 50;
 
-/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network: `[80, 1, 251]`.
+/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network. `[80, 1, 251]`.
 pub(super) fn sinc_filters(
     module: &str,
     sample_rate: u32,

@@ -1,4 +1,4 @@
-//! PyanNet: who speaks when within one window.
+//! PyanNet: speaker segmentation of one window.
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
@@ -32,7 +32,7 @@ pub(super) struct PyanNet {
 }
 
 impl PyanNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    /// Builds the network of `bundle` with the hyperparameters `config`.
     pub(super) fn load(
         config: &Config,
         bundle: &Bundle,
@@ -93,7 +93,7 @@ impl PyanNet {
         Ok(x.f_transpose(1, 2)?)
     }
 
-    /// Samples that give two frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
+    /// Samples of two frames: `torch.nn.functional.instance_norm` rejects a single value.
     fn least_samples(&self) -> usize {
         let geometry = self.graphs.get(false).frame_geometry();
         geometry.map_or(0, |geometry| geometry.receptive_field + geometry.step)

@@ -1,4 +1,4 @@
-//! WeSpeaker's residual network: who speaks, as a vector.
+//! WeSpeaker's residual network: speaker embeddings.
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
@@ -29,7 +29,7 @@ pub(super) struct WeSpeakerResNet {
 }
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    /// Builds the network of `bundle` with the hyperparameters `config`.
     pub(super) fn load(
         config: &Config,
         bundle: &Bundle,
@@ -62,7 +62,7 @@ impl WeSpeakerResNet {
         })
     }
 
-    /// The trunk: `[batch, channel, band, frame]`, 256 channels (four times as many of bottleneck blocks), 10
+    /// The trunk: `[batch, channel, band, frame]`, 256 channels (four times as many with bottleneck blocks), 10
     /// bands and 125 frames for 10 s. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     fn trunk(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
         let features = stages.see("fbank", self.fbank.forward(waveforms)?)?;
@@ -79,7 +79,7 @@ impl WeSpeakerResNet {
         Ok(x)
     }
 
-    /// Embeddings of what the trunk gave. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    /// Embeddings of the output of the trunk. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
     fn pool(
         &self,
         frames: &tch::Tensor,
@@ -100,9 +100,9 @@ impl Network for WeSpeakerResNet {
         self.graphs.get(masked)
     }
 
-    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. Masks may have
-    /// any number of frames (those of a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest.
-    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. Masks may
+    /// have any number of frames (a segmentation has 589 for 10 s): nearest-neighbour resampling gives them the
+    /// trunk's. pyannote.audio `BaseWeSpeakerResNet.forward`.
     fn forward(
         &self,
         samples: &ArrayD<f32>,
@@ -137,12 +137,12 @@ struct Block {
     name: String,
     /// `conv1` and `bn1`, `conv2` and `bn2`, ...
     branch: Vec<(Conv2d, BatchNorm2d)>,
-    /// Where the block changes size: `shortcut.0` and `shortcut.1`.
+    /// `shortcut.0` and `shortcut.1`, if the block changes the size.
     shortcut: Option<(Conv2d, BatchNorm2d)>,
 }
 
 impl Block {
-    /// Reads the block `name`: from `inputs` channels over `planes` to `planes` times the expansion.
+    /// Reads the block `name`, with `inputs` channels in and `planes` times the expansion out.
     fn load(
         name: String,
         kind: Kind,

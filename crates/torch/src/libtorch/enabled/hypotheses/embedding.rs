@@ -18,7 +18,7 @@ use crate::{
 /// Added to the variance by `torch.nn.BatchNorm2d`.
 const EPS: f64 = 1e-5;
 
-// The stages as they are.
+// The stages without a mistake.
 
 /// Stride and padding of a convolution.
 fn sizes(site: &Site<'_>) -> ([i64; 2], [i64; 2]) {
@@ -43,7 +43,7 @@ pub(super) fn convolved(site: &Site<'_>) -> Result<Tensor> {
 }
 
 fn with_kernel(site: &Site<'_>, weight: &Tensor) -> Result<Tensor> {
-    // What the first convolution is fed is turned round on the way: [batch, frame, band] to [batch, 1, band, frame].
+    // The first convolution transposes its input: [batch, frame, band] to [batch, 1, band, frame].
     let x = operand(site)?;
     let (stride, padding) = sizes(site);
     Ok(x.f_conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
@@ -58,7 +58,7 @@ fn operand(site: &Site<'_>) -> Result<Tensor> {
     })
 }
 
-/// Without the padding of its own.
+/// The convolution with another padding.
 fn padded(site: &Site<'_>, padding: [i64; 4], mode: &str) -> Result<Tensor> {
     let (stride, _) = sizes(site);
     let weight = site.weight("weight")?;
@@ -97,64 +97,74 @@ fn sequences(site: &Site<'_>) -> Result<Tensor> {
     Ok(site.x()?.f_flatten(1, 2)?)
 }
 
-// And with mistakes.
+// The stages with a mistake.
 
 pub(super) fn relus() -> Vec<Known> {
     vec![
         left_out(),
-        hypothesis(Cause::Slope(0.01), "LeakyReLU(0.01) in place of ReLU")
+        hypothesis(Cause::Slope(0.01))
+            .text("LeakyReLU(0.01) in place of ReLU")
             .of_input(|x| sloped(x, 0.01)),
-        hypothesis(Cause::AbsForRelu, "the absolute value in place of ReLU")
+        hypothesis(Cause::AbsForRelu)
+            .text("the absolute value in place of ReLU")
             .of_input(|x| x.f_abs()),
-        hypothesis(Cause::Gelu, "GELU in place of ReLU").of_input(|x| x.f_gelu("none")),
-        hypothesis(Cause::Silu, "SiLU in place of ReLU").of_input(|x| x.f_silu()),
-        hypothesis(Cause::Relu6, "ReLU6 in place of ReLU").of_input(|x| x.f_clamp(0.0, 6.0)),
+        hypothesis(Cause::Gelu)
+            .text("GELU in place of ReLU")
+            .of_input(|x| x.f_gelu("none")),
+        hypothesis(Cause::Silu)
+            .text("SiLU in place of ReLU")
+            .of_input(|x| x.f_silu()),
+        hypothesis(Cause::Relu6)
+            .text("ReLU6 in place of ReLU")
+            .of_input(|x| x.f_clamp(0.0, 6.0)),
     ]
 }
 
 pub(super) fn sums() -> Vec<Known> {
     vec![
-        hypothesis(
-            Cause::ShortcutLeftOut,
-            "a block that does not add its input",
-        )
-        .left_out(),
-        hypothesis(Cause::ShortcutTwice, "a block that adds its input twice")
+        hypothesis(Cause::ShortcutLeftOut)
+            .text("a block that does not add its input")
+            .left_out(),
+        hypothesis(Cause::ShortcutTwice)
+            .text("a block that adds its input twice")
             .by(|site| Ok(site.x()?.f_add(&site.operand(1)?.f_mul_scalar(2.0)?)?)),
-        hypothesis(Cause::BranchLeftOut, "a block that is its input alone")
+        hypothesis(Cause::BranchLeftOut)
+            .text("a block that is its input alone")
             .by(|site| Ok(site.operand(1)?.shallow_clone())),
     ]
 }
 
 pub(super) fn convs() -> Vec<Known> {
     vec![
-        hypothesis(Cause::KernelFlipped, "a kernel turned round")
+        hypothesis(Cause::KernelFlipped)
+            .text("a kernel turned round")
             .by(|site| with_kernel(site, &site.weight("weight")?.f_flip([2, 3])?)),
-        hypothesis(
-            Cause::KernelTransposed,
-            "a kernel with time and band swapped",
-        )
-        .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(2, 3)?)),
-        hypothesis(
-            Cause::InAndOutSwapped,
-            "inputs and outputs swapped in a kernel",
-        )
-        .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?)),
-        hypothesis(Cause::WeightsInF16, "weights in 16 bits")
+        hypothesis(Cause::KernelTransposed)
+            .text("a kernel with time and band swapped")
+            .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(2, 3)?)),
+        hypothesis(Cause::InAndOutSwapped)
+            .text("inputs and outputs swapped in a kernel")
+            .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?)),
+        hypothesis(Cause::WeightsInF16)
+            .text("weights in 16 bits")
             .by(|site| with_kernel(site, &site.half_weight()?)),
-        hypothesis(Cause::EdgesReplicated, "edges replicated in place of zeros")
+        hypothesis(Cause::EdgesReplicated)
+            .text("edges replicated in place of zeros")
             .by(|site| padded(site, [1, 1, 1, 1], "replicate")),
-        hypothesis(Cause::EdgesReflected, "edges reflected in place of zeros")
+        hypothesis(Cause::EdgesReflected)
+            .text("edges reflected in place of zeros")
             .by(|site| padded(site, [1, 1, 1, 1], "reflect")),
-        hypothesis(Cause::CausalPadding, "padding before the input only")
+        hypothesis(Cause::CausalPadding)
+            .text("padding before the input only")
             .by(|site| padded(site, [2, 0, 2, 0], "constant")),
-        hypothesis(Cause::StrideOneLate, "padding after the input only")
+        hypothesis(Cause::StrideOneLate)
+            .text("padding after the input only")
             .by(|site| padded(site, [0, 2, 0, 2], "constant")),
     ]
 }
 
 pub(super) fn norms() -> Vec<Known> {
-    /// From elementary operations, what is divided by aside.
+    /// A batch norm from elementary operations that divides by `deviation`.
     fn by_hand(site: &Site<'_>, deviation: &Tensor) -> Result<Tensor> {
         Ok(site
             .x()?
@@ -164,64 +174,66 @@ pub(super) fn norms() -> Vec<Known> {
             .f_add(&site.channels("bias", 4)?)?)
     }
     vec![
-        hypothesis(Cause::NormLeftOut, "a norm that is left out").left_out(),
-        hypothesis(Cause::Eps1e3, "an epsilon of 1e-3 in place of 1e-5")
+        hypothesis(Cause::NormLeftOut)
+            .text("a norm that is left out")
+            .left_out(),
+        hypothesis(Cause::Eps1e3)
+            .text("an epsilon of 1e-3 in place of 1e-5")
             .by(|site| batch_norm(site, 1e-3)),
-        hypothesis(Cause::Eps1e6, "an epsilon of 1e-6 in place of 1e-5")
+        hypothesis(Cause::Eps1e6)
+            .text("an epsilon of 1e-6 in place of 1e-5")
             .by(|site| batch_norm(site, 1e-6)),
-        hypothesis(Cause::Eps0, "a norm without an epsilon").by(|site| batch_norm(site, 0.0)),
-        hypothesis(
-            Cause::EpsOutsideTheRoot,
-            "an epsilon added to the deviation",
-        )
-        .by(|site| {
-            let deviation = site.channels("running_var", 4)?.f_sqrt()?;
-            by_hand(site, &deviation.f_add_scalar(EPS)?)
-        }),
-        hypothesis(
-            Cause::VarianceForDeviation,
-            "a norm that divides by the variance",
-        )
-        .by(|site| by_hand(site, &site.channels("running_var", 4)?.f_add_scalar(EPS)?)),
-        hypothesis(
-            Cause::StatisticsLeftOut,
-            "running statistics that were not loaded",
-        )
-        .by(|site| {
-            let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
-            let scale = weight.f_div_scalar((1.0 + EPS).sqrt())?;
-            Ok(site.x()?.f_mul(&scale)?.f_add(&bias)?)
-        }),
-        hypothesis(Cause::StatisticsOfTheInput, "a norm in training mode").by(|site| {
-            let x = site.x()?;
-            let centred = x.f_sub(&mean(x, &[0, 2, 3])?)?;
-            let variance = mean(&centred.f_mul(&centred)?, &[0, 2, 3])?;
-            Ok(centred
-                .f_div(&variance.f_add_scalar(EPS)?.f_sqrt()?)?
-                .f_mul(&site.channels("weight", 4)?)?
-                .f_add(&site.channels("bias", 4)?)?)
-        }),
-        hypothesis(
-            Cause::AffineLeftOut,
-            "a norm whose weight and bias were not loaded",
-        )
-        .by(|site| {
-            let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
-            Ok(normalised(site)?.f_sub(&bias)?.f_div(&weight)?)
-        }),
-        hypothesis(Cause::BiasLeftOut, "a norm without its bias")
+        hypothesis(Cause::Eps0)
+            .text("a norm without an epsilon")
+            .by(|site| batch_norm(site, 0.0)),
+        hypothesis(Cause::EpsOutsideTheRoot)
+            .text("an epsilon added to the deviation")
+            .by(|site| {
+                let deviation = site.channels("running_var", 4)?.f_sqrt()?;
+                by_hand(site, &deviation.f_add_scalar(EPS)?)
+            }),
+        hypothesis(Cause::VarianceForDeviation)
+            .text("a norm that divides by the variance")
+            .by(|site| by_hand(site, &site.channels("running_var", 4)?.f_add_scalar(EPS)?)),
+        hypothesis(Cause::StatisticsLeftOut)
+            .text("running statistics that were not loaded")
+            .by(|site| {
+                let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
+                let scale = weight.f_div_scalar((1.0 + EPS).sqrt())?;
+                Ok(site.x()?.f_mul(&scale)?.f_add(&bias)?)
+            }),
+        hypothesis(Cause::StatisticsOfTheInput)
+            .text("a norm in training mode")
+            .by(|site| {
+                let x = site.x()?;
+                let centred = x.f_sub(&mean(x, &[0, 2, 3])?)?;
+                let variance = mean(&centred.f_mul(&centred)?, &[0, 2, 3])?;
+                Ok(centred
+                    .f_div(&variance.f_add_scalar(EPS)?.f_sqrt()?)?
+                    .f_mul(&site.channels("weight", 4)?)?
+                    .f_add(&site.channels("bias", 4)?)?)
+            }),
+        hypothesis(Cause::AffineLeftOut)
+            .text("a norm whose weight and bias were not loaded")
+            .by(|site| {
+                let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
+                Ok(normalised(site)?.f_sub(&bias)?.f_div(&weight)?)
+            }),
+        hypothesis(Cause::BiasLeftOut)
+            .text("a norm without its bias")
             .by(|site| Ok(normalised(site)?.f_sub(&site.channels("bias", 4)?)?)),
     ]
 }
 
 pub(super) fn masks() -> Vec<Known> {
     vec![
-        hypothesis(Cause::MasksInverted, "masks of everybody else")
+        hypothesis(Cause::MasksInverted)
+            .text("masks of everybody else")
             .by(|site| Ok(resampled(site)?.f_neg()?.f_add_scalar(1.0)?)),
     ]
 }
 
-/// Mean and variance of each feature over all frames, or where each mask is.
+/// Mean and variance of each feature over all frames, or over those of each mask.
 fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
     let x = sequences(site)?;
     let Some(masks) = site.operands.get(1) else {
@@ -240,7 +252,7 @@ fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
 }
 
 impl Title {
-    /// Puts together the pooled values from mean and variance.
+    /// Concatenates functions of the mean and of the variance.
     fn statistics(self, biased: bool, join: fn(Tensor, Tensor) -> Result<[Tensor; 2]>) -> Known {
         self.by(move |site| {
             let (mean, variance) = statistics(site, biased)?;
@@ -251,46 +263,41 @@ impl Title {
 
 pub(super) fn pool() -> Vec<Known> {
     vec![
-        hypothesis(
-            Cause::BiasedDeviation,
-            "a deviation divided by n in place of n - 1",
-        )
-        .statistics(true, |mean, variance| Ok([mean, variance.f_sqrt()?])),
-        hypothesis(Cause::Eps1e7, "1e-7 added to the variance")
+        hypothesis(Cause::BiasedDeviation)
+            .text("a deviation divided by n in place of n - 1")
+            .statistics(true, |mean, variance| Ok([mean, variance.f_sqrt()?])),
+        hypothesis(Cause::Eps1e7)
+            .text("1e-7 added to the variance")
             .statistics(false, |mean, variance| {
                 Ok([mean, variance.f_add_scalar(1e-7)?.f_sqrt()?])
             }),
-        hypothesis(Cause::Eps1e5, "1e-5 added to the variance")
+        hypothesis(Cause::Eps1e5)
+            .text("1e-5 added to the variance")
             .statistics(false, |mean, variance| {
                 Ok([mean, variance.f_add_scalar(1e-5)?.f_sqrt()?])
             }),
-        hypothesis(
-            Cause::VarianceForDeviation,
-            "variances in place of deviations",
-        )
-        .statistics(false, |mean, variance| Ok([mean, variance])),
-        hypothesis(Cause::DeviationFirst, "deviations before means")
+        hypothesis(Cause::VarianceForDeviation)
+            .text("variances in place of deviations")
+            .statistics(false, |mean, variance| Ok([mean, variance])),
+        hypothesis(Cause::DeviationFirst)
+            .text("deviations before means")
             .statistics(false, |mean, variance| Ok([variance.f_sqrt()?, mean])),
-        hypothesis(
-            Cause::FlattenedOtherwise,
-            "bands and channels flattened in the other order",
-        )
-        .by(|site| {
-            let turned = site.x()?.f_transpose(1, 2)?.f_contiguous()?;
-            stats_pool(&turned.f_flatten(1, 2)?, site.operands.get(1))
-        }),
-        hypothesis(
-            Cause::MasksIgnored,
-            "statistics of the whole window for every mask",
-        )
-        .by(|site| {
-            let pooled = stats_pool(&sequences(site)?, None)?;
-            let Some(masks) = site.operands.get(1) else {
-                return Ok(pooled);
-            };
-            let size = [pooled.size()[0], masks.size()[1], pooled.size()[1]];
-            let same = pooled.f_unsqueeze(1)?.f_expand(size, false)?;
-            Ok(same.f_contiguous()?)
-        }),
+        hypothesis(Cause::FlattenedOtherwise)
+            .text("bands and channels flattened in the other order")
+            .by(|site| {
+                let turned = site.x()?.f_transpose(1, 2)?.f_contiguous()?;
+                stats_pool(&turned.f_flatten(1, 2)?, site.operands.get(1))
+            }),
+        hypothesis(Cause::MasksIgnored)
+            .text("statistics of the whole window for every mask")
+            .by(|site| {
+                let pooled = stats_pool(&sequences(site)?, None)?;
+                let Some(masks) = site.operands.get(1) else {
+                    return Ok(pooled);
+                };
+                let size = [pooled.size()[0], masks.size()[1], pooled.size()[1]];
+                let same = pooled.f_unsqueeze(1)?.f_expand(size, false)?;
+                Ok(same.f_contiguous()?)
+            }),
     ]
 }

@@ -29,7 +29,7 @@ fn four(tensors: impl Iterator<Item = Result<Tensor>>) -> Result<Params> {
     params.map_err(|tensors: Vec<_>| not_here("tensors", tensors.len()))
 }
 
-/// The directions of the network that run as `stage` does, one of each layer.
+/// The LSTM directions of every layer that run the same way.
 fn same_directions<'a>(site: &'a Site<'_>) -> impl Iterator<Item = &'a Stage> {
     let alike = |other: &&Stage| {
         matches!(other.op, Op::LstmDirection { .. }) && is_reverse(other) == is_reverse(site.stage)
@@ -37,7 +37,7 @@ fn same_directions<'a>(site: &'a Site<'_>) -> impl Iterator<Item = &'a Stage> {
     site.graph.stages().iter().filter(alike)
 }
 
-/// What the layer is fed, `[batch, frame, feature]`: the first transposes its input itself.
+/// The input of the layer, `[batch, frame, feature]`. The first layer transposes its operand.
 fn fed(site: &Site<'_>) -> Result<Tensor> {
     let x = site.x()?;
     if site.graph.is_transposed(site.stage) {
@@ -46,19 +46,19 @@ fn fed(site: &Site<'_>) -> Result<Tensor> {
     Ok(x.shallow_clone())
 }
 
-/// How a direction of a layer is run.
+/// One direction of a layer, ready to run.
 struct Direction {
     params: Params,
     x: Tensor,
-    /// Whether it takes the frames from the last to the first, and whether its output is reversed afterwards.
+    /// Whether the input is reversed in time, and whether the output is.
     input_reversed: bool,
     output_reversed: bool,
-    /// Whether it starts with the state that the same frames left.
+    /// Whether it starts with the final state of a run on the same frames.
     carried: bool,
 }
 
 impl Direction {
-    /// The direction `stage` of the layer that `site` is of, as it should be.
+    /// The direction `stage` of the layer of `site`, without a mistake.
     fn new(site: &Site<'_>, stage: &Stage) -> Result<Self> {
         let reverse = is_reverse(stage);
         Ok(Self {
@@ -84,7 +84,7 @@ impl Direction {
     }
 }
 
-/// `x` `[batch, frame, feature]`, its frames in reverse order where `reversed`.
+/// `x` `[batch, frame, feature]`, reversed in time if `reversed`.
 fn reversed_if(reversed: bool, x: &Tensor) -> Result<Tensor> {
     Ok(if reversed {
         x.f_flip([1])?
@@ -98,7 +98,7 @@ fn right(site: &Site<'_>) -> Result<Tensor> {
     Direction::new(site, site.stage)?.run()
 }
 
-/// The rows of each tensor by gates, the gates in another order.
+/// The tensors with their gates in another order.
 fn gates(params: &Params, order: [usize; 4]) -> Result<Params> {
     four(params.iter().map(|tensor| {
         let gates = tensor.f_chunk(4, 0)?;
@@ -106,7 +106,7 @@ fn gates(params: &Params, order: [usize; 4]) -> Result<Params> {
     }))
 }
 
-/// All orders of the gates but the right one.
+/// All wrong orders of the gates.
 fn orders() -> impl Iterator<Item = [usize; 4]> {
     let orders = (0..256).map(|n| [n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6]);
     let all = |order: &[usize; 4]| (0..4).all(|gate| order.contains(&gate));
@@ -126,7 +126,7 @@ impl Title {
         })
     }
 
-    /// The direction run in another way.
+    /// The direction with changed options.
     fn run(self, change: fn(&mut Direction)) -> Known {
         self.direction(move |_, direction| {
             change(direction);
@@ -143,7 +143,7 @@ impl Title {
         })
     }
 
-    /// The direction with other functions: of the gates i, f and o, of g, and of the cell on its way out.
+    /// The direction with other activations: of the gates i, f and o, of gate g, and of the cell state.
     fn step_by_step(self, gate: Function, candidate: Function, output: Function) -> Known {
         self.by(move |site| step_by_step(site, gate, candidate, output))
     }
@@ -157,102 +157,94 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
             "the gates' weights taken in the order {} in place of ifgo",
             letters.map(|gate| gate.to_string()).concat()
         );
-        hypothesis(Cause::Gates(letters), text).direction(move |_, direction| {
-            direction.params = gates(&direction.params, order)?;
-            Ok(())
-        })
+        hypothesis(Cause::Gates(letters))
+            .text(text)
+            .direction(move |_, direction| {
+                direction.params = gates(&direction.params, order)?;
+                Ok(())
+            })
     };
     let mut known: Vec<Known> = orders().map(in_order).collect();
     known.extend([
-        hypothesis(Cause::BiasHhLeftOut, "the second bias dropped")
+        hypothesis(Cause::BiasHhLeftOut)
+            .text("the second bias dropped")
             .biases(|c, d| Ok([c.shallow_clone(), d.f_zeros_like()?])),
-        hypothesis(Cause::BiasIhLeftOut, "the first bias dropped")
+        hypothesis(Cause::BiasIhLeftOut)
+            .text("the first bias dropped")
             .biases(|c, d| Ok([c.f_zeros_like()?, d.shallow_clone()])),
-        hypothesis(Cause::BiasesLeftOut, "both biases dropped")
+        hypothesis(Cause::BiasesLeftOut)
+            .text("both biases dropped")
             .biases(|c, d| Ok([c.f_zeros_like()?, d.f_zeros_like()?])),
-        hypothesis(Cause::BiasesTwice, "both biases added twice")
+        hypothesis(Cause::BiasesTwice)
+            .text("both biases added twice")
             .biases(|c, d| Ok([c.f_mul_scalar(2.0)?, d.f_mul_scalar(2.0)?])),
-        hypothesis(Cause::ForgetBias1, "1 added to the bias of the forget gate").biases(|c, d| {
-            let mut gates = c.f_chunk(4, 0)?;
-            gates[1] = gates[1].f_add_scalar(1.0)?;
-            Ok([Tensor::f_cat(&gates, 0)?, d.shallow_clone()])
-        }),
-        hypothesis(
-            Cause::RecurrentTransposed,
-            "the recurrent weights of each gate transposed",
-        )
-        .direction(|_, direction| {
-            let gates = direction.params[1].f_chunk(4, 0)?.into_iter();
-            let gates = gates.map(|gate| Ok(gate.f_transpose(0, 1)?));
-            direction.params[1] = Tensor::f_cat(&gates.collect::<Result<Vec<_>>>()?, 0)?;
-            Ok(())
-        }),
-        hypothesis(Cause::WeightsInF16, "weights in 16 bits").direction(|site, direction| {
-            direction.params = params(site.stage, |name| site.half(name))?;
-            Ok(())
-        }),
-        hypothesis(
-            Cause::WeightsOfTheOtherDirection,
-            "the weights of the other direction",
-        )
-        .direction(|site, direction| {
-            let other = site.parts().find(|part| part.name != site.stage.name);
-            let other = other.ok_or_else(|| not_here("directions", 1))?;
-            direction.params = params(other, |name| site.tensor(name))?;
-            Ok(())
-        }),
-        hypothesis(
-            Cause::StateCarried,
-            "states left over from the window before",
-        )
-        .run(|direction| direction.carried = true),
+        hypothesis(Cause::ForgetBias1)
+            .text("1 added to the bias of the forget gate")
+            .biases(|c, d| {
+                let mut gates = c.f_chunk(4, 0)?;
+                gates[1] = gates[1].f_add_scalar(1.0)?;
+                Ok([Tensor::f_cat(&gates, 0)?, d.shallow_clone()])
+            }),
+        hypothesis(Cause::RecurrentTransposed)
+            .text("the recurrent weights of each gate transposed")
+            .direction(|_, direction| {
+                let gates = direction.params[1].f_chunk(4, 0)?.into_iter();
+                let gates = gates.map(|gate| Ok(gate.f_transpose(0, 1)?));
+                direction.params[1] = Tensor::f_cat(&gates.collect::<Result<Vec<_>>>()?, 0)?;
+                Ok(())
+            }),
+        hypothesis(Cause::WeightsInF16)
+            .text("weights in 16 bits")
+            .direction(|site, direction| {
+                direction.params = params(site.stage, |name| site.half(name))?;
+                Ok(())
+            }),
+        hypothesis(Cause::WeightsOfTheOtherDirection)
+            .text("the weights of the other direction")
+            .direction(|site, direction| {
+                let other = site.parts().find(|part| part.name != site.stage.name);
+                let other = other.ok_or_else(|| not_here("directions", 1))?;
+                direction.params = params(other, |name| site.tensor(name))?;
+                Ok(())
+            }),
+        hypothesis(Cause::StateCarried)
+            .text("states left over from the window before")
+            .run(|direction| direction.carried = true),
         one_frame_late(right),
-        hypothesis(
-            Cause::HardSigmoid,
-            "Keras' hard sigmoid in place of the sigmoid",
-        )
-        .step_by_step(hard_sigmoid, Tensor::f_tanh, Tensor::f_tanh),
-        hypothesis(Cause::CellWithoutTanh, "a cell that leaves without a tanh").step_by_step(
-            Tensor::f_sigmoid,
-            Tensor::f_tanh,
-            |x| Ok(x.shallow_clone()),
-        ),
-        hypothesis(
-            Cause::SigmoidForTanh,
-            "a sigmoid in place of tanh in gate g",
-        )
-        .step_by_step(Tensor::f_sigmoid, Tensor::f_sigmoid, Tensor::f_tanh),
+        hypothesis(Cause::HardSigmoid)
+            .text("Keras' hard sigmoid in place of the sigmoid")
+            .step_by_step(hard_sigmoid, Tensor::f_tanh, Tensor::f_tanh),
+        hypothesis(Cause::CellWithoutTanh)
+            .text("a cell that leaves without a tanh")
+            .step_by_step(Tensor::f_sigmoid, Tensor::f_tanh, |x| Ok(x.shallow_clone())),
+        hypothesis(Cause::SigmoidForTanh)
+            .text("a sigmoid in place of tanh in gate g")
+            .step_by_step(Tensor::f_sigmoid, Tensor::f_sigmoid, Tensor::f_tanh),
     ]);
     if is_reverse(site.stage) {
         known.push(
-            hypothesis(
-                Cause::ReverseNotTurnedBack,
-                "a reverse direction whose outputs are not turned back",
-            )
-            .run(|direction| direction.output_reversed = false),
+            hypothesis(Cause::ReverseNotTurnedBack)
+                .text("a reverse direction whose outputs are not turned back")
+                .run(|direction| direction.output_reversed = false),
         );
         known.push(
-            hypothesis(
-                Cause::ReverseGoesForwards,
-                "a reverse direction that goes forwards",
-            )
-            .run(|direction| {
-                direction.input_reversed = false;
-                direction.output_reversed = false;
-            }),
+            hypothesis(Cause::ReverseGoesForwards)
+                .text("a reverse direction that goes forwards")
+                .run(|direction| {
+                    direction.input_reversed = false;
+                    direction.output_reversed = false;
+                }),
         );
     }
     if site.graph.is_transposed(site.stage) {
         known.push(
-            hypothesis(
-                Cause::NotTransposed,
-                "[feature, frame] read as [frame, feature]",
-            )
-            .direction(|site, direction| {
-                let x = site.x()?.f_contiguous()?;
-                direction.x = x.f_reshape(direction.x.size())?;
-                Ok(())
-            }),
+            hypothesis(Cause::NotTransposed)
+                .text("[feature, frame] read as [frame, feature]")
+                .direction(|site, direction| {
+                    let x = site.x()?.f_contiguous()?;
+                    direction.x = x.f_reshape(direction.x.size())?;
+                    Ok(())
+                }),
         );
     }
     for (layer, other) in same_directions(site).enumerate() {
@@ -261,24 +253,22 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
         }
         let other = other.clone();
         known.push(
-            hypothesis(
-                Cause::WeightsOfAnotherLayer,
-                format!("the weights of layer {layer}"),
-            )
-            .direction(move |site, direction| {
-                let params = params(&other, |name| site.tensor(name))?;
-                if params[0].size() != direction.params[0].size() {
-                    return Err(not_here("weights", layer));
-                }
-                direction.params = params;
-                Ok(())
-            }),
+            hypothesis(Cause::WeightsOfAnotherLayer)
+                .text(format!("the weights of layer {layer}"))
+                .direction(move |site, direction| {
+                    let params = params(&other, |name| site.tensor(name))?;
+                    if params[0].size() != direction.params[0].size() {
+                        return Err(not_here("weights", layer));
+                    }
+                    direction.params = params;
+                    Ok(())
+                }),
         );
     }
     known
 }
 
-/// A function of every value.
+/// An activation.
 type Function = fn(&Tensor) -> std::result::Result<Tensor, tch::TchError>;
 
 /// `clip(0.2 x + 0.5, 0, 1)`.
@@ -319,12 +309,12 @@ fn directions(site: &Site<'_>) -> Result<Vec<Tensor>> {
     site.parts().map(run).collect()
 }
 
-/// A layer: its directions side by side.
+/// A layer without a mistake: its directions concatenated.
 pub(super) fn joined(site: &Site<'_>) -> Result<Tensor> {
     Ok(Tensor::f_cat(&directions(site)?, -1)?)
 }
 
-/// Both directions of a layer; of one that has one, none of these mistakes can be made.
+/// Both directions of a layer. An error for a unidirectional layer.
 fn both(site: &Site<'_>) -> Result<[Tensor; 2]> {
     let found = directions(site)?;
     let count = found.len();
@@ -332,33 +322,29 @@ fn both(site: &Site<'_>) -> Result<[Tensor; 2]> {
     both.map_err(|_| not_here("directions", count))
 }
 
-/// Mistakes in how the directions of a layer are put together.
+/// Mistakes in how the directions of a layer are concatenated.
 pub(super) fn layer() -> Vec<Known> {
     vec![
-        hypothesis(
-            Cause::HalvesSwapped,
-            "the reverse direction before the forward one",
-        )
-        .by(|site| {
-            let [forward, reverse] = both(site)?;
-            Ok(Tensor::f_cat(&[reverse, forward], -1)?)
-        }),
-        hypothesis(Cause::ReverseLeftOut, "a reverse direction of zeros").by(|site| {
-            let [forward, reverse] = both(site)?;
-            Ok(Tensor::f_cat(&[forward, reverse.f_zeros_like()?], -1)?)
-        }),
-        hypothesis(
-            Cause::DirectionsInterleaved,
-            "the units of both directions taking turns",
-        )
-        .by(|site| {
-            let directions = both(site)?;
-            Ok(Tensor::f_stack(&directions, -1)?.f_flatten(2, 3)?)
-        }),
-        hypothesis(
-            Cause::FeaturesAndFramesMixed,
-            "[frame, feature] read as [feature, frame]",
-        )
-        .by(|site| across(&joined(site)?)),
+        hypothesis(Cause::HalvesSwapped)
+            .text("the reverse direction before the forward one")
+            .by(|site| {
+                let [forward, reverse] = both(site)?;
+                Ok(Tensor::f_cat(&[reverse, forward], -1)?)
+            }),
+        hypothesis(Cause::ReverseLeftOut)
+            .text("a reverse direction of zeros")
+            .by(|site| {
+                let [forward, reverse] = both(site)?;
+                Ok(Tensor::f_cat(&[forward, reverse.f_zeros_like()?], -1)?)
+            }),
+        hypothesis(Cause::DirectionsInterleaved)
+            .text("the units of both directions taking turns")
+            .by(|site| {
+                let directions = both(site)?;
+                Ok(Tensor::f_stack(&directions, -1)?.f_flatten(2, 3)?)
+            }),
+        hypothesis(Cause::FeaturesAndFramesMixed)
+            .text("[frame, feature] read as [feature, frame]")
+            .by(|site| across(&joined(site)?)),
     ]
 }

@@ -1,7 +1,7 @@
 //! Known mistakes of ports, put into one stage of the reference at a time.
 //!
-//! Nothing here knows of the faults that a self-test puts into a candidate: a hypothesis acts on libtorch's tensors, on
-//! what the stage is fed in the golden run.
+//! The hypotheses are independent of the faults that a self-test injects into a candidate: they act on libtorch
+//! tensors, the operands of the stage in the golden run.
 
 mod embedding;
 mod general;
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{Arithmetic, Error, Hypothesis, LowPrecision, Precision, Result};
 
-/// Shows `see` the stage `stage` of the network of `bundle`, fed `operands` in f64, with each known mistake. The operands
-/// are those of the stage in the network's graph, in order.
+/// Replays each known mistake on `stage` of the network of `bundle` and passes it to `see`. `operands` are those of the
+/// stage in the network's graph, in order, in f64.
 ///
 /// # Errors
-/// [`Error`] where the network has no such stage, libtorch fails, or `see` does.
+/// [`Error`] if the network has no such stage, or if libtorch or `see` fails.
 pub fn replay(
     bundle: &Bundle,
     stage: &str,
@@ -34,7 +34,7 @@ pub fn replay(
 ) -> Result<()> {
     tch::set_num_threads(1);
     let _no_grad = tch::no_grad_guard();
-    // The one graph that has every stage: masks only add some.
+    // Masks only add stages.
     let graph = bundle.architecture().graph(true);
     let whole = bundle.architecture().graph(false);
     let no_stage = || Error::NoStage {
@@ -52,8 +52,11 @@ pub fn replay(
     for known in known(&golden) {
         let (golden, rounded) = match ((known.make)(&golden), (known.make)(&rounded)) {
             (Ok(golden), Ok(rounded)) => (golden, rounded),
-            // A mistake that cannot be made here explains nothing.
-            (Err(error), Err(_)) if is_of_shapes(&error) => continue,
+            // Tensors do not fit this mistake or do not exist, such as the weights of the layer before the first.
+            (
+                Err(Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }),
+                Err(_),
+            ) => continue,
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
         see(Hypothesis {
@@ -66,15 +69,6 @@ pub fn replay(
     Ok(())
 }
 
-/// Whether `error`, of both precisions, says that tensors do not fit a mistake, or are not there: of the first layer, that
-/// there is none before it.
-fn is_of_shapes(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }
-    )
-}
-
 /// A stage with its operands.
 struct Site<'a> {
     bundle: &'a Bundle,
@@ -84,12 +78,14 @@ struct Site<'a> {
     precision: Precision,
 }
 
-/// A mistake, and how it is made.
+/// A mistake and its implementation.
 struct Known {
     cause: Cause,
     text: String,
-    make: Box<dyn Fn(&Site<'_>) -> Result<Tensor>>,
+    make: Make,
 }
+
+type Make = Box<dyn Fn(&Site<'_>) -> Result<Tensor>>;
 
 impl<'a> Site<'a> {
     fn new(
@@ -124,7 +120,7 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// The stages that stand in this one, or beside it in the same: the directions of an LSTM layer.
+    /// The parts of this stage, or of the stage that it is part of: the directions of an LSTM layer.
     fn parts(&self) -> impl Iterator<Item = &'a Stage> {
         let whole = self.stage.part_of.or(self.graph.position(&self.stage.name));
         whole.into_iter().flat_map(|whole| self.graph.parts(whole))
@@ -135,43 +131,50 @@ impl<'a> Site<'a> {
         Weights::new(self.bundle, self.precision.into()).get(name)
     }
 
-    /// A tensor of the module of this stage.
+    /// A tensor of this stage's module.
     fn weight(&self, kind: &str) -> Result<Tensor> {
         self.tensor(&format!("{}.{kind}", self.stage.name))
     }
 
-    /// The same, per channel of `[batch, channel, ...]` of `rank` dimensions.
+    /// The same with one value per channel, for `[batch, channel, ...]` of `rank` dimensions.
     fn channels(&self, kind: &str, rank: usize) -> Result<Tensor> {
         let mut shape = vec![1; rank];
         shape[1] = -1;
         Ok(self.weight(kind)?.f_reshape(shape)?)
     }
 
-    /// The weight of this stage's module as 16 bits hold it.
+    /// The weight of this stage's module, rounded to f16.
     fn half_weight(&self) -> Result<Tensor> {
         self.half(&format!("{}.weight", self.stage.name))
     }
 
-    /// The tensor `name` as 16 bits hold it.
+    /// The tensor `name`, rounded to f16.
     fn half(&self, name: &str) -> Result<Tensor> {
         let half = Weights::new(self.bundle, Arithmetic::Rounded(LowPrecision::F16)).get(name)?;
         Ok(half.f_to_kind(kind(self.precision))?)
     }
 }
 
-/// A mistake by its cause and its description, before it is made.
+/// A mistake without its implementation.
 struct Title {
     cause: Cause,
     text: String,
 }
 
-fn hypothesis(cause: Cause, text: impl Into<String>) -> Title {
-    let text = text.into();
+/// Starts a mistake with its cause.
+fn hypothesis(cause: Cause) -> Title {
+    let text = String::new();
     Title { cause, text }
 }
 
 impl Title {
-    /// Computes the stage by another function.
+    /// The mistake, in words.
+    fn text(self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { text, ..self }
+    }
+
+    /// Computes the stage with another function.
     fn by(self, make: impl Fn(&Site<'_>) -> Result<Tensor> + 'static) -> Known {
         Known {
             cause: self.cause,
@@ -180,7 +183,7 @@ impl Title {
         }
     }
 
-    /// Computes the stage by another function of its first operand.
+    /// Computes the stage with another function of its first operand.
     fn of_input<E: Into<Error> + 'static>(
         self,
         change: impl Fn(&Tensor) -> std::result::Result<Tensor, E> + 'static,
@@ -188,7 +191,7 @@ impl Title {
         self.by(move |site| change(site.x()?).map_err(Into::into))
     }
 
-    /// Applies a function to the output of the stage, which is `right` without it.
+    /// Applies a function to the correct output of the stage, computed by `right`.
     fn of_output<E: Into<Error> + 'static>(
         self,
         right: Right,
@@ -197,13 +200,13 @@ impl Title {
         self.by(move |site| change(&right(site)?).map_err(Into::into))
     }
 
-    /// Leaves out the stage: its first operand is its output.
+    /// Returns the first operand unchanged.
     fn left_out(self) -> Known {
         self.by(|site| Ok(site.x()?.shallow_clone()))
     }
 }
 
-/// A hypothesis that cannot be made at this stage.
+/// The error of a hypothesis that does not apply to a stage.
 fn not_here(what: &'static str, found: usize) -> Error {
     Error::Shape {
         what,
@@ -212,14 +215,14 @@ fn not_here(what: &'static str, found: usize) -> Error {
     }
 }
 
-/// The stage without a mistake.
+/// A function that computes the stage without a mistake.
 type Right = fn(&Site<'_>) -> Result<Tensor>;
 
-/// The mistakes that can be made at this stage: those of its operation, those in time and layout, which any output can
-/// have, and for an operation that sums those in what may follow it.
+/// The mistakes that are possible at this stage: those of its operation, those in time and layout, and, after an
+/// operation that sums, extra functions of its output.
 fn known(site: &Site<'_>) -> Vec<Known> {
-    let (own, right, sums): (Vec<Known>, Right, bool) = match site.stage.op {
-        // Made of weights alone, it has no frames.
+    let (mut known, right, sums): (Vec<Known>, Right, bool) = match site.stage.op {
+        // It depends on weights only and has no frames.
         Op::SincFilters { .. } => return segmentation::filters(),
         Op::LstmDirection { .. } => return lstm::direction(site),
         Op::Other(_) => return Vec::new(),
@@ -243,9 +246,9 @@ fn known(site: &Site<'_>) -> Vec<Known> {
         Op::ResampleMasks => (embedding::masks(), embedding::resampled, false),
         Op::StatsPool => (embedding::pool(), embedding::pooled, false),
     };
-    let after = sums.then(|| general::after(right)).unwrap_or_default();
-    [own, general::moved(right), after]
-        .into_iter()
-        .flatten()
-        .collect()
+    known.extend(general::moved(right));
+    if sums {
+        known.extend(general::after(right));
+    }
+    known
 }
