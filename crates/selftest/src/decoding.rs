@@ -1,4 +1,4 @@
-//! What the outputs of pyannote's networks mean.
+//! Decoding of the outputs of pyannote's networks.
 
 use ndarray::{Array2, ArrayD, ArrayView2};
 use soundalike_compare::{Decode, Meaning, frames};
@@ -7,32 +7,33 @@ use soundalike_diarize::{frames::FrameGrid, powerset::Powerset, turns::to_annota
 use soundalike_metrics::Annotation;
 use soundalike_network::{Activation, Output};
 
-/// What the output of one of pyannote's networks means.
+/// The meaning of the output of one of pyannote's networks.
 #[derive(Debug, Clone)]
 pub enum Decoding {
     /// Log-probabilities of sets of speakers.
     Powerset {
         /// The sets.
         powerset: Powerset,
-        /// Where the frames lie.
+        /// Position of the frames in time.
         grid: FrameGrid,
     },
     /// Probabilities of speakers, each on its own.
     Threshold {
-        /// Where the frames lie.
+        /// Position of the frames in time.
         grid: FrameGrid,
     },
-    /// Log-probabilities of classes that nobody described.
+    /// Log-probabilities of classes without a description.
     Likeliest,
     /// Vectors.
     Embedding,
 }
 
 impl Decoding {
-    /// Above it a speaker talks. Real pipelines tune it; a comparison needs one that favours neither side.
-    pub const THRESHOLD: f64 = 0.5;
+    /// Probability above which a speaker is active. Pipelines tune it; a comparison needs one that favours neither
+    /// side.
+    const THRESHOLD: f64 = 0.5;
 
-    /// Of the network of `bundle`.
+    /// The decoding of the network of `bundle`.
     #[must_use]
     pub fn new(bundle: &Bundle) -> Self {
         let architecture = bundle.architecture();
@@ -44,7 +45,7 @@ impl Decoding {
             return Self::Embedding;
         };
         let seconds = |samples: usize| samples as f64 / f64::from(sample_rate);
-        // One window is compared at a time: what lies between windows does not matter.
+        // Windows are compared one at a time, so their length and step do not matter.
         let grid = FrameGrid {
             duration: seconds(geometry.receptive_field),
             step: seconds(geometry.step),
@@ -63,7 +64,7 @@ impl Decoding {
         }
     }
 
-    /// Where the frames lie, where that is known.
+    /// Position of the frames in time, if known.
     fn grid(&self) -> Option<&FrameGrid> {
         match self {
             Self::Powerset { grid, .. } | Self::Threshold { grid } => Some(grid),
@@ -121,7 +122,7 @@ mod tests {
             powerset: Powerset::new(speakers, most),
             grid,
         };
-        // Golden: speaker 0 in frames 0 and 1, speaker 1 in frame 2. Candidate: nobody in frame 1.
+        // Golden: speaker 0 in frames 0 and 1, speaker 1 in frame 2. Candidate: no speaker in frame 1.
         let golden = array![[
             [-9.0, 0.0, -9.0],
             [-9.0, 0.0, -9.0],

@@ -1,5 +1,5 @@
-//! What is wrong with a stage, in words: known mistakes are put into the reference, one at a time, and the one that
-//! gives what the candidate gives is it.
+//! Diagnosis of a faulty stage: known mistakes are replayed on the reference, one at a time, and the one that
+//! reproduces the output of the candidate is the diagnosis.
 
 use ndarray::ArrayD;
 use soundalike_compare::{
@@ -10,14 +10,14 @@ use soundalike_convert::Bundle;
 use soundalike_network::Cause;
 use soundalike_torch::{Error, Hypothesis, replay};
 
-/// Part of an error that a mistake may leave unexplained by the rounding that it brings with it.
+/// Part of an error that a hypothesis may leave unexplained because its own rounding is larger.
 const UNEXPLAINED: f64 = 0.01;
 
-/// Knows the mistakes of ports.
+/// Identifies known mistakes of ports.
 #[derive(Debug)]
 pub struct Diagnostician<'a> {
     bundle: &'a Bundle,
-    /// Mistakes that it is not to think of.
+    /// Mistakes to ignore.
     withheld: Vec<Cause>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Diagnostician<'a> {
         }
     }
 
-    /// The same without the mistakes of these names.
+    /// Ignores these mistakes.
     #[must_use]
     pub fn without(self, withheld: impl IntoIterator<Item = Cause>) -> Self {
         Self {
@@ -40,10 +40,10 @@ impl<'a> Diagnostician<'a> {
         }
     }
 
-    /// What is wrong with the first stage that `report` blames, on the input where it is worst.
+    /// Diagnoses the first stage that `report` blames, on the input with its largest error.
     ///
     /// # Errors
-    /// [`CompareError`] where a side fails. Without libtorch nothing fails: that is a reason not to know.
+    /// [`CompareError`] if a side fails. A missing libtorch is not an error: the result is [`Explanation::Unknown`].
     pub fn diagnose(
         &self,
         reference: &mut dyn Reference,
@@ -59,28 +59,28 @@ impl<'a> Diagnostician<'a> {
             }))
         };
         let Some(name) = report.source.first() else {
-            return unknown("no stage is to blame");
+            return unknown("no stage was blamed");
         };
         let stage = report.stages.iter().find(|stage| stage.name == *name);
         let Some(error) = stage.and_then(|stage| stage.teacher_forced.as_ref()) else {
             return unknown(
-                "the stage was not fed by the reference, so its error may not be its own",
+                "the stage was not fed by the reference, so its error may be inherited",
             );
         };
         let Some(window) = windows.get(error.worst_input) else {
-            return unknown("its input is gone");
+            return unknown("the input with its largest error is not available");
         };
         match Case::of(reference, candidate, window, name)? {
             Observation::Fed(case) => self.explain(&case),
             Observation::Fused => unknown(
-                "the candidate computes it together with the stages before it: of ours, --candidate candle-cpu-portable shows each by itself",
+                "the candidate computes the stage fused with those before it; --candidate candle-cpu-portable exposes every stage",
             ),
-            Observation::NotShown => unknown("the candidate does not show the stage"),
+            Observation::NotShown => unknown("the candidate does not expose the stage"),
         }
     }
 
     fn explain(&self, case: &Case) -> Result<Explanation, CompareError> {
-        // The best of each mistake: it may have several variants, such as which two outputs are swapped.
+        // The best variant of each mistake, such as which two outputs are swapped.
         let mut found: Vec<(f64, Cause, String)> = Vec::new();
         let mut see = |mistake: Hypothesis| {
             if self.withheld.contains(&mistake.cause) {
@@ -111,7 +111,7 @@ impl<'a> Diagnostician<'a> {
             Ok(()) => {}
             Err(Error::NotBuilt) => {
                 return Ok(undiagnosed(format!(
-                    "to put known mistakes into the reference takes libtorch: {}",
+                    "replaying known mistakes on the reference needs libtorch: {}",
                     Error::NotBuilt
                 )));
             }
@@ -127,7 +127,7 @@ impl<'a> Diagnostician<'a> {
                 Figure(r)
             )),
             (None, _) => undiagnosed("not one of the known mistakes".to_owned()),
-            // As much as rounding allows, both could be it.
+            // Within rounding, both reproduce it.
             (Some((_, cause, _)), Some(second)) if second.r < STRUCTURAL_R => undiagnosed(format!(
                 "not told apart: {cause} and {} explain it equally well",
                 second.cause
@@ -143,19 +143,19 @@ impl<'a> Diagnostician<'a> {
     }
 }
 
-/// How far the candidate is from a reference with a mistake, in units of the rounding of that reference. None where they
-/// have different shapes.
+/// The distance of the candidate from a reference with a mistake, in units of the rounding of that reference. `None` if
+/// their shapes differ.
 fn r(case: &Case, golden: &ArrayD<f64>, rounded: &ArrayD<f64>) -> Option<f64> {
     if golden.shape() != case.output.shape() {
         return None;
     }
     let error = rms((&case.output - golden).view());
-    // As much as the stage rounds without the mistake is the least that anybody does. What rounds far more with it (an
-    // exponential, gates in an order that makes a layer chaotic) is not to hide behind that: it has to explain all but
-    // a hundredth of the error.
+    // The rounding of the stage without the mistake is the least possible. A mistake that rounds far more (an
+    // exponential, a gate order that makes a layer chaotic) must not match only because of that: it has to explain all
+    // but a hundredth of the error.
     let usual = (case.floors.whole / rms(case.golden.view())).max(LEAST_FLOOR) * rms(golden.view());
     if !usual.is_finite() {
-        // Nothing is known of how much a stage rounds that should have given 0.
+        // The stage should have returned zeros: its relative rounding is undefined.
         return None;
     }
     let own = rms((rounded - golden).view());

@@ -1,12 +1,13 @@
-//! The comparison on trial, and the engines that it compares.
+//! The self-test of the comparison, and the engines under comparison.
 //!
-//! [`CandleEngine`] and [`torch_reference`] are the networks as `soundalike-compare` sees them, [`Decoding`] says what their
-//! outputs mean. A [`Fault`] is put into a candidate to see that it is detected, at its stage; a [`Diagnostician`] replays
-//! known mistakes on the reference to identify it. [`PipelineFault`] does the same behind the networks, and [`attribute`]
-//! splices one stage's output into a reference pipeline to measure its cost in DER.
+//! [`CandleEngine`] and [`torch_reference`] implement the engines of `soundalike-compare`; [`Decoding`] interprets
+//! their outputs. A [`Fault`] is injected into a candidate to test that it is detected and located; a [`Diagnostician`]
+//! replays known mistakes on the reference to identify it. A [`PipelineFault`] is injected into a stage after the
+//! networks. [`attribute`] splices one stage's output into a reference pipeline to measure its cost in DER.
 
 mod decoding;
 mod diagnosis;
+mod draft;
 mod engine;
 mod fault;
 mod pipeline;
@@ -20,7 +21,7 @@ pub use verification::verified;
 
 // Faults and their diagnosis.
 pub use diagnosis::Diagnostician;
-pub use fault::{Fault, FaultError, Substitution};
+pub use fault::{Fault, FaultError};
 pub use self_test::{
     Bench, Blindness, CleanRun, Cleanliness, Naming, OrdinaryGate, OrdinaryGates, SELF_TEST_SCHEMA,
     SelfTest, SelfTestError, Trial, TrialOutcome, blind_inputs, hard_inputs, in_batches,

@@ -1,18 +1,18 @@
-//! What the engine on libtorch was last seen to be equal to.
+//! The record that the engine on libtorch equals pyannote.audio.
 
 use std::sync::LazyLock;
 
 use soundalike_compare::Verification;
 use soundalike_network::Architecture;
 
-/// Written by `crates/selftest/tests/libtorch_is_pyannote/`, which says how.
+/// Written by `crates/selftest/tests/libtorch_is_pyannote/`, which documents how.
 static RECORD: LazyLock<Vec<Verification>> = LazyLock::new(|| {
-    // A file that no test has written vouches for nothing.
+    // An unreadable record verifies nothing.
     serde_json::from_str(include_str!("../../../reference/verified.json")).unwrap_or_default()
 });
 
-/// The capture that the engine on libtorch was last verified against, of the same architecture; of a model that people use
-/// before one of random weights. None where it never was, or where the architecture is no network.
+/// The capture of the same architecture that the engine on libtorch was last verified against; a real model is
+/// preferred to one of random weights. `None` if there is no such capture, or if the architecture is not a network.
 #[must_use]
 pub fn verified(architecture: &Architecture) -> Option<&'static Verification> {
     let variant = architecture.variant()?;

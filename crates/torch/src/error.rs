@@ -1,11 +1,11 @@
-//! What can go wrong in the reference engine.
+//! Errors of the reference engine.
 
 use soundalike_network::Hyperparameter;
 
-/// What the reference engine returns.
+/// The `Result` of the reference engine.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the reference engine cannot do what was asked.
+/// An error of the reference engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,7 +15,7 @@ pub enum Error {
     )]
     NotBuilt,
     /// The bundle holds no network.
-    #[error("a {found} is no network")]
+    #[error("a {found} is not a network")]
     NoNetwork {
         /// What the bundle holds.
         found: String,
@@ -29,47 +29,47 @@ pub enum Error {
     /// The bundle lacks a tensor of floating point numbers.
     #[error("the bundle holds no floating point tensor `{name}`; convert the checkpoint again")]
     MissingTensor {
-        /// PyTorch's name of it.
+        /// Its name in PyTorch.
         name: String,
     },
-    /// The network has a hyperparameter that the official package could not run, or not twice the same.
+    /// The official package cannot run this hyperparameter, or not reproducibly.
     #[error(transparent)]
     Unsupported(#[from] Hyperparameter),
-    /// An input is not what the network takes.
+    /// An input has a shape that the network does not accept.
     #[error("{what} have shape {found:?}, expected {expected}")]
     Shape {
         /// The input: waveforms, weights, frames.
         what: &'static str,
         /// Its shape.
         found: Vec<usize>,
-        /// What its dimensions are.
+        /// The expected dimensions.
         expected: String,
     },
-    /// A probe gave back something else than it saw.
+    /// A probe returned an array of another shape.
     #[error(
         "the probe replaced the output of `{stage}`, of shape {expected:?}, by one of shape {found:?}"
     )]
     Replaced {
         /// The stage.
         stage: String,
-        /// Shape that the probe saw.
+        /// Shape of the output.
         expected: Vec<usize>,
-        /// Shape that it returned.
+        /// Shape that the probe returned.
         found: Vec<usize>,
     },
     /// A probe failed.
     #[error(transparent)]
     Probe(Box<dyn std::error::Error + Send + Sync>),
-    /// libtorch refused something.
+    /// An error of libtorch.
     #[error("libtorch: {message}")]
     Libtorch {
-        /// The first line of its message; the rest is its C++ stack.
+        /// The first line of its message, without the C++ stack trace.
         message: String,
     },
 }
 
 impl Error {
-    /// What a probe returns when it fails for a reason of its own.
+    /// Wraps an error of the probe's own.
     pub fn probe(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Probe(source.into())
     }

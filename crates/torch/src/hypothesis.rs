@@ -10,8 +10,8 @@ pub struct Hypothesis {
     pub cause: Cause,
     /// The mistake, in words.
     pub text: String,
-    /// The output of the stage then, in f64.
+    /// The output of the stage with the mistake, in f64.
     pub golden: ArrayD<f64>,
-    /// Its output in f32.
+    /// The same in f32.
     pub rounded: ArrayD<f64>,
 }

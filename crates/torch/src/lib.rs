@@ -1,13 +1,11 @@
-//! The reference engine: the networks on libtorch, by the calls that the official package makes, with a
-//! probe at every stage.
+//! The reference engine: the networks on libtorch, with the calls of the official package and a probe at every stage.
 //!
-//! It answers to `reference/capture.py` and calls libtorch only: with the candidates it shares what a
-//! [`Bundle`](soundalike_convert::Bundle) and its [`Graph`](soundalike_network::Graph) say, and no arithmetic. In
-//! [`Precision::F32`] it is the reference as users of pyannote get it; in [`Precision::F64`] the golden, from the same
-//! f32 weights.
+//! It is the counterpart of `reference/capture.py`. It shares the [`Bundle`](soundalike_convert::Bundle) and its
+//! [`Graph`](soundalike_network::Graph) with the candidates, but no arithmetic. [`Precision::F32`] is the reference
+//! that users of pyannote get; [`Precision::F64`] is the golden, computed from the same f32 weights.
 //!
-//! libtorch is a build-time choice, the feature `libtorch`. Without it [`load`] and [`replay`] return
-//! [`Error::NotBuilt`], which says how to build it: callers need no `cfg`.
+//! libtorch is optional: the feature `libtorch`. Without it, [`load`] and [`replay`] return [`Error::NotBuilt`] with
+//! build instructions, so callers need no `cfg`.
 //!
 //! ```no_run
 //! use ndarray::ArrayD;
@@ -20,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-/// Whether this program has libtorch.
+/// Whether this program was built with libtorch.
 pub const BUILT: bool = cfg!(feature = "libtorch");
 
 mod error;

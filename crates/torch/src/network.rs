@@ -7,24 +7,24 @@ use crate::Result;
 
 /// Receives every stage of a forward pass, in order of execution: its name and its output.
 ///
-/// The network goes on with what it returns, rounded to the network's precision, or with its own output where that is
-/// `None`. Whatever it fails with ends the forward pass; [`Error::probe`](crate::Error::probe) wraps a reason of its own.
+/// A returned array replaces the output, rounded to the network's precision; `None` keeps it. An error ends the forward
+/// pass; [`Error::probe`](crate::Error::probe) wraps the probe's own.
 pub type Probe<'a> = dyn FnMut(&str, ArrayD<f64>) -> Result<Option<ArrayD<f64>>> + 'a;
 
 /// A network on libtorch.
 pub trait Network: std::fmt::Debug + Send {
-    /// Its stages, of which a probe sees every one in this order.
+    /// Its stages, in the order in which a probe receives them.
     fn graph(&self, masked: bool) -> &Graph;
 
-    /// Its output for `waveforms` `[batch, 1, samples]` at the network's sample rate; an embedding is pooled by `masks`
-    /// `[batch, mask, frame]`, where there are some.
+    /// Runs it on `waveforms` `[batch, 1, samples]` at the network's sample rate. Embeddings are pooled by `masks`
+    /// `[batch, mask, frame]`, if given.
     ///
-    /// It runs on one thread, as `reference/capture.py` does, because the order of sums follows the number
-    /// of threads. libtorch has one such setting for the whole process.
+    /// It uses one thread, like `reference/capture.py`, because the order of sums depends on the number of threads. The
+    /// setting is global to the process.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) where the inputs have another shape or are too short,
-    /// [`Error::Replaced`](crate::Error::Replaced) where the probe returns another shape, and what the probe fails with.
+    /// [`Error::Shape`](crate::Error::Shape) for inputs of another shape or too few samples,
+    /// [`Error::Replaced`](crate::Error::Replaced) if the probe returns another shape, and the errors of the probe.
     fn forward(
         &self,
         waveforms: &ArrayD<f32>,

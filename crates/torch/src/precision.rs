@@ -1,21 +1,21 @@
-//! In which arithmetic the reference runs.
+//! The arithmetic of the reference.
 
 use std::fmt;
 
-/// By what operations a reference computes.
+/// The operations of a reference, and their precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
-    /// Those that the official package calls.
+    /// Those of the official package.
     Torch(Precision),
-    /// Elementary ones in f32, step by step: a second f32 reference, for input on which PyTorch's own error is
-    /// almost nothing (silence). `reference/capture.py`, `elementary_*`.
+    /// Elementary operations in f32: a second f32 reference, for input on which PyTorch's own error is almost zero
+    /// (silence). `reference/capture.py`, `elementary_*`.
     Elementary,
-    /// Those of the package in f32, with weights, inputs and outputs of every stage (of an LSTM the result of
-    /// every step) rounded to fewer bits: as exact as an engine of that dtype can be.
+    /// The operations of the package in f32, with weights, inputs and outputs of every stage (in an LSTM of every step)
+    /// rounded to a lower precision: as exact as an engine of that dtype can be.
     Rounded(LowPrecision),
 }
 
-/// Dtypes of fewer bits than f32.
+/// Dtypes with a lower precision than f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LowPrecision {
     /// 11 bits of precision.
@@ -41,12 +41,12 @@ impl From<Precision> for Arithmetic {
     }
 }
 
-/// In which arithmetic the reference runs. Either way from the same f32 weights.
+/// The precision of the reference, which always starts from f32 weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// The reference's own arithmetic: what users of the official package get.
+    /// What users of the official package get.
     F32,
-    /// The golden: weights and buffers keep their f32 values, everything after them is f64.
+    /// The golden: weights and buffers have their f32 values, everything computed from them is f64.
     F64,
 }
 

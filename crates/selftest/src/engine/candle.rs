@@ -1,22 +1,19 @@
 //! The networks on candle.
 
-use std::sync::Arc;
-
-use ndarray::ArrayD;
+use ndarray::{Array, ArrayD, Dimension};
 use soundalike_compare::{self as compare, EngineError, EngineInfo, Window};
 use soundalike_convert::Bundle;
 use soundalike_model::{
-    DType, Device, DeviceChoice, Engine, Input, LoadError, Network, Probe, Result, Tensor,
+    DType, Device, DeviceChoice, Engine, Input, Kernels, LoadError, Network, Probe, Result, Tensor,
     TensorError, load,
 };
 use soundalike_network::Graph;
 
 use crate::fault::{Inject, Substitution};
 
-/// A network on candle, built by the call that `diarize` makes.
-#[derive(Debug)]
+/// A network on candle, loaded like that of `diarize`.
 pub struct CandleEngine {
-    network: Arc<dyn Network>,
+    network: Box<dyn Network>,
     fault: Option<Substitution>,
 }
 
@@ -24,30 +21,31 @@ impl CandleEngine {
     /// Builds the network of `bundle`.
     ///
     /// # Errors
-    /// [`LoadError`] where the bundle holds none.
+    /// [`LoadError`] if the bundle holds none.
     pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Self, LoadError> {
         Ok(Self {
-            network: load(bundle, engine)?.into(),
+            network: load(bundle, engine)?,
             fault: None,
         })
     }
 
-    /// The same network with a fault put into it.
-    #[must_use]
+    /// Builds the network of `bundle` in `dtype` with portable kernels, which expose every stage.
+    pub(crate) fn portable(bundle: &Bundle, dtype: DType) -> std::result::Result<Self, LoadError> {
+        let engine = Engine {
+            dtype,
+            kernels: Kernels::Portable,
+            ..Engine::default()
+        };
+        Self::load(bundle, &engine)
+    }
+
+    /// The same network with an injected fault.
     pub(crate) fn with_fault(self, fault: Substitution) -> Self {
-        Self {
-            fault: Some(fault),
-            ..self
-        }
+        let fault = Some(fault);
+        Self { fault, ..self }
     }
 
-    /// The network.
-    #[must_use]
-    pub fn network(&self) -> &dyn Network {
-        self.network.as_ref()
-    }
-
-    /// What it is, called `name` on the command line, with the weights of `bundle`.
+    /// Its description, with its `name` on the command line and the weights of `bundle`.
     #[must_use]
     pub fn info(&self, name: &str, bundle: &Bundle) -> EngineInfo {
         let Engine { dtype, device, .. } = self.network.engine();
@@ -62,17 +60,9 @@ impl CandleEngine {
 
     fn forward(&self, window: &Window, probe: &mut dyn Probe) -> Result<Tensor> {
         let device = &self.network.engine().device;
-        let tensor = |values: Vec<f32>, shape: &[usize]| {
-            Tensor::from_vec(values, shape, &Device::Cpu)?.to_device(device)
-        };
-        let waveforms = tensor(
-            window.waveform.iter().copied().collect(),
-            window.waveform.shape(),
-        )?;
-        let masks = window.masks.as_ref().map(|masks| {
-            let values = masks.values.iter().copied().collect();
-            tensor(values, masks.values.shape())
-        });
+        let waveforms = to_tensor(&window.waveform)?.to_device(device)?;
+        let masks = window.masks.as_ref();
+        let masks = masks.map(|masks| to_tensor(&masks.values)?.to_device(device));
         let masks = masks.transpose()?;
         let input = Input {
             waveforms: &waveforms,
@@ -99,32 +89,32 @@ impl compare::Engine for CandleEngine {
         window: &Window,
         probe: &mut compare::Probe<'_>,
     ) -> std::result::Result<(), EngineError> {
-        let mut shown = Shown {
+        let mut forwarded = Forwarded {
             probe,
             failure: None,
         };
-        let run = self.forward(window, &mut shown);
-        match shown.failure {
+        let run = self.forward(window, &mut forwarded);
+        match forwarded.failure {
             Some(failure) => Err(failure),
             None => run.map(drop).map_err(|error| plain(error).into()),
         }
     }
 }
 
-/// Shows stages to the probe of a comparison.
-struct Shown<'a, 'p> {
+/// Passes stages to the probe of a comparison.
+struct Forwarded<'a, 'p> {
     probe: &'a mut compare::Probe<'p>,
-    /// Why the probe ended the pass: a candle probe can only fail as tensors do.
+    /// The error of the probe: a candle probe itself can only return tensor errors.
     failure: Option<EngineError>,
 }
 
-impl Probe for Shown<'_, '_> {
+impl Probe for Forwarded<'_, '_> {
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         match (self.probe)(name, to_f64(&value)?) {
             Ok(None) => Ok(value),
             Ok(Some(with)) => {
-                let values: Vec<f32> = with.iter().copied().collect();
-                Tensor::from_vec(values, with.shape(), value.device())?.to_dtype(value.dtype())
+                let with = to_tensor(&with)?.to_device(value.device())?;
+                with.to_dtype(value.dtype())
             }
             Err(failure) => {
                 self.failure = Some(failure);
@@ -136,12 +126,18 @@ impl Probe for Shown<'_, '_> {
     }
 }
 
-/// The error without the stack trace that candle writes into its text where one is asked for.
+/// The error without the stack trace that candle adds to its text if backtraces are enabled.
 fn plain(error: TensorError) -> TensorError {
     match error {
         TensorError::WithBacktrace { inner, .. } => plain(*inner),
         error => error,
     }
+}
+
+/// `values` as a tensor on the CPU.
+pub(crate) fn to_tensor<D: Dimension>(values: &Array<f32, D>) -> Result<Tensor> {
+    let flat: Vec<f32> = values.iter().copied().collect();
+    Tensor::from_vec(flat, values.shape(), &Device::Cpu)
 }
 
 /// The values of a tensor, widened.

@@ -13,11 +13,11 @@ use soundalike_torch::{Arithmetic, Error, LowPrecision, Network, Precision, Resu
 
 use crate::verified;
 
-/// The reference: the network of `bundle` on libtorch in f64 and f32, and for a candidate of `low` precision in that as
-/// well.
+/// The reference: the network of `bundle` on libtorch in f64 and f32, and in `low` precision for a candidate of that
+/// precision.
 ///
 /// # Errors
-/// [`Error::NotBuilt`] in a program without libtorch, [`Error::NoNetwork`] where the bundle holds none.
+/// [`Error::NotBuilt`] in a program without libtorch, [`Error::NoNetwork`] if the bundle holds none.
 pub fn torch_reference(bundle: &Bundle, low: Option<LowPrecision>) -> Result<LiveReference> {
     let own = bundle.clone();
     let low = low.map(|low| pair(bundle, Arithmetic::Rounded(low)));
@@ -39,7 +39,7 @@ pub fn torch_reference(bundle: &Bundle, low: Option<LowPrecision>) -> Result<Liv
     Ok(LiveReference::new("torch", info, engines))
 }
 
-/// The precision that `dtype` has, where that is below f32.
+/// The precision of `dtype` if it is lower than f32.
 #[must_use]
 pub fn low_precision(dtype: DType) -> Option<LowPrecision> {
     match dtype {
@@ -56,7 +56,7 @@ fn pair(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Pair> {
     })
 }
 
-/// A network on libtorch, whose tensors one thread at a time may touch.
+/// A network on libtorch. Its tensors may be used by one thread at a time.
 struct TorchEngine(Mutex<Box<dyn Network>>);
 
 impl TorchEngine {

@@ -1,16 +1,17 @@
-//! What takes the place of a stage: mistakes as functions of its operands, in f64.
+//! Faulty stages as functions of their operands, in f64.
 
 use soundalike_convert::Bundle;
 use soundalike_model::{Device, Result, Tensor, TensorError};
 use soundalike_network::{Graph, Op, Stage};
 
-/// A stage that is being replaced.
+use super::{Draft, Fault, Patterns};
+
+/// A stage in a run, to be replaced.
 pub(super) struct Call<'a> {
     pub(super) stage: &'a Stage,
     pub(super) graph: &'a Graph,
-    /// What it was fed.
     pub(super) operands: Vec<Tensor>,
-    /// What it made of that.
+    /// Its output without the fault.
     pub(super) value: Tensor,
     pub(super) bundle: &'a Bundle,
 }
@@ -42,7 +43,7 @@ impl Call<'_> {
         values.reshape(shape)
     }
 
-    /// Values from one output of the convolution to the next.
+    /// The stride of the convolution.
     pub(super) fn stride(&self) -> usize {
         match self.stage.op {
             Op::Conv1d { stride, .. } | Op::Conv2d { stride, .. } => stride,
@@ -51,27 +52,58 @@ impl Call<'_> {
     }
 }
 
-/// What an instance norm can have otherwise.
+/// The properties of an instance norm that faults change.
 pub(super) struct NormOptions {
     pub(super) eps: f64,
-    /// Taken off the number of values that the variance is divided by.
+    /// Subtracted from the divisor of the variance.
     pub(super) correction: f64,
-    /// Whether the mean is taken off.
+    /// Whether the mean is subtracted.
     pub(super) centred: bool,
-    /// The axis over which it is taken.
+    /// The axis of the statistics.
     pub(super) axis: usize,
 }
 
-/// As it should be.
-pub(super) const NORM: NormOptions = NormOptions {
+/// A correct instance norm.
+const NORM: NormOptions = NormOptions {
     eps: 1e-5,
     correction: 0.0,
     centred: true,
     axis: 2,
 };
 
-/// An instance norm of `[batch, channel, time]` that has something otherwise.
-pub(super) fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
+impl Draft {
+    /// Replaces `stages` by an instance norm with changed options.
+    pub(super) fn norm(self, stages: Patterns, change: fn(&mut NormOptions)) -> Fault {
+        let mut options = NORM;
+        change(&mut options);
+        self.stage(stages, move |call| instance_norm(call, &options))
+    }
+
+    /// Replaces `stages` by a batch norm that divides by `deviation` of the running variances.
+    pub(super) fn batch_norm(
+        self,
+        stages: Patterns,
+        deviation: fn(Tensor) -> Result<Tensor>,
+    ) -> Fault {
+        self.stage(stages, move |call| {
+            call.input()?
+                .broadcast_sub(&call.channels("running_mean")?)?
+                .broadcast_div(&deviation(call.channels("running_var")?)?)?
+                .broadcast_mul(&call.channels("weight")?)?
+                .broadcast_add(&call.channels("bias")?)
+        })
+    }
+
+    /// Pools over time with changed options.
+    pub(super) fn stats_pool(self, change: fn(&mut PoolOptions)) -> Fault {
+        let mut options = POOL;
+        change(&mut options);
+        self.stage(POOLED, move |call| stats_pool(call, &options))
+    }
+}
+
+/// An instance norm of `[batch, channel, time]`.
+fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
     let x = call.input()?;
     let count = x.dim(norm.axis)? as f64;
     let mean = x.mean_keepdim(norm.axis)?;
@@ -85,14 +117,18 @@ pub(super) fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tenso
         .broadcast_add(&call.channels("bias")?)
 }
 
-/// A leaky ReLU of the input with another slope.
+/// A leaky ReLU of the input.
 pub(super) fn leaky(call: &Call<'_>, slope: f64) -> Result<Tensor> {
-    let x = call.input()?;
+    sloped(call.input()?, slope)
+}
+
+/// `x`, its negative values times `slope`.
+pub(super) fn sloped(x: &Tensor, slope: f64) -> Result<Tensor> {
     let below = (x - x.relu()?)?;
     x.relu()? + (below * slope)?
 }
 
-/// `x` moved by one frame along `axis`, the first one silent.
+/// `x` one frame late along `axis`, the first frame zero.
 pub(super) fn late(x: &Tensor, axis: usize) -> Result<Tensor> {
     let first = x.narrow(axis, 0, 1)?.zeros_like()?;
     Tensor::cat(&[first, x.narrow(axis, 0, x.dim(axis)? - 1)?], axis)
@@ -103,14 +139,14 @@ pub(super) fn shorter(x: &Tensor, axis: usize) -> Result<Tensor> {
     x.narrow(axis, 0, x.dim(axis)? - 1)
 }
 
-/// `x` turned round along `axis`.
+/// `x` reversed along `axis`.
 pub(super) fn reversed(x: &Tensor, axis: usize) -> Result<Tensor> {
     let length = x.dim(axis)? as u32;
     let order = Tensor::from_iter((0..length).rev(), &Device::Cpu)?;
     x.contiguous()?.index_select(&order, axis)
 }
 
-/// The two halves of the last axis swapped.
+/// `x` with the two halves of its last axis swapped.
 pub(super) fn halves_swapped(x: &Tensor) -> Result<Tensor> {
     let (axis, half) = (x.rank() - 1, x.dim(x.rank() - 1)? / 2);
     Tensor::cat(
@@ -119,7 +155,7 @@ pub(super) fn halves_swapped(x: &Tensor) -> Result<Tensor> {
     )
 }
 
-/// A pool of three that combines its values by `combine`, whose first window starts at `start`.
+/// A pool of three values by `combine`, its first window at `start`.
 pub(super) fn pool(
     x: &Tensor,
     start: usize,
@@ -127,7 +163,7 @@ pub(super) fn pool(
 ) -> Result<Tensor> {
     let (batch, channels, length) = x.dims3()?;
     let frames = length / 3;
-    // The last value again, where a window reaches over the end.
+    // Windows that exceed the end repeat the last value.
     let missing = vec![x.narrow(2, length - 1, 1)?; start];
     let padded = Tensor::cat(&[vec![x.clone()], missing].concat(), 2)?;
     let windows = padded
@@ -143,19 +179,7 @@ pub(super) fn log_softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(axis)?.log()?)
 }
 
-/// A batch norm whose variances `deviation` turns into what it divides by, by the statistics in the file.
-pub(super) fn batch_norm(
-    call: &Call<'_>,
-    deviation: fn(Tensor) -> Result<Tensor>,
-) -> Result<Tensor> {
-    call.input()?
-        .broadcast_sub(&call.channels("running_mean")?)?
-        .broadcast_div(&deviation(call.channels("running_var")?)?)?
-        .broadcast_mul(&call.channels("weight")?)?
-        .broadcast_add(&call.channels("bias")?)
-}
-
-/// A convolution of `[batch, channel, band, frame]` whose padding is `edge` in place of zeros.
+/// A convolution of `[batch, channel, band, frame]` with the padding `edge` instead of zeros.
 pub(super) fn conv2d(
     call: &Call<'_>,
     edge: fn(&Tensor, usize) -> Result<Tensor>,
@@ -165,7 +189,7 @@ pub(super) fn conv2d(
     padded.conv2d(&weight, 0, call.stride(), 1, 1)
 }
 
-/// `x` with the value at either end of `axis` once more.
+/// `x` with the values at both ends of `axis` repeated.
 pub(super) fn replicated(x: &Tensor, axis: usize) -> Result<Tensor> {
     let last = x.dim(axis)? - 1;
     Tensor::cat(
@@ -174,24 +198,22 @@ pub(super) fn replicated(x: &Tensor, axis: usize) -> Result<Tensor> {
     )
 }
 
-/// `x` with two zeros before `axis` and none after: causal padding.
-pub(super) fn causal(x: &Tensor, axis: usize) -> Result<Tensor> {
-    x.pad_with_zeros(axis, 2, 0)
-}
+/// The pooling over time.
+pub(super) const POOLED: &[&str] = &["resnet.pool"];
 
-/// What a pool over time can have otherwise.
+/// The properties of the pooling over time that faults change.
 pub(super) struct PoolOptions {
-    /// Taken off the number of frames that the variance is divided by.
+    /// Subtracted from the divisor of the variance.
     pub(super) correction: f64,
     /// Added to the variance.
     pub(super) eps: f64,
-    /// Whether the variance stands for the deviation.
+    /// Whether it returns the variance instead of the deviation.
     pub(super) variance: bool,
-    /// Frames that are left out at the start.
+    /// Frames skipped at the start.
     pub(super) skipped: usize,
 }
 
-/// As it should be.
+/// A correct pooling.
 pub(super) const POOL: PoolOptions = PoolOptions {
     correction: 1.0,
     eps: 0.0,
@@ -199,7 +221,7 @@ pub(super) const POOL: PoolOptions = PoolOptions {
     skipped: 0,
 };
 
-/// Statistics over the whole window with something otherwise, `[batch, 2 features]`. Those of masks stay as they are.
+/// Statistics over the whole window, `[batch, 2 features]`; those of masks are kept.
 pub(super) fn stats_pool(call: &Call<'_>, pool: &PoolOptions) -> Result<Tensor> {
     let (mean, deviation) = statistics(call, pool)?;
     Ok(whole_window(call, Tensor::cat(&[mean, deviation], 1)?))
@@ -221,11 +243,10 @@ pub(super) fn statistics(call: &Call<'_>, pool: &PoolOptions) -> Result<(Tensor,
     Ok((mean.squeeze(2)?, deviation))
 }
 
-/// `pooled` `[batch, value]` where the whole window is pooled; what masks give stays as it is.
+/// `pooled` `[batch, value]` if the whole window is pooled; statistics of masks are kept.
 pub(super) fn whole_window(call: &Call<'_>, pooled: Tensor) -> Tensor {
-    if call.value.rank() == 2 {
-        pooled
-    } else {
-        call.value.clone()
+    match call.value.rank() {
+        2 => pooled,
+        _ => call.value.clone(),
     }
 }

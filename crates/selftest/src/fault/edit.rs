@@ -1,20 +1,20 @@
-//! Other weights for the builder.
+//! Changes of the weights of a network.
 
 use std::collections::BTreeMap;
 
 use globset::Glob;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, Axis, Slice};
 use soundalike_convert::Bundle;
 use soundalike_network::{Graph, Op};
 
-/// Changes the weights of a network.
+/// The weights of a network and their changes.
 pub(super) struct Edit<'a> {
     bundle: &'a Bundle,
     graph: Graph,
     changed: BTreeMap<String, ArrayD<f32>>,
 }
 
-/// Which LSTM weights.
+/// A selection of LSTM directions.
 #[derive(Clone, Copy)]
 pub(super) enum Lstm {
     All,
@@ -25,7 +25,7 @@ pub(super) enum Lstm {
 /// The weights of `bundle`, changed by `edit`.
 pub(super) fn apply(
     bundle: &Bundle,
-    edit: fn(&mut Edit<'_>),
+    edit: &dyn Fn(&mut Edit<'_>),
 ) -> Result<Bundle, soundalike_convert::Error> {
     let mut changes = Edit {
         bundle,
@@ -43,7 +43,7 @@ pub(super) fn apply(
 }
 
 impl Edit<'_> {
-    /// The tensor `name` as it was; empty where there is none.
+    /// The original tensor `name`; empty if there is none.
     pub(super) fn get(&self, name: &str) -> ArrayD<f32> {
         let tensor = self.bundle.tensor(name);
         let values =
@@ -51,14 +51,14 @@ impl Edit<'_> {
         values.unwrap_or_default()
     }
 
-    /// Puts `values` in the place of the tensor `name`, where that has as many.
+    /// Replaces the tensor `name` by `values`, if it has the same size.
     pub(super) fn set(&mut self, name: &str, values: ArrayD<f32>) {
         if self.get(name).len() == values.len() {
             self.changed.insert(name.to_owned(), values);
         }
     }
 
-    /// Changes every tensor that `pattern` names.
+    /// Changes every tensor whose name matches `pattern`.
     pub(super) fn each(&mut self, pattern: &str, change: impl Fn(ArrayD<f32>) -> ArrayD<f32>) {
         let Ok(pattern) = Glob::new(pattern) else {
             return;
@@ -72,13 +72,13 @@ impl Edit<'_> {
         }
     }
 
-    /// Leaves out weight and bias of the norms that `pattern` names.
+    /// Sets weight and bias of the norms that match `pattern` to 1 and 0.
     pub(super) fn without_affine(&mut self, pattern: &str) {
         self.each(&format!("{pattern}.weight"), one);
         self.each(&format!("{pattern}.bias"), zero);
     }
 
-    /// Changes each tensor of these `kinds` (`weight_ih`, ...) of LSTM layers.
+    /// Changes the tensors of these `kinds` (`weight_ih`, ...) of LSTM directions.
     pub(super) fn lstm(
         &mut self,
         which: Lstm,
@@ -99,7 +99,17 @@ impl Edit<'_> {
         }
     }
 
-    /// Gives the weights of one LSTM layer and direction those of another.
+    /// Reorders the gates of LSTM directions: gate `k` takes the weights of gate `order[k]`.
+    pub(super) fn gates(&mut self, which: Lstm, order: [usize; 4]) {
+        self.lstm(which, &LSTM_KINDS, |w| {
+            let size = w.len_of(Axis(0)) / 4;
+            let rows = order.map(|gate| gate * size..(gate + 1) * size);
+            let rows: Vec<usize> = rows.into_iter().flatten().collect();
+            w.select(Axis(0), &rows)
+        });
+    }
+
+    /// Replaces the weights of one LSTM layer and direction by those of another.
     pub(super) fn lstm_from(&mut self, to: (usize, bool), from: (usize, bool)) {
         for kind in LSTM_KINDS {
             let values = self.get(&self.lstm_name(kind, from.0, from.1));
@@ -107,7 +117,7 @@ impl Edit<'_> {
         }
     }
 
-    /// The name of a tensor of one direction of an LSTM layer; empty where there is none.
+    /// The name of a tensor of one direction of an LSTM layer; empty if there is none.
     pub(super) fn lstm_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
         let alike =
             |op: &Op| matches!(op, Op::LstmDirection { reverse: other, .. } if *other == reverse);
@@ -119,62 +129,55 @@ impl Edit<'_> {
     }
 
     fn num_layers(&self) -> usize {
-        let layers = self.graph.stages().iter();
-        layers
-            .filter(|stage| matches!(stage.op, Op::Lstm { .. }))
-            .count()
+        let ops = self.graph.stages().iter().map(|stage| &stage.op);
+        ops.filter(|op| matches!(op, Op::Lstm { .. })).count()
     }
 }
 
 /// The four tensors of one direction of an LSTM layer.
 pub(super) const LSTM_KINDS: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
 
-/// Rows in the order of `order`, by blocks: block `k` of the result is block `order[k]`.
-pub(super) fn blocks(values: &ArrayD<f32>, order: &[usize]) -> ArrayD<f32> {
-    let size = values.shape().first().map_or(0, |rows| rows / order.len());
-    let rows: Vec<usize> = order
-        .iter()
-        .flat_map(|block| block * size..(block + 1) * size)
-        .collect();
-    select(values, 0, &rows)
-}
-
-/// The slices of `values` along `axis` in the order of `order`.
-pub(super) fn select(values: &ArrayD<f32>, axis: usize, order: &[usize]) -> ArrayD<f32> {
-    values.select(ndarray::Axis(axis), order)
-}
-
-/// `values` with one axis turned round.
+/// `values` with one axis reversed.
 pub(super) fn flip(values: &ArrayD<f32>, axis: usize) -> ArrayD<f32> {
-    let mut view: ArrayViewD<'_, f32> = values.view();
-    view.invert_axis(ndarray::Axis(axis));
+    let mut view = values.view();
+    view.invert_axis(Axis(axis));
     view.to_owned()
 }
 
-/// The first two axes swapped; as it is where they are of different lengths.
+/// `values` with two axes swapped.
+pub(super) fn swapped(values: &ArrayD<f32>, a: usize, b: usize) -> ArrayD<f32> {
+    let mut view = values.view();
+    view.swap_axes(a, b);
+    view.as_standard_layout().to_owned()
+}
+
+/// Sets the first four rows to 0.
+pub(super) fn rows_zeroed(mut values: ArrayD<f32>) -> ArrayD<f32> {
+    values.slice_axis_mut(Axis(0), Slice::from(..4)).fill(0.0);
+    values
+}
+
+/// Swaps the first two axes if they have the same length.
 pub(super) fn transpose(values: ArrayD<f32>) -> ArrayD<f32> {
     match values.shape() {
-        [a, b, ..] if a == b => {
-            let mut view = values.view();
-            view.swap_axes(0, 1);
-            view.as_standard_layout().to_owned()
-        }
+        [a, b, ..] if a == b => swapped(&values, 0, 1),
         _ => values,
     }
 }
 
-/// Zeros in place of everything.
+/// Sets all values to 0.
 pub(super) fn zero(values: ArrayD<f32>) -> ArrayD<f32> {
     values * 0.0
 }
 
+/// Sets all values to 1.
 pub(super) fn one(values: ArrayD<f32>) -> ArrayD<f32> {
     values * 0.0 + 1.0
 }
 
-/// Rounded to 11 bits of precision, as an f16 has it, its range aside.
+/// Rounds to the 11 bits of precision of an f16, without its range.
 pub(super) fn half(values: ArrayD<f32>) -> ArrayD<f32> {
-    // Adding and taking off 2^13 times itself leaves the upper 11 bits (Veltkamp's split).
+    // Adding and subtracting 2^13 times the value leaves the upper 11 bits (Veltkamp's split).
     values.mapv(|x| {
         let up = x * 8193.0;
         up - (up - x)

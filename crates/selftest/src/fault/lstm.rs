@@ -1,25 +1,42 @@
-//! A direction of an LSTM layer that has something otherwise, step by step.
+//! A faulty direction of an LSTM layer, step by step.
 
 use soundalike_model::{Result, Tensor, TensorError};
 use soundalike_network::Op;
 
-use super::Call;
+use super::{Call, Draft, Fault, Patterns};
 
-/// What an LSTM can have otherwise.
+/// The properties of an LSTM that faults change.
 pub(super) struct LstmOptions {
-    /// Of the gates i, f and o.
+    /// Activation of the gates i, f and o.
     pub(super) gate: fn(&Tensor) -> Result<Tensor>,
-    /// Of the gate g.
+    /// Activation of the gate g.
     pub(super) candidate: fn(&Tensor) -> Result<Tensor>,
-    /// Of the cell on its way out.
+    /// Activation of the cell state in the output.
     pub(super) output: fn(&Tensor) -> Result<Tensor>,
-    /// Whether the state is that which the same window left behind.
+    /// Whether it starts with the final state of a run on the same window.
     pub(super) carried: bool,
-    /// Whether the reverse direction goes forwards.
+    /// Whether the reverse direction runs forwards.
     pub(super) forwards: bool,
 }
 
-/// As it should be.
+impl Draft {
+    /// Runs the LSTM directions among `stages` with changed options.
+    pub(super) fn lstm(self, stages: Patterns, change: fn(&mut LstmOptions)) -> Fault {
+        let mut options = LSTM;
+        change(&mut options);
+        self.stage(stages, move |call| {
+            let x = call.input()?;
+            // The first layer transposes its operand.
+            let x = match call.graph.is_transposed(call.stage) {
+                true => x.transpose(1, 2)?.contiguous()?,
+                false => x.clone(),
+            };
+            run(call, &x, &options)
+        })
+    }
+}
+
+/// A correct LSTM.
 pub(super) const LSTM: LstmOptions = LstmOptions {
     gate: sigmoid,
     candidate: Tensor::tanh,
@@ -32,20 +49,22 @@ pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     (x.neg()?.exp()? + 1.0)?.recip()
 }
 
-/// `clip(0.2 x + 0.5, 0, 1)`, which Keras had in place of a sigmoid.
+/// `clip(0.2 x + 0.5, 0, 1)`, which Keras used instead of a sigmoid.
 pub(super) fn hard_sigmoid(x: &Tensor) -> Result<Tensor> {
     ((x * 0.2)? + 0.5)?.clamp(0.0, 1.0)
 }
 
-/// The direction that `call` is of, with these options, on `x` `[batch, frame, feature]`.
+/// Runs the direction of `call` with these options on `x` `[batch, frame, feature]`.
 pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<Tensor> {
-    let no_lstm = || TensorError::msg(format!("{} is no direction of an LSTM", call.stage.name));
     let (Op::LstmDirection { reverse, .. }, [input, recurrent, bias_ih, bias_hh]) =
         (&call.stage.op, &call.stage.parameters[..])
     else {
-        return Err(no_lstm());
+        let name = &call.stage.name;
+        return Err(TensorError::msg(format!(
+            "{name} is not a direction of an LSTM"
+        )));
     };
-    let reverse = *reverse;
+    let backwards = *reverse && !options.forwards;
     let [input, recurrent, bias_ih, bias_hh] =
         [input, recurrent, bias_ih, bias_hh].map(|tensor| call.tensor(&tensor.name));
     let (recurrent, bias) = (recurrent?.t()?.contiguous()?, (bias_ih? + bias_hh?)?);
@@ -58,11 +77,7 @@ pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<
     for _ in 0..if options.carried { 2 } else { 1 } {
         states.clear();
         for step in 0..frames {
-            let frame = if reverse && !options.forwards {
-                frames - 1 - step
-            } else {
-                step
-            };
+            let frame = if backwards { frames - 1 - step } else { step };
             let sums =
                 (gates.narrow(1, frame, 1)?.squeeze(1)? + h.contiguous()?.matmul(&recurrent)?)?;
             let gate = |index: usize| sums.narrow(1, index * hidden, hidden);
@@ -73,7 +88,7 @@ pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<
             states.push(h.clone());
         }
     }
-    if reverse && !options.forwards {
+    if backwards {
         states.reverse();
     }
     Tensor::stack(&states, 1)

@@ -1,4 +1,4 @@
-//! A filter bank that has something otherwise, by sums in place of a fast transform.
+//! A faulty filter bank, with a direct DFT instead of an FFT.
 
 use std::f64::consts::PI;
 
@@ -6,23 +6,22 @@ use ndarray::{Array1, Array2, Array3, s};
 use soundalike_model::{Device, Result, Tensor, TensorError};
 use soundalike_network::Op;
 
-use super::Call;
+use super::{Call, Draft, Fault};
 
-/// What a filter bank can have otherwise.
-#[derive(Clone, Copy)]
+/// The properties of a filter bank that faults change.
 pub(super) struct MelOptions {
-    /// Sample `n` of a window, as a part of a turn.
+    /// The window as a function of the position in its period, 0 to 1.
     pub(super) window: fn(f64) -> f64,
-    /// Whether the window goes round in as many samples as it has, not in one less.
+    /// Whether the period of the window is its number of samples, not one less.
     pub(super) periodic: bool,
     pub(super) full_scale: f64,
     pub(super) preemphasis: f64,
-    /// Whether the samples before a frame are known to its pre-emphasis.
+    /// Whether the pre-emphasis reads the sample before a frame.
     pub(super) whole_signal: bool,
-    /// Whether the mean of each frame is taken off, and whether that comes after the pre-emphasis.
+    /// Whether the mean of each frame is subtracted, and whether after the pre-emphasis.
     pub(super) remove_mean: bool,
     pub(super) mean_last: bool,
-    /// Samples of the transform; 0 for the next power of two.
+    /// Samples of the DFT; 0 for the next power of two.
     pub(super) transform: usize,
     /// Whether the spectrum is squared.
     pub(super) power: bool,
@@ -31,14 +30,23 @@ pub(super) struct MelOptions {
     pub(super) high: f64,
     /// Whether each band is divided by its width.
     pub(super) area: bool,
-    /// Of the energy of a band.
+    /// Applied to the energy of a band.
     pub(super) logarithm: fn(f64) -> f64,
-    /// Samples by which the signal is late.
+    /// Delay of the signal in samples.
     pub(super) late: usize,
 }
 
-/// As it should be for Kaldi's defaults.
-pub(super) const KALDI: MelOptions = MelOptions {
+impl Draft {
+    /// Replaces the filter bank of the network by one with changed options.
+    pub(super) fn mel(self, change: fn(&mut MelOptions)) -> Fault {
+        let mut options = KALDI;
+        change(&mut options);
+        self.stage(&["fbank"], move |call| features(call, &options))
+    }
+}
+
+/// The filter bank with Kaldi's defaults.
+const KALDI: MelOptions = MelOptions {
     window: hamming,
     periodic: false,
     full_scale: 32_768.0,
@@ -71,10 +79,10 @@ fn natural(energy: f64) -> f64 {
     energy.max(f64::from(f32::EPSILON)).ln()
 }
 
-/// Log energies `[batch, frame, band]` of the waveform that `call` was fed.
-pub(super) fn features(call: &Call<'_>, options: &MelOptions) -> Result<Tensor> {
+/// Log energies `[batch, frame, band]` of the operand of `call`.
+fn features(call: &Call<'_>, options: &MelOptions) -> Result<Tensor> {
     let Op::Fbank(config) = &call.stage.op else {
-        return Err(TensorError::msg("no filter bank"));
+        return Err(TensorError::msg("the stage is not a filter bank"));
     };
     let rate = f64::from(config.sample_rate);
     let (size, shift) = (config.window_size(), config.window_shift());
@@ -132,7 +140,7 @@ pub(super) fn features(call: &Call<'_>, options: &MelOptions) -> Result<Tensor> 
     Tensor::from_vec(found.into_raw_vec_and_offset().0, shape, &Device::Cpu)
 }
 
-/// Triangles on the mel scale, `[line, band]`: with the digits of an f32, as Kaldi's have.
+/// Triangles on the mel scale, `[bin, band]`, with the precision of f32 as in Kaldi.
 fn bands(count: usize, padded: usize, rate: f64, options: &MelOptions) -> Array2<f64> {
     let mel = |hz: f64| 1127.0 * (1.0 + hz / 700.0).ln();
     let (low, high) = (mel(options.low), mel(options.high));
@@ -144,11 +152,10 @@ fn bands(count: usize, padded: usize, rate: f64, options: &MelOptions) -> Array2
         let corner = |offset: f32| low as f32 + (band as f32 + offset) * step;
         let (left, centre, right) = (corner(0.0), corner(1.0), corner(2.0));
         let weight = ((place - left) / (centre - left)).min((right - place) / (right - centre));
-        let width = if options.area {
-            2.0 / (hertz(right) - hertz(left))
-        } else {
-            1.0
+        let height = match options.area {
+            true => 2.0 / (hertz(right) - hertz(left)),
+            false => 1.0,
         };
-        f64::from(weight.max(0.0)) * width
+        f64::from(weight.max(0.0)) * height
     })
 }

@@ -1,4 +1,4 @@
-//! Faults put into a candidate on purpose, to see that they are found: a catalogue of mistakes that real ports made.
+//! Faults to inject into a candidate: a catalogue of mistakes that real ports made.
 
 mod call;
 mod edit;
@@ -14,75 +14,91 @@ use globset::Glob;
 use serde::Serialize;
 use soundalike_compare::Candidate;
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Engine, Kernels, Result, Tensor};
-use soundalike_network::{Cause, Graph};
+use soundalike_model::{DType, Result, Tensor};
+use soundalike_network::{Cause, Graph, Stage};
 
 pub(crate) use self::inject::Inject;
-use self::{call::Call, edit::Edit, mel::MelOptions};
-use crate::engine::CandleEngine;
+use self::{call::Call, edit::Edit};
+use crate::{
+    draft::{Draft, fault},
+    engine::CandleEngine,
+};
+
+/// Patterns of the names of stages.
+type Patterns = &'static [&'static str];
 
 /// A mistake that a real port made, or a variant of one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fault {
-    /// Its name on the command line.
+    /// Its id on the command line.
     pub id: &'static str,
     /// What is wrong, in words.
     pub text: &'static str,
-    /// Which real port had it, or one like it.
+    /// The real port that had it or a similar fault.
     pub seen_in: &'static str,
-    /// Patterns of the stages whose own output it changes.
-    pub stages: &'static [&'static str],
-    /// The cause that a diagnosis has to find; none where no known mistake is this one.
+    /// Patterns of the stages whose own output changes.
+    pub stages: Patterns,
+    /// The cause that a diagnosis has to report; `None` if no known mistake matches.
     pub cause: Option<Cause>,
-    /// Why the output of the network stays as it is, where it does although a stage changes.
+    /// Why the output of the network does not change although a stage does, if so.
     pub void: Option<&'static str>,
-    /// Why no stage changes by more than rounding, where it is no fault at all.
+    /// Why no stage changes by more than rounding, if it is an equivalent mutant.
     pub equivalent: Option<&'static str>,
     #[serde(skip)]
     change: Change,
 }
 
-/// How a fault gets into a network.
-#[derive(Clone, Copy)]
+/// The change of a network.
+#[derive(Clone)]
 enum Change {
-    /// Other weights are given to the builder.
-    Weights(fn(&mut Edit<'_>)),
-    /// Another function takes the place of the stages that these patterns name.
-    Stages(&'static [&'static str], Substitute),
-    /// Another filter bank takes the place of the network's.
-    FilterBank(MelOptions),
+    /// Other weights.
+    Weights(Arc<dyn Fn(&mut Edit<'_>) + Send + Sync>),
+    /// Another function instead of each stage.
+    Stages(Substitute),
 }
 
-/// The output of a stage that takes the place of another.
-type Substitute = fn(&Call<'_>) -> Result<Tensor>;
+/// Computes the replacement of the output of a stage.
+type Substitute = Arc<dyn Fn(&Call<'_>) -> Result<Tensor> + Send + Sync>;
 
 impl std::fmt::Debug for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Weights(_) => "other weights",
-            Self::Stages(..) | Self::FilterBank(_) => "other stages",
+            Self::Stages(_) => "other stages",
         })
     }
 }
 
-/// Other functions in place of stages of a network.
-#[derive(Debug, Clone)]
-pub struct Substitution {
-    change: Change,
+/// Another function instead of stages of a network.
+pub(crate) struct Substitution {
+    /// Patterns of the stages.
+    stages: Patterns,
+    substitute: Substitute,
     /// The weights of the network.
-    bundle: Arc<Bundle>,
+    bundle: Bundle,
 }
 
-/// Why a fault could not be put into a network.
+impl Substitution {
+    /// Whether the output of `stage` is replaced. A stage with replaced parts is not: it is computed from them, like an
+    /// LSTM layer from its directions.
+    fn replaces(&self, stage: &Stage, graph: &Graph) -> bool {
+        let whole = graph.position(&stage.name).into_iter();
+        let mut parts = whole.flat_map(|whole| graph.parts(whole));
+        let matched = |stage: &Stage| matches(self.stages, &stage.name);
+        matched(stage) && !parts.any(matched)
+    }
+}
+
+/// Why a fault could not be injected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// The changed weights are no bundle any more.
-    #[error("the fault {id} cannot be put into this model")]
+    /// The changed weights are not a valid bundle.
+    #[error("the fault {id} cannot be injected into this model")]
     Weights {
         /// The fault.
         id: &'static str,
-        /// What is wrong with them.
+        /// The error of the bundle.
         source: soundalike_convert::Error,
     },
     /// The network cannot be built.
@@ -91,55 +107,48 @@ pub enum FaultError {
 }
 
 impl Fault {
-    /// All faults of networks like that of `graph`, by the order of the stages that they belong to.
+    /// All faults of the kind of network that `graph` describes, in the order of the stages.
     #[must_use]
     pub fn catalogue(graph: &Graph) -> Vec<Self> {
         let families = [segmentation::catalogue(), embedding::catalogue()].into_iter();
-        let names: Vec<String> = graph
-            .stages()
-            .iter()
-            .map(|stage| stage.name.clone())
-            .collect();
-        let fits = |family: &Vec<Self>| {
-            family
-                .iter()
-                .any(|fault| !fault.stages_among(&names).is_empty())
+        let occurs = |fault: &Self| {
+            let mut stages = graph.stages().iter();
+            stages.any(|stage| matches(fault.stages, &stage.name))
         };
+        let fits = |family: &Vec<Self>| family.iter().any(occurs);
         families.filter(fits).flatten().collect()
     }
 
-    /// The network of `bundle` in `dtype` with this fault, each stage by itself.
+    /// The network of `bundle` in `dtype` with this fault, with every stage exposed.
     ///
     /// # Errors
-    /// [`FaultError`] where there is no such network.
+    /// [`FaultError`] if it cannot be built.
     pub fn candidate(
         &self,
         bundle: &Bundle,
         dtype: DType,
     ) -> std::result::Result<Candidate, FaultError> {
-        let edited = match self.change {
-            Change::Stages(..) | Change::FilterBank(_) => bundle.clone(),
+        let engine = match &self.change {
             Change::Weights(edit) => {
-                edit::apply(bundle, edit).map_err(|source| FaultError::Weights {
+                let edited = edit::apply(bundle, edit.as_ref());
+                let edited = edited.map_err(|source| FaultError::Weights {
                     id: self.id,
                     source,
-                })?
+                })?;
+                CandleEngine::portable(&edited, dtype)?
+            }
+            Change::Stages(substitute) => {
+                CandleEngine::portable(bundle, dtype)?.with_fault(Substitution {
+                    stages: self.stages,
+                    substitute: Arc::clone(substitute),
+                    bundle: bundle.clone(),
+                })
             }
         };
-        let portable = Engine {
-            dtype,
-            kernels: Kernels::Portable,
-            ..Engine::default()
-        };
-        let fault = Substitution {
-            change: self.change,
-            bundle: Arc::new(edited),
-        };
-        let engine = CandleEngine::load(&fault.bundle, &portable)?;
-        Ok(Candidate::Engine(Box::new(engine.with_fault(fault))))
+        Ok(Candidate::Engine(Box::new(engine)))
     }
 
-    /// Those of `names` whose own output it changes, in their order. None where the network has no such stage.
+    /// The stages among `names` whose own output changes, in their order.
     #[must_use]
     pub fn stages_among<'a>(&self, names: &'a [String]) -> Vec<&'a String> {
         let belongs = |name: &&String| matches(self.stages, name);
@@ -147,7 +156,7 @@ impl Fault {
     }
 }
 
-/// Whether one of `patterns` fits `name`. A pattern that cannot be read fits nothing.
+/// Whether one of `patterns` matches `name`. An invalid pattern matches nothing.
 fn matches(patterns: &[&str], name: &str) -> bool {
     let fits = |pattern: &&str| {
         Glob::new(pattern).is_ok_and(|pattern| pattern.compile_matcher().is_match(name))
@@ -155,91 +164,57 @@ fn matches(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(fits)
 }
 
-/// A fault by another filter bank.
-const fn filter_bank(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    options: MelOptions,
-) -> Fault {
-    fault(id, text, seen_in, &["fbank"], Change::FilterBank(options))
-}
+impl Draft {
+    /// Builds the network from other weights, those of `stages`.
+    fn weights(
+        self,
+        stages: Patterns,
+        edit: impl Fn(&mut Edit<'_>) + Send + Sync + 'static,
+    ) -> Fault {
+        self.changing(stages, Change::Weights(Arc::new(edit)))
+    }
 
-/// A fault by other weights.
-const fn weights(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    edit: fn(&mut Edit<'_>),
-) -> Fault {
-    fault(id, text, seen_in, stages, Change::Weights(edit))
-}
+    /// Replaces `stages` by another function.
+    fn stage(
+        self,
+        stages: Patterns,
+        substitute: impl Fn(&Call<'_>) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Fault {
+        self.changing(stages, Change::Stages(Arc::new(substitute)))
+    }
 
-/// A fault by another function in place of `stages`.
-const fn stage(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    substitute: Substitute,
-) -> Fault {
-    fault(
-        id,
-        text,
-        seen_in,
-        stages,
-        Change::Stages(stages, substitute),
-    )
-}
+    /// Removes `stages`: each returns its first operand.
+    fn left_out(self, stages: Patterns) -> Fault {
+        self.stage(stages, |call| Ok(call.input()?.clone()))
+    }
 
-const fn fault(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stages: &'static [&'static str],
-    change: Change,
-) -> Fault {
-    Fault {
-        id,
-        text,
-        seen_in,
-        stages,
-        cause: None,
-        void: None,
-        equivalent: None,
-        change,
+    fn changing(self, stages: Patterns, change: Change) -> Fault {
+        Fault {
+            id: self.id,
+            text: self.text,
+            seen_in: self.seen_in,
+            stages,
+            cause: None,
+            void: None,
+            equivalent: None,
+            change,
+        }
     }
 }
 
 impl Fault {
-    const fn named(self, cause: Cause) -> Self {
-        Self {
-            cause: Some(cause),
-            ..self
-        }
+    fn named(self, cause: Cause) -> Self {
+        let cause = Some(cause);
+        Self { cause, ..self }
     }
 
-    const fn void(self, proof: &'static str) -> Self {
-        Self {
-            void: Some(proof),
-            ..self
-        }
+    fn void(self, proof: &'static str) -> Self {
+        let void = Some(proof);
+        Self { void, ..self }
     }
 
-    const fn equivalent(self, proof: &'static str) -> Self {
-        Self {
-            equivalent: Some(proof),
-            ..self
-        }
-    }
-
-    /// Substitutes only the stages that `patterns` name; others change with them.
-    const fn substituting(self, patterns: &'static [&'static str]) -> Self {
-        let change = match self.change {
-            Change::Stages(_, substitute) => Change::Stages(patterns, substitute),
-            other @ (Change::Weights(_) | Change::FilterBank(_)) => other,
-        };
-        Self { change, ..self }
+    fn equivalent(self, proof: &'static str) -> Self {
+        let equivalent = Some(proof);
+        Self { equivalent, ..self }
     }
 }

@@ -1,58 +1,58 @@
-//! Which stage of another diarization pipeline costs how much: DER attribution.
+//! DER attribution: the cost of each stage of another diarization pipeline.
 //!
-//! The candidate's output of one stage takes the place of the reference's, what comes after is computed anew as
-//! pyannote.audio computes it, and the result is scored against the reference's own. Only one stage is the
-//! candidate's at a time, so the rate is that stage's doing.
+//! The candidate's output of one stage replaces the reference's. The stages after it are recomputed like those of
+//! pyannote.audio, and the result is scored against the reference's own. Only one stage is replaced at a time, so the
+//! error rate is the cost of that stage.
 
 use serde::Serialize;
 use soundalike_metrics::{Annotation, Components, DiarizationErrorRate};
 
 use super::{CapturedRun, PipelineStage, Setting, outputs::Outputs};
 
-/// An output that does not fit the reference's.
+/// An output whose shape does not fit the reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("has the shape {found:?}, expected {expected:?}")]
 pub struct Misfit {
     /// Its shape.
     pub found: Vec<usize>,
-    /// The shape that fits.
+    /// The expected shape.
     pub expected: Vec<usize>,
 }
 
-/// The errors of a diarization against the reference's.
+/// The error rate of a diarization against the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
     /// Diarization error rate, without a collar.
     pub der: f64,
-    /// What it is made of.
+    /// Its components.
     #[serde(flatten)]
     pub components: Components,
     /// Speakers of the diarization.
     pub speakers: usize,
 }
 
-/// What one stage of the candidate costs.
+/// The cost of one stage of the candidate.
 #[derive(Debug, Clone, Serialize)]
 pub struct Splice {
     /// The stage.
     pub stage: PipelineStage,
-    /// Its score.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What came of a splice.
+/// The result of a splice.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// The errors.
+    /// The error rate.
     Score(Score),
-    /// The output of the candidate does not fit.
+    /// The output of the candidate has another shape.
     Misfit(Misfit),
-    /// The candidate lacks the stage.
+    /// The candidate has no capture of the stage.
     NotCaptured,
 }
 
-/// What each stage of a candidate costs.
+/// The cost of each stage of a candidate.
 #[derive(Debug, Clone, Serialize)]
 pub struct Attribution {
     /// Speakers of the reference.
@@ -61,10 +61,10 @@ pub struct Attribution {
     pub splices: Vec<Splice>,
 }
 
-/// Puts each stage of `candidate` into `reference`, which must have at least its segmentation and embeddings.
+/// Splices each stage of `candidate` into `reference`, which needs a segmentation and embeddings.
 ///
 /// # Errors
-/// Where the reference does not fit together.
+/// [`Misfit`] if the outputs of the reference do not fit each other.
 pub fn attribute(
     reference: &CapturedRun,
     candidate: &CapturedRun,
@@ -97,15 +97,15 @@ fn score(reference: &Annotation, hypothesis: &Annotation) -> Score {
     }
 }
 
-/// The turns of `reference`, with one stage of another run. What follows that stage is computed anew, and so is what was
-/// not captured.
+/// The turns of `reference` with one stage of another run. Stages that depend on it are recomputed, and so are stages
+/// without a capture.
 fn turns(
     reference: &CapturedRun,
     spliced: Option<(PipelineStage, &CapturedRun)>,
     setting: &Setting,
 ) -> Result<Annotation, Misfit> {
     let mut outputs = Outputs::default();
-    // They have an error rate, and nobody is heard anew.
+    // The turns have an error rate of their own, and embeddings are not recomputed.
     let unneeded = [PipelineStage::Masks, PipelineStage::Score];
     for stage in PipelineStage::ALL {
         match spliced {
@@ -123,8 +123,7 @@ fn turns(
 }
 
 impl PipelineStage {
-    /// The stages whose captured outputs are others with that of this one. (Embeddings stay as they are: nobody listens
-    /// again.)
+    /// The captured stages that depend on this one. Embeddings are not recomputed and do not count.
     fn feeds(self) -> &'static [Self] {
         match self {
             Self::Segmentation => &[

@@ -1,13 +1,13 @@
-//! What the stages of a pipeline gave on one recording, as files have it.
+//! Captured outputs of the stages of a pipeline on one recording.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-use ndarray::{Array, Array1, Array2, ArrayD, ArrayView2, Dimension};
+use ndarray::{Array, ArrayD, ArrayView1, ArrayView2, Dimension, Ix1, Ix2};
 use soundalike_convert::{Npz, NpzArray, NpzElement};
-use soundalike_diarize::clustering::{training::TrainingSet, vbx::Vbx};
+use soundalike_diarize::clustering::vbx::Vbx;
 use soundalike_metrics::rttm;
 
 use super::{PipelineStage, outputs::Outputs};
@@ -16,10 +16,10 @@ use super::{PipelineStage, outputs::Outputs};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// It cannot be opened, or an array is missing or not what it should be.
+    /// A file cannot be opened, or an array is missing or invalid.
     #[error("{reason}; capture it again")]
     Npz {
-        /// What the reader said, its causes included.
+        /// The error of the reader, with its causes.
         reason: soundalike_convert::Error,
     },
     /// An array has another number of axes.
@@ -31,7 +31,7 @@ pub enum CaptureError {
         entry: &'static str,
         /// Its shape.
         found: Vec<usize>,
-        /// How many axes it should have.
+        /// The expected number of axes.
         expected: usize,
     },
     /// The turns cannot be read.
@@ -39,13 +39,13 @@ pub enum CaptureError {
     Turns(#[from] soundalike_metrics::Error),
 }
 
-/// Outputs of stages on one recording, as far as they were captured. Names and shapes of files and arrays are
-/// those of a directory with `segmentations.npz` (`segmentations` `[window, frame, local speaker]`, f32),
-/// `raw_embeddings.npz` (`embeddings` `[window, local speaker, dimension]`, f32), `plda_embeddings.npz`
-/// (`post_plda` `[embedding, dimension]`, f64, of the local speakers `train_speaker_idx` of the windows `train_chunk_idx`,
-/// i64), `vbx_state.npz` (`qinit`, `q_final` `[embedding, cluster]` and `sp_final` `[cluster]`, f64), `clustering.npz`
-/// (`hard_clusters` `[window, local speaker]`, i8, below 0 for nobody), `reconstruction.npz` (`count` `[frame, 1]`, u8, and
-/// `discrete_diarization` `[frame, speaker]`, f32) and `reference.rttm`.
+/// Captured outputs of stages on one recording. The directory may hold `segmentations.npz` (`segmentations` `[window,
+/// frame, local speaker]`, f32), `raw_embeddings.npz` (`embeddings` `[window, local speaker, dimension]`, f32),
+/// `plda_embeddings.npz` (`post_plda` `[embedding, dimension]`, f64, of the local speakers `train_speaker_idx` of the
+/// windows `train_chunk_idx`, i64), `vbx_state.npz` (`qinit`, `q_final` `[embedding, cluster]` and `sp_final`
+/// `[cluster]`, f64), `clustering.npz` (`hard_clusters` `[window, local speaker]`, i8, below 0 for no cluster),
+/// `reconstruction.npz` (`count` `[frame, 1]`, u8, and `discrete_diarization` `[frame, speaker]`, f32) and
+/// `reference.rttm`.
 #[derive(Debug, Clone, Default)]
 pub struct CapturedRun {
     pub(super) outputs: Outputs,
@@ -53,10 +53,10 @@ pub struct CapturedRun {
 }
 
 impl CapturedRun {
-    /// Reads what is there of `directory`.
+    /// Reads the files in `directory` that stages can be spliced by.
     ///
     /// # Errors
-    /// [`CaptureError`] where a file is there and is not what it should be.
+    /// [`CaptureError`] if a file is invalid. A missing file is not an error.
     pub fn read(directory: &Path) -> Result<Self, CaptureError> {
         let array = |file: &str| directory.join(file);
         let mut run = Self::default();
@@ -70,19 +70,16 @@ impl CapturedRun {
             has(PipelineStage::Embeddings);
             outputs.embeddings = embeddings;
         }
-        let vectors = array("plda_embeddings.npz");
-        if let Some(plda) = entry(&vectors, "post_plda")? {
+        if let Some(plda) = entry(&array("plda_embeddings.npz"), "post_plda")? {
             has(PipelineStage::Plda);
             outputs.plda = plda;
         }
         let state = array("vbx_state.npz");
-        let start: Option<Array2<f64>> = entry(&state, "qinit")?;
-        if let Some(start) = start {
+        if let Some(start) = entry::<f64, Ix2>(&state, "qinit")? {
             has(PipelineStage::Ahc);
             outputs.ahc = labels(start.view());
         }
-        let responsibilities: Option<Array2<f64>> = entry(&state, "q_final")?;
-        let priors: Option<Array1<f64>> = entry(&state, "sp_final")?;
+        let (responsibilities, priors) = (entry(&state, "q_final")?, entry(&state, "sp_final")?);
         if let Some((responsibilities, priors)) = responsibilities.zip(priors) {
             has(PipelineStage::Vbx);
             outputs.vbx = Vbx {
@@ -91,20 +88,18 @@ impl CapturedRun {
                 bounds: Vec::new(),
             };
         }
-        let clusters: Option<Array2<i8>> = entry(&array("clustering.npz"), "hard_clusters")?;
-        if let Some(clusters) = clusters {
+        if let Some(clusters) = entry::<i8, Ix2>(&array("clustering.npz"), "hard_clusters")? {
             has(PipelineStage::Assignment);
             outputs.assignment = clusters.mapv(|k| usize::try_from(k).ok());
         }
-        let counts: Option<Array2<u8>> = entry(&array("reconstruction.npz"), "count")?;
-        if let Some(counts) = counts {
+        if let Some(counts) = entry::<u8, Ix2>(&array("reconstruction.npz"), "count")? {
             has(PipelineStage::Counts);
             outputs.counts = counts.iter().copied().map(usize::from).collect();
         }
         Ok(run)
     }
 
-    /// Reads what else a self-test of the pipeline compares with, which no stage is spliced by.
+    /// Reads also the files that only a self-test of the pipeline compares with.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -112,29 +107,16 @@ impl CapturedRun {
         let mut run = Self::read(directory)?;
         let vectors = directory.join("plda_embeddings.npz");
         if run.has(PipelineStage::Plda) && run.has(PipelineStage::Embeddings) {
-            let windows: Option<Array1<i64>> = entry(&vectors, "train_chunk_idx")?;
-            let speakers: Option<Array1<i64>> = entry(&vectors, "train_speaker_idx")?;
+            let windows = entry::<i64, Ix1>(&vectors, "train_chunk_idx")?;
+            let speakers = entry::<i64, Ix1>(&vectors, "train_speaker_idx")?;
             let places = windows.iter().flatten().zip(speakers.iter().flatten());
             let locals = places.map(|(window, speaker)| (*window as usize, *speaker as usize));
-            let locals: Vec<_> = locals.collect();
-            let embeddings = &run.outputs.embeddings;
-            let (windows, speakers, dimension) = embeddings.dim();
-            // One that is not there leaves the vectors of the PLDA without a match: a misfit.
-            let mut known = locals.clone();
-            known.retain(|(window, speaker)| *window < windows && *speaker < speakers);
-            let rows = Array2::from_shape_fn((known.len(), dimension), |(row, value)| {
-                let (window, speaker) = known[row];
-                embeddings[[window, speaker, value]]
-            });
-            run.outputs.training = TrainingSet {
-                locals,
-                embeddings: rows,
-            };
+            // An index out of range leaves fewer rows than PLDA vectors, which is a misfit.
+            run.outputs.train_on(locals.collect());
             run.captured.insert(PipelineStage::Training);
         }
         let path = directory.join("reconstruction.npz");
-        let active: Option<Array2<f32>> = entry(&path, "discrete_diarization")?;
-        if let Some(active) = active {
+        if let Some(active) = entry::<f32, Ix2>(&path, "discrete_diarization")? {
             run.outputs.active = active.mapv(|x| x > 0.5);
             run.captured.insert(PipelineStage::Reconstruction);
         }
@@ -153,25 +135,23 @@ impl CapturedRun {
         self.captured.contains(&stage)
     }
 
-    /// Windows, and local speakers of each.
+    /// Number of windows, and of local speakers per window.
     pub(super) fn size(&self) -> (usize, usize) {
         let (windows, _, speakers) = self.outputs.segmentation.dim();
         (windows, speakers)
     }
 }
 
-/// The largest value of each row: what `qinit`, a softmax of one-hot rows, was made of.
+/// The index of the largest value in each row: `qinit` is a softmax of one-hot rows.
 fn labels(start: ArrayView2<'_, f64>) -> Vec<usize> {
-    let largest = |row: ndarray::ArrayView1<'_, f64>| {
-        let larger = |best: usize, (index, value): (usize, &f64)| {
-            if *value > row[best] { index } else { best }
-        };
-        row.iter().enumerate().fold(0, larger)
+    let largest = |row: ArrayView1<'_, f64>| {
+        let larger = |best, index| if row[index] > row[best] { index } else { best };
+        (0..row.len()).fold(0, larger)
     };
     start.outer_iter().map(largest).collect()
 }
 
-/// The array `entry` of an `.npz`, or nothing where there is no such file.
+/// The array `entry` of an `.npz`; `None` if there is no such file.
 fn entry<T: NpzElement, D: Dimension>(
     path: &Path,
     entry: &'static str,

@@ -1,5 +1,5 @@
-//! What comes after the networks, stage by stage, from windows and embeddings to turns and their score: how it is put
-//! together from another run's outputs, and what is noticed of mistakes in it.
+//! The pipeline after the networks, stage by stage, from windows and embeddings to turns and their score: DER
+//! attribution between two captured runs, and a self-test with injected faults.
 
 mod attribution;
 mod captured;
@@ -17,34 +17,34 @@ pub use self::{
     self_test::{PipelineCleanRun, PipelineSelfTest, PipelineTrial, try_faults},
 };
 
-/// A stage of the pipeline after the networks, in order of execution. What the networks give stands among them where it
-/// is first needed.
+/// A stage of the pipeline after the networks, in order of execution. The outputs of the networks are included where
+/// they are first needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PipelineStage {
-    /// Who speaks in each window. The embeddings stay the reference's.
+    /// Speaker activity in each window. The embeddings stay the reference's.
     Segmentation,
-    /// How many speak at each frame.
+    /// Number of speakers at each frame.
     Counts,
-    /// By which frames each local speaker is heard.
+    /// The frames of each local speaker that embeddings are pooled over.
     Masks,
-    /// What the local speakers sound like.
+    /// Embeddings of the local speakers.
     Embeddings,
-    /// The local speakers whom clusters are made of.
+    /// The local speakers that are clustered.
     Training,
     /// Their embeddings in the space of the PLDA.
     Plda,
-    /// The clusters that VBx starts from.
+    /// The initial clusters of VBx.
     Ahc,
-    /// What VBx makes of them.
+    /// The result of VBx.
     Vbx,
     /// The cluster of each local speaker.
     Assignment,
-    /// Who speaks at each frame of the recording.
+    /// Active speakers at each frame of the recording.
     Reconstruction,
-    /// Who speaks from when to when.
+    /// The speaker turns.
     Turns,
-    /// The error rate of the turns against the same turns under other names.
+    /// The error rate of the turns against the same turns with renamed speakers.
     Score,
 }
 
@@ -65,7 +65,7 @@ impl PipelineStage {
         Self::Score,
     ];
 
-    /// Those whose output another run's can take the place of, alone.
+    /// The stages whose output can be replaced alone by that of another run.
     pub const SPLICED: [Self; 7] = [
         Self::Segmentation,
         Self::Counts,
@@ -96,23 +96,23 @@ impl PipelineStage {
     }
 }
 
-/// How the reference clusters and what its frames are.
+/// Parameters of the reference pipeline.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// Distance at which the agglomerative clustering stops.
     pub threshold: f64,
-    /// Weight of the evidence in VBx.
+    /// Fa of VBx: scale of the acoustic evidence.
     pub fa: f64,
-    /// What a speaker costs in VBx.
+    /// Fb of VBx: speaker regularisation.
     pub fb: f64,
-    /// Pauses shorter than this are filled, seconds.
+    /// Shorter pauses are filled, seconds.
     pub min_duration_off: f64,
-    /// The space of VBx.
+    /// The PLDA of VBx.
     pub plda: Plda,
-    /// The frames of a recording.
+    /// Frames of a recording.
     pub grid: FrameGrid,
     /// Frames of a window.
     pub frames: usize,
-    /// Frames of a window in which a local speaker must talk alone to be heard by these only.
+    /// Frames alone in a window that a local speaker needs to be embedded by those only.
     pub min_alone: usize,
 }

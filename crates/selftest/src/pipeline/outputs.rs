@@ -1,8 +1,8 @@
-//! The outputs of the stages, each computed from those before it by the functions that the pipeline is made of.
+//! The outputs of the stages, each computed from the earlier ones with the functions of `soundalike-diarize`.
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array1, Array2, Array3, ArrayBase, Axis, Data, Dimension};
+use ndarray::{Array1, Array2, Array3, ArrayBase, ArrayView1, Data, Dimension};
 use soundalike_convert::Linkage;
 use soundalike_diarize::{
     clustering::{
@@ -20,7 +20,7 @@ use soundalike_metrics::{Annotation, DiarizationErrorRate, Turn};
 
 use super::{Misfit, PipelineStage, Setting};
 
-/// The outputs of the stages so far; empty where there is none yet.
+/// The outputs of the stages so far; later ones are empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outputs {
     /// `[window, frame, local speaker]` of 0 and 1.
@@ -43,14 +43,14 @@ pub(super) struct Outputs {
     pub(super) score: f64,
 }
 
-/// Of PLDA vectors, relative to the largest value: eigenvectors turn by the rounding of the matrix (2^-53 of 128 terms
-/// of up to 26) over the smallest gap between eigenvalues of community-1's (1.4e-3), 3e-10.
+/// Tolerance of PLDA vectors, relative to the largest value: eigenvectors rotate by the rounding of the matrix (2^-53
+/// of 128 terms up to 26) over the smallest gap between eigenvalues of community-1 (1.4e-3), 3e-10.
 const MAX_PLDA: f64 = 1e-9;
-/// Of responsibilities: the scores that they are exponentials of stay below 1e3, times the above.
+/// Tolerance of responsibilities: exponentials of scores below 1e3, times the above.
 const MAX_VBX: f64 = 1e-6;
 
 impl PipelineStage {
-    /// The largest difference that rounding explains: none, where decisions are compared.
+    /// The largest difference that rounding explains; 0 for decisions.
     pub(super) fn tolerance(self) -> f64 {
         match self {
             Self::Plda => MAX_PLDA,
@@ -61,8 +61,8 @@ impl PipelineStage {
 }
 
 impl Outputs {
-    /// Computes the output of `stage` from those before it, as `VBxClustering.__call__` and `SpeakerDiarization.apply` of
-    /// pyannote.audio. What the networks give stays as it is.
+    /// Computes the output of `stage` from the earlier ones, like `VBxClustering.__call__` and
+    /// `SpeakerDiarization.apply` of pyannote.audio. Outputs of the networks are kept.
     pub(super) fn compute(&mut self, stage: PipelineStage, setting: &Setting) {
         let activity = self.segmentation.view();
         match stage {
@@ -96,7 +96,7 @@ impl Outputs {
             PipelineStage::Assignment => {
                 let speaking = assignment::speaking(activity);
                 self.assignment = if self.training.locals.len() < 2 {
-                    // Too few for a clustering: everybody who speaks is one.
+                    // Too few for a clustering: all active local speakers are one speaker.
                     speaking.mapv(|speaking| speaking.then_some(0))
                 } else {
                     assignment::constrained(self.similarities().view(), speaking.view())
@@ -119,10 +119,22 @@ impl Outputs {
         }
     }
 
-    /// How like each cluster each local speaker sounds, `[window, local speaker, cluster]`.
+    /// Similarity of each local speaker to each cluster, `[window, local speaker, cluster]`.
     pub(super) fn similarities(&self) -> Array3<f64> {
         let centroids = self.vbx.centroids(self.training.embeddings.view());
         assignment::similarities(self.embeddings.view(), centroids.view())
+    }
+
+    /// Makes `locals` the training set. A local speaker without an embedding has no row.
+    pub(super) fn train_on(&mut self, locals: Vec<(usize, usize)>) {
+        let (windows, speakers, dimension) = self.embeddings.dim();
+        let mut known = locals.clone();
+        known.retain(|(window, speaker)| *window < windows && *speaker < speakers);
+        let embeddings = Array2::from_shape_fn((known.len(), dimension), |(row, value)| {
+            let (window, speaker) = known[row];
+            self.embeddings[[window, speaker, value]]
+        });
+        self.training = TrainingSet { locals, embeddings };
     }
 
     /// Takes the output of `stage` from another run.
@@ -137,11 +149,11 @@ impl Outputs {
             PipelineStage::Ahc => self.ahc.clone_from(&from.ahc),
             PipelineStage::Vbx => self.vbx.clone_from(&from.vbx),
             PipelineStage::Assignment => {
-                // The silent are nobody, whatever a capture gives them.
+                // Inactive local speakers have no cluster, whatever the capture assigns.
                 let speaking = assignment::speaking(self.segmentation.view());
                 self.assignment = Assignment::from_shape_fn(from.assignment.dim(), |place| {
-                    let heard = speaking.get(place).copied().unwrap_or_default();
-                    from.assignment[place].filter(|_| heard)
+                    let active = speaking.get(place).copied().unwrap_or_default();
+                    from.assignment[place].filter(|_| active)
                 });
             }
             PipelineStage::Reconstruction => self.active.clone_from(&from.active),
@@ -150,11 +162,11 @@ impl Outputs {
         }
     }
 
-    /// Whether the output of `stage` fits those before it and `setting`, in a run of `windows` windows of `speakers` local
-    /// speakers.
+    /// Checks the shape of the output of `stage` against the earlier ones and `setting`, in a run of `windows` windows
+    /// with `speakers` local speakers.
     ///
     /// # Errors
-    /// [`Misfit`] where it does not.
+    /// [`Misfit`] if it does not fit.
     pub(super) fn check(
         &self,
         stage: PipelineStage,
@@ -188,9 +200,9 @@ impl Outputs {
         }
     }
 
-    /// How far the output of `stage` is from that of `golden`: the part of the decisions that differ, the largest error of
-    /// PLDA vectors and embeddings over the largest value, the largest of responsibilities and of the score. Infinite where
-    /// the shapes differ or something is no number.
+    /// The difference between the output of `stage` and that of `golden`: the fraction of different decisions, the
+    /// largest error of PLDA vectors and embeddings relative to the largest value, the largest error of
+    /// responsibilities, or the error of the score. Infinite if the shapes differ or a value is NaN.
     pub(super) fn difference(&self, stage: PipelineStage, golden: &Self) -> f64 {
         match stage {
             PipelineStage::Segmentation => unlike(&self.segmentation, &golden.segmentation),
@@ -202,16 +214,15 @@ impl Outputs {
                 error(&ours, &theirs) / largest(&theirs)
             }
             PipelineStage::Training => {
-                let [ours, theirs] = [self, golden].map(|run| locals(&run.training));
-                let differing = ours.symmetric_difference(&theirs).count();
-                part(differing, ours.union(&theirs).count())
+                let locals = |run: &Self| run.training.locals.iter().copied().collect();
+                not_shared::<(usize, usize)>([self, golden].map(locals))
             }
             PipelineStage::Plda => {
                 let ours = with_signs_of(self.plda.clone(), &golden.plda);
                 error(&ours, &golden.plda) / largest(&golden.plda)
             }
             PipelineStage::Ahc => {
-                let [ours, theirs] = [self, golden].map(|run| Array1::from(run.ahc.clone()));
+                let [ours, theirs] = [self, golden].map(|run| ArrayView1::from(&run.ahc));
                 unlike(&ours, &theirs)
             }
             PipelineStage::Vbx => {
@@ -221,17 +232,13 @@ impl Outputs {
             }
             PipelineStage::Assignment => unlike(&self.assignment, &golden.assignment),
             PipelineStage::Reconstruction => unlike(&self.active, &golden.active),
-            PipelineStage::Turns => {
-                let [ours, theirs] = [self, golden].map(|run| lines(&run.turns));
-                let differing = ours.symmetric_difference(&theirs).count();
-                part(differing, ours.union(&theirs).count())
-            }
+            PipelineStage::Turns => not_shared([self, golden].map(|run| lines(&run.turns))),
             PipelineStage::Score => (self.score - golden.score).abs(),
         }
     }
 }
 
-/// Diarization error rate of `hypothesis`, without a collar, both to the millisecond.
+/// Diarization error rate of `hypothesis` without a collar, with times rounded to the millisecond.
 pub(super) fn rate(reference: &Annotation, hypothesis: &Annotation) -> f64 {
     let [reference, hypothesis] = [reference, hypothesis].map(as_written);
     DiarizationErrorRate::default()
@@ -239,7 +246,7 @@ pub(super) fn rate(reference: &Annotation, hypothesis: &Annotation) -> f64 {
         .rate()
 }
 
-/// With times to the millisecond, as RTTM has them: start and duration.
+/// Start and duration rounded to the millisecond, as in RTTM.
 fn as_written(turns: &Annotation) -> Annotation {
     let round = |seconds: f64| (seconds * 1e3).round() / 1e3;
     let written = turns.turns().iter().map(|turn| {
@@ -250,7 +257,7 @@ fn as_written(turns: &Annotation) -> Annotation {
     Annotation::from_turns(&*turns.uri, written)
 }
 
-/// The same turns under names that sort the other way round.
+/// The same turns with speakers renamed in reverse order.
 pub(super) fn renamed(turns: &Annotation) -> Annotation {
     let names = turns.labels();
     let other = |name: &str| {
@@ -278,7 +285,7 @@ fn part(some: usize, all: usize) -> f64 {
     some as f64 / all.max(1) as f64
 }
 
-/// The part of the values that differ.
+/// The fraction of values that differ.
 fn unlike<T: PartialEq, S: Data<Elem = T>, D: Dimension>(
     ours: &ArrayBase<S, D>,
     theirs: &ArrayBase<S, D>,
@@ -298,25 +305,26 @@ fn error<S: Data<Elem = f64>, D: Dimension>(
     if ours.shape() != theirs.shape() {
         return f64::INFINITY;
     }
-    let apart = |(a, b): (&f64, &f64)| match (a - b).abs() {
+    let difference = |(a, b): (&f64, &f64)| match (a - b).abs() {
         _ if a == b || (a.is_nan() && b.is_nan()) => 0.0,
         error if error.is_nan() => f64::INFINITY,
         error => error,
     };
-    ours.iter().zip(theirs).map(apart).fold(0.0, f64::max)
+    ours.iter().zip(theirs).map(difference).fold(0.0, f64::max)
 }
 
 fn largest<D: Dimension>(values: &ArrayBase<ndarray::OwnedRepr<f64>, D>) -> f64 {
-    values
-        .iter()
-        .fold(f64::MIN_POSITIVE, |most, x| most.max(x.abs()))
+    let larger = |most: f64, x: &f64| most.max(x.abs());
+    values.iter().fold(f64::MIN_POSITIVE, larger)
 }
 
-fn locals(training: &TrainingSet) -> BTreeSet<(usize, usize)> {
-    training.locals.iter().copied().collect()
+/// The fraction of all elements that only one of the sets contains.
+fn not_shared<T: Ord>([ours, theirs]: [BTreeSet<T>; 2]) -> f64 {
+    let differing = ours.symmetric_difference(&theirs).count();
+    part(differing, ours.union(&theirs).count())
 }
 
-/// Turns as RTTM has them, to the millisecond.
+/// Turns as in RTTM, to the millisecond.
 fn lines(turns: &Annotation) -> BTreeSet<String> {
     let line = |turn: &Turn| {
         let (start, duration) = (turn.segment.start, turn.segment.duration());
@@ -325,14 +333,11 @@ fn lines(turns: &Annotation) -> BTreeSet<String> {
     turns.turns().iter().map(line).collect()
 }
 
-/// `ours` with the sign of each column as in `theirs`: that of an eigenvector is anybody's choice.
+/// `ours` with the sign of each column as in `theirs`: the sign of an eigenvector is arbitrary.
 fn with_signs_of(mut ours: Array2<f64>, theirs: &Array2<f64>) -> Array2<f64> {
     if ours.dim() == theirs.dim() {
-        for (mut ours, theirs) in ours
-            .columns_mut()
-            .into_iter()
-            .zip(theirs.axis_iter(Axis(1)))
-        {
+        let columns = ours.columns_mut().into_iter();
+        for (mut ours, theirs) in columns.zip(theirs.columns()) {
             if ours.dot(&theirs) < 0.0 {
                 ours *= -1.0;
             }

@@ -1,4 +1,4 @@
-//! Mistakes put into the stages after the networks, one at a time, and what is noticed.
+//! Self-test of the pipeline after the networks: faults are injected one at a time.
 
 use serde::Serialize;
 use soundalike_compare::Provenance;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::TrialOutcome;
 
-/// What was noticed of every mistake, and of none.
+/// The result of the self-test of a pipeline.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineSelfTest {
     /// Version of this layout: [`crate::SELF_TEST_SCHEMA`].
@@ -18,50 +18,50 @@ pub struct PipelineSelfTest {
     pub model: String,
     /// The captured runs.
     pub runs: Vec<String>,
-    /// By what and on what.
+    /// Program, machine and engines.
     pub provenance: Provenance,
-    /// Stages whose output a capture lacks, where it is our own that is compared with.
+    /// Stages without a capture in some run: they are compared with our own output.
     pub own: Vec<PipelineStage>,
-    /// Each mistake.
+    /// One for each fault.
     pub trials: Vec<PipelineTrial>,
-    /// Our own stages without a mistake, on each run.
+    /// Our own stages without a fault, on each run.
     pub clean: Vec<PipelineCleanRun>,
 }
 
-/// What was noticed of one mistake.
+/// The result for one fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineTrial {
-    /// The mistake.
+    /// The fault.
     #[serde(flatten)]
     pub fault: PipelineFault,
-    /// What came of it.
+    /// The outcome.
     pub outcome: TrialOutcome,
-    /// The stages that differ although they were fed by the reference.
+    /// The stages that differ when fed by the reference.
     pub source: Vec<PipelineStage>,
-    /// How far its stage is from the reference's: see [`PipelineCleanRun::differences`].
+    /// The difference of its stage from the reference: see [`PipelineCleanRun::differences`].
     pub difference: f64,
-    /// Diarization error rate of all that follows; none where the networks would have to listen again.
+    /// Diarization error rate of the result; `None` if the networks would have to run again.
     pub der: Option<f64>,
 }
 
-/// Our own stages without a mistake.
+/// Our own stages without a fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineCleanRun {
     /// The captured run.
     pub run: String,
-    /// By stage, fed by the reference: the part of the decisions that differ, or the largest relative error of vectors.
+    /// By stage, fed by the reference: the fraction of different decisions, or the largest relative error of vectors.
     pub differences: Vec<(PipelineStage, f64)>,
     /// Stages that differ by more than rounding.
     pub alarms: Vec<PipelineStage>,
-    /// Diarization error rate of the turns, each stage fed by the one before.
+    /// Diarization error rate of the turns, each stage fed by the previous one.
     pub der: f64,
 }
 
-/// The error rate below which an ordinary comparison of turns says nothing.
+/// The error rate below which a comparison of turns alone reports no difference.
 const SMALL_DER: f64 = 0.01;
 
 impl PipelineTrial {
-    /// Whether an error rate below 1 % would have let it pass; none where there is no rate.
+    /// Whether the error rate is below 1 %, so that a comparison of turns would miss it; `None` without a rate.
     #[must_use]
     pub fn passes_der(&self) -> Option<bool> {
         Some(self.der? < SMALL_DER)
@@ -69,41 +69,36 @@ impl PipelineTrial {
 }
 
 impl PipelineSelfTest {
-    /// Its mistakes that are some.
+    /// The trials of real faults, without equivalent mutants.
     pub fn faults(&self) -> impl Iterator<Item = &PipelineTrial> {
         let real = |trial: &&PipelineTrial| trial.fault.equivalent.is_none();
         self.trials.iter().filter(real)
     }
 
-    /// How many of them fulfil `what`.
+    /// The number of real faults that fulfil `what`.
     pub fn count(&self, what: impl Fn(&PipelineTrial) -> bool) -> usize {
         self.faults().filter(|trial| what(trial)).count()
     }
 
-    /// Whether all that changes a stage was located, and no alarm was false.
+    /// Whether every fault that changes a stage was located, without false alarms.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let good = |trial: &PipelineTrial| {
-            matches!(
-                trial.outcome,
-                TrialOutcome::Located | TrialOutcome::BelowTheFloor | TrialOutcome::Equivalent
-            )
-        };
+        let good = |trial: &PipelineTrial| trial.outcome.passes();
         self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 }
 
-/// The truth of one run: what was captured, and of what was not our own.
+/// The truth of one run: its captured outputs, and our own where there is no capture.
 struct Golden<'a> {
     name: &'a str,
     outputs: Outputs,
 }
 
-/// Puts each of `faults` into the stages that follow the networks of each of `runs`, which have at least a segmentation and
-/// embeddings: trials, runs without a mistake, and stages that no run has captured.
+/// Injects each of `faults` into the stages after the networks on each of `runs`, which need a segmentation and
+/// embeddings. Returns the trials, the runs without a fault, and the stages without a capture in some run.
 ///
 /// # Errors
-/// [`Misfit`], of the first run whose outputs do not fit each other.
+/// [`Misfit`] of the first run whose outputs do not fit each other.
 #[expect(clippy::type_complexity, reason = "the parts of a self-test")]
 pub fn try_faults(
     faults: &[PipelineFault],
@@ -119,13 +114,11 @@ pub fn try_faults(
 > {
     let golden = runs
         .iter()
-        .map(|(name, run)| Golden::new(name, run, setting))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(name, run)| Golden::new(name, run, setting));
+    let golden = golden.collect::<Result<Vec<_>, _>>()?;
     let clean = golden.iter().map(|golden| golden.clean(setting)).collect();
-    let trials = faults
-        .iter()
-        .map(|fault| trial(fault, &golden, setting))
-        .collect();
+    let trials = faults.iter().map(|fault| trial(fault, &golden, setting));
+    let trials = trials.collect();
     let lacking = |stage: &PipelineStage| runs.iter().any(|(_, run)| !run.has(*stage));
     let own = PipelineStage::ALL.into_iter().filter(lacking).collect();
     Ok((trials, clean, own))
@@ -145,15 +138,20 @@ impl<'a> Golden<'a> {
         Ok(Self { name, outputs })
     }
 
-    /// Our stages with `fault`: what each gives that is fed by the reference, and the outputs of those that feed each
-    /// other.
+    /// Runs our stages with `fault`: the difference of each stage when fed by the reference, and the outputs of a run
+    /// in which they feed each other.
     fn run(&self, fault: Option<&PipelineFault>, setting: &Setting) -> (Vec<f64>, Outputs) {
         let [mut forced, mut free] = [Outputs::default(), Outputs::default()];
         let mut differences = Vec::new();
         for stage in PipelineStage::ALL {
             for outputs in [&mut forced, &mut free] {
-                outputs.take_given(stage, &self.outputs);
-                outputs.compute(stage, setting);
+                // The networks are not run: their outputs are the reference's.
+                match stage {
+                    PipelineStage::Segmentation | PipelineStage::Embeddings => {
+                        outputs.take(stage, &self.outputs);
+                    }
+                    _ => outputs.compute(stage, setting),
+                }
                 if let Some(fault) = fault.filter(|fault| fault.stage == stage) {
                     fault.make(outputs, setting);
                 }
@@ -172,18 +170,6 @@ impl<'a> Golden<'a> {
             alarms: alarms(&differences),
             differences,
             der: rate(&self.outputs.turns, &free.turns),
-        }
-    }
-}
-
-impl Outputs {
-    /// What the networks give is the reference's.
-    fn take_given(&mut self, stage: PipelineStage, golden: &Self) {
-        if matches!(
-            stage,
-            PipelineStage::Segmentation | PipelineStage::Embeddings
-        ) {
-            self.take(stage, golden);
         }
     }
 }
@@ -210,28 +196,19 @@ fn trial(fault: &PipelineFault, golden: &[Golden<'_>], setting: &Setting) -> Pip
     }
     let differences: Vec<_> = PipelineStage::ALL.into_iter().zip(largest).collect();
     let source = alarms(&differences);
-    let strays: Vec<_> = source
+    let strays = source.iter().filter(|stage| **stage != fault.stage);
+    let strays = strays.map(|stage| stage.name().to_owned()).collect();
+    let outcome = TrialOutcome::new(fault.equivalent.is_some(), !source.is_empty(), strays);
+    let mut own = differences
         .iter()
-        .filter(|stage| **stage != fault.stage)
-        .map(|stage| stage.name().to_owned())
-        .collect();
-    let outcome = match (fault.equivalent, source.is_empty()) {
-        (Some(_), true) => TrialOutcome::Equivalent,
-        (Some(_), false) => TrialOutcome::FalseAlarm,
-        (None, true) => TrialOutcome::BelowTheFloor,
-        (None, false) if strays.is_empty() => TrialOutcome::Located,
-        (None, false) => TrialOutcome::Misplaced { strays },
-    };
-    let difference = differences
-        .iter()
-        .find(|(stage, _)| *stage == fault.stage)
-        .map_or(0.0, |(_, difference)| *difference);
+        .filter(|(stage, _)| *stage == fault.stage);
+    let difference = own.next().map_or(0.0, |(_, difference)| *difference);
     PipelineTrial {
         fault: fault.clone(),
         outcome,
         source,
         difference,
-        // The embeddings are the captured ones, whatever frames they would be pooled over.
+        // Embeddings are captured, so masks have no effect on them.
         der: (fault.stage != PipelineStage::Masks).then_some(der),
     }
 }

@@ -1,19 +1,19 @@
-//! What an input cannot show.
+//! Faults that an input hides.
 
 use serde::Serialize;
 
 use super::{OrdinaryGate, Trial, TrialOutcome};
 
-/// What an input cannot show.
+/// The faults that an input hides.
 #[derive(Debug, Clone, Serialize)]
 pub struct Blindness {
     /// The input.
     pub input: String,
-    /// Faults that were tried on it.
+    /// Number of faults that were tried on it.
     pub faults: usize,
-    /// Those that leave all frames decided alike.
+    /// Faults that change the decision of no frame.
     pub same_decisions: Vec<&'static str>,
-    /// Those that no stage shows: they stay below the bars.
+    /// Faults with every stage below the thresholds.
     pub hidden: Vec<Hidden>,
 }
 
@@ -22,14 +22,14 @@ pub struct Blindness {
 pub struct Hidden {
     /// The fault.
     pub fault: &'static str,
-    /// R of its stages.
+    /// The largest R of its stages.
     pub r: f64,
-    /// Inputs that show it.
+    /// Inputs on which it is detected.
     pub shown_by: Vec<String>,
 }
 
 impl Blindness {
-    /// Of the trials on each of some inputs, by the names of the inputs.
+    /// From the trials on each input, with the names of the inputs.
     #[must_use]
     pub fn of(inputs: &[(String, Vec<Trial>)]) -> Vec<Self> {
         let shown_by = |id: &str| {
@@ -41,26 +41,22 @@ impl Blindness {
             names.collect::<Vec<_>>()
         };
         let of_one = |(input, trials): &(String, Vec<Trial>)| {
-            let faults = || {
-                trials
-                    .iter()
-                    .filter(|trial| trial.fault.equivalent.is_none())
-            };
+            let trials = trials.iter();
+            let faults = trials.filter(|trial| trial.fault.equivalent.is_none());
             let same =
                 |trial: &&Trial| trial.ordinary.passes(OrdinaryGate::AllFrames) == Some(true);
+            let same = faults.clone().filter(same);
             let hidden = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
+            let hidden = faults.clone().filter(hidden).map(|trial| Hidden {
+                fault: trial.fault.id,
+                r: trial.r,
+                shown_by: shown_by(trial.fault.id),
+            });
             Self {
                 input: input.clone(),
-                faults: faults().count(),
-                same_decisions: faults().filter(same).map(|trial| trial.fault.id).collect(),
-                hidden: faults()
-                    .filter(hidden)
-                    .map(|trial| Hidden {
-                        fault: trial.fault.id,
-                        r: trial.r,
-                        shown_by: shown_by(trial.fault.id),
-                    })
-                    .collect(),
+                same_decisions: same.map(|trial| trial.fault.id).collect(),
+                hidden: hidden.collect(),
+                faults: faults.count(),
             }
         };
         inputs.iter().map(of_one).collect()

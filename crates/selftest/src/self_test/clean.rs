@@ -1,23 +1,23 @@
-//! Runs without a fault: every alarm is false.
+//! Runs without a fault: every alarm is a false alarm.
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array3, ArrayD, Axis, Slice};
+use ndarray::{Array3, ArrayD, Axis};
 use serde::Serialize;
 use soundalike_compare::{
-    About, Candidate, CompareError, Decode, Engine as _, Provenance, Reference, Report, StageError,
-    Window, compare, worse,
+    Candidate, CompareError, Decode, Engine as _, Reference, Report, StageError, Window, compare,
+    worse,
 };
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Engine, Kernels};
+use soundalike_model::DType;
 
-use super::SelfTestError;
+use super::{SelfTestError, about};
 use crate::{CandleEngine, FaultError};
 
 /// A run without a fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct CleanRun {
-    /// What was otherwise than usual.
+    /// The variation of the run.
     pub what: String,
     /// The largest R of any stage; of a dtype below f32 the largest R_d.
     pub r: f64,
@@ -31,15 +31,15 @@ pub struct CleanRun {
 pub struct Cleanliness<'a> {
     /// The model.
     pub bundle: &'a Bundle,
-    /// What its output means.
+    /// The decoding of its output.
     pub decode: &'a dyn Decode,
 }
 
 impl Cleanliness<'_> {
-    /// The network in `dtype` on `window`.
+    /// Compares the network in `dtype` on `window`.
     ///
     /// # Errors
-    /// [`SelfTestError`] where either side fails.
+    /// [`SelfTestError`] if either side fails.
     pub fn run(
         &self,
         reference: &mut dyn Reference,
@@ -51,10 +51,10 @@ impl Cleanliness<'_> {
         self.judge(reference, &candidate, window, what)
     }
 
-    /// Activations that the network gave otherwise.
+    /// Compares another `candidate` without a fault.
     ///
     /// # Errors
-    /// [`SelfTestError`] where either side fails.
+    /// [`SelfTestError`] if either side fails.
     pub fn judge(
         &self,
         reference: &mut dyn Reference,
@@ -62,12 +62,7 @@ impl Cleanliness<'_> {
         window: &Window,
         what: &str,
     ) -> Result<CleanRun, SelfTestError> {
-        let about = About {
-            model: String::new(),
-            reference: reference.name(),
-            candidate: what.to_owned(),
-            provenance: Provenance::default(),
-        };
+        let about = about(reference, what);
         let windows = std::slice::from_ref(window);
         let report = compare(reference, candidate, windows, self.decode, about)?;
         Ok(CleanRun::new(what, &report))
@@ -76,25 +71,24 @@ impl Cleanliness<'_> {
 
 impl CleanRun {
     fn new(what: &str, report: &Report) -> Self {
-        let errors = || {
-            let stages = report.stages.iter();
-            stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running))
-        };
-        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
+        let stages = report.stages.iter();
+        let errors =
+            stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running));
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
         Self {
             what: what.to_owned(),
-            r: largest(&|error| error.r_d.unwrap_or(error.r)),
-            r_local: largest(&|error| error.r_local),
+            r: largest(|error| error.r_d.unwrap_or(error.r)),
+            r_local: largest(|error| error.r_local),
             alarms: report.source.clone(),
         }
     }
 }
 
-/// What the network of `bundle` makes of `window` in a batch of `size`, of the first and of the last place. It feeds
-/// itself.
+/// The free-running activations of the network of `bundle` for `window` at the first and the last place of a batch of
+/// `size`.
 ///
 /// # Errors
-/// [`SelfTestError`] where it fails.
+/// [`SelfTestError`] if it fails.
 pub fn in_batches(
     bundle: &Bundle,
     window: &Window,
@@ -104,14 +98,9 @@ pub fn in_batches(
     let one: Vec<f32> = window.waveform.iter().copied().collect();
     let samples = one.len();
     let silent = vec![0.0; samples];
-    // Others are beside it: neither may hear the other.
-    let rows = (0..size).flat_map(|row| {
-        if row == 0 || row + 1 == size {
-            &one
-        } else {
-            &silent
-        }
-    });
+    // The places between are silent: the places of a batch must not affect each other.
+    let ends = |row: usize| row == 0 || row + 1 == size;
+    let rows = (0..size).flat_map(|row| if ends(row) { &one } else { &silent });
     let batch = Window {
         waveform: Array3::from_shape_vec((size, 1, samples), rows.copied().collect())
             .map_or_else(|_| window.waveform.clone(), Array3::into_dyn),
@@ -126,33 +115,30 @@ pub fn in_batches(
     run.map_err(CompareError::Candidate)?;
     let place = |row: usize| {
         let row_of = |(name, values): &(String, ArrayD<f64>)| {
-            // What is made of weights alone has no place in a batch.
+            // A stage of weights alone has no batch axis.
             let constant = graph.get(name).is_some_and(|stage| stage.is_constant());
-            let own = if constant {
-                values.clone()
+            let rows = if constant {
+                0..values.len_of(Axis(0))
             } else {
-                values
-                    .slice_axis(Axis(0), Slice::from(row..=row))
-                    .to_owned()
+                row..row + 1
             };
-            (name.clone(), own)
+            (
+                name.clone(),
+                values.slice_axis(Axis(0), rows.into()).to_owned(),
+            )
         };
         let activations: BTreeMap<_, _> = stages.iter().map(row_of).collect();
         Candidate::Activations(activations)
     };
-    Ok(if size == 1 {
-        vec![place(0)]
+    let places = if size == 1 {
+        vec![0]
     } else {
-        vec![place(0), place(size - 1)]
-    })
+        vec![0, size - 1]
+    };
+    Ok(places.into_iter().map(place).collect())
 }
 
-/// The network of `bundle` in `dtype`, each stage by itself.
+/// The network of `bundle` in `dtype`, with every stage exposed.
 fn portable(bundle: &Bundle, dtype: DType) -> Result<CandleEngine, SelfTestError> {
-    let engine = Engine {
-        dtype,
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
-    Ok(CandleEngine::load(bundle, &engine).map_err(FaultError::from)?)
+    Ok(CandleEngine::portable(bundle, dtype).map_err(FaultError::from)?)
 }

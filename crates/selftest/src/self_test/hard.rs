@@ -1,24 +1,24 @@
-//! Inputs that are hard on a network, or show little of it.
+//! Inputs that are difficult for a network, and inputs that hide faults.
 
 use ndarray::Array3;
 
 use soundalike_compare::Window;
 
-/// Seconds of windows that have another length than the network was trained on.
+/// Lengths of windows, seconds.
 const LENGTHS: [f64; 3] = [1.3, 5.0, 10.0];
 /// Seconds of silence.
 const SILENCE: f64 = 10.0;
 /// Seconds of the other inputs.
 const DURATION: f64 = 2.0;
 
-/// Windows of other lengths, silence, noise, clipped and quiet audio, made of `window`, which goes on from its start where
-/// it ends. None is longer than `longest` seconds.
+/// Windows of other lengths, silence, noise, clipped and quiet audio, made from `window`, which is repeated as needed.
+/// None is longer than `longest` seconds.
 #[must_use]
 pub fn hard_inputs(window: &Window, sample_rate: u32, longest: f64) -> Vec<Window> {
-    let heard: Vec<f32> = window.waveform.iter().copied().collect();
+    let samples: Vec<f32> = window.waveform.iter().copied().collect();
     let made = |name: String, duration: f64, change: fn(f32) -> f32| {
-        let mut heard = heard.iter().cycle();
-        let next = || heard.next().map_or(0.0, |x| change(*x));
+        let mut samples = samples.iter().cycle();
+        let next = || samples.next().map_or(0.0, |x| change(*x));
         input(name, duration.min(longest), sample_rate, next)
     };
     let lengths = LENGTHS.into_iter().filter(|length| *length <= longest);
@@ -35,7 +35,7 @@ pub fn hard_inputs(window: &Window, sample_rate: u32, longest: f64) -> Vec<Windo
         .collect()
 }
 
-/// Inputs that show little of a network: silence and white noise.
+/// Inputs that hide faults: silence and white noise.
 #[must_use]
 pub fn blind_inputs(sample_rate: u32) -> [Window; 2] {
     let silence = input("silence".to_owned(), DURATION, sample_rate, || 0.0);
@@ -60,7 +60,7 @@ fn input(name: String, duration: f64, sample_rate: u32, mut next: impl FnMut() -
     }
 }
 
-/// Numbers between -1 and 1, always the same. D. Knuth, MMIX.
+/// A fixed sequence of numbers between -1 and 1: the generator of Knuth's MMIX.
 struct Noise(u64);
 
 impl Noise {

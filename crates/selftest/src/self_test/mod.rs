@@ -1,4 +1,4 @@
-//! The comparison on trial: faults put into a candidate one at a time, and what it says to each.
+//! The self-test of the comparison: faults are injected into a candidate one at a time.
 
 mod blindness;
 mod clean;
@@ -35,7 +35,7 @@ pub enum SelfTestError {
     Compare(#[from] CompareError),
 }
 
-/// What the comparison said to every fault, and to none.
+/// The result of a self-test.
 #[derive(Debug, Clone, Serialize)]
 pub struct SelfTest {
     /// Version of this layout.
@@ -44,32 +44,32 @@ pub struct SelfTest {
     pub model: String,
     /// The reference, as on the command line.
     pub reference: String,
-    /// By what and on what.
+    /// Program, machine and engines.
     pub provenance: Provenance,
-    /// On what the faults were tried.
+    /// The inputs of the trials.
     pub inputs: Vec<Input>,
-    /// Each fault that the model can have.
+    /// One for each fault that applies to the model.
     pub trials: Vec<Trial>,
     /// Runs without a fault.
     pub clean: Vec<CleanRun>,
-    /// What the errors of the stages amount to at the output, without a fault; none where the reference cannot be run
+    /// The effect of the errors of the stages at the output, without a fault; `None` if the reference cannot be run
     /// again.
     pub budget: Option<Budget>,
-    /// What was left out, and why.
+    /// What was skipped, and why.
     pub left_out: Vec<String>,
-    /// What other inputs hide.
+    /// Faults that other inputs hide.
     pub blindness: Vec<Blindness>,
 }
 
-/// What the comparison said to one fault.
+/// The result for one fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trial {
     /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
-    /// What came of it.
+    /// The outcome.
     pub outcome: TrialOutcome,
-    /// Whether it was called by its name.
+    /// Whether it was identified.
     pub naming: Naming,
     /// The largest R of its stages, fed by the reference.
     pub r: f64,
@@ -77,58 +77,74 @@ pub struct Trial {
     pub r_local: f64,
     /// The stages that were blamed.
     pub source: Vec<String>,
-    /// What is wrong there, as far as it was found.
+    /// The diagnosis, if there is one.
     pub diagnosis: Option<Diagnosis>,
-    /// Why there is no diagnosis, and what can be said without.
+    /// Why there is no diagnosis, and the signature of the error instead.
     pub undiagnosed: Option<Undiagnosed>,
-    /// What ordinary comparisons of the outputs find.
+    /// Baseline metrics of the outputs.
     pub ordinary: OrdinaryGates,
-    /// Its error at the output: by the gains of the budget without a fault, and as it is.
+    /// Its error at the output, predicted by the gains of the budget and measured.
     pub propagation: Option<Propagation>,
 }
 
-/// What came of a fault.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialOutcome {
     /// Its stages were blamed, and no others.
     Located,
-    /// Stages were blamed that it does not change.
+    /// Stages were blamed that the fault does not change.
     Misplaced {
-        /// Which.
+        /// Those stages.
         strays: Vec<String>,
     },
-    /// No stage reaches the bars: rounding may be as large.
+    /// No stage reaches the thresholds: the error may be rounding.
     BelowTheFloor,
-    /// It is none, and nothing was blamed.
+    /// An equivalent mutant, and nothing was blamed.
     Equivalent,
-    /// It is none, and something was blamed.
+    /// An equivalent mutant, and a stage was blamed.
     FalseAlarm,
     /// The network failed with it.
     Failed {
-        /// What it said.
+        /// Its error message.
         message: String,
     },
 }
 
-/// Whether a fault was called by its name.
+/// Whether a fault was identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Naming {
-    /// By its own.
+    /// Correctly.
     Right,
-    /// By another.
+    /// As another mistake.
     Wrong,
-    /// By none, as it should be: no known mistake is this one.
+    /// Not identified, correctly: no known mistake matches.
     Unknown,
-    /// By none, although a known mistake is this one.
+    /// Not identified, although a known mistake matches.
     Missed,
-    /// Nobody could say: the library of mistakes was not there, or nothing was blamed.
+    /// No diagnosis was attempted: libtorch is missing, or nothing was blamed.
     NotTried,
 }
 
 impl TrialOutcome {
-    /// Whether anything was blamed.
+    /// The outcome of a fault, or of an `equivalent` mutant, if a stage was `blamed`; `strays` are the wrong ones.
+    pub(crate) fn new(equivalent: bool, blamed: bool, strays: Vec<String>) -> Self {
+        match (equivalent, blamed) {
+            (true, false) => Self::Equivalent,
+            (true, true) => Self::FalseAlarm,
+            (false, false) => Self::BelowTheFloor,
+            (false, true) if strays.is_empty() => Self::Located,
+            (false, true) => Self::Misplaced { strays },
+        }
+    }
+
+    /// Whether it is the expected outcome.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Located | Self::BelowTheFloor | Self::Equivalent)
+    }
+
+    /// Whether the fault was detected.
     #[must_use]
     pub fn detected(&self) -> bool {
         matches!(
@@ -139,67 +155,61 @@ impl TrialOutcome {
 }
 
 impl SelfTest {
-    /// Whether all that reaches the bars was located, nothing had a wrong name, and no alarm was false.
+    /// Whether every fault that reaches the thresholds was located, none was identified wrongly, and no alarm was
+    /// false.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let good = |trial: &Trial| {
-            matches!(
-                trial.outcome,
-                TrialOutcome::Located | TrialOutcome::BelowTheFloor | TrialOutcome::Equivalent
-            ) && trial.naming != Naming::Wrong
-        };
+        let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Naming::Wrong;
         self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 
-    /// Its faults that are some.
+    /// The trials of real faults, without equivalent mutants.
     pub fn faults(&self) -> impl Iterator<Item = &Trial> {
         let real = |trial: &&Trial| trial.fault.equivalent.is_none();
         self.trials.iter().filter(real)
     }
 
-    /// How many faults fulfil `what`.
+    /// The number of real faults that fulfil `what`.
     pub fn count(&self, what: impl Fn(&Trial) -> bool) -> usize {
         self.faults().filter(|trial| what(trial)).count()
     }
 }
 
-/// Version of the JSON of a self-test. Keys may be added, not renamed.
+/// Version of the JSON of a self-test. Keys may be added but not renamed.
 pub const SELF_TEST_SCHEMA: u32 = 1;
 
-/// Tries faults.
+/// Injects faults and compares.
 pub struct Bench<'a> {
     /// The model without a fault.
     pub bundle: &'a Bundle,
-    /// What its output means.
+    /// The decoding of its output.
     pub decode: &'a dyn Decode,
-    /// The truth.
+    /// The reference.
     pub reference: &'a mut KeptReference,
-    /// On what.
+    /// The inputs.
     pub windows: &'a [Window],
-    /// Who names mistakes; none where nobody can.
+    /// Diagnoses faults; `None` without libtorch.
     pub diagnostician: Option<&'a Diagnostician<'a>>,
-    /// How errors reach the output; none where nobody measured it.
+    /// The gains of errors to the output, if measured.
     pub budget: Option<&'a Budget>,
 }
 
 impl Bench<'_> {
-    /// What the comparison says to `fault`. None where the model cannot have it.
+    /// Injects `fault` and compares. `None` if it does not apply to the model.
     ///
     /// # Errors
-    /// [`SelfTestError`] where the network cannot be built or the reference fails.
+    /// [`SelfTestError`] if the network cannot be built or the reference fails.
     pub fn try_fault(&mut self, fault: &Fault) -> Result<Option<Trial>, SelfTestError> {
-        // Masks change nothing before the pooling: they are for faults that nothing else shows.
-        let (masked, plain): (Vec<Window>, Vec<Window>) = self
-            .windows
-            .iter()
-            .cloned()
-            .partition(|window| window.masks.is_some());
+        // Masks have no effect before the pooling: they are only for faults that other windows cannot have.
+        let windows = self.windows.iter().cloned();
+        let (masked, plain): (Vec<_>, Vec<_>) = windows.partition(|window| window.masks.is_some());
         for windows in [plain, masked] {
-            let mut names: Vec<String> = Vec::new();
-            for window in windows.iter().take(1) {
-                let graph = self.reference.graph(window)?;
-                names.extend(graph.stages().iter().map(|stage| stage.name.clone()));
-            }
+            let Some(first) = windows.first() else {
+                continue;
+            };
+            let graph = self.reference.graph(first)?;
+            let names = graph.stages().iter().map(|stage| stage.name.clone());
+            let names: Vec<String> = names.collect();
             let expected = fault.stages_among(&names);
             if !expected.is_empty() {
                 return self.try_on(fault, &expected, &windows).map(Some);
@@ -215,12 +225,7 @@ impl Bench<'_> {
         windows: &[Window],
     ) -> Result<Trial, SelfTestError> {
         let candidate = fault.candidate(self.bundle, DType::F32)?;
-        let about = About {
-            model: String::new(),
-            reference: self.reference.name(),
-            candidate: fault.id.to_owned(),
-            provenance: Provenance::default(),
-        };
+        let about = about(self.reference, fault.id);
         let report = match compare(self.reference, &candidate, windows, self.decode, about) {
             Ok(report) => report,
             Err(CompareError::Candidate(error)) => {
@@ -241,6 +246,16 @@ impl Bench<'_> {
     }
 }
 
+/// The sides of a comparison, for a report that is not printed.
+fn about(reference: &dyn Reference, candidate: &str) -> About {
+    About {
+        model: String::new(),
+        reference: reference.name(),
+        candidate: candidate.to_owned(),
+        provenance: Provenance::default(),
+    }
+}
+
 impl Trial {
     fn new(
         fault: &Fault,
@@ -248,28 +263,14 @@ impl Trial {
         report: &Report,
         cause: Option<Explanation>,
     ) -> Self {
-        let own = report
-            .stages
-            .iter()
-            .filter(|stage| expected.contains(&&stage.name));
-        let errors = || {
-            own.clone()
-                .filter_map(|stage| stage.teacher_forced.as_ref())
-        };
-        let largest = |of: &dyn Fn(&StageError) -> f64| errors().map(of).fold(0.0, worse);
-        let strays: Vec<String> = report
-            .source
-            .iter()
-            .filter(|name| !expected.contains(name))
-            .cloned()
-            .collect();
-        let outcome = match (fault.equivalent, report.source.is_empty()) {
-            (Some(_), true) => TrialOutcome::Equivalent,
-            (Some(_), false) => TrialOutcome::FalseAlarm,
-            (None, true) => TrialOutcome::BelowTheFloor,
-            (None, false) if strays.is_empty() => TrialOutcome::Located,
-            (None, false) => TrialOutcome::Misplaced { strays },
-        };
+        let stages = report.stages.iter();
+        let own = stages.filter(|stage| expected.contains(&&stage.name));
+        let errors = own.filter_map(|stage| stage.teacher_forced.as_ref());
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
+        let strays = report.source.iter().filter(|name| !expected.contains(name));
+        let strays = strays.cloned().collect();
+        let blamed = !report.source.is_empty();
+        let outcome = TrialOutcome::new(fault.equivalent.is_some(), blamed, strays);
         let (naming, diagnosis, undiagnosed) = match cause {
             None => (Naming::NotTried, None, None),
             Some(Explanation::Known(diagnosis)) => {
@@ -289,8 +290,8 @@ impl Trial {
             fault: fault.clone(),
             outcome,
             naming,
-            r: largest(&|error| error.r),
-            r_local: largest(&|error| error.r_local),
+            r: largest(|error| error.r),
+            r_local: largest(|error| error.r_local),
             source: report.source.clone(),
             diagnosis,
             undiagnosed,
@@ -314,7 +315,7 @@ impl Trial {
         }
     }
 
-    /// Whether a stage is more than rounding, by the project's own gate if not by the bars of a bug.
+    /// Structural if a stage was blamed; otherwise exact or precision by the project's own threshold of R.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self.outcome {

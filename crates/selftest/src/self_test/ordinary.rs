@@ -1,29 +1,29 @@
-//! What is asked of a port where nothing better is at hand: that its outputs look alike.
+//! Baseline metrics: the usual acceptance tests of a port, which compare its outputs only.
 
 use serde::Serialize;
 
 use soundalike_compare::{Evidence, OutputAgreement, Report};
 
-/// How alike the outputs are, on the input where they are least.
+/// Baseline metrics of the outputs, the worst over all inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Gates {
-    /// Part of the frames that are decided alike; none where outputs have no frames or another shape.
+    /// Fraction of frames with equal decisions; `None` if outputs have no frames or another shape.
     pub frame_agreement: Option<f64>,
-    /// Pearson correlation of all values; none where the shapes differ.
+    /// Pearson correlation of all values; `None` if the shapes differ.
     pub correlation: Option<f64>,
-    /// Cosine of all values; none where the shapes differ.
+    /// Cosine similarity of all values; `None` if the shapes differ.
     pub cosine: Option<f64>,
-    /// Diarization error rate between what they are decoded to; none where that is not known.
+    /// Diarization error rate between the decoded outputs; `None` if they cannot be decoded.
     pub der: Option<f64>,
 }
 
-/// A bar that such a comparison sets.
+/// An acceptance threshold on a baseline metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
-    /// All frames are decided alike.
+    /// All frames have equal decisions.
     AllFrames,
-    /// 99 % of the frames are.
+    /// 99 % of the frames have equal decisions.
     MostFrames,
     /// DER below 1 %.
     Der,
@@ -68,7 +68,7 @@ impl Gates {
     pub(super) fn of(report: &Report) -> Self {
         let least = |values: &mut dyn Iterator<Item = Option<f64>>| {
             values.collect::<Option<Vec<_>>>().and_then(|values| {
-                // NaN is not alike.
+                // NaN is the worst.
                 let worse = |a: f64, b: f64| if b.is_nan() || b < a { b } else { a };
                 values.into_iter().reduce(worse)
             })
@@ -86,7 +86,7 @@ impl Gates {
         }
     }
 
-    /// Whether `gate` lets it pass; none where it has nothing to say to such outputs.
+    /// Whether the metrics pass `gate`; `None` if it does not apply to such outputs.
     #[must_use]
     pub fn passes(&self, gate: Gate) -> Option<bool> {
         Some(match gate {

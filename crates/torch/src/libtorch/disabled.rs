@@ -13,7 +13,7 @@ pub fn load(_bundle: &Bundle, _arithmetic: Arithmetic) -> Result<Box<dyn Network
     Err(Error::NotBuilt)
 }
 
-/// Shows `see` the stage `stage` of the network of `bundle`, fed `operands` in f64, with each known mistake.
+/// Replays each known mistake on `stage` of the network of `bundle`, with `operands` in f64, and passes it to `see`.
 ///
 /// # Errors
 /// [`Error::NotBuilt`].

@@ -1,4 +1,4 @@
-//! The networks on libtorch, or in their place the advice to build with it. Nothing outside knows which.
+//! The networks on libtorch, or an error with build instructions. The rest of the crate does not depend on which.
 
 #[cfg(not(feature = "libtorch"))]
 mod disabled;

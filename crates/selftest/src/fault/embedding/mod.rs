@@ -7,7 +7,7 @@ mod trunk;
 
 use super::Fault;
 
-/// By the order of the stages.
+/// All of them, in the order of the stages.
 pub(super) fn catalogue() -> Vec<Fault> {
     [
         filter_bank::catalogue(),

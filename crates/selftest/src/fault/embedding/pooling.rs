@@ -1,154 +1,95 @@
-//! Faults of the pooling over time and of what follows it.
+//! Faults of the masks, of the pooling over time and of the last layer.
 
-use soundalike_model::{Result, Tensor};
+use soundalike_model::Tensor;
 use soundalike_network::Cause;
 
 use super::super::{
     Fault,
-    call::{Call, POOL, PoolOptions, late, statistics, stats_pool, whole_window},
+    call::{Call, POOL, POOLED, late, statistics, stats_pool, whole_window},
     edit::{half, zero},
-    stage, weights,
+    fault,
 };
 
-const POOLED: &[&str] = &["resnet.pool"];
 const LAST: &[&str] = &["resnet.seg_1"];
 
 pub(super) fn catalogue() -> Vec<Fault> {
     vec![
-        stage(
-            "masks-late",
-            "the masks are one frame late",
-            "mask frames and feature frames mixed",
-            &["weights"],
-            |call| late(&call.value, 2),
-        )
-        .named(Cause::OneFrameLate),
-        stage(
-            "masks-inverted",
-            "the masks are those of everybody else",
-            "FluidAudio #523",
-            &["weights"],
-            |call| call.value.neg()? + 1.0,
-        )
-        .named(Cause::MasksInverted),
-        stage(
-            "pool-biased",
-            "the deviation is divided by n",
-            "an MLX port: sqrt(var + 1e-7), biased; NeMo #7225",
-            POOLED,
-            |call| {
-                stats_pool(
-                    call,
-                    &PoolOptions {
-                        correction: 0.0,
-                        ..POOL
-                    },
-                )
-            },
-        )
-        .named(Cause::BiasedDeviation),
-        stage(
-            "pool-eps",
-            "1e-7 is added to the variance",
-            "an MLX port: sqrt(var + 1e-7)",
-            POOLED,
-            |call| stats_pool(call, &PoolOptions { eps: 1e-7, ..POOL }),
-        )
-        .named(Cause::Eps1e7),
-        stage(
-            "pool-variance",
-            "variances in place of deviations",
-            "coremltools #2718",
-            POOLED,
-            |call| {
-                stats_pool(
-                    call,
-                    &PoolOptions {
-                        variance: true,
-                        ..POOL
-                    },
-                )
-            },
-        )
-        .named(Cause::VarianceForDeviation),
-        stage(
-            "pool-deviation-first",
-            "deviations first, then means",
-            "CrispASR ECAPA",
-            POOLED,
-            |call| {
+        fault("masks-late")
+            .text("the masks are one frame late")
+            .seen_in("mask frames and feature frames mixed")
+            .stage(&["weights"], |call| late(&call.value, 2))
+            .named(Cause::OneFrameLate),
+        fault("masks-inverted")
+            .text("the masks are those of everybody else")
+            .seen_in("FluidAudio #523")
+            .stage(&["weights"], |call| call.value.neg()? + 1.0)
+            .named(Cause::MasksInverted),
+        fault("pool-biased")
+            .text("the deviation is divided by n")
+            .seen_in("an MLX port: sqrt(var + 1e-7), biased; NeMo #7225")
+            .stats_pool(|pool| pool.correction = 0.0)
+            .named(Cause::BiasedDeviation),
+        fault("pool-eps")
+            .text("1e-7 is added to the variance")
+            .seen_in("an MLX port: sqrt(var + 1e-7)")
+            .stats_pool(|pool| pool.eps = 1e-7)
+            .named(Cause::Eps1e7),
+        fault("pool-variance")
+            .text("variances in place of deviations")
+            .seen_in("coremltools #2718")
+            .stats_pool(|pool| pool.variance = true)
+            .named(Cause::VarianceForDeviation),
+        fault("pool-deviation-first")
+            .text("deviations first, then means")
+            .seen_in("CrispASR ECAPA")
+            .stage(POOLED, |call| {
                 let (mean, deviation) = statistics(call, &POOL)?;
                 Ok(whole_window(call, Tensor::cat(&[deviation, mean], 1)?))
-            },
-        )
-        .named(Cause::DeviationFirst),
-        stage(
-            "pool-one-frame-short",
-            "the first frame is left out of the pool",
-            "off by one",
-            POOLED,
-            |call| stats_pool(call, &PoolOptions { skipped: 1, ..POOL }),
-        ),
-        stage(
-            "pool-flattened-otherwise",
-            "bands and channels are flattened in the other order",
-            "MLX FINAL_STATUS: time and frequency swapped",
-            POOLED,
-            |call| {
-                let swapped = |call: &Call<'_>| -> Result<Tensor> {
-                    call.input()?.transpose(1, 2)?.contiguous()
-                };
+            })
+            .named(Cause::DeviationFirst),
+        fault("pool-one-frame-short")
+            .text("the first frame is left out of the pool")
+            .seen_in("off by one")
+            .stats_pool(|pool| pool.skipped = 1),
+        fault("pool-flattened-otherwise")
+            .text("bands and channels are flattened in the other order")
+            .seen_in("MLX FINAL_STATUS: time and frequency swapped")
+            .stage(POOLED, |call| {
                 let turned = Call {
-                    operands: vec![swapped(call)?],
+                    operands: vec![call.input()?.transpose(1, 2)?.contiguous()?],
                     value: call.value.clone(),
                     ..*call
                 };
                 stats_pool(&turned, &POOL)
-            },
-        )
-        .named(Cause::FlattenedOtherwise),
-        weights(
-            "last-bias-missing",
-            "the last layer has no bias",
-            "CrispASR ECAPA",
-            LAST,
-            |edit| edit.each("resnet.seg_1.bias", zero),
-        )
-        .named(Cause::BiasLeftOut),
-        weights(
-            "last-weights-f16",
-            "the last layer was stored in 16 bits",
-            "speakrs ADR 001: DER 6.8 to 27.1 %",
-            LAST,
-            |edit| edit.each("resnet.seg_1.weight", half),
-        )
-        .named(Cause::WeightsInF16),
-        stage(
-            "embedding-normalised",
-            "the embedding is divided by its length",
-            "MLX FINAL_STATUS: shipped, ranks kept 2 of 4",
-            LAST,
-            |call| {
+            })
+            .named(Cause::FlattenedOtherwise),
+        fault("last-bias-missing")
+            .text("the last layer has no bias")
+            .seen_in("CrispASR ECAPA")
+            .weights(LAST, |edit| edit.each("resnet.seg_1.bias", zero))
+            .named(Cause::BiasLeftOut),
+        fault("last-weights-f16")
+            .text("the last layer was stored in 16 bits")
+            .seen_in("speakrs ADR 001: DER 6.8 to 27.1 %")
+            .weights(LAST, |edit| edit.each("resnet.seg_1.weight", half))
+            .named(Cause::WeightsInF16),
+        fault("embedding-normalised")
+            .text("the embedding is divided by its length")
+            .seen_in("MLX FINAL_STATUS: shipped, ranks kept 2 of 4")
+            .stage(LAST, |call| {
                 let axis = call.value.rank() - 1;
                 let length = call.value.sqr()?.sum_keepdim(axis)?.sqrt()?;
                 call.value.broadcast_div(&length)
-            },
-        )
-        .named(Cause::Length1),
-        stage(
-            "embedding-gain",
-            "the embedding has a gain of 3",
-            "librosa scale=True; CrispASR CQT: correlation .9999",
-            LAST,
-            |call| call.value.clone() * 3.0,
-        ),
-        stage(
-            "embedding-activated",
-            "a ReLU follows the last layer",
-            "two_emb_layer networks",
-            LAST,
-            |call| call.value.relu(),
-        )
-        .named(Cause::ReluAfter),
+            })
+            .named(Cause::Length1),
+        fault("embedding-gain")
+            .text("the embedding has a gain of 3")
+            .seen_in("librosa scale=True; CrispASR CQT: correlation .9999")
+            .stage(LAST, |call| call.value.clone() * 3.0),
+        fault("embedding-activated")
+            .text("a ReLU follows the last layer")
+            .seen_in("two_emb_layer networks")
+            .stage(LAST, |call| call.value.relu())
+            .named(Cause::ReluAfter),
     ]
 }

@@ -8,7 +8,7 @@ mod sinc;
 
 use super::Fault;
 
-/// By the order of the stages.
+/// All of them, in the order of the stages.
 pub(super) fn catalogue() -> Vec<Fault> {
     [
         sinc::catalogue(),

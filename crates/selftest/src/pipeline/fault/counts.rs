@@ -1,4 +1,4 @@
-//! Mistakes in counting who speaks at once.
+//! Faults of the number of simultaneous speakers.
 
 use ndarray::{Array3, Axis};
 use soundalike_diarize::frames::FrameGrid;
@@ -8,60 +8,53 @@ use super::{Outputs, PipelineFault, PipelineStage, drifting, fault};
 pub(super) fn catalogue() -> Vec<PipelineFault> {
     let stage = PipelineStage::Counts;
     vec![
-        fault(
-            "counts-half-up",
-            "halves are rounded up, not to even",
-            "round() of C and Rust against numpy's",
-            stage,
-            |outputs, setting| count(outputs, &setting.grid, |sum, of| (sum / of).round()),
-        ),
-        fault(
-            "counts-rounded-down",
-            "the mean number of speakers loses its fraction",
-            "integer division in ports",
-            stage,
-            |outputs, setting| count(outputs, &setting.grid, |sum, of| (sum / of).floor()),
-        ),
-        fault(
-            "counts-rounded-up",
-            "the mean number of speakers is rounded up",
-            "a variant",
-            stage,
-            |outputs, setting| count(outputs, &setting.grid, |sum, of| (sum / of).ceil()),
-        ),
-        fault(
-            "counts-not-averaged",
-            "windows are added up and not averaged",
-            "sagascript #80, a variant",
-            stage,
-            |outputs, setting| count(outputs, &setting.grid, |sum, _| sum.min(9.0)),
-        ),
-        fault(
-            "counts-by-drifting-windows",
-            "each window begins 59 frames after the last, which is 4 ms too early",
-            "FluidAudio #444: padding drifts",
-            stage,
-            |outputs, setting| {
+        fault("counts-half-up")
+            .text("halves are rounded up, not to even")
+            .seen_in("round() of C and Rust against numpy's")
+            .at(stage, |outputs, setting| {
+                count(outputs, &setting.grid, |sum, of| (sum / of).round())
+            }),
+        fault("counts-rounded-down")
+            .text("the mean number of speakers loses its fraction")
+            .seen_in("integer division in ports")
+            .at(stage, |outputs, setting| {
+                count(outputs, &setting.grid, |sum, of| (sum / of).floor())
+            }),
+        fault("counts-rounded-up")
+            .text("the mean number of speakers is rounded up")
+            .seen_in("a variant")
+            .at(stage, |outputs, setting| {
+                count(outputs, &setting.grid, |sum, of| (sum / of).ceil())
+            }),
+        fault("counts-not-averaged")
+            .text("windows are added up and not averaged")
+            .seen_in("sagascript #80, a variant")
+            .at(stage, |outputs, setting| {
+                count(outputs, &setting.grid, |sum, _| sum.min(9.0))
+            }),
+        fault("counts-by-drifting-windows")
+            .text("each window begins 59 frames after the last, which is 4 ms too early")
+            .seen_in("FluidAudio #444: padding drifts")
+            .at(stage, |outputs, setting| {
                 let grid = drifting(&setting.grid);
                 count(outputs, &grid, |sum, of| (sum / of).round_ties_even());
-            },
-        ),
-        fault(
-            "counts-in-f64",
-            "the mean number of speakers in f64",
-            "numpy against f32",
-            stage,
-            |outputs, setting| {
+            }),
+        fault("counts-in-f64")
+            .text("the mean number of speakers in f64")
+            .seen_in("numpy against f32")
+            .at(stage, |outputs, setting| {
                 count(outputs, &setting.grid, |sum, of| {
                     (f64::from(sum) / f64::from(of)).round_ties_even() as f32
                 });
-            },
-        )
-        .equivalent("sums of ones are whole numbers, and a quotient of small ones is a half in f32 where it is one"),
+            })
+            .equivalent(
+                "sums of ones are whole numbers, and a quotient of small ones is a half in f32 \
+                 where it is one",
+            ),
     ]
 }
 
-/// The counts by another rule for the sum `speaking` over the `covering` windows.
+/// The counts by another `rule`, a function of the sum of speakers over windows and of the number of windows.
 fn count(outputs: &mut Outputs, grid: &FrameGrid, rule: fn(f32, f32) -> f32) {
     let speaking = outputs.segmentation.sum_axis(Axis(2)).insert_axis(Axis(2));
     let covering = Array3::ones(speaking.dim());

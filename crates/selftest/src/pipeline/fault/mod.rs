@@ -1,4 +1,4 @@
-//! Mistakes that real ports made after the networks: each another way to compute one stage from those before it.
+//! Faults after the networks, as real ports had them: each computes one stage in another way.
 
 mod clustering;
 mod counts;
@@ -9,44 +9,42 @@ use serde::Serialize;
 use soundalike_diarize::frames::FrameGrid;
 
 use super::{PipelineStage, Setting, outputs::Outputs};
+use crate::draft::{Draft, fault};
 
-/// A mistake after the networks.
+/// A fault after the networks.
 #[derive(Debug, Clone, Serialize)]
 pub struct PipelineFault {
-    /// Its name on the command line.
+    /// Its id on the command line.
     pub id: &'static str,
     /// What is wrong, in words.
     pub text: &'static str,
-    /// Which real port had it, or one like it.
+    /// The real port that had it or a similar fault.
     pub seen_in: &'static str,
-    /// The stage whose own output it changes.
+    /// The stage whose own output changes.
     pub stage: PipelineStage,
-    /// Why no turn changes, where none does although the stage changes.
+    /// Why no turn changes although the stage does, if so.
     pub void: Option<&'static str>,
-    /// Why the stage gives the same, where it is no fault at all.
+    /// Why the stage does not change, if it is an equivalent mutant.
     pub equivalent: Option<&'static str>,
     #[serde(skip)]
     change: Change,
 }
 
-/// Puts another output of the stage in the place of the right one, which is there already.
+/// Replaces the output of the stage, which has been computed correctly.
 type Change = fn(&mut Outputs, &Setting);
 
-const fn fault(
-    id: &'static str,
-    text: &'static str,
-    seen_in: &'static str,
-    stage: PipelineStage,
-    change: Change,
-) -> PipelineFault {
-    PipelineFault {
-        id,
-        text,
-        seen_in,
-        stage,
-        void: None,
-        equivalent: None,
-        change,
+impl Draft {
+    /// Changes the output of `stage`.
+    fn at(self, stage: PipelineStage, change: Change) -> PipelineFault {
+        PipelineFault {
+            id: self.id,
+            text: self.text,
+            seen_in: self.seen_in,
+            stage,
+            void: None,
+            equivalent: None,
+            change,
+        }
     }
 }
 
@@ -72,22 +70,18 @@ impl PipelineFault {
         (self.change)(outputs, setting);
     }
 
-    const fn void(self, proof: &'static str) -> Self {
-        Self {
-            void: Some(proof),
-            ..self
-        }
+    fn void(self, proof: &'static str) -> Self {
+        let void = Some(proof);
+        Self { void, ..self }
     }
 
-    const fn equivalent(self, proof: &'static str) -> Self {
-        Self {
-            equivalent: Some(proof),
-            ..self
-        }
+    fn equivalent(self, proof: &'static str) -> Self {
+        let equivalent = Some(proof);
+        Self { equivalent, ..self }
     }
 }
 
-/// Windows that follow each other by whole frames, rounded down: 59 of them, where 59.26 make a second.
+/// Windows with a step of whole frames, rounded down: 59 frames instead of 59.26, for a second.
 fn drifting(grid: &FrameGrid) -> FrameGrid {
     FrameGrid {
         window_step: (grid.window_step / grid.step).floor() * grid.step,

@@ -1,10 +1,11 @@
-//! The layers from elementary torch operations, step by step. `reference/capture.py`, `elementary_*`.
+//! The layers from elementary torch operations. `reference/capture.py`, `elementary_*`.
 //!
-//! As a second f32 reference they serve the floor on degenerate input (silence), where PyTorch's own error is
-//! almost nothing. With a rounding after every step of an LSTM they are the reference of fewer bits.
+//! They are a second f32 reference: it gives the floor for degenerate input (silence), on which PyTorch's own error is
+//! almost zero. The LSTM also serves the references of low precision, rounded after every step.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::tensor::{mean, sum};
 use crate::Result;
 
 /// `torch.nn.InstanceNorm1d` of `[batch, channel, time]`.
@@ -14,16 +15,15 @@ pub(super) fn instance_norm(
     bias: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    let mean = |x: &Tensor| x.f_mean_dim([-1i64].as_slice(), true, None::<Kind>);
-    let centred = x.f_sub(&mean(x)?)?;
-    let variance = mean(&centred.f_mul(&centred)?)?;
+    let centred = x.f_sub(&mean(x, &[-1])?)?;
+    let variance = mean(&centred.f_mul(&centred)?, &[-1])?;
     let normal = centred.f_div(&variance.f_add_scalar(eps)?.f_sqrt()?)?;
     Ok(normal
         .f_mul(&weight.f_unsqueeze(1)?)?
         .f_add(&bias.f_unsqueeze(1)?)?)
 }
 
-/// `torch.nn.functional.conv1d` without padding: one product for each place of the kernel.
+/// `torch.nn.functional.conv1d` without padding: one matrix product for each position in the kernel.
 pub(super) fn convolve(
     x: &Tensor,
     filters: &Tensor,
@@ -33,14 +33,14 @@ pub(super) fn convolve(
     let sizes = (filters.size(), x.size());
     let (kernel, samples) = (sizes.0[2], sizes.1[2]);
     let frames = (samples - kernel) / stride + 1;
-    let mut sum = Tensor::f_zeros([sizes.1[0], sizes.0[0], frames], (x.f_kind()?, x.device()))?;
+    let mut total = Tensor::f_zeros([sizes.1[0], sizes.0[0], frames], (x.f_kind()?, x.device()))?;
     for place in 0..kernel {
         let seen = x.f_slice(2, place, place + stride * (frames - 1) + 1, stride)?;
-        sum = sum.f_add(&filters.f_select(2, place)?.f_matmul(&seen)?)?;
+        total = total.f_add(&filters.f_select(2, place)?.f_matmul(&seen)?)?;
     }
     match bias {
-        Some(bias) => Ok(sum.f_add(&bias.f_unsqueeze(1)?)?),
-        None => Ok(sum),
+        Some(bias) => Ok(total.f_add(&bias.f_unsqueeze(1)?)?),
+        None => Ok(total),
     }
 }
 
@@ -52,10 +52,7 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
 /// `torch.nn.LogSoftmax(dim=-1)`.
 pub(super) fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let shifted = x.f_sub(&x.f_amax([-1i64].as_slice(), true)?)?;
-    let sum = shifted
-        .f_exp()?
-        .f_sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>)?;
-    Ok(shifted.f_sub(&sum.f_log()?)?)
+    Ok(shifted.f_sub(&sum(&shifted.f_exp()?, -1)?.f_log()?)?)
 }
 
 /// `torch.nn.Sigmoid`.
@@ -64,8 +61,8 @@ pub(super) fn sigmoid(x: &Tensor) -> Result<Tensor> {
 }
 
 /// One direction of a layer of `torch.nn.LSTM(batch_first=True)`: `[batch, frame, in]` to
-/// `[batch, frame, hidden]`. `params` are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`; `round` gets the
-/// result of every step.
+/// `[batch, frame, hidden]`. `params` are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`; `round` is
+/// applied to every intermediate result.
 pub(super) fn lstm(
     x: &Tensor,
     params: &[Tensor],
@@ -85,9 +82,9 @@ pub(super) fn lstm(
     let mut states = Vec::new();
     for step in 0..frames {
         let frame = if reverse { frames - 1 - step } else { step };
-        let heard = round(x.f_select(1, frame)?.f_matmul(&input)?.f_add(bias_ih)?)?;
-        let fed_back = round(h.f_matmul(&recurrent)?)?;
-        let gates = round(heard.f_add(&fed_back)?.f_add(bias_hh)?)?;
+        let projected = round(x.f_select(1, frame)?.f_matmul(&input)?.f_add(bias_ih)?)?;
+        let recurrent_sum = round(h.f_matmul(&recurrent)?)?;
+        let gates = round(projected.f_add(&recurrent_sum)?.f_add(bias_hh)?)?;
         let gate = |index: i64| gates.f_narrow(1, index * hidden, hidden);
         let (i, f) = (round(gate(0)?.f_sigmoid()?)?, round(gate(1)?.f_sigmoid()?)?);
         let (g, o) = (round(gate(2)?.f_tanh()?)?, round(gate(3)?.f_sigmoid()?)?);

@@ -1,6 +1,6 @@
 //! Logarithmic mel filter banks: `torchaudio.compliance.kaldi.fbank`, call by call.
 //!
-//! pyannote.audio maps it over the batch with `torch.vmap`, which is the same calls with one more dimension in front.
+//! pyannote.audio maps it over the batch with `torch.vmap`: the same calls with a leading batch dimension.
 
 use std::f64::consts::PI;
 
@@ -12,35 +12,35 @@ use crate::Result;
 /// `fbank(blackman_coeff=0.42)`.
 const BLACKMAN_COEFF: f64 = 0.42;
 
-/// What pyannote.audio leaves at its default or fixes, and what ports have got wrong.
+/// Settings that pyannote.audio fixes or leaves at their default, and that ports got wrong.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variation {
-    /// Amplitude of full scale: Kaldi counts in 16-bit units. `BaseWeSpeakerResNet.compute_fbank`.
+    /// Amplitude of full scale: Kaldi uses 16-bit units. `BaseWeSpeakerResNet.compute_fbank`.
     pub(super) full_scale: f64,
-    /// Part of the sample before that is subtracted from each sample: `fbank(preemphasis_coefficient=0.97)`.
+    /// Fraction of the previous sample that is subtracted: `fbank(preemphasis_coefficient=0.97)`.
     pub(super) preemphasis: f64,
-    /// Pre-emphasis over the whole signal in place of each frame.
+    /// Pre-emphasis over the whole signal instead of each frame.
     pub(super) whole_signal: bool,
     /// Whether the mean of each frame is subtracted: `fbank(remove_dc_offset=True)`.
     pub(super) remove_mean: bool,
-    /// The mean subtracted after the pre-emphasis in place of before.
+    /// The mean is subtracted after the pre-emphasis instead of before.
     pub(super) mean_last: bool,
-    /// A periodic window in place of a symmetric one.
+    /// A periodic window instead of a symmetric one.
     pub(super) periodic: bool,
     /// Power of the magnitudes: `fbank(use_power=True)`.
     pub(super) power: f64,
     /// Lower edge of the lowest band, Hz: `fbank(low_freq=20.0)`.
     pub(super) low: f64,
-    /// Upper edge of the highest band, Hz; none for half the sample rate.
+    /// Upper edge of the highest band, Hz; `None` for half the sample rate.
     pub(super) high: Option<f64>,
-    /// Bands divided by their width.
+    /// Bands are divided by their width.
     pub(super) area: bool,
-    /// `ln(1 + x)` in place of `ln(x)`.
+    /// `ln(1 + x)` instead of `ln(x)`.
     pub(super) log1p: bool,
 }
 
 impl Variation {
-    /// None: as the package has it.
+    /// The settings of the package.
     pub(super) const NONE: Self = Self {
         full_scale: 32_768.0,
         preemphasis: 0.97,
@@ -64,19 +64,19 @@ pub(super) struct Fbank {
     window_size: i64,
     /// Samples from one frame to the next.
     window_shift: i64,
-    /// Samples of one frame with the zeros after it.
+    /// Samples of one frame, padded with zeros.
     padded_window_size: i64,
     snip_edges: bool,
-    /// `[window_size]`, made in the precision of the network.
+    /// `[window_size]`, computed in the precision of the network.
     window: Tensor,
-    /// `[padded_window_size / 2 + 1, bands]`: made in f32 whatever the network runs in, then widened.
+    /// `[padded_window_size / 2 + 1, bands]`, computed in f32 for every precision, then widened.
     mel_banks: Tensor,
-    /// Frames in the running average that is subtracted; none for the average of all.
+    /// Frames in the running average that is subtracted; `None` for the average of all frames.
     centering_kernel: Option<i64>,
 }
 
 impl Fbank {
-    /// Reads the options; the network runs in `kind`.
+    /// A filter bank with `options`, in the dtype `kind`.
     pub(super) fn new(options: &FbankOptions, kind: Kind, variation: Variation) -> Result<Self> {
         options.check()?;
         let window_size = options.window_size() as i64;
@@ -92,7 +92,7 @@ impl Fbank {
             padded_window_size,
             snip_edges: options.snip_edges,
             window: window.ok_or_else(|| options.unknown_window())?,
-            // A column of zeros for the highest line of the spectrum.
+            // A zero column for the highest bin of the spectrum.
             mel_banks: mel_banks
                 .f_to_kind(kind)?
                 .f_pad([0, 1], "constant", 0.0)?
@@ -101,7 +101,7 @@ impl Fbank {
         })
     }
 
-    /// Samples of one frame, and the fewest there may be.
+    /// Samples of one frame: the shortest input.
     pub(super) fn window_size(&self) -> usize {
         self.window_size as usize
     }
@@ -125,7 +125,7 @@ impl Fbank {
         Ok(energies.f_max_other(&epsilon)?.f_log()?)
     }
 
-    /// `features` `[batch, frame, band]` less their average over time. pyannote.audio
+    /// Subtracts the average over time from `features` `[batch, frame, band]`. pyannote.audio
     /// `BaseWeSpeakerResNet.compute_fbank`.
     pub(super) fn centre(&self, features: &Tensor) -> Result<Tensor> {
         let mean = match self.centering_kernel {
@@ -172,8 +172,8 @@ impl Fbank {
         Ok(frames.f_pad([0, missing], "constant", 0.0)?)
     }
 
-    /// The sample before each, across the edges of `frames`, less the mean of its frame. The first frame has no
-    /// neighbour: there it is `before`.
+    /// The previous sample of each, across frame borders, minus the mean of its frame. The first frame has no previous
+    /// sample and takes `before`.
     fn neighbours(&self, waveforms: &Tensor, frames: &Tensor, before: &Tensor) -> Result<Tensor> {
         let means = frames
             .f_mean_dim(2, false, frames.f_kind()?)?
@@ -187,14 +187,14 @@ impl Fbank {
         Ok(Tensor::f_cat(&[before.f_narrow(1, 0, 1)?, rest], 1)?)
     }
 
-    /// `_get_strided`: `[batch, samples]` to `[batch, frame, window_size]`, which overlap.
+    /// `_get_strided`: `[batch, samples]` to overlapping frames `[batch, frame, window_size]`.
     fn strided(&self, waveforms: &Tensor) -> Result<Tensor> {
         let (size, shift) = (self.window_size, self.window_shift);
         let samples = waveforms.size()[1];
         let (waveforms, count) = if self.snip_edges {
             (waveforms.shallow_clone(), 1 + (samples - size) / shift)
         } else {
-            // The signal goes on as its own mirror image, the sample at the edge twice.
+            // The signal is mirrored at its ends, the sample at the edge repeated.
             let mirrored = waveforms.f_flip([1])?;
             let pad = size / 2 - shift / 2;
             let parts = if pad > 0 {
@@ -214,7 +214,7 @@ impl Fbank {
     }
 }
 
-/// `_feature_window_function`: a window of `size` samples by Kaldi's name of it.
+/// `_feature_window_function`: the window of `size` samples with Kaldi's `name`.
 fn window(name: &str, size: i64, periodic: bool, kind: Kind) -> Result<Option<Tensor>> {
     let options = (kind, Device::Cpu);
     let hann = || Tensor::f_hann_window_periodic(size, periodic, options);

@@ -1,4 +1,4 @@
-//! The layers, each by the call that its module in Python makes.
+//! The layers, each with the call of its Python module.
 
 use soundalike_network::Lstm as Config;
 use tch::{Device, Tensor};
@@ -6,30 +6,31 @@ use tch::{Device, Tensor};
 use super::{elementary, stages::Stages, weights::Weights};
 use crate::{Arithmetic, Result};
 
-/// `torch.nn.InstanceNorm1d(channels, affine=True)`.
+/// A module with a weight and a bias.
 #[derive(Debug)]
-pub(super) struct InstanceNorm1d {
+pub(super) struct Module {
     weight: Tensor,
     bias: Tensor,
     arithmetic: Arithmetic,
 }
 
-impl InstanceNorm1d {
-    /// Added to the variance: the default of the module.
+impl Module {
+    /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
     const EPS: f64 = 1e-5;
-    /// Of running statistics, which the module does not keep: its default, without effect.
+    /// Of running statistics, which that module does not keep: the default, without effect.
     const MOMENTUM: f64 = 0.1;
 
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
+    /// Reads the module whose tensors start with `name`.
+    pub(super) fn load(name: &str, weights: &Weights<'_>) -> Result<Self> {
         Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
+            weight: weights.get(&format!("{name}.weight"))?,
+            bias: weights.get(&format!("{name}.bias"))?,
             arithmetic: weights.arithmetic(),
         })
     }
 
-    /// `[batch, channel, time]`, same shape out.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `torch.nn.InstanceNorm1d(channels, affine=True)`: `[batch, channel, time]`, same shape out.
+    pub(super) fn instance_norm(&self, x: &Tensor) -> Result<Tensor> {
         if self.arithmetic == Arithmetic::Elementary {
             return elementary::instance_norm(x, &self.weight, &self.bias, Self::EPS);
         }
@@ -45,28 +46,18 @@ impl InstanceNorm1d {
             true,
         )?)
     }
-}
 
-/// `torch.nn.Conv1d` without padding.
-#[derive(Debug)]
-pub(super) struct Conv1d {
-    weight: Tensor,
-    bias: Tensor,
-    arithmetic: Arithmetic,
-}
-
-impl Conv1d {
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
-            arithmetic: weights.arithmetic(),
-        })
+    /// `torch.nn.Conv1d` without padding: `[batch, in, time]` to `[batch, out, time - kernel + 1]`.
+    pub(super) fn conv1d(&self, x: &Tensor) -> Result<Tensor> {
+        convolve(x, &self.weight, Some(&self.bias), 1, self.arithmetic)
     }
 
-    /// `[batch, in, time]` to `[batch, out, time - kernel + 1]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        convolve(x, &self.weight, Some(&self.bias), 1, self.arithmetic)
+    /// `torch.nn.Linear`: `[..., in]` to `[..., out]`.
+    pub(super) fn linear(&self, x: &Tensor) -> Result<Tensor> {
+        if self.arithmetic == Arithmetic::Elementary {
+            return elementary::linear(x, &self.weight, &self.bias);
+        }
+        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
 }
 
@@ -89,40 +80,14 @@ pub(super) fn max_pool1d(x: &Tensor, size: usize) -> Result<Tensor> {
     Ok(x.f_max_pool1d(size as i64, size as i64, 0, 1, false)?)
 }
 
-/// `torch.nn.Linear`.
-#[derive(Debug)]
-pub(super) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-    arithmetic: Arithmetic,
-}
-
-impl Linear {
-    pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
-        Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
-            bias: weights.get(&format!("{module}.bias"))?,
-            arithmetic: weights.arithmetic(),
-        })
-    }
-
-    /// `[..., in]` to `[..., out]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if self.arithmetic == Arithmetic::Elementary {
-            return elementary::linear(x, &self.weight, &self.bias);
-        }
-        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
-    }
-}
-
-/// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state. A layer of a monolithic LSTM is the
-/// same call on its own weights.
+/// One layer of `torch.nn.LSTM(batch_first=True)` with a zero initial state. A layer of a monolithic LSTM is the same
+/// call with its own weights.
 #[derive(Debug)]
 pub(super) struct LstmLayer {
     /// Canonical name: `lstm.N`.
     name: String,
     hidden_size: i64,
-    /// Names of the directions, in the order in which they lie in the output.
+    /// Names of the directions, in their order in the output.
     directions: &'static [&'static str],
     /// `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh` of each direction.
     params: Vec<Tensor>,
@@ -151,13 +116,13 @@ impl LstmLayer {
         })
     }
 
-    /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
+    /// `[batch, frame, in]` to `[batch, frame, hidden]`, or twice as wide if bidirectional (forward, then reverse).
     pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_, '_>) -> Result<Tensor> {
         let output = match self.arithmetic {
             Arithmetic::Torch(_) => self.at_once(x)?,
             Arithmetic::Elementary | Arithmetic::Rounded(_) => self.step_by_step(x)?,
         };
-        // One call computes both directions; apart they are seen, and joined again they go on.
+        // One call computes both directions: they are split for the probe and joined afterwards.
         let mut parts = Vec::new();
         for (index, direction) in self.directions.iter().enumerate() {
             let part = output.f_narrow(-1, index as i64 * self.hidden_size, self.hidden_size)?;
@@ -166,7 +131,7 @@ impl LstmLayer {
         stages.see(&self.name, Tensor::f_cat(&parts, -1)?)
     }
 
-    /// All directions, by the call of the package.
+    /// All directions, with the call of the package.
     fn at_once(&self, x: &Tensor) -> Result<Tensor> {
         let shape = [self.directions.len() as i64, x.size()[0], self.hidden_size];
         let zeros = Tensor::f_zeros(shape, (x.f_kind()?, Device::Cpu))?;
@@ -183,19 +148,17 @@ impl LstmLayer {
         Ok(output)
     }
 
-    /// All directions, rounded after every step where fewer bits are imitated.
+    /// All directions step by step, each result rounded if the precision is low.
     fn step_by_step(&self, x: &Tensor) -> Result<Tensor> {
         let round = |x| self.arithmetic.round(x);
-        let directions = self
-            .params
-            .chunks(4)
-            .enumerate()
-            .map(|(index, params)| elementary::lstm(x, params, index == 1, &round));
+        let params = self.params.chunks(4).zip([false, true]);
+        let directions =
+            params.map(|(params, reverse)| elementary::lstm(x, params, reverse, &round));
         Ok(Tensor::f_cat(&directions.collect::<Result<Vec<_>>>()?, -1)?)
     }
 }
 
-/// `torch.nn.Conv2d` without bias: square, the same in both dimensions.
+/// `torch.nn.Conv2d` without bias, with a square kernel.
 #[derive(Debug)]
 pub(super) struct Conv2d {
     weight: Tensor,
@@ -224,7 +187,7 @@ impl Conv2d {
     }
 }
 
-/// `torch.nn.BatchNorm2d` in evaluation: by the statistics of the training.
+/// `torch.nn.BatchNorm2d` in evaluation mode: it uses the running statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm2d {
     weight: Tensor,
@@ -236,7 +199,7 @@ pub(super) struct BatchNorm2d {
 impl BatchNorm2d {
     /// Added to the variance: the default of the module.
     const EPS: f64 = 1e-5;
-    /// How training updates the statistics: the default of the module, without effect.
+    /// Weight of new statistics in training: the default of the module, without effect.
     const MOMENTUM: f64 = 0.1;
 
     pub(super) fn load(module: &str, weights: &Weights<'_>) -> Result<Self> {
@@ -264,7 +227,7 @@ impl BatchNorm2d {
     }
 }
 
-/// Keeps a speaker who is nowhere from dividing by zero. pyannote.audio `models/blocks/pooling.py`.
+/// Avoids a division by zero for a speaker without frames. pyannote.audio `models/blocks/pooling.py`.
 const POOL_EPS: f64 = 1e-8;
 
 /// `torch.nn.functional.interpolate(weights, size=frames, mode="nearest")`: `[batch, speaker, frame]`.
@@ -287,7 +250,7 @@ pub(super) fn stats_pool(sequences: &Tensor, weights: Option<&Tensor>) -> Result
     Ok(Tensor::f_stack(&speakers, 1)?)
 }
 
-/// pyannote.audio `_pool`: of one speaker, `weights` `[batch, frame]`, to `[batch, 2 features]`.
+/// pyannote.audio `_pool` of one speaker: `weights` `[batch, frame]`, to `[batch, 2 features]`.
 fn weighted_pool(sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let sum = |x: &Tensor| x.f_sum_dim_intlist(2, false, x.f_kind()?);
     let weights = weights.f_unsqueeze(1)?;
@@ -305,7 +268,7 @@ const MIN_LOW_HZ: i64 = 50;
 /// Narrowest band, Hz (`min_band_hz=50`, same place).
 const MIN_BAND_HZ: i64 = 50;
 
-/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network: `[80, 1, 251]`.
+/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network. `[80, 1, 251]`.
 pub(super) fn sinc_filters(
     module: &str,
     sample_rate: u32,

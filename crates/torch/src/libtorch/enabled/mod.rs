@@ -1,11 +1,10 @@
-//! A build with libtorch. One file per network; a change of a signature here is one in `disabled.rs`.
+//! A build with libtorch. One file per network. Signatures must equal those in `disabled.rs`.
 
 mod elementary;
 mod fbank;
 mod hypotheses;
 mod layers;
 mod pyannet;
-mod rounding;
 mod stages;
 mod tensor;
 mod weights;
@@ -22,8 +21,8 @@ use crate::{Arithmetic, Error, Network, Result};
 /// Builds the network of `bundle`, to run in `arithmetic`.
 ///
 /// # Errors
-/// [`Error::NoNetwork`] where the bundle holds none, [`Error::Unsupported`] where pyannote.audio could not run it, or not
-/// twice the same.
+/// [`Error::NoNetwork`] if the bundle holds none, [`Error::Unsupported`] if pyannote.audio cannot run it, or not
+/// reproducibly.
 pub fn load(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Box<dyn Network>> {
     let architecture = bundle.architecture();
     let graphs = Graphs([false, true].map(|masked| architecture.graph(masked).unwrap_or_default()));
@@ -42,7 +41,7 @@ pub fn load(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Box<dyn Network>>
     })
 }
 
-/// The graph of a network without masks, and with them.
+/// The graphs of a network without and with masks.
 #[derive(Debug)]
 struct Graphs([Graph; 2]);
 

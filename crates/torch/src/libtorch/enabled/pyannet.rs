@@ -1,4 +1,4 @@
-//! PyanNet: who speaks when within one window.
+//! PyanNet: speaker segmentation of one window.
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
@@ -6,7 +6,7 @@ use soundalike_network::{Activation, Graph, PyanNet as Config, SincFilters, Sinc
 
 use super::{
     Graphs, elementary,
-    layers::{Conv1d, InstanceNorm1d, Linear, LstmLayer, convolve, max_pool1d, sinc_filters},
+    layers::{LstmLayer, Module, convolve, max_pool1d, sinc_filters},
     stages::Stages,
     tensor::{to_array, waveforms},
     weights::Weights,
@@ -20,19 +20,19 @@ pub(super) struct PyanNet {
     config: Config,
     graphs: Graphs,
     arithmetic: Arithmetic,
-    wav_norm: InstanceNorm1d,
+    wav_norm: Module,
     /// `[80, 1, 251]`.
     filters: tch::Tensor,
     /// The two convolutions after the sinc filters.
-    convs: [Conv1d; 2],
-    norms: [InstanceNorm1d; 3],
+    convs: [Module; 2],
+    norms: [Module; 3],
     lstm: Vec<LstmLayer>,
-    linear: Vec<Linear>,
-    classifier: Linear,
+    linear: Vec<Module>,
+    classifier: Module,
 }
 
 impl PyanNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    /// Builds the network of `bundle` with the hyperparameters `config`.
     pub(super) fn load(
         config: &Config,
         bundle: &Bundle,
@@ -40,27 +40,28 @@ impl PyanNet {
         graphs: Graphs,
     ) -> Result<Self> {
         let weights = Weights::new(bundle, arithmetic);
-        let norm = |name: &str| InstanceNorm1d::load(&format!("sincnet.{name}"), &weights);
+        let sincnet = |name: &str| Module::load(&format!("sincnet.{name}"), &weights);
         Ok(Self {
-            wav_norm: norm("wav_norm1d")?,
+            wav_norm: sincnet("wav_norm1d")?,
             filters: match config.sincnet.filters {
                 SincFilters::Baked => weights.get("sincnet.conv1d.0.filters")?,
                 SincFilters::Parametrised => {
                     sinc_filters("sincnet.conv1d.0.filterbank", config.sample_rate, &weights)?
                 }
             },
-            convs: [
-                Conv1d::load("sincnet.conv1d.1", &weights)?,
-                Conv1d::load("sincnet.conv1d.2", &weights)?,
+            convs: [sincnet("conv1d.1")?, sincnet("conv1d.2")?],
+            norms: [
+                sincnet("norm1d.0")?,
+                sincnet("norm1d.1")?,
+                sincnet("norm1d.2")?,
             ],
-            norms: [norm("norm1d.0")?, norm("norm1d.1")?, norm("norm1d.2")?],
             lstm: (0..config.lstm.num_layers)
                 .map(|index| LstmLayer::load(index, &config.lstm, &weights))
                 .collect::<Result<_>>()?,
             linear: (0..config.linear.num_layers)
-                .map(|index| Linear::load(&format!("linear.{index}"), &weights))
+                .map(|index| Module::load(&format!("linear.{index}"), &weights))
                 .collect::<Result<_>>()?,
-            classifier: Linear::load("classifier", &weights)?,
+            classifier: Module::load("classifier", &weights)?,
             config: config.clone(),
             graphs,
             arithmetic,
@@ -69,32 +70,30 @@ impl PyanNet {
 
     /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`.
     fn encode(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
-        let x = stages.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
-        let filters = stages.see("sincnet.conv1d.0.filters", self.filters.shallow_clone())?;
-        let filtered = convolve(
-            &x,
-            &filters,
-            None,
-            self.config.sincnet.stride,
-            self.arithmetic,
+        let x = stages.see(
+            "sincnet.wav_norm1d",
+            self.wav_norm.instance_norm(waveforms)?,
         )?;
+        let filters = stages.see("sincnet.conv1d.0.filters", self.filters.shallow_clone())?;
+        let stride = self.config.sincnet.stride;
+        let filtered = convolve(&x, &filters, None, stride, self.arithmetic)?;
         let x = stages.see("sincnet.conv1d.0", filtered)?;
         let mut x = stages.see("sincnet.conv1d.0.abs", x.f_abs()?)?;
         for (index, norm) in self.norms.iter().enumerate() {
             if let Some(conv) = index.checked_sub(1).map(|conv| &self.convs[conv]) {
-                x = stages.see(&format!("sincnet.conv1d.{index}"), conv.forward(&x)?)?;
+                x = stages.see(&format!("sincnet.conv1d.{index}"), conv.conv1d(&x)?)?;
             }
             let pooled = max_pool1d(&x, SincNet::POOL_SIZE)?;
             x = stages.see(&format!("sincnet.pool1d.{index}"), pooled)?;
             let name = format!("sincnet.norm1d.{index}");
-            x = stages.see(&name, norm.forward(&x)?)?;
+            x = stages.see(&name, norm.instance_norm(&x)?)?;
             x = stages.see(&format!("{name}.leaky_relu"), x.f_leaky_relu()?)?;
         }
         // [batch, feature, frame] to [batch, frame, feature]; belongs to lstm.0.
         Ok(x.f_transpose(1, 2)?)
     }
 
-    /// Samples that give two frames: `torch.nn.functional.instance_norm` refuses to normalise over a single value.
+    /// Samples of two frames: `torch.nn.functional.instance_norm` rejects a single value.
     fn least_samples(&self) -> usize {
         let geometry = self.graphs.get(false).frame_geometry();
         geometry.map_or(0, |geometry| geometry.receptive_field + geometry.step)
@@ -122,10 +121,10 @@ impl Network for PyanNet {
             x = layer.forward(&x, stages)?;
         }
         for (index, linear) in self.linear.iter().enumerate() {
-            x = stages.see(&format!("linear.{index}"), linear.forward(&x)?)?;
+            x = stages.see(&format!("linear.{index}"), linear.linear(&x)?)?;
             x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
         }
-        x = stages.see("classifier", self.classifier.forward(&x)?)?;
+        x = stages.see("classifier", self.classifier.linear(&x)?)?;
         let elementary = self.arithmetic == Arithmetic::Elementary;
         let scores = match self.config.activation {
             Activation::LogSoftmax if elementary => elementary::log_softmax(&x)?,

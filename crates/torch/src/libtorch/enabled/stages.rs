@@ -1,11 +1,11 @@
-//! The way from a layer to the probe and back.
+//! Passes the output of each layer to the probe.
 
 use soundalike_network::{Graph, Op};
 
 use super::tensor::{kind, shape, to_array, to_tensor};
 use crate::{Arithmetic, Error, Probe, Result};
 
-/// Shows stages to a probe. While it lives, libtorch keeps no gradients.
+/// Passes stages to a probe. While it exists, libtorch computes no gradients.
 pub(super) struct Stages<'a, 'p> {
     probe: &'a mut Probe<'p>,
     graph: &'a Graph,
@@ -14,7 +14,7 @@ pub(super) struct Stages<'a, 'p> {
 }
 
 impl<'a, 'p> Stages<'a, 'p> {
-    /// Those of `graph`. Sets libtorch to one thread, because the order of sums follows their number.
+    /// Sets libtorch to one thread, because the order of sums depends on the number of threads.
     pub(super) fn new(probe: &'a mut Probe<'p>, graph: &'a Graph, arithmetic: Arithmetic) -> Self {
         tch::set_num_threads(1);
         Self {
@@ -25,10 +25,10 @@ impl<'a, 'p> Stages<'a, 'p> {
         }
     }
 
-    /// What the network goes on with after the stage `name`.
+    /// Passes the output `value` of the stage `name` to the probe and returns what the next stage reads.
     ///
-    /// Where fewer bits are imitated, the output is rounded, and so is what replaces it; not so that of the filter bank,
-    /// whose energies 16 bits do not hold.
+    /// At low precision, outputs and their replacements are rounded, except those of the filter bank: its energies do
+    /// not fit into 16 bits.
     pub(super) fn see(&mut self, name: &str, value: tch::Tensor) -> Result<tch::Tensor> {
         let stage = self.graph.get(name).ok_or_else(|| Error::NoStage {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! From a bundle to tensors of libtorch.
+//! Tensors of a bundle as libtorch tensors.
 
 use ndarray::ArrayD;
 
@@ -6,7 +6,7 @@ use super::tensor::{kind, to_tensor};
 use crate::{Arithmetic, Error, Result};
 use soundalike_convert::Bundle;
 
-/// The tensors of a bundle, widened to the precision of the network.
+/// The tensors of a bundle in the precision of the network.
 pub(super) struct Weights<'a> {
     bundle: &'a Bundle,
     arithmetic: Arithmetic,
@@ -17,18 +17,18 @@ impl<'a> Weights<'a> {
         Self { bundle, arithmetic }
     }
 
-    /// What is done with them.
+    /// The arithmetic of the network.
     pub(super) fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
     }
 
-    /// The tensor `name`, rounded where fewer bits are imitated.
+    /// The tensor `name`, rounded if the precision is low.
     pub(super) fn get(&self, name: &str) -> Result<tch::Tensor> {
         self.arithmetic.round(self.exact(name)?)
     }
 
-    /// The tensor `name`. It is read in f32 first, whatever its dtype in the file: the golden is the model
-    /// that the official package loads, in f32, and then widens.
+    /// The tensor `name`, not rounded. It is converted to f32 first, whatever its dtype in the file: the golden is the
+    /// f32 model of the official package, widened.
     pub(super) fn exact(&self, name: &str) -> Result<tch::Tensor> {
         let missing = || Error::MissingTensor { name: name.into() };
         let stored = self.bundle.tensor(name).ok_or_else(missing)?;

@@ -1,4 +1,4 @@
-//! WeSpeaker's residual network: who speaks, as a vector.
+//! WeSpeaker's residual network: speaker embeddings.
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
@@ -7,7 +7,7 @@ use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
 use super::{
     Graphs,
     fbank::{Fbank, Variation},
-    layers::{BatchNorm2d, Conv2d, Linear, interpolate_nearest, stats_pool},
+    layers::{BatchNorm2d, Conv2d, Module, interpolate_nearest, stats_pool},
     stages::Stages,
     tensor::{kind, to_array, to_tensor, waveforms},
     weights::Weights,
@@ -25,11 +25,11 @@ pub(super) struct WeSpeakerResNet {
     conv1: Conv2d,
     bn1: BatchNorm2d,
     blocks: Vec<Block>,
-    seg_1: Linear,
+    seg_1: Module,
 }
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
+    /// Builds the network of `bundle` with the hyperparameters `config`.
     pub(super) fn load(
         config: &Config,
         bundle: &Bundle,
@@ -38,6 +38,7 @@ impl WeSpeakerResNet {
     ) -> Result<Self> {
         config.check_supported()?;
         let weights = Weights::new(bundle, arithmetic);
+        let precision = arithmetic.precision();
         let mut channels = config.m_channels;
         let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
@@ -45,33 +46,23 @@ impl WeSpeakerResNet {
             for index in 0..*count {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
                 let stride = if index == 0 { stride } else { 1 };
-                blocks.push(Block::load(
-                    name,
-                    config.block,
-                    channels,
-                    planes,
-                    stride,
-                    &weights,
-                )?);
-                channels = planes * config.block.expansion();
+                let kind = config.block;
+                blocks.push(Block::load(name, kind, channels, planes, stride, &weights)?);
+                channels = planes * kind.expansion();
             }
         }
         Ok(Self {
-            fbank: Fbank::new(
-                &config.fbank(),
-                kind(arithmetic.precision()),
-                Variation::NONE,
-            )?,
+            fbank: Fbank::new(&config.fbank(), kind(precision), Variation::NONE)?,
             conv1: Conv2d::load("resnet.conv1", 1, 1, &weights)?,
             bn1: BatchNorm2d::load("resnet.bn1", &weights)?,
             blocks,
-            seg_1: Linear::load("resnet.seg_1", &weights)?,
+            seg_1: Module::load("resnet.seg_1", &weights)?,
             graphs,
             arithmetic,
         })
     }
 
-    /// The trunk: `[batch, channel, band, frame]`, 256 channels (four times as many of bottleneck blocks), 10
+    /// The trunk: `[batch, channel, band, frame]`, 256 channels (four times as many with bottleneck blocks), 10
     /// bands and 125 frames for 10 s. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     fn trunk(&self, waveforms: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
         let features = stages.see("fbank", self.fbank.forward(waveforms)?)?;
@@ -88,7 +79,7 @@ impl WeSpeakerResNet {
         Ok(x)
     }
 
-    /// Embeddings of what the trunk gave. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    /// Embeddings of the output of the trunk. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
     fn pool(
         &self,
         frames: &tch::Tensor,
@@ -96,13 +87,11 @@ impl WeSpeakerResNet {
         stages: &mut Stages<'_, '_>,
     ) -> Result<tch::Tensor> {
         let length = frames.size().last().map_or(0, |length| *length as usize);
-        let weights = match masks {
-            None => None,
-            Some(masks) => Some(stages.see("weights", interpolate_nearest(masks, length)?)?),
-        };
+        let mut resample = |masks| stages.see("weights", interpolate_nearest(masks, length)?);
+        let weights = masks.map(&mut resample).transpose()?;
         let sequences = frames.f_flatten(1, 2)?;
         let stats = stages.see("resnet.pool", stats_pool(&sequences, weights.as_ref())?)?;
-        stages.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+        stages.see("resnet.seg_1", self.seg_1.linear(&stats)?)
     }
 }
 
@@ -111,9 +100,9 @@ impl Network for WeSpeakerResNet {
         self.graphs.get(masked)
     }
 
-    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. Masks may have
-    /// any number of frames (those of a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest.
-    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. Masks may
+    /// have any number of frames (a segmentation has 589 for 10 s): nearest-neighbour resampling gives them the
+    /// trunk's. pyannote.audio `BaseWeSpeakerResNet.forward`.
     fn forward(
         &self,
         samples: &ArrayD<f32>,
@@ -148,12 +137,12 @@ struct Block {
     name: String,
     /// `conv1` and `bn1`, `conv2` and `bn2`, ...
     branch: Vec<(Conv2d, BatchNorm2d)>,
-    /// Where the block changes size: `shortcut.0` and `shortcut.1`.
+    /// `shortcut.0` and `shortcut.1`, if the block changes the size.
     shortcut: Option<(Conv2d, BatchNorm2d)>,
 }
 
 impl Block {
-    /// Reads the block `name`: from `inputs` channels over `planes` to `planes` times the expansion.
+    /// Reads the block `name`, with `inputs` channels in and `planes` times the expansion out.
     fn load(
         name: String,
         kind: Kind,

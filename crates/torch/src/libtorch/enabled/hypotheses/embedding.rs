@@ -4,18 +4,21 @@ use soundalike_network::{Cause, Op};
 use tch::{Kind, Tensor};
 
 use super::{
-    Known, Site, hypothesis,
+    Known, Site, Title, hypothesis,
     segmentation::{left_out, sloped},
 };
 use crate::{
     Result,
-    libtorch::enabled::layers::{interpolate_nearest, stats_pool},
+    libtorch::enabled::{
+        layers::{interpolate_nearest, stats_pool},
+        tensor::{mean, sum},
+    },
 };
 
 /// Added to the variance by `torch.nn.BatchNorm2d`.
 const EPS: f64 = 1e-5;
 
-// The stages as they are.
+// The stages without a mistake.
 
 /// Stride and padding of a convolution.
 fn sizes(site: &Site<'_>) -> ([i64; 2], [i64; 2]) {
@@ -31,7 +34,7 @@ pub(super) fn rectified(site: &Site<'_>) -> Result<Tensor> {
     Ok(site.x()?.f_relu()?)
 }
 
-pub(super) fn sum(site: &Site<'_>) -> Result<Tensor> {
+pub(super) fn added(site: &Site<'_>) -> Result<Tensor> {
     Ok(site.x()?.f_add(site.operand(1)?)?)
 }
 
@@ -40,7 +43,7 @@ pub(super) fn convolved(site: &Site<'_>) -> Result<Tensor> {
 }
 
 fn with_kernel(site: &Site<'_>, weight: &Tensor) -> Result<Tensor> {
-    // What the first convolution is fed is turned round on the way: [batch, frame, band] to [batch, 1, band, frame].
+    // The first convolution transposes its input: [batch, frame, band] to [batch, 1, band, frame].
     let x = operand(site)?;
     let (stride, padding) = sizes(site);
     Ok(x.f_conv2d(weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
@@ -55,7 +58,7 @@ fn operand(site: &Site<'_>) -> Result<Tensor> {
     })
 }
 
-/// Without the padding of its own.
+/// The convolution with another padding.
 fn padded(site: &Site<'_>, padding: [i64; 4], mode: &str) -> Result<Tensor> {
     let (stride, _) = sizes(site);
     let weight = site.weight("weight")?;
@@ -65,16 +68,16 @@ fn padded(site: &Site<'_>, padding: [i64; 4], mode: &str) -> Result<Tensor> {
 }
 
 pub(super) fn normalised(site: &Site<'_>) -> Result<Tensor> {
-    batch_norm(site, false, EPS)
+    batch_norm(site, EPS)
 }
 
-fn batch_norm(site: &Site<'_>, training: bool, eps: f64) -> Result<Tensor> {
+fn batch_norm(site: &Site<'_>, eps: f64) -> Result<Tensor> {
     Ok(site.x()?.f_batch_norm(
         Some(&site.weight("weight")?),
         Some(&site.weight("bias")?),
         Some(&site.weight("running_mean")?),
         Some(&site.weight("running_var")?),
-        training,
+        false,
         0.1,
         eps,
         true,
@@ -82,11 +85,8 @@ fn batch_norm(site: &Site<'_>, training: bool, eps: f64) -> Result<Tensor> {
 }
 
 pub(super) fn resampled(site: &Site<'_>) -> Result<Tensor> {
-    let frames = site.x()?.size();
-    interpolate_nearest(
-        site.operand(1)?,
-        frames.last().map_or(0, |frames| *frames as usize),
-    )
+    let frames = site.x()?.size().last().map_or(0, |frames| *frames as usize);
+    interpolate_nearest(site.operand(1)?, frames)
 }
 
 pub(super) fn pooled(site: &Site<'_>) -> Result<Tensor> {
@@ -97,99 +97,74 @@ fn sequences(site: &Site<'_>) -> Result<Tensor> {
     Ok(site.x()?.f_flatten(1, 2)?)
 }
 
-// And with mistakes.
+// The stages with a mistake.
 
 pub(super) fn relus() -> Vec<Known> {
     vec![
         left_out(),
-        hypothesis(
-            Cause::Slope(0.01),
-            "LeakyReLU(0.01) in place of ReLU",
-            |site| sloped(site, 0.01),
-        ),
-        hypothesis(
-            Cause::AbsForRelu,
-            "the absolute value in place of ReLU",
-            |site| Ok(site.x()?.f_abs()?),
-        ),
-        hypothesis(Cause::Gelu, "GELU in place of ReLU", |site| {
-            Ok(site.x()?.f_gelu("none")?)
-        }),
-        hypothesis(Cause::Silu, "SiLU in place of ReLU", |site| {
-            Ok(site.x()?.f_silu()?)
-        }),
-        hypothesis(Cause::Relu6, "ReLU6 in place of ReLU", |site| {
-            Ok(site.x()?.f_clamp(0.0, 6.0)?)
-        }),
+        hypothesis(Cause::Slope(0.01))
+            .text("LeakyReLU(0.01) in place of ReLU")
+            .of_input(|x| sloped(x, 0.01)),
+        hypothesis(Cause::AbsForRelu)
+            .text("the absolute value in place of ReLU")
+            .of_input(|x| x.f_abs()),
+        hypothesis(Cause::Gelu)
+            .text("GELU in place of ReLU")
+            .of_input(|x| x.f_gelu("none")),
+        hypothesis(Cause::Silu)
+            .text("SiLU in place of ReLU")
+            .of_input(|x| x.f_silu()),
+        hypothesis(Cause::Relu6)
+            .text("ReLU6 in place of ReLU")
+            .of_input(|x| x.f_clamp(0.0, 6.0)),
     ]
 }
 
 pub(super) fn sums() -> Vec<Known> {
     vec![
-        hypothesis(
-            Cause::ShortcutLeftOut,
-            "a block that does not add its input",
-            |site| Ok(site.x()?.shallow_clone()),
-        ),
-        hypothesis(
-            Cause::ShortcutTwice,
-            "a block that adds its input twice",
-            |site| Ok(site.x()?.f_add(&site.operand(1)?.f_mul_scalar(2.0)?)?),
-        ),
-        hypothesis(
-            Cause::BranchLeftOut,
-            "a block that is its input alone",
-            |site| Ok(site.operand(1)?.shallow_clone()),
-        ),
+        hypothesis(Cause::ShortcutLeftOut)
+            .text("a block that does not add its input")
+            .left_out(),
+        hypothesis(Cause::ShortcutTwice)
+            .text("a block that adds its input twice")
+            .by(|site| Ok(site.x()?.f_add(&site.operand(1)?.f_mul_scalar(2.0)?)?)),
+        hypothesis(Cause::BranchLeftOut)
+            .text("a block that is its input alone")
+            .by(|site| Ok(site.operand(1)?.shallow_clone())),
     ]
 }
 
 pub(super) fn convs() -> Vec<Known> {
     vec![
-        hypothesis(Cause::KernelFlipped, "a kernel turned round", |site| {
-            with_kernel(site, &site.weight("weight")?.f_flip([2, 3])?)
-        }),
-        hypothesis(
-            Cause::KernelTransposed,
-            "a kernel with time and band swapped",
-            |site| with_kernel(site, &site.weight("weight")?.f_transpose(2, 3)?),
-        ),
-        hypothesis(
-            Cause::InAndOutSwapped,
-            "inputs and outputs swapped in a kernel",
-            |site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?),
-        ),
-        hypothesis(Cause::WeightsInF16, "weights in 16 bits", |site| {
-            with_kernel(site, &site.half(&format!("{}.weight", site.stage.name))?)
-        }),
-        hypothesis(
-            Cause::EdgesReplicated,
-            "edges replicated in place of zeros",
-            |site| padded(site, [1, 1, 1, 1], "replicate"),
-        ),
-        hypothesis(
-            Cause::EdgesReflected,
-            "edges reflected in place of zeros",
-            |site| padded(site, [1, 1, 1, 1], "reflect"),
-        ),
-        hypothesis(
-            Cause::CausalPadding,
-            "padding before the input only",
-            |site| padded(site, [2, 0, 2, 0], "constant"),
-        ),
-        hypothesis(
-            Cause::StrideOneLate,
-            "padding after the input only",
-            |site| padded(site, [0, 2, 0, 2], "constant"),
-        ),
+        hypothesis(Cause::KernelFlipped)
+            .text("a kernel turned round")
+            .by(|site| with_kernel(site, &site.weight("weight")?.f_flip([2, 3])?)),
+        hypothesis(Cause::KernelTransposed)
+            .text("a kernel with time and band swapped")
+            .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(2, 3)?)),
+        hypothesis(Cause::InAndOutSwapped)
+            .text("inputs and outputs swapped in a kernel")
+            .by(|site| with_kernel(site, &site.weight("weight")?.f_transpose(0, 1)?)),
+        hypothesis(Cause::WeightsInF16)
+            .text("weights in 16 bits")
+            .by(|site| with_kernel(site, &site.half_weight()?)),
+        hypothesis(Cause::EdgesReplicated)
+            .text("edges replicated in place of zeros")
+            .by(|site| padded(site, [1, 1, 1, 1], "replicate")),
+        hypothesis(Cause::EdgesReflected)
+            .text("edges reflected in place of zeros")
+            .by(|site| padded(site, [1, 1, 1, 1], "reflect")),
+        hypothesis(Cause::CausalPadding)
+            .text("padding before the input only")
+            .by(|site| padded(site, [2, 0, 2, 0], "constant")),
+        hypothesis(Cause::StrideOneLate)
+            .text("padding after the input only")
+            .by(|site| padded(site, [0, 2, 0, 2], "constant")),
     ]
 }
 
 pub(super) fn norms() -> Vec<Known> {
-    let eps = |cause: Cause, text: &str, eps: f64| {
-        hypothesis(cause, text, move |site| batch_norm(site, false, eps))
-    };
-    /// From elementary operations, what is divided by aside.
+    /// A batch norm from elementary operations that divides by `deviation`.
     fn by_hand(site: &Site<'_>, deviation: &Tensor) -> Result<Tensor> {
         Ok(site
             .x()?
@@ -199,153 +174,130 @@ pub(super) fn norms() -> Vec<Known> {
             .f_add(&site.channels("bias", 4)?)?)
     }
     vec![
-        hypothesis(Cause::NormLeftOut, "a norm that is left out", |site| {
-            Ok(site.x()?.shallow_clone())
-        }),
-        eps(Cause::Eps1e3, "an epsilon of 1e-3 in place of 1e-5", 1e-3),
-        eps(Cause::Eps1e6, "an epsilon of 1e-6 in place of 1e-5", 1e-6),
-        eps(Cause::Eps0, "a norm without an epsilon", 0.0),
-        hypothesis(
-            Cause::EpsOutsideTheRoot,
-            "an epsilon added to the deviation",
-            |site| {
+        hypothesis(Cause::NormLeftOut)
+            .text("a norm that is left out")
+            .left_out(),
+        hypothesis(Cause::Eps1e3)
+            .text("an epsilon of 1e-3 in place of 1e-5")
+            .by(|site| batch_norm(site, 1e-3)),
+        hypothesis(Cause::Eps1e6)
+            .text("an epsilon of 1e-6 in place of 1e-5")
+            .by(|site| batch_norm(site, 1e-6)),
+        hypothesis(Cause::Eps0)
+            .text("a norm without an epsilon")
+            .by(|site| batch_norm(site, 0.0)),
+        hypothesis(Cause::EpsOutsideTheRoot)
+            .text("an epsilon added to the deviation")
+            .by(|site| {
                 let deviation = site.channels("running_var", 4)?.f_sqrt()?;
                 by_hand(site, &deviation.f_add_scalar(EPS)?)
-            },
-        ),
-        hypothesis(
-            Cause::VarianceForDeviation,
-            "a norm that divides by the variance",
-            |site| by_hand(site, &site.channels("running_var", 4)?.f_add_scalar(EPS)?),
-        ),
-        hypothesis(
-            Cause::StatisticsLeftOut,
-            "running statistics that were not loaded",
-            |site| {
-                let scale = site
-                    .channels("weight", 4)?
-                    .f_div_scalar((1.0 + EPS).sqrt())?;
-                Ok(site.x()?.f_mul(&scale)?.f_add(&site.channels("bias", 4)?)?)
-            },
-        ),
-        hypothesis(
-            Cause::StatisticsOfTheInput,
-            "a norm in training mode",
-            |site| {
+            }),
+        hypothesis(Cause::VarianceForDeviation)
+            .text("a norm that divides by the variance")
+            .by(|site| by_hand(site, &site.channels("running_var", 4)?.f_add_scalar(EPS)?)),
+        hypothesis(Cause::StatisticsLeftOut)
+            .text("running statistics that were not loaded")
+            .by(|site| {
+                let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
+                let scale = weight.f_div_scalar((1.0 + EPS).sqrt())?;
+                Ok(site.x()?.f_mul(&scale)?.f_add(&bias)?)
+            }),
+        hypothesis(Cause::StatisticsOfTheInput)
+            .text("a norm in training mode")
+            .by(|site| {
                 let x = site.x()?;
-                let axes = [0i64, 2, 3];
-                let mean = x.f_mean_dim(axes.as_slice(), true, None::<Kind>)?;
-                let centred = x.f_sub(&mean)?;
-                let variance =
-                    centred
-                        .f_mul(&centred)?
-                        .f_mean_dim(axes.as_slice(), true, None::<Kind>)?;
+                let centred = x.f_sub(&mean(x, &[0, 2, 3])?)?;
+                let variance = mean(&centred.f_mul(&centred)?, &[0, 2, 3])?;
                 Ok(centred
                     .f_div(&variance.f_add_scalar(EPS)?.f_sqrt()?)?
                     .f_mul(&site.channels("weight", 4)?)?
                     .f_add(&site.channels("bias", 4)?)?)
-            },
-        ),
-        hypothesis(
-            Cause::AffineLeftOut,
-            "a norm whose weight and bias were not loaded",
-            |site| {
-                let bias = site.channels("bias", 4)?;
-                Ok(normalised(site)?
-                    .f_sub(&bias)?
-                    .f_div(&site.channels("weight", 4)?)?)
-            },
-        ),
-        hypothesis(Cause::BiasLeftOut, "a norm without its bias", |site| {
-            Ok(normalised(site)?.f_sub(&site.channels("bias", 4)?)?)
-        }),
+            }),
+        hypothesis(Cause::AffineLeftOut)
+            .text("a norm whose weight and bias were not loaded")
+            .by(|site| {
+                let (weight, bias) = (site.channels("weight", 4)?, site.channels("bias", 4)?);
+                Ok(normalised(site)?.f_sub(&bias)?.f_div(&weight)?)
+            }),
+        hypothesis(Cause::BiasLeftOut)
+            .text("a norm without its bias")
+            .by(|site| Ok(normalised(site)?.f_sub(&site.channels("bias", 4)?)?)),
     ]
 }
 
 pub(super) fn masks() -> Vec<Known> {
-    vec![hypothesis(
-        Cause::MasksInverted,
-        "masks of everybody else",
-        |site| Ok(resampled(site)?.f_neg()?.f_add_scalar(1.0)?),
-    )]
+    vec![
+        hypothesis(Cause::MasksInverted)
+            .text("masks of everybody else")
+            .by(|site| Ok(resampled(site)?.f_neg()?.f_add_scalar(1.0)?)),
+    ]
+}
+
+/// Mean and variance of each feature over all frames, or over those of each mask.
+fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
+    let x = sequences(site)?;
+    let Some(masks) = site.operands.get(1) else {
+        let mean = x.f_mean_dim(-1, false, None::<Kind>)?;
+        let variance = x.f_var_correction(-1, if biased { 0 } else { 1 }, false)?;
+        return Ok((mean, variance));
+    };
+    let pooled = stats_pool(&x, Some(masks))?;
+    let parts = pooled.f_chunk(2, -1)?;
+    let mut variance = parts[1].f_mul(&parts[1])?;
+    if biased {
+        let count = sum(masks, -1)?;
+        variance = variance.f_mul(&count.f_sub_scalar(1.0)?)?.f_div(&count)?;
+    }
+    Ok((parts[0].shallow_clone(), variance))
+}
+
+impl Title {
+    /// Concatenates functions of the mean and of the variance.
+    fn statistics(self, biased: bool, join: fn(Tensor, Tensor) -> Result<[Tensor; 2]>) -> Known {
+        self.by(move |site| {
+            let (mean, variance) = statistics(site, biased)?;
+            Ok(Tensor::f_cat(&join(mean, variance)?, -1)?)
+        })
+    }
 }
 
 pub(super) fn pool() -> Vec<Known> {
-    /// Mean and variance of each feature over all frames, or where each mask is.
-    fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
-        let x = sequences(site)?;
-        let Some(masks) = site.operands.get(1) else {
-            let mean = x.f_mean_dim([-1i64].as_slice(), false, None::<Kind>)?;
-            let variance = x.f_var_correction(-1, if biased { 0 } else { 1 }, false)?;
-            return Ok((mean, variance));
-        };
-        let pooled = stats_pool(&x, Some(masks))?;
-        let parts = pooled.f_chunk(2, -1)?;
-        let mut variance = parts[1].f_mul(&parts[1])?;
-        if biased {
-            let count = masks.f_sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>)?;
-            variance = variance.f_mul(&count.f_sub_scalar(1.0)?)?.f_div(&count)?;
-        }
-        Ok((parts[0].shallow_clone(), variance))
-    }
-    let join = |mean: &Tensor, second: &Tensor| -> Result<Tensor> {
-        Ok(Tensor::f_cat(&[mean, second], -1)?)
-    };
-    let eps = move |cause: Cause, text: &str, eps: f64| {
-        hypothesis(cause, text, move |site| {
-            let (mean, variance) = statistics(site, false)?;
-            join(&mean, &variance.f_add_scalar(eps)?.f_sqrt()?)
-        })
-    };
     vec![
-        hypothesis(
-            Cause::BiasedDeviation,
-            "a deviation divided by n in place of n - 1",
-            move |site| {
-                let (mean, variance) = statistics(site, true)?;
-                join(&mean, &variance.f_sqrt()?)
-            },
-        ),
-        eps(Cause::Eps1e7, "1e-7 added to the variance", 1e-7),
-        eps(Cause::Eps1e5, "1e-5 added to the variance", 1e-5),
-        hypothesis(
-            Cause::VarianceForDeviation,
-            "variances in place of deviations",
-            move |site| {
-                let (mean, variance) = statistics(site, false)?;
-                join(&mean, &variance)
-            },
-        ),
-        hypothesis(
-            Cause::DeviationFirst,
-            "deviations before means",
-            move |site| {
-                let (mean, variance) = statistics(site, false)?;
-                join(&variance.f_sqrt()?, &mean)
-            },
-        ),
-        hypothesis(
-            Cause::FlattenedOtherwise,
-            "bands and channels flattened in the other order",
-            |site| {
+        hypothesis(Cause::BiasedDeviation)
+            .text("a deviation divided by n in place of n - 1")
+            .statistics(true, |mean, variance| Ok([mean, variance.f_sqrt()?])),
+        hypothesis(Cause::Eps1e7)
+            .text("1e-7 added to the variance")
+            .statistics(false, |mean, variance| {
+                Ok([mean, variance.f_add_scalar(1e-7)?.f_sqrt()?])
+            }),
+        hypothesis(Cause::Eps1e5)
+            .text("1e-5 added to the variance")
+            .statistics(false, |mean, variance| {
+                Ok([mean, variance.f_add_scalar(1e-5)?.f_sqrt()?])
+            }),
+        hypothesis(Cause::VarianceForDeviation)
+            .text("variances in place of deviations")
+            .statistics(false, |mean, variance| Ok([mean, variance])),
+        hypothesis(Cause::DeviationFirst)
+            .text("deviations before means")
+            .statistics(false, |mean, variance| Ok([variance.f_sqrt()?, mean])),
+        hypothesis(Cause::FlattenedOtherwise)
+            .text("bands and channels flattened in the other order")
+            .by(|site| {
                 let turned = site.x()?.f_transpose(1, 2)?.f_contiguous()?;
                 stats_pool(&turned.f_flatten(1, 2)?, site.operands.get(1))
-            },
-        ),
-        hypothesis(
-            Cause::MasksIgnored,
-            "statistics of the whole window for every mask",
-            |site| {
+            }),
+        hypothesis(Cause::MasksIgnored)
+            .text("statistics of the whole window for every mask")
+            .by(|site| {
                 let pooled = stats_pool(&sequences(site)?, None)?;
                 let Some(masks) = site.operands.get(1) else {
                     return Ok(pooled);
                 };
                 let size = [pooled.size()[0], masks.size()[1], pooled.size()[1]];
-                Ok(pooled
-                    .f_unsqueeze(1)?
-                    .f_expand(size, false)?
-                    .f_contiguous()?)
-            },
-        ),
+                let same = pooled.f_unsqueeze(1)?.f_expand(size, false)?;
+                Ok(same.f_contiguous()?)
+            }),
     ]
 }

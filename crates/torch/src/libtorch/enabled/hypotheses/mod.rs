@@ -1,7 +1,7 @@
 //! Known mistakes of ports, put into one stage of the reference at a time.
 //!
-//! Nothing here knows of the faults that a self-test puts into a candidate: a hypothesis acts on libtorch's tensors, on
-//! what the stage is fed in the golden run.
+//! The hypotheses are independent of the faults that a self-test injects into a candidate: they act on libtorch
+//! tensors, the operands of the stage in the golden run.
 
 mod embedding;
 mod general;
@@ -13,6 +13,7 @@ mod segmentation;
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
 use soundalike_network::{Cause, Graph, Op, Stage};
+use tch::Tensor;
 
 use super::{
     tensor::{kind, to_array, to_tensor},
@@ -20,11 +21,11 @@ use super::{
 };
 use crate::{Arithmetic, Error, Hypothesis, LowPrecision, Precision, Result};
 
-/// Shows `see` the stage `stage` of the network of `bundle`, fed `operands` in f64, with each known mistake. The operands
-/// are those of the stage in the network's graph, in order.
+/// Replays each known mistake on `stage` of the network of `bundle` and passes it to `see`. `operands` are those of the
+/// stage in the network's graph, in order, in f64.
 ///
 /// # Errors
-/// [`Error`] where the network has no such stage, libtorch fails, or `see` does.
+/// [`Error`] if the network has no such stage, or if libtorch or `see` fails.
 pub fn replay(
     bundle: &Bundle,
     stage: &str,
@@ -33,30 +34,29 @@ pub fn replay(
 ) -> Result<()> {
     tch::set_num_threads(1);
     let _no_grad = tch::no_grad_guard();
-    // The one graph that has every stage: masks only add some.
+    // Masks only add stages.
     let graph = bundle.architecture().graph(true);
     let whole = bundle.architecture().graph(false);
     let no_stage = || Error::NoStage {
         name: stage.to_owned(),
     };
     let reads = |graph: &Graph| {
-        graph
-            .get(stage)
-            .is_some_and(|stage| stage.operands.len() == operands.len())
+        let found = graph.get(stage);
+        found.is_some_and(|stage| stage.operands.len() == operands.len())
     };
-    let graph = [whole, graph]
-        .into_iter()
-        .flatten()
-        .find(reads)
-        .ok_or_else(no_stage)?;
+    let mut graphs = [whole, graph].into_iter().flatten();
+    let graph = graphs.find(reads).ok_or_else(no_stage)?;
     let found = graph.get(stage).ok_or_else(no_stage)?;
     let golden = Site::new(bundle, &graph, found, operands, Precision::F64)?;
     let rounded = Site::new(bundle, &graph, found, operands, Precision::F32)?;
     for known in known(&golden) {
         let (golden, rounded) = match ((known.make)(&golden), (known.make)(&rounded)) {
             (Ok(golden), Ok(rounded)) => (golden, rounded),
-            // A mistake that cannot be made here explains nothing.
-            (Err(error), Err(_)) if is_of_shapes(&error) => continue,
+            // Tensors do not fit this mistake or do not exist, such as the weights of the layer before the first.
+            (
+                Err(Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }),
+                Err(_),
+            ) => continue,
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
         see(Hypothesis {
@@ -69,32 +69,23 @@ pub fn replay(
     Ok(())
 }
 
-/// Whether `error`, of both precisions, says that tensors do not fit a mistake, or are not there: of the first layer, that
-/// there is none before it.
-fn is_of_shapes(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }
-    )
-}
-
 /// A stage with its operands.
 struct Site<'a> {
     bundle: &'a Bundle,
     graph: &'a Graph,
     stage: &'a Stage,
-    operands: Vec<tch::Tensor>,
+    operands: Vec<Tensor>,
     precision: Precision,
 }
 
-/// A mistake, and how it is made.
+/// A mistake and its implementation.
 struct Known {
     cause: Cause,
     text: String,
     make: Make,
 }
 
-type Make = Box<dyn Fn(&Site<'_>) -> Result<tch::Tensor>>;
+type Make = Box<dyn Fn(&Site<'_>) -> Result<Tensor>>;
 
 impl<'a> Site<'a> {
     fn new(
@@ -117,11 +108,11 @@ impl<'a> Site<'a> {
     }
 
     /// The first operand.
-    fn x(&self) -> Result<&tch::Tensor> {
+    fn x(&self) -> Result<&Tensor> {
         self.operand(0)
     }
 
-    fn operand(&self, index: usize) -> Result<&tch::Tensor> {
+    fn operand(&self, index: usize) -> Result<&Tensor> {
         self.operands.get(index).ok_or_else(|| Error::Shape {
             what: "operands",
             found: vec![self.operands.len()],
@@ -129,56 +120,109 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// The stages that stand in this one, or beside it in the same: the directions of an LSTM layer.
+    /// The parts of this stage, or of the stage that it is part of: the directions of an LSTM layer.
     fn parts(&self) -> impl Iterator<Item = &'a Stage> {
         let whole = self.stage.part_of.or(self.graph.position(&self.stage.name));
         whole.into_iter().flat_map(|whole| self.graph.parts(whole))
     }
 
     /// A tensor of the network.
-    fn tensor(&self, name: &str) -> Result<tch::Tensor> {
+    fn tensor(&self, name: &str) -> Result<Tensor> {
         Weights::new(self.bundle, self.precision.into()).get(name)
     }
 
-    /// A tensor of the module of this stage.
-    fn weight(&self, kind: &str) -> Result<tch::Tensor> {
+    /// A tensor of this stage's module.
+    fn weight(&self, kind: &str) -> Result<Tensor> {
         self.tensor(&format!("{}.{kind}", self.stage.name))
     }
 
-    /// The same, per channel of `[batch, channel, ...]` of `rank` dimensions.
-    fn channels(&self, kind: &str, rank: usize) -> Result<tch::Tensor> {
+    /// The same with one value per channel, for `[batch, channel, ...]` of `rank` dimensions.
+    fn channels(&self, kind: &str, rank: usize) -> Result<Tensor> {
         let mut shape = vec![1; rank];
         shape[1] = -1;
         Ok(self.weight(kind)?.f_reshape(shape)?)
     }
 
-    /// The tensor `name` as 16 bits hold it.
-    fn half(&self, name: &str) -> Result<tch::Tensor> {
+    /// The weight of this stage's module, rounded to f16.
+    fn half_weight(&self) -> Result<Tensor> {
+        self.half(&format!("{}.weight", self.stage.name))
+    }
+
+    /// The tensor `name`, rounded to f16.
+    fn half(&self, name: &str) -> Result<Tensor> {
         let half = Weights::new(self.bundle, Arithmetic::Rounded(LowPrecision::F16)).get(name)?;
         Ok(half.f_to_kind(kind(self.precision))?)
     }
 }
 
-fn hypothesis(
+/// A mistake without its implementation.
+struct Title {
     cause: Cause,
-    text: impl Into<String>,
-    make: impl Fn(&Site<'_>) -> Result<tch::Tensor> + 'static,
-) -> Known {
-    Known {
-        cause,
-        text: text.into(),
-        make: Box::new(make),
+    text: String,
+}
+
+/// Starts a mistake with its cause.
+fn hypothesis(cause: Cause) -> Title {
+    let text = String::new();
+    Title { cause, text }
+}
+
+impl Title {
+    /// The mistake, in words.
+    fn text(self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { text, ..self }
+    }
+
+    /// Computes the stage with another function.
+    fn by(self, make: impl Fn(&Site<'_>) -> Result<Tensor> + 'static) -> Known {
+        Known {
+            cause: self.cause,
+            text: self.text,
+            make: Box::new(make),
+        }
+    }
+
+    /// Computes the stage with another function of its first operand.
+    fn of_input<E: Into<Error> + 'static>(
+        self,
+        change: impl Fn(&Tensor) -> std::result::Result<Tensor, E> + 'static,
+    ) -> Known {
+        self.by(move |site| change(site.x()?).map_err(Into::into))
+    }
+
+    /// Applies a function to the correct output of the stage, computed by `right`.
+    fn of_output<E: Into<Error> + 'static>(
+        self,
+        right: Right,
+        change: impl Fn(&Tensor) -> std::result::Result<Tensor, E> + 'static,
+    ) -> Known {
+        self.by(move |site| change(&right(site)?).map_err(Into::into))
+    }
+
+    /// Returns the first operand unchanged.
+    fn left_out(self) -> Known {
+        self.by(|site| Ok(site.x()?.shallow_clone()))
     }
 }
 
-/// The stage without a mistake.
-type Right = fn(&Site<'_>) -> Result<tch::Tensor>;
+/// The error of a hypothesis that does not apply to a stage.
+fn not_here(what: &'static str, found: usize) -> Error {
+    Error::Shape {
+        what,
+        found: vec![found],
+        expected: "others for this hypothesis".into(),
+    }
+}
 
-/// The mistakes that can be made at this stage: those of its operation, those in time and layout, which any output can
-/// have, and for an operation that sums those in what may follow it.
+/// A function that computes the stage without a mistake.
+type Right = fn(&Site<'_>) -> Result<Tensor>;
+
+/// The mistakes that are possible at this stage: those of its operation, those in time and layout, and, after an
+/// operation that sums, extra functions of its output.
 fn known(site: &Site<'_>) -> Vec<Known> {
-    let (own, right, sums): (Vec<Known>, Right, bool) = match site.stage.op {
-        // Made of weights alone, it has no frames.
+    let (mut known, right, sums): (Vec<Known>, Right, bool) = match site.stage.op {
+        // It depends on weights only and has no frames.
         Op::SincFilters { .. } => return segmentation::filters(),
         Op::LstmDirection { .. } => return lstm::direction(site),
         Op::Other(_) => return Vec::new(),
@@ -198,13 +242,13 @@ fn known(site: &Site<'_>) -> Vec<Known> {
         Op::Conv2d { .. } => (embedding::convs(), embedding::convolved, true),
         Op::BatchNorm { .. } => (embedding::norms(), embedding::normalised, false),
         Op::Relu => (embedding::relus(), embedding::rectified, false),
-        Op::Add => (embedding::sums(), embedding::sum, false),
+        Op::Add => (embedding::sums(), embedding::added, false),
         Op::ResampleMasks => (embedding::masks(), embedding::resampled, false),
         Op::StatsPool => (embedding::pool(), embedding::pooled, false),
     };
-    let after = sums.then(|| general::after(right));
-    let general = general::moved(right)
-        .into_iter()
-        .chain(after.into_iter().flatten());
-    own.into_iter().chain(general).collect()
+    known.extend(general::moved(right));
+    if sums {
+        known.extend(general::after(right));
+    }
+    known
 }

@@ -41,14 +41,14 @@ pub(super) fn filtered(site: &Site<'_>) -> Result<Tensor> {
     with_stride(site, 0)
 }
 
-/// A convolution by filters that are its second operand, whose stride is `less` smaller.
+/// A convolution by its second operand, with a stride smaller by `less`.
 pub(super) fn with_stride(site: &Site<'_>, less: usize) -> Result<Tensor> {
     let stride = conv_stride(site).saturating_sub(less).max(1);
     let filters = site.operand(1)?;
     convolve(site.x()?, filters, None, stride, site.precision.into())
 }
 
-/// Samples from one output of the convolution to the next.
+/// The stride of the convolution.
 pub(super) fn conv_stride(site: &Site<'_>) -> usize {
     match site.stage.op {
         Op::Conv1d { stride, .. } => stride,
@@ -74,7 +74,7 @@ pub(super) fn pooled(site: &Site<'_>) -> Result<Tensor> {
     max_pool1d(site.x()?, pool_size(site))
 }
 
-/// Values in one maximum.
+/// Values per maximum.
 pub(super) fn pool_size(site: &Site<'_>) -> usize {
     match site.stage.op {
         Op::MaxPool { size } => size,
