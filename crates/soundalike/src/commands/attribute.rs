@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
 };
-use soundalike_model::{Engine, Kernels};
+use soundalike_model::Kernels;
 use soundalike_selftest::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 
-use super::{ReportFormat, compare::command_line};
+use super::{ReportFormat, compare::command_line, on_cpu};
 use crate::{
     document::{Block, Document, Table, Tone},
     output::{Inputs, Outputs},
@@ -47,10 +47,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .directories(captures, &["npz", "rttm"], "one of the captured outputs");
     let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let attribution = find(&args.reference, &args.candidate, &args.model)?;
-    let document = document(&attribution);
-    let text = args
-        .format
-        .render(&attribution, &document, args.output.as_deref())?;
+    let (document, path) = (document(&attribution), args.output.as_deref());
+    let text = args.format.render(&attribution, &document, path)?;
     output.write(text.as_bytes())
 }
 
@@ -90,21 +88,16 @@ pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Re
 pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     let pipeline = PipelineDirectory::read(directory)?;
     let config = pipeline.config();
+    let shown = directory.display();
     let Clustering::VBx { threshold, fa, fb } = config.clustering else {
-        anyhow::bail!(
-            "{}: only the stages of VBxClustering are known",
-            directory.display()
-        );
+        bail!("{shown}: only the stages of VBxClustering are known");
     };
     let part = |part: Part| {
         let model = pipeline.model(part);
-        model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
+        model.with_context(|| format!("{shown}: the pipeline has no {part}"))
     };
     // Only asked about frames, so that nothing is packed for kernels.
-    let engine = Engine {
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
+    let engine = on_cpu(Kernels::Portable);
     let segmenter =
         Segmenter::new(part(Part::Segmentation)?, &engine)?.with_step(config.segmentation_step)?;
     let exclude_overlap = config.embedding_exclude_overlap;
@@ -125,25 +118,20 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
 
 /// What each stage costs, as a document.
 fn document(attribution: &Attribution) -> Document {
-    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
-    let mut table = Table::new(header);
-    for splice in &attribution.splices {
+    let rows = attribution.splices.iter().map(|splice| {
         let name = splice.stage.name();
         let (name, figures) = match &splice.outcome {
             Outcome::Score(score) => (name.to_owned(), cells(score)),
             Outcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
             Outcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
         };
-        table.row([name].into_iter().chain(figures));
-    }
-    Document {
-        title: "What each stage costs in DER".to_owned(),
-        command: Some(command_line()),
-        blocks: vec![
-            Block::Finding(Tone::Neutral, verdict(attribution)),
-            Block::Table(table),
-        ],
-    }
+        [name].into_iter().chain(figures)
+    });
+    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
+    let mut document = Document::new("What each stage costs in DER", &command_line());
+    let finding = Block::Finding(Tone::Neutral, verdict(attribution));
+    document.blocks = vec![finding, Block::Table(Table::of(header, rows))];
+    document
 }
 
 fn cells(score: &Score) -> [String; 5] {
@@ -159,14 +147,11 @@ fn cells(score: &Score) -> [String; 5] {
 
 /// Which stage costs most (of equals the first, whose output the others follow), in a sentence.
 fn verdict(attribution: &Attribution) -> String {
-    let scores = attribution
-        .splices
-        .iter()
-        .rev()
-        .filter_map(|splice| match &splice.outcome {
-            Outcome::Score(score) => Some((splice.stage, score)),
-            _ => None,
-        });
+    let splices = attribution.splices.iter().rev();
+    let scores = splices.filter_map(|splice| match &splice.outcome {
+        Outcome::Score(score) => Some((splice.stage, score)),
+        _ => None,
+    });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
     let text = match worst {
         None => "INCONCLUSIVE: no stage could be spliced.".to_owned(),

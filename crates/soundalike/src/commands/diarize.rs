@@ -16,11 +16,12 @@ use soundalike_model::{DeviceChoice, Engine, Kernels};
 use super::{
     clustering_args::{ClusteringArgs, of_option},
     cpu_args::CpuArgs,
+    load,
     precision::Precision,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{
-    output::{Inputs, Output, Outputs, is_broken_pipe},
+    output::{Inputs, Outputs, is_broken_pipe},
     terminal::Terminal,
 };
 
@@ -90,7 +91,10 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let written = diarize_all(&diarizer, &recordings, &options, sink, &mut last, terminal);
     // Neither is lost with the other.
     let saved = match (save, last) {
-        (Some(output), Some(run)) => save_run(&run, &output),
+        (Some(output), Some(run)) => run
+            .to_bytes()
+            .with_context(|| output.to_string())
+            .and_then(|bytes| output.write(&bytes)),
         _ => Ok(()),
     };
     match (written, saved) {
@@ -127,12 +131,6 @@ fn diarize_all(
     sink.finish(recordings.len())
 }
 
-/// Writes a run for `recluster`.
-fn save_run(run: &Run, output: &Output) -> anyhow::Result<()> {
-    let bytes = run.to_bytes().with_context(|| output.to_string())?;
-    output.write(&bytes)
-}
-
 /// Each file under the name that its turns will carry: its own without extension, white space, which would end a
 /// field of RTTM, and what no name of a file has on any system. In the order given.
 fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
@@ -166,23 +164,19 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
         step: args.step,
         ..args.clustering.overrides()
     };
-    let device = args.device.open()?;
-    let kernels = if args.experimental_kernels {
-        ensure!(
-            device.is_metal(),
-            "--experimental-kernels are for Metal, and the networks run on {}; leave the option out, or see --device",
-            DeviceChoice::of(&device)
-        );
-        Kernels::Experimental
-    } else {
-        args.cpu.kernels()
-    };
     let engine = Engine {
         dtype: args.dtype.into(),
-        device,
-        kernels,
+        device: args.device.open()?,
+        kernels: match args.experimental_kernels {
+            true => Kernels::Experimental,
+            false => args.cpu.kernels(),
+        },
     };
     let device = DeviceChoice::of(&engine.device);
+    ensure!(
+        engine.device.is_metal() || !args.experimental_kernels,
+        "--experimental-kernels are for Metal, and the networks run on {device}; leave the option out, or see --device"
+    );
     if args.device == DeviceChoice::Auto && device != DeviceChoice::Cpu {
         terminal.note(&format!("note: on {device}; --device cpu takes the CPU"));
     }
@@ -205,22 +199,15 @@ pub(crate) fn pipeline(
     overrides: &Overrides,
     engine: &Engine,
 ) -> anyhow::Result<(String, Diarizer)> {
-    let (name, diarizer) = match model {
-        None => {
-            let bundle = soundalike_weights::segmentation()?;
-            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
-            ("the embedded segmentation-3.0".to_owned(), diarizer)
-        }
+    let name = match model {
+        None => "the embedded segmentation-3.0".to_owned(),
+        Some(path) => path.display().to_string(),
+    };
+    let diarizer = match model {
         Some(path) if soundalike_convert::is_pipeline(path) => {
-            let pipeline = PipelineDirectory::read(path)?;
-            let diarizer = Diarizer::from_pipeline(&pipeline, overrides, engine);
-            (path.display().to_string(), diarizer)
+            Diarizer::from_pipeline(&PipelineDirectory::read(path)?, overrides, engine)
         }
-        Some(path) => {
-            let bundle = soundalike_convert::load(path)?;
-            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
-            (path.display().to_string(), diarizer)
-        }
+        model => Diarizer::built_in(&load(model)?, overrides, engine),
     };
     match diarizer {
         Err(SetupError::Parameter(error)) => Err(of_option(error)),

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
 use soundalike_compare::{KnownGood, learn};
 
+use super::read_text;
 use crate::output::{Inputs, Outputs};
 
 /// How much worse than the worst known-good run is still good: the largest R of segmentation-3.0 differs by a
@@ -74,7 +74,6 @@ fn heading(runs: &[KnownGood], margin: f64) -> String {
 }
 
 fn known_good(path: &PathBuf) -> anyhow::Result<KnownGood> {
-    let json = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(KnownGood::parse(&json, &path.display().to_string())?)
+    let origin = path.display().to_string();
+    Ok(KnownGood::parse(&read_text(path)?, &origin)?)
 }

@@ -18,7 +18,10 @@ mod turns_output;
 
 use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
+use soundalike_convert::Bundle;
+use soundalike_model::{Engine, Kernels};
 
 use crate::document::{
     Document, markdown,
@@ -61,4 +64,33 @@ pub(crate) enum Format {
     Table,
     /// For programs
     Json,
+}
+
+/// The network in `file`, or the embedded one.
+fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
+    Ok(match file {
+        Some(file) => soundalike_convert::load(file)?,
+        None => soundalike_weights::segmentation()?,
+    })
+}
+
+/// Runs networks in f32 on the CPU.
+fn on_cpu(kernels: Kernels) -> Engine {
+    Engine {
+        kernels,
+        ..Engine::default()
+    }
+}
+
+/// Text of a file.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+/// An argument in seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("expected seconds, 0 or more".to_owned()),
+    }
 }

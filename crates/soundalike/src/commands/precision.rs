@@ -1,6 +1,7 @@
 //! The precision that networks compute in, and what it costs.
 
 use serde::Deserialize;
+use soundalike_convert::Dtype;
 use soundalike_model::DType;
 
 /// Precision of weights and activations.
@@ -12,6 +13,16 @@ pub(crate) enum Precision {
 }
 
 impl From<Precision> for DType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
+impl From<Precision> for Dtype {
     fn from(precision: Precision) -> Self {
         match precision {
             Precision::F32 => Self::F32,

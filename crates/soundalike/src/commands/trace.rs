@@ -10,10 +10,10 @@ use ndarray::Array3;
 use soundalike_compare::{EngineInfo, Subject, Window, write_activations, write_reference};
 use soundalike_convert::{Bundle, sha256};
 use soundalike_diarize::audio::Audio;
-use soundalike_model::{self as model, Kernels};
+use soundalike_model::Kernels;
 use soundalike_selftest::{CandleEngine, torch_reference};
 
-use super::compare::windows::format;
+use super::{compare::windows::format, load, on_cpu, seconds};
 use crate::{
     output::{Inputs, Output, Outputs},
     terminal::Terminal,
@@ -57,23 +57,13 @@ enum Engine {
     Torch,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
-        _ => Err("expected seconds, 0 or more".to_owned()),
-    }
-}
-
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let inputs = Inputs::default()
         .files([&args.audio], "the recording itself")
         .models(&args.model, "model");
     let output = Outputs::new(inputs).open_file(&args.output, "-o")?;
-    let bundle = match &args.model {
-        Some(path) => soundalike_convert::load(path)?,
-        None => soundalike_weights::segmentation()?,
-    };
+    let bundle = load(args.model.as_deref())?;
     let window = window(args, &bundle)?;
     let audio = std::fs::read(&args.audio)
         .with_context(|| format!("{}: cannot be read", args.audio.display()))?;
@@ -108,17 +98,10 @@ fn ours(
     engine: &str,
     kernels: Kernels,
 ) -> anyhow::Result<()> {
-    let on_cpu = model::Engine {
-        kernels,
-        ..model::Engine::default()
-    };
-    let network = CandleEngine::load(subject.bundle, &on_cpu)?;
+    let network = CandleEngine::load(subject.bundle, &on_cpu(kernels))?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
     let info = EngineInfo {
-        versions: [(
-            "soundalike".to_owned(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )]
-        .into(),
+        versions: [("soundalike".to_owned(), version)].into(),
         ..network.info(engine, subject.bundle)
     };
     output.stream(|file| {
@@ -140,20 +123,18 @@ fn window(args: &Args, bundle: &Bundle) -> anyhow::Result<Window> {
         args.start
     );
     let duration = args.duration.unwrap_or(longest.min(whole - args.start));
-    let (from, length) = (
-        (args.start * rate).round() as usize,
-        (duration * rate).round() as usize,
-    );
-    let samples = from
-        .checked_add(length)
-        .and_then(|to| audio.samples.get(from..to));
-    let Some(samples) = samples.filter(|samples| !samples.is_empty()) else {
-        anyhow::bail!(
-            "{}: has no {duration} s from {} s on, it lasts {whole:.3} s",
-            args.audio.display(),
-            args.start
-        );
-    };
+    let [from, length] = [args.start, duration].map(|seconds| (seconds * rate).round() as usize);
+    let to = from.checked_add(length);
+    let samples = to.and_then(|to| audio.samples.get(from..to));
+    let samples = samples
+        .filter(|samples| !samples.is_empty())
+        .with_context(|| {
+            format!(
+                "{}: has no {duration} s from {} s on, it lasts {whole:.3} s",
+                args.audio.display(),
+                args.start
+            )
+        })?;
     let name = args.audio.file_name().unwrap_or_default();
     Ok(Window {
         uri: name.to_string_lossy().into_owned(),

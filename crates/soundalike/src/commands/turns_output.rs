@@ -69,20 +69,19 @@ impl<'a> Sink<'a> {
             }
         }
         if formats.is_empty() {
-            let path = args.output.as_deref().and_then(Path::extension);
-            let by_extension =
-                path.and_then(|extension| Format::of_extension(&extension.to_string_lossy()));
+            let extension = args.output.as_deref().and_then(Path::extension);
+            let extension = extension.map(|extension| extension.to_string_lossy());
+            let by_extension = extension.and_then(|extension| Format::of_extension(&extension));
             formats.push(by_extension.unwrap_or(Format::Rttm));
         }
         let destination = destination(args.output.as_deref(), &formats, outputs, uris)?;
-        if !matches!(destination, Destination::Directory(_)) && uris.len() > 1 {
-            for format in &formats {
-                ensure!(
-                    format.header().is_some(),
-                    "{format} holds one recording, and there are {}; give a directory with -o",
-                    uris.len()
-                );
-            }
+        let shared = !matches!(destination, Destination::Directory(_)) && uris.len() > 1;
+        let mut of_one = formats.iter().filter(|format| format.header().is_none());
+        if let Some(format) = of_one.next().filter(|_| shared) {
+            bail!(
+                "{format} holds one recording, and there are {}; give a directory with -o",
+                uris.len()
+            );
         }
         Ok(Self {
             args,
@@ -105,16 +104,11 @@ impl<'a> Sink<'a> {
             let begun = if self.done == 0 { header } else { "" };
             match &mut self.destination {
                 Destination::Stdout(output) => output.write(format!("{begun}{text}").as_bytes())?,
-                Destination::Files(files) => {
-                    let (_, all) = &mut files[index];
-                    all.push_str(begun);
-                    all.push_str(&text);
-                }
+                Destination::Files(files) => files[index].1 += &format!("{begun}{text}"),
                 Destination::Directory(files) => {
                     let uri = diarization.uri();
-                    let outputs = files
-                        .get(uri)
-                        .with_context(|| format!("`{uri}` was not announced"))?;
+                    let outputs = files.get(uri);
+                    let outputs = outputs.with_context(|| format!("`{uri}` was not announced"))?;
                     outputs[index].write(format!("{header}{text}").as_bytes())?;
                 }
             }
@@ -182,10 +176,9 @@ fn destination(
                 "{}: several formats need a file name with an extension, in whose place each puts its own, or a directory",
                 path.display()
             );
-            several
-                .iter()
-                .map(|format| path.with_extension(format.extension()))
-                .collect()
+            let paths = several.iter();
+            let paths = paths.map(|format| path.with_extension(format.extension()));
+            paths.collect()
         }
     };
     let files = paths.iter().map(|path| {

@@ -50,6 +50,15 @@ pub(crate) enum Block {
 }
 
 impl Document {
+    /// A document without blocks.
+    pub(crate) fn new(title: impl Into<String>, command: &str) -> Self {
+        Self {
+            title: title.into(),
+            command: Some(command.to_owned()),
+            blocks: Vec::new(),
+        }
+    }
+
     /// Adds a heading.
     pub(crate) fn heading(&mut self, text: impl Into<String>) {
         self.blocks.push(Block::Heading(text.into()));
@@ -141,6 +150,16 @@ impl Table {
             columns: columns.collect(),
             rows: Vec::new(),
         }
+    }
+
+    /// A table of `rows`, with a cell for each column that `header` names as in [`Self::new`].
+    pub(crate) fn of<R: IntoIterator<Item: Into<Cell>>>(
+        header: &str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
+        let mut table = Self::new(header);
+        table.rows.extend(rows.into_iter().map(Row::new));
+        table
     }
 
     /// With [`Cell::Bars`] in a column; the upper and the lower bar have these meanings. Markdown leaves it out.

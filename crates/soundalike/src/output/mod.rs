@@ -93,22 +93,22 @@ impl Outputs {
             path.display()
         );
         self.take(&path, option)?;
-        Ok(Output::FileInDirectory(path))
+        Ok(Output::File(path))
     }
 
-    /// Checks that `path`, which is appended to, is no input and no output, and that it can be written.
-    pub(crate) fn appended(&mut self, path: &Path, name: &str) -> anyhow::Result<()> {
-        if is_special(path) {
-            return Ok(());
+    /// Opens `path`, which was given by `option` and is appended to.
+    pub(crate) fn appended(&mut self, path: &Path, option: &str) -> anyhow::Result<Output> {
+        if !is_special(path) {
+            self.refuse_input(path, option)?;
+            append(path)?;
+            self.take_place(path, option)?;
         }
-        self.refuse_input(path, name)?;
-        append(path)?;
-        self.take_place(path, name)
+        Ok(Output::Appended(path.to_owned()))
     }
 
     /// Refuses an input, another output, and what cannot be written.
     fn take(&mut self, path: &Path, option: &str) -> anyhow::Result<()> {
-        let cannot = || format!("{}: cannot be written", path.display());
+        let cannot = || cannot_be_written(path);
         self.refuse_input(path, option)?;
         self.take_place(path, option)?;
         // Says, too, whether the name is too long.
@@ -138,8 +138,7 @@ impl Outputs {
     }
 
     fn take_place(&mut self, path: &Path, option: &str) -> anyhow::Result<()> {
-        let (existing, rest) =
-            existing(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let (existing, rest) = existing(path).with_context(|| cannot_be_written(path))?;
         let new_place = self.places.insert(existing.join(rest));
         let new_file = identity(path).is_none_or(|file| self.replaced.insert(file));
         ensure!(
@@ -156,10 +155,9 @@ impl Outputs {
 pub(crate) enum Output {
     Stdout,
     /// A device or a pipe.
-    Special(PathBuf),
-    File(PathBuf),
+    Appended(PathBuf),
     /// In a directory that need not exist.
-    FileInDirectory(PathBuf),
+    File(PathBuf),
 }
 
 impl Output {
@@ -167,13 +165,13 @@ impl Output {
     pub(crate) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         match self {
             Self::Stdout => to_stdout(bytes),
-            Self::Special(path) => {
+            Self::Appended(path) => {
                 let written = append(path)?.write_all(bytes);
-                written.with_context(|| format!("{self}: cannot be written"))
+                written.with_context(|| cannot_be_written(path))
             }
-            Self::File(_) | Self::FileInDirectory(_) => self.stream(|file| {
+            Self::File(path) => self.stream(|file| {
                 let written = file.write_all(bytes);
-                written.with_context(|| format!("{self}: cannot be written"))
+                written.with_context(|| cannot_be_written(path))
             }),
         }
     }
@@ -184,16 +182,13 @@ impl Output {
         &self,
         write: impl FnOnce(&mut File) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let path = match self {
-            Self::File(path) | Self::FileInDirectory(path) => path,
-            Self::Stdout | Self::Special(_) => bail!("{self}: is no file; give one with -o"),
+        let Self::File(path) = self else {
+            bail!("{self}: is no file; give one with -o");
         };
-        if let Self::FileInDirectory(path) = self {
-            let directory = directory(path);
-            fs::create_dir_all(directory)
-                .with_context(|| format!("{}: cannot be made", directory.display()))?;
-        }
-        let cannot = || format!("{self}: cannot be written");
+        let directory = directory(path);
+        fs::create_dir_all(directory)
+            .with_context(|| format!("{}: cannot be made", directory.display()))?;
+        let cannot = || cannot_be_written(path);
         let mut file = AtomicFile::create(path).with_context(cannot)?;
         write(&mut file)?;
         file.persist().with_context(cannot)
@@ -204,9 +199,7 @@ impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
-            Self::Special(path) | Self::File(path) | Self::FileInDirectory(path) => {
-                path.display().fmt(f)
-            }
+            Self::Appended(path) | Self::File(path) => path.display().fmt(f),
         }
     }
 }
@@ -239,10 +232,9 @@ fn is_special(path: &Path) -> bool {
     let standard = ["/dev/stdout", "/dev/stderr"].map(Path::new);
     let descriptors = ["/dev/fd", "/proc/self/fd"].map(Path::new);
     let special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
+    let parent = path.parent();
     standard.contains(&path)
-        || path
-            .parent()
-            .is_some_and(|parent| descriptors.contains(&parent))
+        || parent.is_some_and(|parent| descriptors.contains(&parent))
         || path.metadata().is_ok_and(special)
 }
 
@@ -251,7 +243,7 @@ fn special(path: &Path) -> anyhow::Result<Output> {
     if !is_pipe(path) {
         append(path)?;
     }
-    Ok(Output::Special(path.to_owned()))
+    Ok(Output::Appended(path.to_owned()))
 }
 
 #[cfg(unix)]
@@ -269,7 +261,11 @@ fn is_pipe(_: &Path) -> bool {
 /// Opens `path` to write to its end.
 fn append(path: &Path) -> anyhow::Result<File> {
     let opened = File::options().append(true).create(true).open(path);
-    opened.with_context(|| format!("{}: cannot be written", path.display()))
+    opened.with_context(|| cannot_be_written(path))
+}
+
+fn cannot_be_written(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
 }
 
 fn directory(path: &Path) -> &Path {

@@ -12,12 +12,8 @@ pub(super) type Costs = BTreeMap<String, usize>;
 pub(super) fn of(graph: &Graph, inputs: InputShapes, timed: &[String]) -> Costs {
     let stages = graph.stages();
     let mut costs = Costs::new();
-    for (stage, adds) in graph
-        .multiply_adds(inputs)
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
+    let counts = graph.multiply_adds(inputs).unwrap_or_default();
+    for (stage, adds) in counts.into_iter().enumerate() {
         let mut at = Some(stage);
         while let Some(index) = at.filter(|index| !timed.contains(&stages[*index].name)) {
             at = stages[index].part_of.or_else(|| {

@@ -13,7 +13,7 @@ use anyhow::Context;
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
 use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
-    DType, Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor, load,
+    self as model, DType, Device, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor,
 };
 use soundalike_network::{Graph, InputShapes, Output};
 
@@ -21,7 +21,7 @@ use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
     stopwatch::Stopwatch,
 };
-use super::{Format, cpu_args::CpuArgs, diarize};
+use super::{Format, cpu_args::CpuArgs, diarize, load, on_cpu};
 use crate::{
     document::terminal::{self, Screen},
     output::{Inputs, Outputs},
@@ -109,25 +109,20 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 /// The networks of what `--model` names.
 fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
     Ok(match model {
-        None => vec![soundalike_weights::segmentation()?],
         Some(path) if soundalike_convert::is_pipeline(path) => {
             let pipeline = PipelineDirectory::read(path)?;
             let parts = [Part::Segmentation, Part::Embedding];
             let models = parts.iter().filter_map(|part| pipeline.model(*part));
             models.cloned().collect()
         }
-        Some(path) => vec![soundalike_convert::load(path)?],
+        model => vec![load(model)?],
     })
 }
 
 /// Times one network on windows of ten seconds: all of them as in `diarize`, then stage by stage.
 fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
     let architecture = bundle.architecture();
-    let engine = Engine {
-        kernels,
-        ..Engine::default()
-    };
-    let network = load(bundle, &engine)?;
+    let network = model::load(bundle, &on_cpu(kernels))?;
     let rate = architecture.sample_rate();
     let rate = rate.with_context(|| format!("a {} takes no audio", architecture.name()))?;
     let samples = WINDOW * rate as usize;
@@ -189,12 +184,11 @@ fn timed(
     };
     let x = input(windows)?;
     forward(&x, &mut Silent)?;
-    let mut together = Vec::new();
-    for _ in 0..runs {
+    let together = (0..runs).map(|_| {
         let start = Instant::now();
-        forward(&x, &mut Silent)?;
-        together.push(start.elapsed());
-    }
+        forward(&x, &mut Silent).map(|()| start.elapsed())
+    });
+    let together = together.collect::<Result<Vec<_>>>()?;
     let x = input(watched)?;
     forward(&x, &mut Stopwatch::start(graph))?;
     let mut stages: Vec<(String, Vec<Duration>)> = Vec::new();
@@ -208,24 +202,20 @@ fn timed(
             }
         }
     }
-    let ms = |times: &mut Vec<Duration>, windows: usize| {
+    let ms = |mut times: Vec<Duration>, windows: usize| {
         times.sort();
         times[times.len() / 2].as_secs_f64() * 1e3 / windows as f64
     };
-    let stages = stages
-        .into_iter()
-        .map(|(name, mut times)| (name, ms(&mut times, watched)));
-    Ok((ms(&mut together, windows), stages.collect()))
+    let stages = stages.into_iter();
+    let stages = stages.map(|(name, times)| (name, ms(times, watched)));
+    Ok((ms(together, windows), stages.collect()))
 }
 
 /// Times a recording from its file to its turns.
 fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline> {
-    let engine = Engine {
-        kernels,
-        ..Engine::default()
-    };
+    let (model, engine) = (args.model.as_deref(), on_cpu(kernels));
     let started = Instant::now();
-    let (_, diarizer) = diarize::pipeline(args.model.as_deref(), &Overrides::default(), &engine)?;
+    let (_, diarizer) = diarize::pipeline(model, &Overrides::default(), &engine)?;
     let ready = started.elapsed();
     let mut recording = Recording::open(path, diarizer.sample_rate())?;
     let decoded = started.elapsed();
@@ -249,12 +239,11 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
         ("embedding", embedding),
         ("clustering", clustering),
     ];
+    let seconds = |(name, time): (&str, Duration)| (name.to_owned(), time.as_secs_f64());
     Ok(Pipeline {
         duration: run.duration(),
         speakers: diarization.speakers.len(),
-        stages: stages
-            .map(|(name, time)| (name.to_owned(), time.as_secs_f64()))
-            .to_vec(),
+        stages: stages.map(seconds).to_vec(),
         seconds: started.elapsed().as_secs_f64(),
         peak_mb: peak_memory(),
     })

@@ -74,9 +74,8 @@ pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
         }
     }
     let total: f64 = groups.iter().map(|stage| stage.ms).sum();
-    let (mut shown, small): (Vec<_>, Vec<_>) = groups
-        .into_iter()
-        .partition(|stage| stage.ms >= LEAST * total);
+    let groups = groups.into_iter();
+    let (mut shown, small): (Vec<_>, Vec<_>) = groups.partition(|s| s.ms >= LEAST * total);
     shown.push(Stage {
         name: "the rest".to_owned(),
         ms: small.iter().map(|stage| stage.ms).sum(),
@@ -87,19 +86,19 @@ pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
 
 /// The report as a document.
 pub(super) fn document(report: &Report) -> Document {
-    let Machine {
-        kernels,
-        threads,
-        peak_gflops,
-        load_average,
-    } = &report.machine;
-    let load = load_average.map_or(String::new(), |load| format!(", load average {load:.2}"));
-    let machine = format!("{kernels}, {threads} thread(s), peak {peak_gflops:.0} GFLOP/s{load}");
+    let of = &report.machine;
+    let mut machine = format!(
+        "{}, {} thread(s), peak {:.0} GFLOP/s",
+        of.kernels, of.threads, of.peak_gflops
+    );
+    if let Some(load) = of.load_average {
+        machine += &format!(", load average {load:.2}");
+    }
     let mut document = Document::default();
     document.paragraph(machine);
     for network in &report.networks {
         let heading = format!("{}, {} windows of 10 s", network.name, network.windows);
-        document.table(&heading, stages(network, *peak_gflops));
+        document.table(&heading, stages(network, of.peak_gflops));
     }
     if let Some(pipeline) = &report.pipeline {
         let (duration, speakers) = (pipeline.duration, pipeline.speakers);
@@ -136,17 +135,13 @@ fn stages(network: &Network, peak_gflops: f64) -> Table {
 }
 
 fn parts(pipeline: &Pipeline) -> Table {
-    let mut table = Table::new("| >s | >RTF");
     let all = ("all".to_owned(), pipeline.seconds);
-    for (name, seconds) in pipeline.stages.iter().chain([&all]) {
-        let factor = seconds / pipeline.duration;
-        table.row([
-            name.clone(),
-            format!("{seconds:.2}"),
-            format!("{factor:.4}"),
-        ]);
-    }
-    table
+    let rows = pipeline.stages.iter().chain([&all]);
+    let rows = rows.map(|(name, seconds)| {
+        let factor = format!("{:.4}", seconds / pipeline.duration);
+        [name.clone(), format!("{seconds:.2}"), factor]
+    });
+    Table::of("| >s | >RTF", rows)
 }
 
 #[cfg(test)]

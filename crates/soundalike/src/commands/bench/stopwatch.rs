@@ -31,12 +31,9 @@ impl<'a> Stopwatch<'a> {
     /// How long each stage took, in order, from the one before it.
     pub(super) fn stages(self) -> Vec<(String, Duration)> {
         let mut before = self.started;
-        let mut stages = Vec::new();
-        for (name, done) in self.mentioned.into_inner() {
-            stages.push((name, done - before));
-            before = done;
-        }
-        stages
+        let stages = self.mentioned.into_inner().into_iter();
+        let times = stages.map(|(name, done)| (name, done - std::mem::replace(&mut before, done)));
+        times.collect()
     }
 
     fn mention(&self, name: &str) {

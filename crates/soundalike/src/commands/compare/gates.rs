@@ -2,47 +2,34 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use soundalike_compare::Gate;
 
-/// The project's own gates.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum BuiltIn {
-    /// Of an f32 engine.
-    Exact,
-    /// Of an engine of f16 or bf16.
-    LowPrecision,
-    /// Of a network that is not one of ours, in f32.
-    AnyNetwork,
-}
+use crate::commands::read_text;
 
-impl BuiltIn {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Exact => include_str!("../../../gates/exact.toml"),
-            Self::LowPrecision => include_str!("../../../gates/low-precision.toml"),
-            Self::AnyNetwork => include_str!("../../../gates/any-network.toml"),
-        }
-    }
+/// Text of a gate of the project, and what to call it.
+type BuiltIn = (&'static str, &'static str);
 
-    const fn origin(self) -> &'static str {
-        match self {
-            Self::Exact => "the built-in gate",
-            Self::LowPrecision => "the built-in gate of f16 and bf16",
-            Self::AnyNetwork => "the built-in gate of any network",
-        }
-    }
-}
+/// Of an f32 engine.
+pub(super) const EXACT: BuiltIn = (
+    include_str!("../../../gates/exact.toml"),
+    "the built-in gate",
+);
+/// Of an engine of f16 or bf16.
+pub(super) const LOW_PRECISION: BuiltIn = (
+    include_str!("../../../gates/low-precision.toml"),
+    "the built-in gate of f16 and bf16",
+);
+/// Of a network that is not one of ours, in f32.
+pub(super) const ANY_NETWORK: BuiltIn = (
+    include_str!("../../../gates/any-network.toml"),
+    "the built-in gate of any network",
+);
 
-/// The gate in `file`, or else the project's own, with what to call it.
+/// The gate in `file`, or else `built_in`, with what to call it.
 pub(super) fn load(file: Option<&Path>, built_in: BuiltIn) -> anyhow::Result<(Gate, String)> {
     let (text, origin) = match file {
-        None => (built_in.text().to_owned(), built_in.origin().to_owned()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{}: cannot be read", path.display()))?;
-            (text, path.display().to_string())
-        }
+        None => (built_in.0.to_owned(), built_in.1.to_owned()),
+        Some(path) => (read_text(path)?, path.display().to_string()),
     };
     Ok((Gate::parse(&text, &origin)?, origin))
 }

@@ -1,13 +1,12 @@
 //! What GitHub Actions shows: annotations, and the summary of the step.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 
-use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
+use std::{env, path::PathBuf};
 
-use anyhow::Context;
 use soundalike_compare::Report;
 
 use super::{report::document, words};
-use crate::{document::markdown, terminal::Terminal};
+use crate::{document::markdown, output::Output, terminal::Terminal};
 
 /// GitHub shows ten errors of a step and drops the others.
 const ANNOTATIONS: usize = 10;
@@ -21,39 +20,32 @@ pub(super) fn summary() -> Option<PathBuf> {
 }
 
 /// Says on stderr what the gate did not pass, as annotations, and appends the report to the step's summary.
-pub(super) fn publish(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
+pub(super) fn publish(
+    report: &Report,
+    summary: Option<Output>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
     for line in annotations(report) {
         terminal.workflow_command(&line);
     }
-    let Some(path) = summary() else {
+    let Some(summary) = summary else {
         terminal.warn(&format!(
             "{SUMMARY} is not set: no summary was written; is this GitHub Actions?"
         ));
         return Ok(());
     };
-    let append = || {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&path)?
-            .write_all(markdown::render(&document(report), 2).as_bytes())
-    };
-    append().with_context(|| format!("{}: cannot be written", path.display()))
+    summary.write(markdown::render(&document(report), 2).as_bytes())
 }
 
 /// The finding and the limits that were not kept, as errors; a notice where all were and something was compared.
 fn annotations(report: &Report) -> Vec<String> {
     let finding = words::finding(report);
     let failures = report.gate.iter().flat_map(|gate| &gate.failures);
-    let failures: Vec<_> = failures
-        .map(|failure| {
-            command(
-                "error",
-                "soundalike gate",
-                &format!("{}, because {}", failure.text, failure.because),
-            )
-        })
-        .collect();
+    let failures = failures.map(|failure| {
+        let text = format!("{}, because {}", failure.text, failure.because);
+        command("error", "soundalike gate", &text)
+    });
+    let failures: Vec<_> = failures.collect();
     if failures.is_empty() && words::inconclusive(report).is_none() {
         return vec![command("notice", &words::title(report), &finding)];
     }

@@ -1,6 +1,7 @@
 //! How embeddings are pooled: three code paths.
 
-use soundalike_compare::{CompareError, LiveReference, Masks, Window};
+use clap::ValueEnum;
+use soundalike_compare::{Masks, Window};
 use soundalike_selftest::{Decoding, torch_reference};
 
 use super::model::Model;
@@ -16,25 +17,35 @@ pub(in crate::commands) enum MaskChoice {
     None,
 }
 
-/// Each of `windows` with each of `choices`.
-pub(super) fn each(
+/// Each of `windows` with each of `choices`, or with all where there are none, if `model` gives embeddings.
+pub(in crate::commands) fn each(
     windows: Vec<Window>,
     choices: &[MaskChoice],
     model: &Model,
 ) -> anyhow::Result<Vec<Window>> {
+    if !model.is_embedding() {
+        return Ok(windows);
+    }
+    let choices = match choices {
+        [] => MaskChoice::value_variants(),
+        some => some,
+    };
     let graph = model.bundle.architecture().graph(true).unwrap_or_default();
-    let mut speakers = choices
-        .contains(&MaskChoice::Speakers)
-        .then(|| Segmentation::load(model))
-        .transpose()?;
+    let mut segmentation = None;
+    if choices.contains(&MaskChoice::Speakers) {
+        let bundle = model.segmentation()?;
+        segmentation = Some((torch_reference(&bundle, None)?, Decoding::new(&bundle)));
+    }
     let mut masked = Vec::new();
     for window in windows {
         for choice in choices {
-            let masks = match (choice, &mut speakers) {
-                (MaskChoice::Speakers, Some(speakers)) => speakers.masks(&window)?,
+            let masks = match (choice, &mut segmentation) {
+                (MaskChoice::Speakers, Some((engine, decoding))) => {
+                    Masks::of_speakers(&engine.output(&window)?, decoding)
+                }
                 (MaskChoice::OneFrame, _) => {
-                    let samples = window.waveform.len();
-                    graph.pooled_frames(samples).map(Masks::one_frame)
+                    let frames = graph.pooled_frames(window.waveform.len());
+                    frames.map(Masks::one_frame)
                 }
                 _ => None,
             };
@@ -45,25 +56,4 @@ pub(super) fn each(
         }
     }
     Ok(masked)
-}
-
-/// The reference segmentation.
-struct Segmentation {
-    engine: LiveReference,
-    decoding: Decoding,
-}
-
-impl Segmentation {
-    fn load(model: &Model) -> anyhow::Result<Self> {
-        let bundle = model.segmentation()?;
-        Ok(Self {
-            engine: torch_reference(&bundle, None)?,
-            decoding: Decoding::new(&bundle),
-        })
-    }
-
-    fn masks(&mut self, window: &Window) -> Result<Option<Masks>, CompareError> {
-        let scores = self.engine.output(window)?;
-        Ok(Masks::of_speakers(&scores, &self.decoding))
-    }
 }

@@ -1,6 +1,5 @@
 //! `soundalike compare`: is it the original, and where not?
 
-mod files;
 mod gates;
 mod github;
 mod junit;
@@ -16,25 +15,22 @@ pub(super) mod words;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use soundalike_compare::Names;
-use soundalike_model::DType;
 
 use self::{
-    gates::BuiltIn,
     masks::MaskChoice,
-    model::WhichNetwork,
     side::{CandidateSide, ReferenceSide},
     subject::Subject,
-    windows::Recordings,
+    truth::SubjectArgs,
 };
-
+use super::{precision::Precision, read_text};
 use crate::{
-    commands::precision::Precision,
     document::{
         html, markdown,
         terminal::{self, Screen},
     },
+    output::Outputs,
     terminal::Terminal,
 };
 
@@ -52,10 +48,8 @@ pub(crate) struct Args {
     /// Compare all stages of the network: what this command does, with this option or without
     #[arg(long, hide = true)]
     layers: bool,
-    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
-    #[arg(long, value_name = "ENGINE")]
-    reference: Option<String>,
+    #[command(flatten)]
+    subject: SubjectArgs,
     /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), candle-metal, candle-cuda,
     /// candle-metal-ops (on the CPU what a Mac's GPU gets), or trace:FILE.npz with another engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
@@ -63,20 +57,12 @@ pub(crate) struct Args {
     /// With the kernels for Metal that no Mac was seen to run (candle-metal, candle-metal-ops)
     #[arg(long)]
     experimental_kernels: bool,
-    /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE|DIR")]
-    model: Option<PathBuf>,
-    /// Which network of a pipeline directory
-    #[arg(long, value_enum, default_value_t)]
-    network: WhichNetwork,
     /// Other weights for the candidate: a converted, quantised or foreign file of the same network
     #[arg(long, value_name = "FILE")]
     candidate_model: Option<PathBuf>,
     /// Precision of the candidate's weights and activations; the reference is in f64 and f32
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    #[command(flatten)]
-    recordings: Recordings,
     /// By what frames embeddings are pooled, each an input of its own [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
@@ -122,22 +108,15 @@ enum Format {
 }
 
 /// What the arguments ask for, checked.
-struct Request {
+struct Request<'a> {
+    args: &'a Args,
     reference: Option<ReferenceSide>,
     candidate: CandidateSide,
-    model: Option<PathBuf>,
-    network: WhichNetwork,
-    candidate_model: Option<PathBuf>,
-    dtype: DType,
-    recordings: Recordings,
-    masks: Vec<MaskChoice>,
-    budget: bool,
     names: Names,
-    inject: Option<String>,
 }
 
-impl Request {
-    fn new(args: &Args) -> anyhow::Result<Self> {
+impl<'a> Request<'a> {
+    fn new(args: &'a Args) -> anyhow::Result<Self> {
         let mut candidate: CandidateSide = args.candidate.parse()?;
         if args.experimental_kernels {
             candidate = candidate.with_experimental_kernels()?;
@@ -145,12 +124,12 @@ impl Request {
         let is_trace = matches!(candidate, CandidateSide::Trace(_));
         if args.inject.is_some() && !is_trace {
             // Faults take the place of single stages.
-            candidate = CandidateSide::Portable;
+            candidate = "candle-cpu-portable".parse()?;
         }
-        let reference = args.reference.as_deref().map(str::parse).transpose()?;
+        let reference = args.subject.reference()?;
         if let Some(ReferenceSide::Trace(_)) = reference {
             ensure!(
-                args.recordings.audio.is_empty() && args.masks.is_empty(),
+                args.subject.audio.is_empty() && args.masks.is_empty(),
                 "a trace has its own window and masks: leave --audio and --masks out, or give --reference torch"
             );
             ensure!(
@@ -169,41 +148,31 @@ impl Request {
                     is_trace,
                     "--map says what the entries of a trace are called; give one with --candidate trace:FILE.npz"
                 );
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("{}: cannot be read", path.display()))?;
-                Names::parse(&text, &path.display().to_string())?
+                Names::parse(&read_text(path)?, &path.display().to_string())?
             }
         };
         Ok(Self {
+            args,
             reference,
             candidate,
-            model: args.model.clone(),
-            network: args.network,
-            candidate_model: args.candidate_model.clone(),
-            dtype: args.dtype.into(),
-            recordings: args.recordings.clone(),
-            masks: args.masks.clone(),
-            budget: args.budget,
             names,
-            inject: args.inject.clone(),
         })
     }
 
     /// Whether the built-in trace can answer it: it is of one window, in f32, and cannot be run again.
     fn is_plain(&self) -> bool {
-        self.recordings.audio.is_empty()
-            && self.masks.is_empty()
-            && self.dtype == DType::F32
-            && !self.budget
+        let args = self.args;
+        let plain = args.subject.audio.is_empty() && args.masks.is_empty() && !args.budget;
+        plain && args.dtype == Precision::F32
     }
 
     /// The candidate as the report calls it.
     fn candidate_name(&self) -> String {
         let mut name = self.candidate.to_string();
-        if let Some(path) = &self.candidate_model {
+        if let Some(path) = &self.args.candidate_model {
             name += &format!(" with {}", path.display());
         }
-        if let Some(fault) = &self.inject {
+        if let Some(fault) = &self.args.inject {
             name += &format!(" with {fault}");
         }
         name
@@ -212,13 +181,24 @@ impl Request {
 
 /// Runs the command; whether the gate was passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
-    let output = files::open(args)?;
+    let trace = args.candidate.strip_prefix("trace:");
+    let inputs = args.subject.inputs();
+    let inputs = inputs
+        .files(trace, "one of the traces that are compared")
+        .files(&args.map, "the map of names itself")
+        .files(&args.gate, "the gate itself")
+        .models(&args.candidate_model, "candidate's model");
+    let mut outputs = Outputs::new(inputs);
+    let summary = github::summary().filter(|_| args.github);
+    let summary = summary.map(|path| outputs.appended(&path, github::SUMMARY));
+    let summary = summary.transpose()?;
+    let output = outputs.open(args.output.as_deref(), "-o")?;
     let request = Request::new(args)?;
     let subject = Subject::find(&request)?;
     let built_in = match args.dtype {
-        Precision::F16 | Precision::Bf16 => BuiltIn::LowPrecision,
-        Precision::F32 if subject.is_foreign() => BuiltIn::AnyNetwork,
-        Precision::F32 => BuiltIn::Exact,
+        Precision::F16 | Precision::Bf16 => gates::LOW_PRECISION,
+        Precision::F32 if subject.is_foreign() => gates::ANY_NETWORK,
+        Precision::F32 => gates::EXACT,
     };
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = subject.compare(&request)?;
@@ -237,7 +217,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     };
     output.write(text.as_bytes())?;
     if args.github {
-        github::publish(&report, terminal)?;
+        github::publish(&report, summary, terminal)?;
     }
     Ok(report.gate.is_some_and(|gate| gate.passed))
 }

@@ -22,11 +22,7 @@ const FOLD: usize = 3;
 
 /// The result first, then the stages, then what only a page has room for.
 pub(super) fn document(report: &Report) -> Document {
-    let mut document = Document {
-        title: words::title(report),
-        command: Some(report.provenance.command.clone()),
-        ..Document::default()
-    };
+    let mut document = Document::new(words::title(report), &report.provenance.command);
     let about = words::provenance(report).into_iter().map(Item::from);
     document.facts(about.chain(weights::items(report)));
     let (tone, finding) = (tone(words::verdict(report)), words::finding(report));
@@ -92,13 +88,14 @@ fn stages(report: &Report) -> Table {
             });
             continue;
         }
-        table.rows.extend(run.iter().zip(rows).map(|(stage, row)| {
-            if any_seen && unseen(stage) {
-                Row::folded_away([row])
-            } else {
-                row
-            }
-        }));
+        let rows = run
+            .iter()
+            .zip(rows)
+            .map(|(stage, row)| match unseen(stage) {
+                true if any_seen => Row::folded_away([row]),
+                _ => row,
+            });
+        table.rows.extend(rows);
     }
     table
 }
@@ -109,63 +106,50 @@ fn unseen(stage: &StageReport) -> bool {
 
 /// A row for one or several stages, with the worst of them.
 fn row(report: &Report, stages: &[StageReport]) -> Row {
-    let forced = || {
-        stages
-            .iter()
-            .filter_map(|stage| stage.teacher_forced.as_ref())
-    };
-    let free = || {
-        stages
-            .iter()
-            .filter_map(|stage| stage.free_running.as_ref())
-    };
-    let [forced_r, free_r] = [
-        forced().map(measure).reduce(worse),
-        free().map(measure).reduce(worse),
-    ];
+    let all = || stages.iter();
+    let forced = || all().filter_map(|stage| stage.teacher_forced.as_ref());
+    let free = || all().filter_map(|stage| stage.free_running.as_ref());
+    let forced_r = forced().map(measure).reduce(worse);
+    let free_r = free().map(measure).reduce(worse);
     let local = forced().chain(free()).map(|error| error.r_local);
+    let largest = free().map(|error| error.max_abs);
     // Constants have no correlation.
-    let lack = free()
-        .map(|error| 1.0 - error.correlation)
-        .filter(|lack| !lack.is_nan())
-        .reduce(f64::max);
-    let seen = stages.iter().filter(|stage| !unseen(stage)).count();
+    let lack = free().map(|error| 1.0 - error.correlation);
+    let lack = lack.filter(|lack| !lack.is_nan()).reduce(f64::max);
+    let (seen, number) = (all().filter(|s| !unseen(s)).count(), stages.len());
     let name = match stages {
         [] => String::new(),
         [stage] => stage.name.clone(),
-        [first, .., last] if seen == stages.len() || seen == 0 => {
-            format!("{} .. {} ({} stages)", first.name, last.name, stages.len())
+        [first, .., last] if seen == number || seen == 0 => {
+            format!("{} .. {} ({number} stages)", first.name, last.name)
         }
-        [first, .., last] => {
-            let all = stages.len();
-            format!("{} .. {} ({seen} of {all} stages)", first.name, last.name)
-        }
+        [first, .., last] => format!(
+            "{} .. {} ({seen} of {number} stages)",
+            first.name, last.name
+        ),
     };
     // Several stages have neither one shape nor one gain.
     let (shape, gain) = match stages {
-        [only] => (
-            shape(only),
-            only.free_running.as_ref().map(|error| error.rms_ratio),
-        ),
-        _ => (String::new(), None),
+        [only] => {
+            let gain = free().map(|error| format!("{:.4}", error.rms_ratio));
+            (shape(only), gain.collect())
+        }
+        _ => Default::default(),
     };
-    let verdict = stages.iter().map(|stage| stage.verdict).max();
+    let verdict = all().map(|stage| stage.verdict).max();
     let verdict = verdict.unwrap_or(Verdict::NotObserved);
     Row {
-        marked: stages
-            .iter()
-            .any(|stage| report.source.contains(&stage.name)),
+        marked: all().any(|stage| report.source.contains(&stage.name)),
         ..Row::new([
             Cell::Code(name),
-            shape.into(),
+            Cell::Text(shape),
             figure(forced_r).into(),
             figure(free_r).into(),
             Cell::Bars([forced_r, free_r]),
             figure(local.reduce(worse)).into(),
-            figure(free().map(|error| error.max_abs).reduce(worse)).into(),
+            figure(largest.reduce(worse)).into(),
             figure(lack.map(|lack| lack.max(0.0))).into(),
-            gain.map_or(String::new(), |gain| format!("{gain:.4}"))
-                .into(),
+            Cell::Text(gain),
             Cell::Toned(tone(verdict), verdict.to_string()),
         ])
     }
@@ -207,8 +191,8 @@ fn outputs(report: &Report, page: &mut Document) {
     for evidence in shown.iter().take(DRAWN) {
         let name = input(evidence).map_or(String::new(), |input| format!(" on {input}"));
         page.heading(format!("Output{name}"));
-        page.blocks
-            .push(Block::Pictures(pictures(report, evidence)));
+        let pictures = pictures(report, evidence);
+        page.blocks.push(Block::Pictures(pictures));
     }
     if shown.len() > DRAWN {
         let all = shown.len();
@@ -256,38 +240,38 @@ fn decisions(report: &Report, page: &mut Document) {
         let (speaker, agreement) = (index + 1, share(agreement));
         text += &format!(" Speaker {speaker}: {agreement} of the frames alike.");
     }
-    let header = "class | >frames | >decided alike | >mean, candidate | >mean, reference";
-    let mut table = Table::new(header);
     let means = &decisions.per_class_mean;
-    for (class, agreement) in decisions.per_class_agreement.iter().enumerate() {
-        table.row([
+    let classes = decisions.per_class_agreement.iter().enumerate();
+    let rows = classes.map(|(class, agreement)| {
+        [
             class.to_string(),
             agreement.frames.to_string(),
             share(agreement),
             figure(means.candidate.get(class).copied()),
             figure(means.reference.get(class).copied()),
-        ]);
-    }
+        ]
+    });
     page.heading("Decisions");
     page.paragraph(text);
-    page.table("", table);
+    let header = "class | >frames | >decided alike | >mean, candidate | >mean, reference";
+    page.table("", Table::of(header, rows));
 }
 
 /// The embeddings, one by one.
 fn embeddings(report: &Report, page: &mut Document) {
     let header =
         ">1 - cosine | >of PyTorch's f32 | >length over the reference's - 1 | >of PyTorch's f32";
-    let mut table = Table::new(header);
-    for embedding in report.output.iter().flat_map(|output| &output.embeddings) {
+    let embeddings = report.output.iter().flat_map(|output| &output.embeddings);
+    let rows = embeddings.map(|embedding| {
         let figures = [
             1.0 - embedding.cosine,
             1.0 - embedding.reference_cosine,
             embedding.rms_ratio - 1.0,
             embedding.reference_rms_ratio - 1.0,
         ];
-        table.row(figures.map(|x| Figure(x).to_string()));
-    }
-    page.table("Embeddings", table);
+        figures.map(|x| Figure(x).to_string())
+    });
+    page.table("Embeddings", Table::of(header, rows));
 }
 
 /// What the errors of the stages become at the output; the largest.
@@ -298,19 +282,19 @@ fn budget(report: &Report, page: &mut Document) {
     let mut stages: Vec<_> = budget.stages.iter().collect();
     stages.sort_by(|a, b| b.at_output.total_cmp(&a.at_output));
     let (shown, all) = (BUDGETED.min(stages.len()), stages.len());
-    let mut table = Table::new("stage | >own error | >PyTorch's f32 | >gain | >at the output");
-    for stage in stages.into_iter().take(BUDGETED) {
+    let rows = stages.into_iter().take(BUDGETED).map(|stage| {
         let figures = [stage.error, stage.floor, stage.gain, stage.at_output];
         let figures = figures.map(|x| Cell::Text(Figure(x).to_string()));
-        table.row([Cell::Code(stage.name.clone())].into_iter().chain(figures));
-    }
+        [Cell::Code(stage.name.clone())].into_iter().chain(figures)
+    });
+    let header = "stage | >own error | >PyTorch's f32 | >gain | >at the output";
     page.heading("Propagation budget");
     page.paragraph(format!("{}.", budget.text));
     page.blocks.push(Block::Note(format!(
         "A stage's own error is put into the f64 reference; what becomes of it at the output is its gain. Root mean \
          squares, the {shown} of {all} stages that matter most at the output."
     )));
-    page.table("", table);
+    page.table("", Table::of(header, rows));
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use indicatif::HumanCount;
 use soundalike_compare::{Differences, Figure, Report, Weights};
 
 use super::words::{LISTED, listed, short};
-use crate::{document::Item, tensor_table::grouped};
+use crate::document::Item;
 
 /// What the weights are, and how the candidate's differ.
 pub(super) fn items(report: &Report) -> Vec<Item> {
@@ -25,21 +26,19 @@ pub(super) fn items(report: &Report) -> Vec<Item> {
 }
 
 fn weights_of(weights: &Weights) -> String {
-    let dtypes: Vec<_> = match weights.dtypes.len() {
-        1 => weights.dtypes.keys().cloned().collect(),
-        _ => weights
-            .dtypes
-            .iter()
-            .map(|(dtype, number)| format!("{number} {dtype}"))
-            .collect(),
+    let several = weights.dtypes.len() > 1;
+    let dtype = |(dtype, number): (&String, &usize)| match several {
+        true => format!("{number} {dtype}"),
+        false => dtype.clone(),
     };
+    let dtypes: Vec<_> = weights.dtypes.iter().map(dtype).collect();
     format!(
         "{} ({}, SHA-256 {}): {} tensors, {} values, {}, {}",
         weights.file,
         weights.network,
         short(&weights.sha256),
         weights.tensors,
-        grouped(weights.values),
+        HumanCount(weights.values as u64),
         dtypes.join(" and "),
         match weights.zero.as_slice() {
             [] => "none all zero".to_owned(),
@@ -67,24 +66,15 @@ fn compared(differences: &Differences) -> String {
 fn details(differences: &Differences) -> Vec<String> {
     let mut lines = Vec::new();
     for difference in differences.differing.iter().take(LISTED) {
-        lines.push(
-            match (difference.max_abs, difference.values_of.as_slice()) {
-                (_, [_, ..]) => format!(
-                    "{} has the values of {}",
-                    difference.name,
-                    difference.values_of.join(", ")
-                ),
-                (Some(most), []) => format!(
-                    "{} is another, largest difference {}",
-                    difference.name,
-                    Figure(most)
-                ),
-                (None, []) => format!(
-                    "{} has shape {:?}, expected {:?}",
-                    difference.name, difference.candidate_shape, difference.reference_shape
-                ),
-            },
-        );
+        let what = match (difference.max_abs, difference.values_of.as_slice()) {
+            (_, others @ [_, ..]) => format!("has the values of {}", others.join(", ")),
+            (Some(most), []) => format!("is another, largest difference {}", Figure(most)),
+            (None, []) => format!(
+                "has shape {:?}, expected {:?}",
+                difference.candidate_shape, difference.reference_shape
+            ),
+        };
+        lines.push(format!("{} {what}", difference.name));
     }
     for (names, what) in [
         (&differences.missing, "missing"),

@@ -1,9 +1,6 @@
 //! The windows that are compared.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, ensure};
 use ndarray::Array3;
@@ -16,23 +13,9 @@ const DEFAULT_DURATION: f64 = 10.0;
 /// Longest window, seconds: real networks have 5 to 30, and time and memory go with it.
 const MAX_DURATION: f64 = 120.0;
 
-/// What a live reference is run on.
-#[derive(Debug, Clone, clap::Args)]
-pub(in crate::commands) struct Recordings {
-    /// Recordings to compare on [default: one second of the project's sample]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub(in crate::commands) audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all whole ones, or a number
-    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
-    pub(in crate::commands) windows: Count,
-    /// Compare with the reference engine even where it was never seen to be the official package
-    #[arg(long)]
-    pub(in crate::commands) unverified: bool,
-}
-
 /// How many windows of a recording.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands) enum Count {
+pub(super) enum Count {
     All,
     First(usize),
 }
@@ -52,12 +35,10 @@ impl FromStr for Count {
 /// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
 pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
     let architecture = bundle.architecture();
-    let sample_rate = architecture.sample_rate().with_context(|| {
-        format!(
-            "the model is a {}, which takes no audio",
-            architecture.name()
-        )
-    })?;
+    let name = architecture.name();
+    let sample_rate = architecture.sample_rate();
+    let sample_rate =
+        sample_rate.with_context(|| format!("the model is a {name}, which takes no audio"))?;
     let specifications = bundle.specifications();
     let duration = specifications.map_or(DEFAULT_DURATION, |known| known.duration);
     ensure!(
@@ -70,11 +51,7 @@ pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)>
 /// The first windows of the recording at `path`, one behind the other, as long as the network of `bundle` was
 /// trained on. What is left over at the end is left out: mostly silence filled up, it would say little of the
 /// recording. One that is shorter than a window is filled up with silence, as `diarize` does.
-pub(in crate::commands) fn read(
-    path: &Path,
-    bundle: &Bundle,
-    count: Count,
-) -> anyhow::Result<Vec<Window>> {
+pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
     let (sample_rate, duration) = format(bundle)?;
     let audio = Audio::read(path, sample_rate)?;
     let length = (duration * f64::from(sample_rate)).round() as usize;

@@ -82,12 +82,8 @@ fn engine(info: &EngineInfo) -> String {
         (what, "") => what.join(", "),
         (what, device) => format!("{} on {device}", what.join(", ")),
     }];
-    parts.extend(
-        versions
-            .chain(info.cpu.clone())
-            .chain(threads)
-            .chain(verified),
-    );
+    parts.extend(versions);
+    parts.extend([info.cpu.clone(), threads, verified].into_iter().flatten());
     parts.join(", ")
 }
 
@@ -98,24 +94,18 @@ pub(super) fn short(sha256: &str) -> &str {
 
 /// What all of it means.
 pub(super) fn verdict(report: &Report) -> Verdict {
-    report
-        .stages
-        .iter()
-        .map(|stage| stage.verdict)
-        .max()
-        .unwrap_or(Verdict::NotObserved)
+    let verdicts = report.stages.iter().map(|stage| stage.verdict);
+    verdicts.max().unwrap_or(Verdict::NotObserved)
 }
 
 /// What is wrong, or that nothing is, with the evidence.
 pub(super) fn finding(report: &Report) -> String {
-    let Some((name, stage)) = report.source.first().and_then(|name| {
-        Some((
-            name,
-            report.stages.iter().find(|stage| stage.name == *name)?,
-        ))
-    }) else {
+    let source = report.source.first();
+    let mut stages = report.stages.iter();
+    let Some(stage) = source.and_then(|name| stages.find(|stage| stage.name == *name)) else {
         return inconclusive(report).unwrap_or_else(|| closest(report));
     };
+    let name = &stage.name;
     let mut words = if let Some(error) = &stage.teacher_forced {
         format!(
             "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
@@ -139,17 +129,16 @@ pub(super) fn finding(report: &Report) -> String {
         format!("{name} is wrong")
     };
     if let Some(diagnosis) = &report.diagnosis {
-        let next = diagnosis
-            .runner_up
-            .as_ref()
-            .map(|second| format!("; next comes {}, R {}", second.cause, Figure(second.r)));
         let _ = write!(
             words,
-            ". It is {} (R {}{})",
+            ". It is {} (R {}",
             diagnosis.text,
-            Figure(diagnosis.r),
-            next.unwrap_or_default()
+            Figure(diagnosis.r)
         );
+        if let Some(next) = &diagnosis.runner_up {
+            let _ = write!(words, "; next comes {}, R {}", next.cause, Figure(next.r));
+        }
+        words.push(')');
     }
     if let Some(undiagnosed) = &report.undiagnosed {
         // That a build has no libtorch is no news about the candidate.
@@ -160,7 +149,7 @@ pub(super) fn finding(report: &Report) -> String {
             let _ = write!(words, ". Its error looks like this: {signature}");
         }
     }
-    if let [_, others @ ..] = report.source.as_slice()
+    if let [_, others @ ..] = &report.source[..]
         && !others.is_empty()
     {
         let verb = if others.len() == 1 { "is" } else { "are" };
@@ -182,14 +171,17 @@ pub(super) fn rounding(report: &Report) -> String {
 
 /// Where an error is largest.
 fn place(report: &Report, error: &StageError) -> String {
-    let frame = error
-        .worst_frame
-        .map_or(String::new(), |frame| format!(", frame {frame}"));
-    let input = match (report.inputs.len(), report.inputs.get(error.worst_input)) {
-        (2.., Some(input)) => format!(" of {input}"),
-        _ => String::new(),
-    };
+    let frame = error.worst_frame.map(|frame| format!(", frame {frame}"));
+    let (frame, input) = (frame.unwrap_or_default(), input(report, error, "of"));
     format!("channel {}{frame}{input}", error.worst_channel)
+}
+
+/// On which input an error is largest, after `preposition`, where there are several.
+fn input(report: &Report, error: &StageError, preposition: &str) -> String {
+    match (report.inputs.len(), report.inputs.get(error.worst_input)) {
+        (2.., Some(input)) => format!(" {preposition} {input}"),
+        _ => String::new(),
+    }
 }
 
 /// Why nothing can be concluded, where that is so: no stage of the candidate was compared with the reference's.
@@ -229,23 +221,17 @@ fn closest(report: &Report) -> String {
         Figure(measure(error)),
         rounding(report),
         stage.name,
-        match (report.inputs.len(), report.inputs.get(error.worst_input)) {
-            (2.., Some(input)) => format!(" on {input}"),
-            _ => String::new(),
-        }
+        input(report, error, "on")
     )
 }
 
 /// The error by which a stage is judged: its own, where it is known.
 fn judged(stage: &StageReport) -> Option<(&'static str, &StageError)> {
-    let forced = stage
-        .teacher_forced
-        .as_ref()
-        .map(|error| ("teacher-forced", error));
-    forced.or(stage
-        .free_running
-        .as_ref()
-        .map(|error| ("free-running", error)))
+    match (&stage.teacher_forced, &stage.free_running) {
+        (Some(error), _) => Some(("teacher-forced", error)),
+        (None, Some(error)) => Some(("free-running", error)),
+        (None, None) => None,
+    }
 }
 
 /// Agreement of the outputs, and of what they are decoded to.
@@ -273,62 +259,50 @@ pub(super) fn output(report: &Report) -> Vec<String> {
 }
 
 fn agreement(output: &OutputAgreement) -> String {
-    let decisions = output
-        .decisions
-        .as_ref()
-        .map_or(String::new(), |decisions| {
-            let ties = match decisions.near_ties {
-                0 => String::new(),
-                1 => " (1 near-tie)".to_owned(),
-                n => format!(" ({n} near-ties)"),
-            };
-            format!(
-                ", {} of {} frames decided alike{ties}",
-                percent(decisions.frame_agreement),
-                output.frames
-            )
-        });
+    let decisions = output.decisions.as_ref().map(|decisions| {
+        let ties = match decisions.near_ties {
+            0 => String::new(),
+            1 => " (1 near-tie)".to_owned(),
+            n => format!(" ({n} near-ties)"),
+        };
+        let alike = percent(decisions.frame_agreement);
+        format!(", {alike} of {} frames decided alike{ties}", output.frames)
+    });
     format!(
-        "output: correlation {}{decisions}, largest error {}, mean L2 {}",
+        "output: correlation {}{}, largest error {}, mean L2 {}",
         near_one(output.correlation),
+        decisions.unwrap_or_default(),
         Figure(output.max_abs),
         Figure(output.mean_l2)
     )
 }
 
 fn embeddings(output: &OutputAgreement) -> Option<String> {
-    let least = output
-        .embeddings
-        .iter()
-        .map(|embedding| embedding.cosine)
-        .reduce(f64::min)?;
+    let embeddings = || output.embeddings.iter();
+    let cosines = embeddings().map(|embedding| embedding.cosine);
+    let least = cosines.reduce(f64::min)?;
     let gain = |of: fn(&EmbeddingAgreement) -> f64| {
-        output
-            .embeddings
-            .iter()
-            .map(|embedding| (of(embedding) - 1.0).abs())
-            .fold(0.0, f64::max)
+        let gains = embeddings().map(|embedding| (of(embedding) - 1.0).abs());
+        Figure(gains.fold(0.0, f64::max))
     };
     Some(format!(
         "embeddings: cosine {} or more, lengths within {} of the reference's (PyTorch's own f32: {})",
         near_one(least),
-        Figure(gain(|embedding| embedding.rms_ratio)),
-        Figure(gain(|embedding| embedding.reference_rms_ratio))
+        gain(|embedding| embedding.rms_ratio),
+        gain(|embedding| embedding.reference_rms_ratio)
     ))
 }
 
 /// What was not compared.
 pub(super) fn coverage(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (names, what) in [
+    let kinds = [
         (&report.missing, "not observed in the candidate"),
         (&report.unexpected, "unknown to the reference"),
-    ] {
-        if !names.is_empty() {
-            lines.push(format!("{what}: {}", listed(names.iter().cloned())));
-        }
-    }
-    lines
+    ];
+    let kinds = kinds.into_iter().filter(|(names, _)| !names.is_empty());
+    kinds
+        .map(|(names, what)| format!("{what}: {}", listed(names.iter().cloned())))
+        .collect()
 }
 
 /// Failures of a gate that a summary shows.
@@ -337,14 +311,12 @@ const SHOWN_FAILURES: usize = 4;
 /// The verdict of the gate, with the limits that were not kept.
 pub(super) fn gate(report: &Report) -> Option<Item> {
     let gate = report.gate.as_ref()?;
-    if gate.passed && inconclusive(report).is_some() {
-        return Some(Item::from(
-            "gate: INCONCLUSIVE, there was nothing to limit".to_owned(),
-        ));
-    }
+    let limits = gate.checks.len();
     if gate.passed {
-        let limits = gate.checks.len();
-        return Some(Item::from(format!("gate: passed, {limits} limits kept")));
+        return Some(Item::from(match inconclusive(report) {
+            Some(_) => "gate: INCONCLUSIVE, there was nothing to limit".to_owned(),
+            None => format!("gate: passed, {limits} limits kept"),
+        }));
     }
     let failures = gate.failures.len();
     let shown = || gate.failures.iter().take(SHOWN_FAILURES);
@@ -356,10 +328,7 @@ pub(super) fn gate(report: &Report) -> Option<Item> {
     let reasons: BTreeSet<_> = shown().map(|failure| &failure.because).collect();
     details.extend(reasons.iter().map(|because| format!("because {because}")));
     Some(Item {
-        text: format!(
-            "gate: FAILED, {failures} of {} limits not kept",
-            gate.checks.len()
-        ),
+        text: format!("gate: FAILED, {failures} of {limits} limits not kept"),
         details,
     })
 }
@@ -397,9 +366,9 @@ fn rate(rate: f64) -> String {
 /// The first names, and how many more there are.
 pub(in crate::commands) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(LISTED);
-    let shown: Vec<_> = names.take(LISTED).collect();
+    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
     match more {
-        0 => shown.join(", "),
-        n => format!("{} and {n} more", shown.join(", ")),
+        0 => shown,
+        n => format!("{shown} and {n} more"),
     }
 }

@@ -16,22 +16,16 @@ detection_recall|detection_f1|speaker_count_error|reference_speakers|hypothesis_
 
 /// All numbers.
 pub(super) fn table(scores: &Scores) -> Table {
-    let mut table = Table::new(HEADER);
-    for verdicts in scores.by_recording() {
-        for (convention, recording) in verdicts {
-            let (figures, count) = (&recording.figures, recording.speaker_count);
-            table.row(row(&recording.uri, convention, figures, count));
-        }
-    }
-    for report in &scores.reports {
-        let mut count = SpeakerCount::default();
-        for recording in &report.recordings {
-            count.reference += recording.speaker_count.reference;
-            count.hypothesis += recording.speaker_count.hypothesis;
-        }
-        table.row(row(TOTAL, report.convention, &report.pooled, count));
-    }
-    table
+    let verdicts = scores.by_recording().flatten();
+    let recordings = verdicts.map(|(convention, recording)| {
+        let (figures, count) = (&recording.figures, recording.speaker_count);
+        row(&recording.uri, convention, figures, count)
+    });
+    let totals = scores.reports.iter().map(|report| {
+        let count = super::sheet::speaker_count(report);
+        row(TOTAL, report.convention, &report.pooled, count)
+    });
+    Table::of(HEADER, recordings.chain(totals))
 }
 
 fn row(

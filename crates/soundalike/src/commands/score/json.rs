@@ -59,22 +59,17 @@ struct Explained<'a> {
 
 /// The text.
 pub(super) fn render(scores: &Scores) -> anyhow::Result<String> {
+    let explained = |reason| Explained {
+        reason,
+        text: Reason::to_string(reason),
+    };
     let differences = scores.differences.as_ref().map(|differences| {
-        scores
-            .recordings
-            .iter()
-            .zip(differences)
-            .map(|(recording, reasons)| Difference {
-                uri: &recording.reference.uri,
-                reasons: reasons
-                    .iter()
-                    .map(|reason| Explained {
-                        reason,
-                        text: reason.to_string(),
-                    })
-                    .collect(),
-            })
-            .collect()
+        let recordings = scores.recordings.iter().zip(differences);
+        let difference = recordings.map(|(recording, reasons)| Difference {
+            uri: &recording.reference.uri,
+            reasons: reasons.iter().map(explained).collect(),
+        });
+        difference.collect()
     });
     let document = Document {
         schema: SCHEMA,

@@ -16,6 +16,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use soundalike_metrics::{Convention, Mapping, Options, pair};
 
+use super::seconds;
 use crate::{
     document::{
         self, html, markdown, printable,
@@ -132,14 +133,6 @@ impl Format {
     }
 }
 
-/// Seconds that can be a collar.
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
-        _ => Err("expected seconds, 0 or more".to_owned()),
-    }
-}
-
 /// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let (references, hypotheses) = sides(args);
@@ -158,18 +151,14 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = Options {
         collar: args.collar,
         skip_overlap: args.skip_overlap,
-        mapping: if args.greedy {
-            Mapping::Greedy
-        } else {
-            Mapping::Optimal
+        mapping: match args.greedy {
+            true => Mapping::Greedy,
+            false => Mapping::Optimal,
         },
     };
-    let mut scores = if args.all {
-        Scores::all(options, recordings, &notes)
-    } else {
-        Scores::of(args.convention, options, recordings, &notes)
-    };
-    scores.title = format!("{} against {}", names(&hypotheses), names(&references));
+    let title = format!("{} against {}", names(&hypotheses), names(&references));
+    let convention = (!args.all).then_some(args.convention);
+    let mut scores = Scores::new(title, convention, options, recordings, &notes);
     scores.uem = args.uem.as_ref().map(|path| path.display().to_string());
     if args.sort == Order::Worst {
         scores.worst_first();

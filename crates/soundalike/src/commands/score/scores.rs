@@ -22,44 +22,30 @@ pub(super) struct Scores {
 }
 
 impl Scores {
-    /// The scores under one convention.
-    pub(super) fn of(
-        convention: Convention,
+    /// The scores under one convention; where there is none, under all, and why they differ.
+    pub(super) fn new(
+        title: String,
+        convention: Option<Convention>,
         options: Options,
         recordings: Vec<Recording>,
         notes: &[Note],
     ) -> Self {
-        Self::under(&[convention], options, recordings, notes)
-    }
-
-    /// The scores under all conventions, and why they differ.
-    pub(super) fn all(options: Options, recordings: Vec<Recording>, notes: &[Note]) -> Self {
-        let differences = recordings
-            .iter()
-            .map(|r| compare(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons)
-            .collect();
+        let report = |c| Report::new(c, options, &recordings, notes.to_vec());
+        let reasons =
+            |r: &Recording| compare(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons;
+        let (reports, differences) = match convention {
+            Some(convention) => (vec![report(convention)], None),
+            None => (
+                Convention::ALL.map(report).to_vec(),
+                Some(recordings.iter().map(reasons).collect()),
+            ),
+        };
         Self {
-            differences: Some(differences),
-            ..Self::under(&Convention::ALL, options, recordings, notes)
-        }
-    }
-
-    fn under(
-        conventions: &[Convention],
-        options: Options,
-        recordings: Vec<Recording>,
-        notes: &[Note],
-    ) -> Self {
-        let reports = conventions
-            .iter()
-            .map(|&c| Report::new(c, options, &recordings, notes.to_vec()))
-            .collect();
-        Self {
-            title: String::new(),
+            title,
             uem: None,
             recordings,
             reports,
-            differences: None,
+            differences,
         }
     }
 
@@ -78,10 +64,9 @@ impl Scores {
     /// For each recording what the conventions say about it.
     pub(super) fn by_recording(&self) -> impl Iterator<Item = Vec<(Convention, &RecordingReport)>> {
         (0..self.recordings.len()).map(|i| {
-            self.reports
-                .iter()
-                .map(|report| (report.convention, &report.recordings[i]))
-                .collect()
+            let reports = self.reports.iter();
+            let verdicts = reports.map(|report| (report.convention, &report.recordings[i]));
+            verdicts.collect()
         })
     }
 
@@ -93,9 +78,8 @@ impl Scores {
             skip_overlap: report.options.skip_overlap,
             mapping: report.options.mapping,
         };
-        self.recordings
-            .iter()
-            .map(move |r| Timeline::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
+        let recordings = self.recordings.iter();
+        recordings.map(move |r| Timeline::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Scores as a document.
 
-use soundalike_metrics::{Convention, Figures, Mapping, RecordingReport, Report, Speaker, Spread};
+use soundalike_metrics::{
+    Convention, Figures, Mapping, RecordingReport, Report, Speaker, SpeakerCount,
+};
 
 use super::scores::Scores;
 use crate::document::{Block, Document, Table};
@@ -14,12 +16,8 @@ pub(super) const TOTAL: &str = "TOTAL";
 /// The scores below the command that asked for them and below the notes, which stderr has.
 pub(super) fn on_a_terminal(scores: &Scores) -> Document {
     let mut document = Document::default();
-    document.facts(
-        scores
-            .reports
-            .iter()
-            .map(|report| conditions(report, scores)),
-    );
+    let reports = scores.reports.iter();
+    document.facts(reports.map(|report| conditions(report, scores)));
     document.table("", rates(scores));
     if scores.recordings.len() > 1 {
         document.table("", spreads(scores));
@@ -54,19 +52,17 @@ pub(super) fn with_pictures(scores: &Scores) -> Document {
 /// Under which conditions a report was made.
 fn conditions(report: &Report, scores: &Scores) -> String {
     let side = report.collar_per_side;
-    let mut words = if side > 0.0 {
-        format!(
-            "{}: collar of {} s in all, {side} s on each side of a boundary",
-            report.convention,
+    let mut words = format!("{}: ", report.convention);
+    words += &match side > 0.0 {
+        true => format!(
+            "collar of {} s in all, {side} s on each side of a boundary",
             2.0 * side
-        )
-    } else {
-        format!("{}: no collar", report.convention)
+        ),
+        false => "no collar".to_owned(),
     };
-    words += if report.options.skip_overlap {
-        ", overlap not scored"
-    } else {
-        ", overlap scored"
+    words += match report.options.skip_overlap {
+        true => ", overlap not scored",
+        false => ", overlap scored",
     };
     if report.convention == Convention::Pyannote && report.options.mapping == Mapping::Greedy {
         words += ", speakers mapped greedily";
@@ -85,53 +81,53 @@ fn rates(scores: &Scores) -> Table {
         "recording | {scorer}>DER\n% | >missed\n% | >false alarm\n% | >confusion\n% | >JER\n% | >speech\ns | \
          >speakers\nhyp/ref"
     ));
-    for verdicts in scores.by_recording() {
-        for (index, (convention, recording)) in verdicts.into_iter().enumerate() {
-            let name = if index == 0 {
-                recording.uri.clone()
-            } else {
-                String::new()
-            };
-            let count = recording.speaker_count;
-            let speakers = format!("{}/{}", count.hypothesis, count.reference);
-            let scorer = several.then(|| convention.to_string());
-            table.row(row(name, scorer, &recording.figures, speakers));
-        }
-    }
-    for (index, report) in scores.reports.iter().enumerate() {
-        let name = if index == 0 { TOTAL } else { "" };
-        let scorer = several.then(|| report.convention.to_string());
-        let count = |number: fn(&RecordingReport) -> usize| -> usize {
-            report.recordings.iter().map(number).sum()
-        };
-        let speakers = format!(
-            "{}/{}",
-            count(|r| r.speaker_count.hypothesis),
-            count(|r| r.speaker_count.reference)
-        );
-        table.row(row(name.to_owned(), scorer, &report.pooled, speakers));
-    }
-    table
-}
-
-fn row(name: String, scorer: Option<String>, figures: &Figures, speakers: String) -> Vec<String> {
-    let parts = &figures.components;
-    let share = |seconds: f64| (parts.total > 0.0).then(|| seconds / parts.total);
-    let mut cells = vec![name];
-    cells.extend(scorer);
-    cells.extend(
-        [
+    let mut row = |name: &str, index: usize, scorer: Convention, figures: &Figures, count| {
+        let parts = &figures.components;
+        let share = |seconds: f64| (parts.total > 0.0).then(|| seconds / parts.total);
+        let rates = [
             figures.der,
             share(parts.missed_detection),
             share(parts.false_alarm),
             share(parts.confusion),
             figures.jer,
-        ]
-        .map(percent),
-    );
-    cells.push(decimals(parts.total, 3));
-    cells.push(speakers);
-    cells
+        ];
+        let SpeakerCount {
+            reference,
+            hypothesis,
+        } = count;
+        // A name stands beside the first of its scorers.
+        let mut cells = vec![if index == 0 {
+            name.to_owned()
+        } else {
+            String::new()
+        }];
+        cells.extend(several.then(|| scorer.to_string()));
+        cells.extend(rates.map(percent));
+        cells.push(decimals(parts.total, 3));
+        cells.push(format!("{hypothesis}/{reference}"));
+        table.row(cells);
+    };
+    for verdicts in scores.by_recording() {
+        for (index, (scorer, recording)) in verdicts.into_iter().enumerate() {
+            let (figures, count) = (&recording.figures, recording.speaker_count);
+            row(&recording.uri, index, scorer, figures, count);
+        }
+    }
+    for (index, report) in scores.reports.iter().enumerate() {
+        let count = speaker_count(report);
+        row(TOTAL, index, report.convention, &report.pooled, count);
+    }
+    table
+}
+
+/// The speakers of all recordings, counted together.
+pub(super) fn speaker_count(report: &Report) -> SpeakerCount {
+    let mut count = SpeakerCount::default();
+    for recording in &report.recordings {
+        count.reference += recording.speaker_count.reference;
+        count.hypothesis += recording.speaker_count.hypothesis;
+    }
+    count
 }
 
 /// How the rates are spread over the recordings.
@@ -143,21 +139,18 @@ fn spreads(scores: &Scores) -> Table {
     for report in &scores.reports {
         for (rate, spread) in [("DER %", &report.der), ("JER %", &report.jer)] {
             let Some(spread) = spread else { continue };
-            let Spread {
-                recordings: _,
-                min,
-                lower_quartile,
-                median,
-                upper_quartile,
-                max,
-                mean,
-            } = *spread;
-            let name = if several {
-                format!("{} {rate}", report.convention)
-            } else {
-                rate.to_owned()
+            let name = match several {
+                true => format!("{} {rate}", report.convention),
+                false => rate.to_owned(),
             };
-            let numbers = [min, lower_quartile, median, upper_quartile, max, mean];
+            let numbers = [
+                spread.min,
+                spread.lower_quartile,
+                spread.median,
+                spread.upper_quartile,
+                spread.max,
+                spread.mean,
+            ];
             let numbers = numbers.map(|number| percent(Some(number)));
             table.row([name].into_iter().chain(numbers));
         }
@@ -174,8 +167,7 @@ fn rest(scores: &Scores, document: &mut Document) {
     let percent = |rate: f64| percent(Some(rate));
     let header =
         "speech or silence | >error\n% | >accuracy\n% | >precision\n% | >recall\n% | >F\n%";
-    let mut table = Table::new(header);
-    for report in &scores.reports {
+    let rows = scores.reports.iter().map(|report| {
         let detection = &report.pooled.detection;
         let rates = [
             detection.error_rate,
@@ -185,9 +177,9 @@ fn rest(scores: &Scores, document: &mut Document) {
             detection.f1,
         ];
         let name = report.convention.to_string();
-        table.row([name].into_iter().chain(rates.map(percent)));
-    }
-    document.table("", table);
+        [name].into_iter().chain(rates.map(percent))
+    });
+    document.table("", Table::of(header, rows));
     let options = &report.options;
     let cut = options.collar > 0.0 || options.skip_overlap || scores.uem.is_some();
     document.paragraph(format!(
@@ -219,10 +211,8 @@ fn speakers(recording: &RecordingReport) -> Table {
     };
     let mut left: Vec<_> = recording.hypothesis_speakers.iter().collect();
     for reference in &recording.reference_speakers {
-        let partner = recording
-            .mapping
-            .iter()
-            .find(|(_, r)| *r == reference.label);
+        let mut mapping = recording.mapping.iter();
+        let partner = mapping.find(|(_, r)| *r == reference.label);
         let at = partner.and_then(|(h, _)| left.iter().position(|s| s.label == *h));
         let hypothesis = at.map(|at| left.remove(at));
         table.row([cells(Some(reference)), cells(hypothesis)].concat());
@@ -250,13 +240,12 @@ fn differences(scores: &Scores, document: &mut Document) {
             agreed.push(name);
             continue;
         }
-        document.heading(match (same, reasons.is_empty()) {
-            (true, _) => format!("{name}: the error rates agree, although"),
-            (false, false) => format!("{name}: the scorers differ because"),
-            (false, true) => {
-                format!("{name}: the scorers differ for a reason that is not known here")
-            }
-        });
+        let why = match (same, reasons.is_empty()) {
+            (true, _) => "the error rates agree, although",
+            (false, false) => "the scorers differ because",
+            (false, true) => "the scorers differ for a reason that is not known here",
+        };
+        document.heading(format!("{name}: {why}"));
         document.list("", reasons.iter().map(ToString::to_string));
     }
     if agreed.len() == scores.recordings.len() {

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use soundalike_compare::{
     Budget, Candidate, Input, KeptReference, Provenance, Reference, ReferenceTrace, Window,
 };
-use soundalike_model::{DType, Engine, Kernels};
+use soundalike_model::{DType, Kernels};
 use soundalike_selftest::{
     Bench, Blindness, CandleEngine, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
     SELF_TEST_SCHEMA, SelfTest, Trial, blind_inputs, hard_inputs, in_batches, torch_reference,
@@ -20,18 +20,15 @@ use super::{
     ReportFormat,
     compare::{
         command_line,
-        masks::MaskChoice,
-        model::{Model, WhichNetwork},
+        masks::{self, MaskChoice},
+        model::Model,
         side::ReferenceSide,
-        truth::{Truth, embedded},
-        windows::{self, Recordings},
-        words,
+        truth::{SubjectArgs, embedded},
+        windows, words,
     },
+    on_cpu,
 };
-use crate::{
-    output::{Inputs, Outputs},
-    terminal::Terminal,
-};
+use crate::{output::Outputs, terminal::Terminal};
 
 /// Inject every known fault, one at a time: is it detected, located and identified?
 ///
@@ -52,18 +49,8 @@ pub(crate) struct Args {
         conflicts_with_all = ["reference", "audio", "masks"]
     )]
     run: Vec<PathBuf>,
-    /// The reference: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
-    #[arg(long, value_name = "ENGINE")]
-    reference: Option<String>,
-    /// The model: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE|DIR")]
-    model: Option<PathBuf>,
-    /// Which network of a pipeline directory
-    #[arg(long, value_enum, default_value_t)]
-    network: WhichNetwork,
     #[command(flatten)]
-    recordings: Recordings,
+    subject: SubjectArgs,
     /// How embeddings are pooled, each an input of its own [default: the whole window, and speakers]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
@@ -82,43 +69,28 @@ const THREADS: [usize; 2] = [1, 2];
 
 /// Runs the command; whether all faults were noticed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
-    let traces = args.reference.iter();
-    let traces = traces.filter_map(|side| side.strip_prefix("trace:"));
-    let inputs = Inputs::default()
-        .files(traces, "the trace that is compared with")
-        .files(&args.recordings.audio, "one of the recordings")
-        .models(&args.model, "model")
-        .directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
+    let inputs = args.subject.inputs();
+    let inputs = inputs.directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
     let path = args.output.as_deref();
     let output = Outputs::new(inputs).open(path, "-o")?;
-    let (text, passed) = match args.run.as_slice() {
-        [] => {
-            let found = find(args, terminal)?;
-            let text = args
-                .format
-                .render(&found, &report::document(&found), path)?;
-            (text, found.passed())
-        }
-        runs => {
-            let found = pipeline::find(args, runs)?;
-            let text = args
-                .format
-                .render(&found, &pipeline::document(&found), path)?;
-            (text, found.passed())
-        }
+    let (text, passed) = if args.run.is_empty() {
+        let found = find(args, terminal)?;
+        let document = report::document(&found);
+        (args.format.render(&found, &document, path)?, found.passed())
+    } else {
+        let found = pipeline::find(args)?;
+        let document = pipeline::document(&found);
+        (args.format.render(&found, &document, path)?, found.passed())
     };
     output.write(text.as_bytes())?;
     Ok(passed)
 }
 
 fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
-    let model = Model::load(args.model.as_deref(), args.network)?;
+    let model = args.subject.model()?;
     let bundle = &model.bundle;
-    let portable = Engine {
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
-    let network = CandleEngine::load(bundle, &portable)?;
+    let network = CandleEngine::load(bundle, &on_cpu(Kernels::Portable))?;
+    let engine = network.info("candle-cpu-portable", bundle);
     let decoding = Decoding::new(bundle);
     let catalogue = catalogue(args, &model)?;
     let (mut reference, windows) = truth(args, &model)?;
@@ -130,23 +102,33 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         terminal,
         left_out: Vec::new(),
     };
-    let budget = tests.budget(&windows)?;
-    let what = What {
-        name: "faults",
-        named: BUILT,
+    // The trunk of an embedding would have to be run again behind each of its stages.
+    let measured = BUILT && !model.is_embedding();
+    let budget = measured.then(|| {
+        let candidate = Candidate::Engine(Box::new(network));
+        anyhow::Ok(Budget::measure(
+            &mut torch_reference(bundle, None)?,
+            &candidate,
+            &windows,
+        )?)
+    });
+    let budget = budget.transpose()?;
+    let diagnostician = BUILT.then(|| Diagnostician::new(bundle));
+    let bench = Bench {
+        bundle,
+        decode: &decoding,
+        reference: &mut kept.clone(),
+        windows: &windows,
+        diagnostician: diagnostician.as_ref(),
         budget: budget.as_ref(),
     };
-    let trials = tests.trials(kept.clone(), &windows, &what)?;
+    let trials = tests.trials(bench, "faults")?;
     let clean = tests.clean(kept, &windows)?;
     let blindness = tests.blindness(&windows, &trials)?;
     Ok(SelfTest {
         schema: SELF_TEST_SCHEMA,
         reference: reference.name(),
-        provenance: Provenance::here(
-            command_line(),
-            reference.engine(),
-            network.info("candle-cpu-portable", bundle),
-        ),
+        provenance: Provenance::here(command_line(), reference.engine(), engine),
         inputs: windows.iter().map(Input::new).collect(),
         trials,
         clean,
@@ -159,39 +141,34 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
 
 /// The reference and its windows.
 fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
-    let side = args.reference.as_deref().map(str::parse).transpose()?;
+    let side = args.subject.reference()?;
     if let Some(ReferenceSide::Trace(path)) = &side {
         let mut trace = ReferenceTrace::open(path)?;
         let window = trace.window()?;
         return Ok((Box::new(trace), vec![window]));
     }
     if side.is_none()
-        && args.recordings.audio.is_empty()
+        && args.subject.audio.is_empty()
         && let Some((trace, window)) = embedded(model)?
     {
         return Ok((trace, vec![window]));
     }
-    let masks = match args.masks.as_slice() {
+    let choices = match args.masks.as_slice() {
         [] => &[MaskChoice::None, MaskChoice::Speakers],
         some => some,
     };
-    let truth = Truth {
-        recordings: &args.recordings,
-        masks,
-        dtype: DType::F32,
-    };
-    let engine = truth.engine(model)?;
-    let mut windows = truth.windows(model)?;
+    let engine = args.subject.engine(model, DType::F32)?;
+    let mut windows = args.subject.windows(model)?;
     if model.is_embedding() {
         windows.iter_mut().for_each(shorten);
     }
-    Ok((Box::new(engine), truth.masked(windows, model)?))
+    Ok((Box::new(engine), masks::each(windows, choices, model)?))
 }
 
 /// The faults that are tried: all, or those that were asked for.
 fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
-    let mut catalogue =
-        Fault::catalogue(&model.bundle.architecture().graph(true).unwrap_or_default());
+    let graph = model.bundle.architecture().graph(true).unwrap_or_default();
+    let mut catalogue = Fault::catalogue(&graph);
     only(&mut catalogue, &args.faults, |fault| fault.id)?;
     ensure!(
         !catalogue.is_empty(),
@@ -235,59 +212,19 @@ struct Tests<'a> {
     left_out: Vec<String>,
 }
 
-/// Of some trials.
-struct What<'a> {
-    /// What is shown beside their progress.
-    name: &'a str,
-    /// Whether it is tried to call the faults by their names.
-    named: bool,
-    /// How errors reach the output.
-    budget: Option<&'a Budget>,
-}
-
 impl Tests<'_> {
-    /// How the errors of the stages reach the output, without a fault.
-    fn budget(&mut self, windows: &[Window]) -> anyhow::Result<Option<Budget>> {
-        // A residual network would have to be run again behind each of its stages.
-        if !BUILT || self.model.is_embedding() {
-            return Ok(None);
-        }
-        let bundle = &self.model.bundle;
-        let mut live = torch_reference(bundle, None)?;
-        let portable = Engine {
-            kernels: Kernels::Portable,
-            ..Engine::default()
-        };
-        let network = CandleEngine::load(bundle, &portable)?;
-        let candidate = Candidate::Engine(Box::new(network));
-        Ok(Some(Budget::measure(&mut live, &candidate, windows)?))
-    }
-
-    /// What is said to each fault on `windows`.
-    fn trials(
-        &mut self,
-        mut kept: KeptReference,
-        windows: &[Window],
-        what: &What<'_>,
-    ) -> anyhow::Result<Vec<Trial>> {
-        let named = what.named.then(|| Diagnostician::new(&self.model.bundle));
-        let mut bench = Bench {
-            bundle: &self.model.bundle,
-            decode: self.decoding,
-            reference: &mut kept,
-            windows,
-            diagnostician: named.as_ref(),
-            budget: what.budget,
-        };
-        let bar = self.terminal.progress(what.name);
+    /// What is said to each fault on `bench`. `name` is shown beside the progress.
+    fn trials(&mut self, mut bench: Bench<'_>, name: &str) -> anyhow::Result<Vec<Trial>> {
+        let bar = self.terminal.progress(name);
         bar.set_length(self.catalogue.len() as u64);
         let mut trials = Vec::new();
         for fault in self.catalogue {
             match bench.try_fault(fault)? {
                 Some(trial) => trials.push(trial),
-                None => self
-                    .left_out
-                    .push(format!("{}: this model has no such stage", fault.id)),
+                None => {
+                    let out = format!("{}: this model has no such stage", fault.id);
+                    self.left_out.push(out);
+                }
             }
             bar.inc(1);
         }
@@ -323,10 +260,8 @@ impl Tests<'_> {
                 }
             }
             for threads in THREADS {
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .build()?;
-                for candidate in pool.install(|| in_batches(bundle, whole, 1))? {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                for candidate in pool.build()?.install(|| in_batches(bundle, whole, 1))? {
                     let what = format!("on {threads} thread(s)");
                     runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
                 }
@@ -342,10 +277,9 @@ impl Tests<'_> {
         }
         let (sample_rate, _) = windows::format(bundle)?;
         let mut live = torch_reference(bundle, None)?;
-        let longest = if self.model.is_embedding() {
-            2.0
-        } else {
-            f64::INFINITY
+        let longest = match self.model.is_embedding() {
+            true => 2.0,
+            false => f64::INFINITY,
         };
         for window in hard_inputs(whole, sample_rate, longest) {
             runs.push(clean.run(&mut live, &window, DType::F32, &window.uri)?);
@@ -375,22 +309,23 @@ impl Tests<'_> {
         if !BUILT || self.model.is_embedding() {
             return Ok(Vec::new());
         }
-        let (sample_rate, _) = windows::format(&self.model.bundle)?;
-        let mut live = torch_reference(&self.model.bundle, None)?;
-        let mut seen = vec![(
-            words::listed(windows.iter().map(|window| Input::new(window).to_string())),
-            trials.to_vec(),
-        )];
+        let bundle = &self.model.bundle;
+        let (sample_rate, _) = windows::format(bundle)?;
+        let mut live = torch_reference(bundle, None)?;
+        let names = windows.iter().map(|window| Input::new(window).to_string());
+        let mut seen = vec![(words::listed(names), trials.to_vec())];
         for window in blind_inputs(sample_rate) {
             let name = window.uri.clone();
-            let one = [window];
-            let kept = KeptReference::of(&mut live, &one)?;
-            let what = What {
-                name: &name,
-                named: false,
+            let windows = [window];
+            let bench = Bench {
+                bundle,
+                decode: self.decoding,
+                reference: &mut KeptReference::of(&mut live, &windows)?,
+                windows: &windows,
+                diagnostician: None,
                 budget: None,
             };
-            let trials = self.trials(kept, &one, &what)?;
+            let trials = self.trials(bench, &name)?;
             seen.push((name, trials));
         }
         self.left_out.sort();

@@ -1,7 +1,5 @@
 //! `soundalike self-test --run DIR`: would it have noticed, behind the networks?
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use soundalike_compare::{EngineInfo, Figure, Provenance};
 use soundalike_selftest::{
@@ -21,14 +19,15 @@ use crate::{
     document::{Document, Table},
 };
 
-/// Tries all mistakes that the arguments name on the captured `runs`.
-pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelfTest> {
-    let model = args.model.as_deref().context("--run needs --model DIR")?;
+/// Tries all mistakes that the arguments name on the captured runs.
+pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
+    let model = args.subject.model.as_deref();
+    let model = model.context("--run needs --model DIR")?;
     let (setting, plda) = setting(model)?;
     let mut faults = PipelineFault::catalogue();
     super::only(&mut faults, &args.faults, |fault| fault.id)?;
     let mut captured = Vec::new();
-    for directory in runs {
+    for directory in &args.run {
         let run = CapturedRun::read_all(directory)?;
         check_reference(directory, &run)?;
         let name = directory.file_name().unwrap_or(directory.as_os_str());
@@ -39,19 +38,16 @@ pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelf
         let model = model.display();
         format!("--run: the outputs of a run do not fit each other, or not {model}")
     })?;
+    let engine = EngineInfo {
+        engine: "soundalike-diarize".to_owned(),
+        model_sha256: Some(plda.source().sha256.clone()),
+        ..EngineInfo::default()
+    };
     Ok(PipelineSelfTest {
         schema: SELF_TEST_SCHEMA,
         model: model.display().to_string(),
         runs: captured.into_iter().map(|(name, _)| name).collect(),
-        provenance: Provenance::here(
-            command_line(),
-            EngineInfo::default(),
-            EngineInfo {
-                engine: "soundalike-diarize".to_owned(),
-                model_sha256: Some(plda.source().sha256.clone()),
-                ..EngineInfo::default()
-            },
-        ),
+        provenance: Provenance::here(command_line(), EngineInfo::default(), engine),
         own,
         trials,
         clean,
@@ -60,11 +56,8 @@ pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelf
 
 /// The counts first, then what they are made of.
 pub(super) fn document(test: &PipelineSelfTest) -> Document {
-    let mut document = Document {
-        title: "Would it have noticed, after the networks?".to_owned(),
-        command: Some(test.provenance.command.clone()),
-        ..Document::default()
-    };
+    let title = "Would it have noticed, after the networks?";
+    let mut document = Document::new(title, &test.provenance.command);
     let (model, all) = (&test.model, test.faults().count());
     let runs = listed(test.runs.iter().cloned());
     document.paragraph(format!(
@@ -95,14 +88,10 @@ pub(super) fn document(test: &PipelineSelfTest) -> Document {
 
 fn totals(test: &PipelineSelfTest) -> [String; 3] {
     let outcome = |outcome| test.count(|trial| trial.outcome == outcome);
-    let equivalent = test
-        .trials
-        .iter()
-        .filter(|trial| trial.fault.equivalent.is_some());
+    let trials = test.trials.iter();
+    let equivalent = trials.filter(|trial| trial.fault.equivalent.is_some());
     let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
-    let false_alarms = equivalent
-        .clone()
-        .filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
+    let is_alarm = |trial: &&PipelineTrial| trial.outcome == TrialOutcome::FalseAlarm;
     [
         format!(
             "Located to the stage: {} of {} that change it by more than rounding; {} below the floor.",
@@ -119,24 +108,24 @@ fn totals(test: &PipelineSelfTest) -> [String; 3] {
             "False alarms: {} in {} runs without a mistake, {} in {} with a change that is none.",
             alarms.count(),
             test.clean.len(),
-            false_alarms.count(),
+            equivalent.clone().filter(is_alarm).count(),
             equivalent.count()
         ),
     ]
 }
 
 fn trials(test: &PipelineSelfTest) -> Table {
-    let mut table = Table::new("mistake | in | blamed | >differs by | >DER of the turns");
-    for trial in test.faults() {
-        table.row([
+    let rows = test.faults().map(|trial| {
+        [
             trial.fault.id.to_owned(),
             trial.fault.stage.name().to_owned(),
             names(&trial.source),
             difference(trial),
             trial.der.map_or("-".to_owned(), percent),
-        ]);
-    }
-    table
+        ]
+    });
+    let header = "mistake | in | blamed | >differs by | >DER of the turns";
+    Table::of(header, rows)
 }
 
 fn difference(trial: &PipelineTrial) -> String {
@@ -157,22 +146,21 @@ fn names(stages: &[PipelineStage]) -> String {
 }
 
 fn clean(test: &PipelineSelfTest) -> Table {
-    let mut table = Table::new("run | blamed | >PLDA | >VBx | >DER of the turns");
-    for run in &test.clean {
+    let rows = test.clean.iter().map(|run| {
         let of = |wanted: PipelineStage| {
             let found = run.differences.iter().find(|(stage, _)| *stage == wanted);
             let difference = found.map_or(f64::NAN, |(_, difference)| *difference);
             Figure(difference).to_string()
         };
-        table.row([
+        [
             run.run.clone(),
             names(&run.alarms),
             of(PipelineStage::Plda),
             of(PipelineStage::Vbx),
             percent(run.der),
-        ]);
-    }
-    table
+        ]
+    });
+    Table::of("run | blamed | >PLDA | >VBx | >DER of the turns", rows)
 }
 
 fn notes(test: &PipelineSelfTest) -> Vec<String> {

@@ -8,11 +8,7 @@ use crate::document::{Block, Document, Table, Tone};
 
 /// The counts first, then what they are made of.
 pub(super) fn document(test: &SelfTest) -> Document {
-    let mut document = Document {
-        title: "Would it have noticed?".to_owned(),
-        command: Some(test.provenance.command.clone()),
-        ..Document::default()
-    };
+    let mut document = Document::new("Would it have noticed?", &test.provenance.command);
     let inputs: Vec<_> = test.inputs.iter().map(ToString::to_string).collect();
     let (all, inputs) = (test.faults().count(), inputs.join(", "));
     let (model, reference) = (&test.model, &test.reference);
@@ -58,17 +54,15 @@ fn totals(test: &SelfTest) -> Vec<String> {
         lines.push("Causes: not tried, this build has no libtorch.".to_owned());
     }
     let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
-    let alarms = alarms.count();
-    let equivalent = || {
-        let trials = test.trials.iter();
-        trials.filter(|trial| trial.fault.equivalent.is_some())
-    };
-    let false_alarms = equivalent().filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
-    let false_alarms = false_alarms.count();
+    let trials = test.trials.iter();
+    let equivalent = trials.filter(|trial| trial.fault.equivalent.is_some());
+    let is_alarm = |trial: &&Trial| trial.outcome == TrialOutcome::FalseAlarm;
     lines.push(format!(
-        "False alarms: {alarms} in {} runs without a fault, {false_alarms} in {} with a change that is none.",
+        "False alarms: {} in {} runs without a fault, {} in {} with a change that is none.",
+        alarms.count(),
         test.clean.len(),
-        equivalent().count()
+        equivalent.clone().filter(is_alarm).count(),
+        equivalent.count()
     ));
     lines
 }
@@ -156,83 +150,65 @@ fn shortcomings(test: &SelfTest) -> Vec<String> {
         TrialOutcome::Failed { message } => Some(format!("the network fails: {message}")),
         _ => {
             let undiagnosed = trial.undiagnosed.as_ref()?;
-            let signature = undiagnosed
-                .signature
-                .as_ref()
-                .map(|signature| format!("; {signature}"));
             let expected = match trial.naming {
                 Naming::Unknown => "as it should be",
                 _ => "although it is known",
             };
-            Some(format!(
-                "{} ({expected}){}",
-                undiagnosed.reason,
-                signature.unwrap_or_default()
-            ))
+            let mut words = format!("{} ({expected})", undiagnosed.reason);
+            if let Some(signature) = &undiagnosed.signature {
+                words += &format!("; {signature}");
+            }
+            Some(words)
         }
     };
-    let trials = test
-        .faults()
-        .filter_map(|trial| Some(format!("{}: {}", trial.fault.id, words(trial)?)));
-    trials.collect()
+    lines(test.faults(), words)
+}
+
+/// Of each of `trials` its fault and the `words` about it, if there are any.
+fn lines<'a>(
+    trials: impl Iterator<Item = &'a Trial>,
+    words: impl Fn(&Trial) -> Option<String>,
+) -> Vec<String> {
+    trials
+        .filter_map(|trial| Some(format!("{}: {}", trial.fault.id, words(trial)?)))
+        .collect()
 }
 
 fn below(test: &SelfTest) -> Vec<String> {
-    let trials = test
-        .faults()
-        .filter(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
-    let words = |trial: &Trial| {
-        format!(
-            "{}: {}; R {}, R local {}",
-            trial.fault.id,
-            trial.fault.text,
-            Figure(trial.r),
-            Figure(trial.r_local)
-        )
-    };
-    trials.map(words).collect()
+    let below = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
+    lines(test.faults().filter(below), |trial| {
+        let [r, local] = [trial.r, trial.r_local].map(Figure);
+        Some(format!("{}; R {r}, R local {local}", trial.fault.text))
+    })
 }
 
 fn void(test: &SelfTest) -> Vec<String> {
-    let trials = test.faults().filter_map(|trial| {
-        let proof = trial.fault.void?;
-        let correlation = trial
-            .ordinary
-            .correlation
-            .map_or(String::new(), |correlation| {
-                format!(" (output correlation {})", near_one(correlation))
-            });
-        Some(format!("{}: {proof}{correlation}", trial.fault.id))
-    });
-    trials.collect()
+    lines(test.faults(), |trial| {
+        let mut words = trial.fault.void?.to_owned();
+        if let Some(correlation) = trial.ordinary.correlation {
+            words += &format!(" (output correlation {})", near_one(correlation));
+        }
+        Some(words)
+    })
 }
 
 fn equivalent(test: &SelfTest) -> Vec<String> {
-    let trials = test.trials.iter().filter_map(|trial| {
+    lines(test.trials.iter(), |trial| {
         let proof = trial.fault.equivalent?;
-        Some(format!(
-            "{}: {proof}; R {}",
-            trial.fault.id,
-            Figure(trial.r)
-        ))
-    });
-    trials.collect()
+        Some(format!("{proof}; R {}", Figure(trial.r)))
+    })
 }
 
 fn clean(test: &SelfTest) -> Table {
-    let mut table = Table::new("run | blamed | >largest R | >largest R local");
-    for run in &test.clean {
-        table.row([
-            run.what.clone(),
-            match run.alarms.as_slice() {
-                [] => "none".to_owned(),
-                alarms => alarms.join(", "),
-            },
-            Figure(run.r).to_string(),
-            Figure(run.r_local).to_string(),
-        ]);
-    }
-    table
+    let rows = test.clean.iter().map(|run| {
+        let alarms = match run.alarms.as_slice() {
+            [] => "none".to_owned(),
+            alarms => alarms.join(", "),
+        };
+        let [r, local] = [run.r, run.r_local].map(|r| Figure(r).to_string());
+        [run.what.clone(), alarms, r, local]
+    });
+    Table::of("run | blamed | >largest R | >largest R local", rows)
 }
 
 /// Whether rounding explains the error without a fault, and how well gains tell that of one.
@@ -261,23 +237,23 @@ const CLOSE: f64 = 10.0;
 
 fn blindness(inputs: &[Blindness]) -> Vec<String> {
     let words = |blind: &Blindness| {
-        let hidden = blind.hidden.iter().map(|hidden| {
+        let mut words = format!(
+            "{}: {} of {} faults leave all decisions as they are; {} stay below the bars",
+            blind.input,
+            blind.same_decisions.len(),
+            blind.faults,
+            blind.hidden.len()
+        );
+        for (index, hidden) in blind.hidden.iter().enumerate() {
             let shown = match hidden.shown_by.as_slice() {
                 [] => "no input here shows it".to_owned(),
                 inputs => format!("shown by {}", inputs.join(", ")),
             };
-            format!("{} (R {}; {shown})", hidden.fault, Figure(hidden.r))
-        });
-        let hidden: Vec<_> = hidden.collect();
-        format!(
-            "{}: {} of {} faults leave all decisions as they are; {} stay below the bars{}{}",
-            blind.input,
-            blind.same_decisions.len(),
-            blind.faults,
-            hidden.len(),
-            if hidden.is_empty() { "" } else { ": " },
-            hidden.join(", ")
-        )
+            let separator = if index == 0 { ": " } else { ", " };
+            let (fault, r) = (&hidden.fault, Figure(hidden.r));
+            words += &format!("{separator}{fault} (R {r}; {shown})");
+        }
+        words
     };
     inputs.iter().map(words).collect()
 }

@@ -24,17 +24,13 @@ pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -
         let frames = column * frames / columns..(column + 1) * frames / columns;
         let values = frames.map(|frame| f64::from(difference[[frame, class]].abs()));
         // NaN is the worst that can be.
-        values.fold(0.0, |worst: f64, x| {
-            if x.is_nan() {
-                f64::INFINITY
-            } else {
-                worst.max(x)
-            }
+        values.fold(0.0, |worst: f64, x| match x.is_nan() {
+            true => f64::INFINITY,
+            false => worst.max(x),
         })
     };
-    let cells: Vec<Vec<f64>> = (0..classes)
-        .map(|class| (0..columns).map(|column| cell(column, class)).collect())
-        .collect();
+    let row = |class| (0..columns).map(|column| cell(column, class)).collect();
+    let cells: Vec<Vec<f64>> = (0..classes).map(row).collect();
     let all = cells.iter().flatten().copied();
     let largest = all.filter(|x| x.is_finite()).fold(0.0, f64::max);
     let height = ROW * classes.min(HIGH_ROWS);

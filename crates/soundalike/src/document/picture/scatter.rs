@@ -11,13 +11,8 @@ const SHADES: usize = 4;
 
 /// `candidate` over `reference`, both `[frame, class]`. On the diagonal they are equal.
 pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
-    let values = || {
-        reference
-            .iter()
-            .chain(candidate)
-            .copied()
-            .filter(|x| x.is_finite())
-    };
+    let both = || reference.iter().chain(candidate).copied();
+    let values = || both().filter(|x| x.is_finite());
     let low = f64::from(values().fold(f32::INFINITY, f32::min));
     let high = f64::from(values().fold(f32::NEG_INFINITY, f32::max));
     let place = |x: f32| {
@@ -53,9 +48,8 @@ pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32
 fn squares(points: &[usize], shade: usize) -> String {
     let mut path = String::new();
     for (index, &count) in points.iter().enumerate() {
-        let found = count
-            .checked_ilog10()
-            .map(|digits| (digits as usize).min(SHADES - 1));
+        let digits = count.checked_ilog10();
+        let found = digits.map(|digits| (digits as usize).min(SHADES - 1));
         if found == Some(shade) {
             path += &format!("M{} {}.5h1", index % CELLS, index / CELLS);
         }

@@ -60,40 +60,28 @@ impl Timeline {
         } = der.score(reference, hypothesis, uem);
         let (scored, regions) = der.regions(reference, hypothesis, uem);
         let both = reference.timeline().union(&hypothesis.timeline());
-        let lane = |annotation: &Annotation, label: &str, partner: Option<&String>, colour| Lane {
-            label: label.to_owned(),
-            partner: partner.cloned(),
-            turns: annotation
-                .turns()
-                .iter()
-                .filter(|t| t.speaker == label)
-                .map(|t: &Turn| t.segment)
-                .collect(),
-            colour,
+        let lane = |annotation: &Annotation, label: &str, partner: Option<&String>, colour| {
+            let turns = annotation.turns().iter().filter(|t| t.speaker == label);
+            Lane {
+                label: label.to_owned(),
+                partner: partner.cloned(),
+                turns: turns.map(|t: &Turn| t.segment).collect(),
+                colour,
+            }
         };
-        let references: Vec<Lane> = reference
-            .labels()
-            .iter()
-            .enumerate()
-            .map(|(i, label)| {
-                let partner = mapping.iter().find(|(_, r)| r == label).map(|(h, _)| h);
-                lane(reference, label, partner, i)
-            })
-            .collect();
-        let mut unmapped = references.len();
-        let mut hypotheses: Vec<Lane> = hypothesis
-            .labels()
-            .iter()
-            .map(|label| {
-                let partner = mapping.iter().find(|(h, _)| h == label).map(|(_, r)| r);
-                let place = partner.and_then(|p| references.iter().position(|l| l.label == *p));
-                let colour = place.unwrap_or_else(|| {
-                    unmapped += 1;
-                    unmapped - 1
-                });
-                lane(hypothesis, label, partner, colour)
-            })
-            .collect();
+        let mut references = Vec::new();
+        for (colour, label) in reference.labels().iter().enumerate() {
+            let partner = mapping.iter().find(|(_, r)| r == label).map(|(h, _)| h);
+            references.push(lane(reference, label, partner, colour));
+        }
+        let mut unmapped = references.len()..;
+        let mut hypotheses = Vec::new();
+        for label in &hypothesis.labels() {
+            let partner = mapping.iter().find(|(h, _)| h == label).map(|(_, r)| r);
+            let place = partner.and_then(|p| references.iter().position(|l| l.label == *p));
+            let colour = place.or_else(|| unmapped.next()).unwrap_or_default();
+            hypotheses.push(lane(hypothesis, label, partner, colour));
+        }
         hypotheses.sort_by_key(|lane| lane.colour);
         Self {
             uri: reference.uri.clone(),
@@ -246,10 +234,9 @@ fn background(y: f64) -> Markup {
 /// The name of a lane, cut where it is too long.
 fn label(y: f64, label: &str) -> Markup {
     let label = printable(label);
-    let short = if label.chars().count() > LABEL {
-        label.chars().take(LABEL - 1).chain(['…']).collect()
-    } else {
-        label.clone()
+    let short: String = match label.chars().count() > LABEL {
+        true => label.chars().take(LABEL - 1).chain(['…']).collect(),
+        false => label.clone(),
     };
     html! {
         text x="8" y=(format!("{:.0}", y + LANE - 6.0)) { (short) title { (label) } }
