@@ -1,4 +1,4 @@
-//! Tensors and what they add up to, as a person reads them.
+//! Tensors and their totals, as `convert` and `inspect` print them.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ pub(crate) fn table(tensors: &[TensorInfo]) -> String {
     terminal::table(&table, Screen::default())
 }
 
-/// What the tensors add up to, in one line.
+/// Totals in one line.
 pub(crate) fn totals(counts: &Counts) -> String {
     let mut line = format!(
         "{} tensors, {} parameters",
@@ -44,7 +44,7 @@ pub(crate) fn totals(counts: &Counts) -> String {
     line
 }
 
-/// What the network is, in a few words.
+/// Architecture and specifications in one line.
 pub(crate) fn network(
     architecture: &Architecture,
     specifications: Option<&Specifications>,

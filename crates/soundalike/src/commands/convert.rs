@@ -1,4 +1,4 @@
-//! `soundalike convert`: a checkpoint becomes a bundle.
+//! `soundalike convert`: converts a checkpoint to a bundle.
 
 use std::path::{Path, PathBuf};
 
@@ -17,28 +17,28 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Convert a checkpoint to a bundle: one safetensors file with everything the network needs
+/// Convert a checkpoint to a bundle: one safetensors file with everything that the network needs
 ///
-/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA's
-/// plda.npz and xvec_transform.npz, and whole pyannote pipeline directories (config.yaml). Nothing in
-/// the file is run. The same file always gives the same bytes.
+/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA's plda.npz and
+/// xvec_transform.npz, and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run.
+/// The same checkpoint always gives the same bytes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Checkpoint file, or directory of a PLDA or a pipeline
+    /// Checkpoint file, or the directory of a PLDA or a pipeline
     checkpoint: PathBuf,
-    /// Bundle file, or directory for a pipeline [default: the name of CHECKPOINT with .safetensors
-    /// (.bundle for a pipeline), in the current directory]
+    /// Write this bundle file, or this directory for a pipeline [default: the name of CHECKPOINT with
+    /// .safetensors (.bundle for a pipeline), in the current directory]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Store weights in another precision, rounded to nearest even [default: as they are]
+    /// Store weights in this precision, rounded to nearest even [default: unchanged]
     #[arg(long, value_enum)]
     dtype: Option<Precision>,
-    /// How to print what was converted
+    /// Format of the printed result
     #[arg(long, value_enum, default_value_t)]
     format: super::Format,
 }
 
-/// One bundle that was written.
+/// A bundle that was written.
 #[derive(Serialize)]
 struct Converted {
     bundle: PathBuf,
@@ -53,7 +53,6 @@ struct Converted {
     tensors: Vec<TensorInfo>,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let path = &args.checkpoint;
     let dtype = args.dtype.map(Dtype::from);
@@ -80,7 +79,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     for converted in &converted {
         if !converted.foreign_globals.is_empty() {
             terminal.warn(&format!(
-                "{} mentions {}; nothing of it was run",
+                "{} names {}; none of it was run",
                 converted.source.file,
                 converted.foreign_globals.join(", ")
             ));
@@ -96,7 +95,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     output::to_stdout(text.as_bytes())
 }
 
-/// Where the result goes.
+/// The path of the result.
 fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
     if let Some(output) = &args.output {
         return Ok(output.clone());
@@ -106,8 +105,9 @@ fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
     let path = checkpoint.canonicalize();
     let path = path.unwrap_or_else(|_| checkpoint.clone());
     let name = path.file_name();
-    let name = name.with_context(|| format!("{}: has no name, give -o", path.display()))?;
-    // A directory has no extension: what follows a dot in its name is a version.
+    let name =
+        name.with_context(|| format!("{}: has no name; give one with -o", path.display()))?;
+    // A directory has no extension: a dot in its name precedes a version.
     let mut name = match path.file_stem() {
         Some(stem) if !path.is_dir() => stem.to_owned(),
         _ => name.to_owned(),

@@ -1,4 +1,4 @@
-//! `soundalike inspect`: what is in a file.
+//! `soundalike inspect`: shows the contents of a file.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,16 @@ use soundalike_convert::Inspection;
 
 use crate::{output, tensor_table};
 
-/// Say what is in a checkpoint, a bundle, a trace or a pipeline directory; runs nothing in it
+/// Show the contents of a checkpoint, a bundle, a trace or a pipeline directory; runs no code in it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file or directory
+    /// File or directory
     file: PathBuf,
-    /// How to print it
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     format: super::Format,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = Inspection::of(&args.file)?;
     let text = match args.format {
@@ -40,7 +39,7 @@ fn render(inspection: &Inspection) -> String {
     }
     if !inspection.foreign_globals.is_empty() {
         let globals = inspection.foreign_globals.join(", ");
-        lines.push(format!("mentions {globals}; nothing of it was run"));
+        lines.push(format!("names {globals}; none of it was run"));
     }
     lines.extend(inspection.notes.iter().map(|note| format!("note: {note}")));
     if !inspection.details.is_null()
@@ -55,9 +54,9 @@ fn render(inspection: &Inspection) -> String {
             tensor_table::table(&inspection.tensors)
         ));
     }
-    let text = lines.join("\n") + "\n";
-    let models = inspection.models.iter();
-    text + &models
-        .map(|model| format!("\n{}", render(model)))
-        .collect::<String>()
+    let mut text = lines.join("\n") + "\n";
+    for model in &inspection.models {
+        text += &format!("\n{}", render(model));
+    }
+    text
 }

@@ -28,10 +28,10 @@ use crate::document::{
     terminal::{self, Screen},
 };
 
-/// How a report is printed.
+/// Format of a report.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people
+    /// Aligned columns
     #[default]
     Table,
     /// For programs
@@ -41,25 +41,25 @@ pub(crate) enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// What is printed of `found`, whose document is `document`, to `output`, else to stdout.
+    /// Renders `result`, or its `document`, for `output` or stdout.
     fn render(
         self,
-        found: &impl Serialize,
+        result: &impl Serialize,
         document: &Document,
         output: Option<&Path>,
     ) -> serde_json::Result<String> {
         Ok(match self {
             Self::Table => terminal::render(document, Screen::of(output)),
-            Self::Json => serde_json::to_string_pretty(found)? + "\n",
+            Self::Json => serde_json::to_string_pretty(result)? + "\n",
             Self::Markdown => markdown::render(document, 1),
         })
     }
 }
 
-/// How a result is printed.
+/// Format of a result.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Aligned columns
     #[default]
     Table,
     /// For programs
@@ -74,7 +74,7 @@ fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
     })
 }
 
-/// Runs networks in f32 on the CPU.
+/// The engine in f32 on the CPU.
 fn on_cpu(kernels: Kernels) -> Engine {
     Engine {
         kernels,
@@ -87,7 +87,7 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
-/// An argument in seconds.
+/// Parses an argument in seconds.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),

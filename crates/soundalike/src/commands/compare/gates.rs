@@ -1,4 +1,4 @@
-//! The gate of a comparison: the user's, or one of the project's own.
+//! The gate of a comparison: the user's, or a built-in one.
 
 use std::path::Path;
 
@@ -6,26 +6,26 @@ use soundalike_compare::Gate;
 
 use crate::commands::read_text;
 
-/// Text of a gate of the project, and what to call it.
+/// Text and name of a built-in gate.
 type BuiltIn = (&'static str, &'static str);
 
-/// Of an f32 engine.
+/// For f32.
 pub(super) const EXACT: BuiltIn = (
     include_str!("../../../gates/exact.toml"),
     "the built-in gate",
 );
-/// Of an engine of f16 or bf16.
+/// For f16 and bf16.
 pub(super) const LOW_PRECISION: BuiltIn = (
     include_str!("../../../gates/low-precision.toml"),
-    "the built-in gate of f16 and bf16",
+    "the built-in gate for f16 and bf16",
 );
-/// Of a network that is not one of ours, in f32.
+/// For a network that we do not implement, in f32.
 pub(super) const ANY_NETWORK: BuiltIn = (
     include_str!("../../../gates/any-network.toml"),
-    "the built-in gate of any network",
+    "the built-in gate for any network",
 );
 
-/// The gate in `file`, or else `built_in`, with what to call it.
+/// The gate in `file`, or else `built_in`, and its name.
 pub(super) fn load(file: Option<&Path>, built_in: BuiltIn) -> anyhow::Result<(Gate, String)> {
     let (text, origin) = match file {
         None => (built_in.0.to_owned(), built_in.1.to_owned()),

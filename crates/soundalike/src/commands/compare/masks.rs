@@ -1,4 +1,4 @@
-//! How embeddings are pooled: three code paths.
+//! Masks that embeddings are pooled with.
 
 use clap::ValueEnum;
 use soundalike_compare::{Masks, Window};
@@ -6,18 +6,18 @@ use soundalike_selftest::{Decoding, torch_reference};
 
 use super::model::Model;
 
-/// How embeddings are pooled.
+/// Frames that embeddings are pooled over: three code paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::commands) enum MaskChoice {
-    /// By the frames of each speaker that the reference segmentation finds, and of a silent one
+    /// The frames of each speaker in the reference segmentation, and of a silent speaker
     Speakers,
-    /// By a single frame
+    /// A single frame
     OneFrame,
-    /// Over the whole window
+    /// The whole window
     None,
 }
 
-/// Each of `windows` with each of `choices`, or with all where there are none, if `model` gives embeddings.
+/// For a network of embeddings, each of `windows` with each of `choices`, or with all if `choices` is empty.
 pub(in crate::commands) fn each(
     windows: Vec<Window>,
     choices: &[MaskChoice],

@@ -1,4 +1,4 @@
-//! The model of both sides.
+//! The model of a comparison.
 
 use std::path::Path;
 
@@ -8,22 +8,20 @@ use soundalike_network::Output;
 
 use crate::commands::load;
 
-/// Which network of a pipeline directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::commands) enum WhichNetwork {
-    /// Who speaks when
+    /// Speaker segmentation
     #[default]
     Segmentation,
-    /// Who speaks
+    /// Speaker embedding
     Embedding,
 }
 
-/// What is compared.
 pub(in crate::commands) struct Model {
-    /// What the user calls it.
+    /// Its name in the report.
     pub(in crate::commands) name: String,
     pub(in crate::commands) bundle: Bundle,
-    /// Of the same pipeline, where there is one: whose speakers embeddings are of.
+    /// The segmentation of the same pipeline, for the masks of embeddings.
     segmentation: Option<Bundle>,
 }
 
@@ -35,7 +33,7 @@ impl Model {
     ) -> anyhow::Result<Self> {
         ensure!(
             path.is_some() || network == WhichNetwork::Segmentation,
-            "no embedding network is built in: give a pipeline directory with --model"
+            "no embedding network is built in; give a pipeline directory with --model"
         );
         let name = match path {
             None => "segmentation-3.0".to_owned(),
@@ -68,13 +66,12 @@ impl Model {
         })
     }
 
-    /// Whether it gives embeddings.
     pub(in crate::commands) fn is_embedding(&self) -> bool {
         let output = self.bundle.architecture().output();
         matches!(output, Output::Embedding { .. })
     }
 
-    /// The network that says who speaks when: that of the pipeline, else the embedded one.
+    /// The segmentation network of the pipeline, or else the embedded one.
     pub(in crate::commands) fn segmentation(&self) -> anyhow::Result<Bundle> {
         match &self.segmentation {
             Some(bundle) => Ok(bundle.clone()),

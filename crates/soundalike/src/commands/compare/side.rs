@@ -1,20 +1,18 @@
-//! The engines and files that can be compared, by name.
+//! Engines and traces that can be compared, by name.
 
 use std::{path::PathBuf, str::FromStr};
 
 use anyhow::{Context, bail};
 use soundalike_model::{DeviceChoice, Kernels};
 
-/// The reference.
 #[derive(Debug, Clone)]
 pub(in crate::commands) enum ReferenceSide {
-    /// The reference engine, live.
+    /// The reference engine on libtorch.
     Torch,
-    /// What the official package computed.
+    /// A trace of the official package.
     Trace(PathBuf),
 }
 
-/// The candidate.
 #[derive(Debug, Clone)]
 pub(super) enum CandidateSide {
     /// Our network.
@@ -23,7 +21,7 @@ pub(super) enum CandidateSide {
     Trace(PathBuf),
 }
 
-/// Where our network runs, and by which code.
+/// Device and kernels of our network.
 #[derive(Debug, Clone)]
 pub(super) struct EngineChoice {
     name: &'static str,
@@ -35,11 +33,11 @@ impl EngineChoice {
     /// All engines that run our network.
     fn all() -> [Self; 5] {
         [
-            // As `diarize` runs it.
+            // As in `diarize`.
             ("candle-cpu", DeviceChoice::Cpu, Kernels::native()),
             // Each stage by itself.
             ("candle-cpu-portable", DeviceChoice::Cpu, Kernels::Portable),
-            // As a Mac's GPU gets it.
+            // The graph for Metal.
             ("candle-metal-ops", DeviceChoice::Cpu, Kernels::MetalOps),
             ("candle-metal", DeviceChoice::Metal, Kernels::Portable),
             ("candle-cuda", DeviceChoice::Cuda, Kernels::Portable),
@@ -83,15 +81,15 @@ impl FromStr for CandidateSide {
 }
 
 impl CandidateSide {
-    /// With the kernels that no Mac was seen to run.
+    /// With the experimental kernels for Metal.
     pub(super) fn with_experimental_kernels(mut self) -> anyhow::Result<Self> {
         match &mut self {
             Self::Engine(engine) if engine.name.starts_with("candle-metal") => {
                 engine.kernels = Kernels::Experimental;
             }
             _ => bail!(
-                "--experimental-kernels are for candle-metal and candle-metal-ops, and {self} has none; \
-                 choose one of these with --candidate"
+                "--experimental-kernels is for candle-metal and candle-metal-ops, and {self} has no such kernels; \
+                 choose one of the two with --candidate"
             ),
         }
         Ok(self)

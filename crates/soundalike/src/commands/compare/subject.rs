@@ -1,4 +1,4 @@
-//! What is compared with what: both sides of a comparison, and the model where one is needed.
+//! Both sides of a comparison, and the model.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use super::{
     truth::embedded,
 };
 
-/// A reference, its windows and its model. Two traces need no model: of a network that is not ours there is none.
+/// The reference, its windows and its model. Two traces need no model: there may be none.
 pub(super) struct Subject {
     name: String,
     model: Option<Model>,
@@ -27,7 +27,6 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// What `request` names.
     pub(super) fn find(request: &Request<'_>) -> anyhow::Result<Self> {
         if let Some(ReferenceSide::Trace(path)) = &request.reference {
             return Self::of_trace(path, request);
@@ -56,7 +55,7 @@ impl Subject {
         let (subject, choices) = (&request.args.subject, &request.args.masks);
         ensure!(
             choices.is_empty() || model.is_embedding(),
-            "--masks is for embeddings, and {} gives none",
+            "--masks is for embeddings, and {} computes none; omit it",
             model.name
         );
         let engine = subject.engine(model, request.args.dtype.into())?;
@@ -64,8 +63,8 @@ impl Subject {
         Ok((Box::new(engine), windows))
     }
 
-    /// A trace as the reference. Its model is the one that was named, or the embedded one where the trace is of that; a
-    /// candidate that is a trace as well can do without.
+    /// A trace as the reference. Its model is that of `--model`, or the embedded one if the trace is of that, or if the
+    /// candidate is an engine.
     fn of_trace(path: &Path, request: &Request<'_>) -> anyhow::Result<Self> {
         let mut trace = ReferenceTrace::open(path)?;
         let captured = trace.manifest().model.clone();
@@ -95,12 +94,12 @@ impl Subject {
         })
     }
 
-    /// Whether nothing but the trace tells what the network is.
+    /// Whether only the trace describes the network.
     pub(super) fn is_foreign(&self) -> bool {
         self.model.is_none()
     }
 
-    /// Compares what `request` names with it.
+    /// Compares the candidate of `request` with the reference.
     pub(super) fn compare(mut self, request: &Request<'_>) -> anyhow::Result<Report> {
         if let Some(window) = self.windows.first() {
             let graph = self.reference.graph(window)?;
@@ -143,7 +142,7 @@ impl Subject {
         Ok(report)
     }
 
-    /// The candidate, and what runs it. `other` are weights of its own.
+    /// The candidate and its engine. `other` has its own weights.
     fn candidate(
         &self,
         request: &Request<'_>,
@@ -154,7 +153,7 @@ impl Subject {
             CandidateSide::Engine(choice) => choice,
         };
         let bundle = other.or(self.model.as_ref().map(|model| &model.bundle));
-        let bundle = bundle.context("there is no model to run: give one with --model")?;
+        let bundle = bundle.context("no model to run; give one with --model")?;
         let engine = Engine {
             dtype: request.args.dtype.into(),
             device: choice.device.open()?,
@@ -177,7 +176,7 @@ impl Subject {
     ) -> anyhow::Result<(Candidate, EngineInfo)> {
         let [window] = &self.windows[..] else {
             let windows = self.windows.len();
-            bail!("a trace is of one window, and there are {windows}");
+            bail!("a trace has one window, found {windows}; choose one recording and --windows 1");
         };
         let trace = ActivationTrace::open(path, &request.names)?;
         let manifest = trace.manifest.as_ref();
@@ -191,7 +190,7 @@ impl Subject {
     }
 }
 
-/// A trace can only be compared with what is made of the same weights.
+/// Refuses a trace of other weights than those of `bundle`.
 fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
     let expected = &bundle.source().sha256;
     if found == expected {
@@ -203,21 +202,22 @@ fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
     })
 }
 
-/// The fault `id` of the catalogue of networks like that of `bundle`.
+/// The fault `id` of the network in `bundle`.
 fn fault(id: &str, bundle: &Bundle) -> anyhow::Result<Fault> {
     let graph = bundle.architecture().graph(true).unwrap_or_default();
     let mut faults = Fault::catalogue(&graph).into_iter();
     let found = faults.find(|fault| fault.id == id);
-    found.with_context(|| format!("--inject {id}: unknown fault; self-test lists those there are"))
+    found.with_context(|| {
+        format!("--inject {id}: unknown fault; `soundalike self-test` lists all faults")
+    })
 }
 
-/// Other weights for the candidate's network.
 fn other_weights(path: &Path, bundle: &Bundle) -> anyhow::Result<Bundle> {
     let other = soundalike_convert::load(path)?;
     let (found, expected) = (other.architecture(), bundle.architecture());
     ensure!(
         found.name() == expected.name(),
-        "{}: is a {}, and the reference is a {}; nothing of them can be compared",
+        "{}: is a {}, expected a {} like the reference",
         path.display(),
         found.name(),
         expected.name()

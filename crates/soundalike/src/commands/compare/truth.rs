@@ -1,4 +1,4 @@
-//! What a comparison is of: the reference, the model and the windows.
+//! The subject of a comparison: reference, model and recordings.
 
 use std::path::PathBuf;
 
@@ -14,31 +14,31 @@ use super::{
 };
 use crate::output::Inputs;
 
-/// What a comparison is of.
+/// Options of the subject of a comparison.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct SubjectArgs {
-    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
+    /// Reference: torch (the reference engine) or trace:FILE.npz [default: the built-in trace, or torch for
+    /// other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
-    /// The model: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
+    /// Bundle, checkpoint or pipeline directory [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "FILE|DIR")]
     pub(in crate::commands) model: Option<PathBuf>,
-    /// Which network of a pipeline directory
+    /// Network of a pipeline directory
     #[arg(long, value_enum, default_value_t)]
     pub(in crate::commands) network: WhichNetwork,
-    /// Recordings to compare on [default: one second of the project's sample]
+    /// Recordings to compare on [default: one second of the built-in sample]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(in crate::commands) audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all whole ones, or a number
+    /// Number of windows from the start of each recording, or `all` for all whole windows
     #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
     windows: Count,
-    /// Compare with the reference engine even where it was never seen to be the official package
+    /// Allow a reference engine that has not been verified against pyannote.audio
     #[arg(long)]
     unverified: bool,
 }
 
-/// The built-in trace with its window, where it is of `model`.
+/// The built-in trace with its window, if it is of `model`.
 pub(in crate::commands) fn embedded(
     model: &Model,
 ) -> anyhow::Result<Option<(Box<dyn Reference>, Window)>> {
@@ -52,27 +52,24 @@ pub(in crate::commands) fn embedded(
 }
 
 impl SubjectArgs {
-    /// The reference, if one is given.
     pub(in crate::commands) fn reference(&self) -> anyhow::Result<Option<ReferenceSide>> {
         self.reference.as_deref().map(str::parse).transpose()
     }
 
-    /// The model.
     pub(in crate::commands) fn model(&self) -> anyhow::Result<Model> {
         Model::load(self.model.as_deref(), self.network)
     }
 
-    /// The files.
     pub(in crate::commands) fn inputs(&self) -> Inputs {
         let trace = self.reference.iter();
         let trace = trace.filter_map(|side| side.strip_prefix("trace:"));
         Inputs::default()
-            .files(trace, "one of the traces that are compared")
-            .files(&self.audio, "one of the recordings")
+            .files(trace, "trace")
+            .files(&self.audio, "recording")
             .models(&self.model, "model")
     }
 
-    /// The engine on libtorch for `model`, against a candidate of `dtype`.
+    /// The engine on libtorch for `model` and a candidate of `dtype`.
     pub(in crate::commands) fn engine(
         &self,
         model: &Model,
@@ -82,7 +79,7 @@ impl SubjectArgs {
         let architecture = model.bundle.architecture();
         ensure!(
             self.unverified || engine.engine().verified.is_some(),
-            "the libtorch reference has not been verified against pyannote.audio for a {}: compare it with a capture first, or give --unverified",
+            "the libtorch reference has not been verified against pyannote.audio for {}; compare it with a capture first, or use --unverified",
             architecture
                 .variant()
                 .unwrap_or_else(|| architecture.name())
@@ -90,7 +87,6 @@ impl SubjectArgs {
         Ok(engine)
     }
 
-    /// The windows of the recordings.
     pub(in crate::commands) fn windows(&self, model: &Model) -> anyhow::Result<Vec<Window>> {
         if self.audio.is_empty() {
             return Ok(vec![ReferenceTrace::embedded()?.window()?]);

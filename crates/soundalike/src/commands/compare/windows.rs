@@ -1,4 +1,4 @@
-//! The windows that are compared.
+//! Windows of recordings.
 
 use std::{path::Path, str::FromStr};
 
@@ -8,12 +8,11 @@ use soundalike_compare::Window;
 use soundalike_convert::Bundle;
 use soundalike_diarize::{audio::Audio, windows::Windows};
 
-/// Seconds of a window of a network that does not say what it was trained on.
+/// Seconds of a window if the model has no specifications.
 const DEFAULT_DURATION: f64 = 10.0;
-/// Longest window, seconds: real networks have 5 to 30, and time and memory go with it.
+/// Longest window in seconds: real networks have 5 to 30, and time and memory grow with it.
 const MAX_DURATION: f64 = 120.0;
 
-/// How many windows of a recording.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {
     All,
@@ -27,12 +26,12 @@ impl FromStr for Count {
         match (count, count.parse()) {
             ("all", _) => Ok(Self::All),
             (_, Ok(count)) if count > 0 => Ok(Self::First(count)),
-            _ => Err("expected all or a number from 1".to_owned()),
+            _ => Err("expected `all` or a number of at least 1".to_owned()),
         }
     }
 }
 
-/// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
+/// Sample rate of the network in `bundle`, and seconds of its windows.
 pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
     let architecture = bundle.architecture();
     let name = architecture.name();
@@ -48,9 +47,9 @@ pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)>
     Ok((sample_rate, duration))
 }
 
-/// The first windows of the recording at `path`, one behind the other, as long as the network of `bundle` was
-/// trained on. What is left over at the end is left out: mostly silence filled up, it would say little of the
-/// recording. One that is shorter than a window is filled up with silence, as `diarize` does.
+/// The first windows of the recording at `path`, without overlap, of the duration that the network in `bundle` was
+/// trained on. A remainder at the end is dropped: padded with silence, it would say little about the recording. A
+/// recording shorter than a window is padded with silence, as in `diarize`.
 pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
     let (sample_rate, duration) = format(bundle)?;
     let audio = Audio::read(path, sample_rate)?;
@@ -66,7 +65,7 @@ pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result
     };
     ensure!(
         wanted <= there,
-        "{}: has {there} whole window(s) of {duration} s, and --windows asks for {wanted}",
+        "{}: has {there} whole window(s) of {duration} s, fewer than --windows {wanted}",
         path.display()
     );
     let uri = path.file_stem().unwrap_or_default().to_string_lossy();

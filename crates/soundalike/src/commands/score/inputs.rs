@@ -1,4 +1,4 @@
-//! Finding and reading the files of both sides.
+//! Reads the files of both sides.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,17 +11,17 @@ use soundalike_metrics::{Annotation, EvaluationMap, rttm, uem};
 
 use crate::{document::printable, terminal::Terminal};
 
-/// The references. A file without turns is a recording named as the file, in which nobody speaks.
+/// The references. A file without turns is a recording without speech, named like the file.
 pub(super) fn references(
     paths: &[PathBuf],
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Annotation>> {
     side(
         paths,
-        "one reference is enough; leave one out",
+        "one reference is enough; omit the other",
         |path, uri| {
             terminal.warn(&format!(
-                "{}: no turns; in the recording `{}` nobody speaks",
+                "{}: no turns; the recording `{}` has no speech",
                 path.display(),
                 printable(uri)
             ));
@@ -30,7 +30,7 @@ pub(super) fn references(
     )
 }
 
-/// The hypotheses. A file without turns is one of them if a reference is named as the file.
+/// The hypotheses. A file without turns is one if a reference is named like the file.
 pub(super) fn hypotheses(
     paths: &[PathBuf],
     references: &[Annotation],
@@ -45,7 +45,7 @@ pub(super) fn hypotheses(
     let strangers = !found.iter().any(|h| known.contains(h.uri.as_str()));
     if strangers && !found.is_empty() && found.len().max(references.len()) > 1 {
         bail!(
-            "{}: none of its recordings ({}) is in the reference ({}); rename them, in the second column",
+            "{}: none of its recordings ({}) is in the reference ({}); rename them in the second column",
             super::names(paths),
             some_of(&found),
             some_of(references)
@@ -54,7 +54,7 @@ pub(super) fn hypotheses(
     Ok(found)
 }
 
-/// What is scored of each recording.
+/// The scored regions of each recording.
 pub(super) fn uem(path: &Path) -> anyhow::Result<Vec<EvaluationMap>> {
     let mut maps: Vec<EvaluationMap> = Vec::new();
     let mut seen = HashSet::new();
@@ -62,7 +62,7 @@ pub(super) fn uem(path: &Path) -> anyhow::Result<Vec<EvaluationMap>> {
         for map in uem::read(&path)? {
             ensure!(
                 seen.insert(map.uri.clone()),
-                "{}: another file has `{}` too; leave one out",
+                "{}: another file has `{}` too; omit one",
                 path.display(),
                 printable(&map.uri)
             );
@@ -72,8 +72,8 @@ pub(super) fn uem(path: &Path) -> anyhow::Result<Vec<EvaluationMap>> {
     Ok(maps)
 }
 
-/// The recordings of one side, each of which stands in one file only; `advice` is what to do about others. A file
-/// without turns is a recording named as the file if `empty` takes it.
+/// The recordings of one side. A recording may be in one file only, else the error gives `advice`. A file without turns
+/// is a recording named like the file if `empty` accepts it.
 fn side(
     paths: &[PathBuf],
     advice: &str,
@@ -104,7 +104,7 @@ fn side(
     Ok(side)
 }
 
-/// All files: those given, and those in the directories given whose names end in `extension`, sorted.
+/// The files among `paths`, and those with `extension` in the directories among them, sorted.
 pub(super) fn files(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {

@@ -1,4 +1,4 @@
-//! Scores for programs: rates as fractions, times in seconds, every digit. Schema 1: keys may be added, not renamed.
+//! Scores for programs: rates as fractions, times in seconds, all digits. Schema 1: keys may be added, not renamed.
 //!
 //! ```text
 //! {"schema": 1,
@@ -57,7 +57,6 @@ struct Explained<'a> {
     text: String,
 }
 
-/// The text.
 pub(super) fn render(scores: &Scores) -> anyhow::Result<String> {
     let explained = |reason| Explained {
         reason,

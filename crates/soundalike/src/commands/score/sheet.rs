@@ -1,19 +1,14 @@
 //! Scores as a document.
 
-use soundalike_metrics::{
-    Convention, Figures, Mapping, RecordingReport, Report, Speaker, SpeakerCount,
-};
+use soundalike_metrics::{Convention, Mapping, RecordingReport, Report, Speaker};
 
 use super::scores::Scores;
 use crate::document::{Block, Document, Table};
 
-/// What stands where there is no number.
+/// In place of a missing number.
 const NONE: &str = "-";
 
-/// The name of all recordings together.
-pub(super) const TOTAL: &str = "TOTAL";
-
-/// The scores below the command that asked for them and below the notes, which stderr has.
+/// The scores without title and notes: stderr has the notes.
 pub(super) fn on_a_terminal(scores: &Scores) -> Document {
     let mut document = Document::default();
     let reports = scores.reports.iter();
@@ -32,7 +27,7 @@ pub(super) fn on_a_terminal(scores: &Scores) -> Document {
     document
 }
 
-/// The scores with what was scored and with the notes.
+/// The scores with title and notes.
 pub(super) fn in_a_file(scores: &Scores) -> Document {
     let mut document = on_a_terminal(scores);
     document.title = scores.title.clone();
@@ -41,7 +36,7 @@ pub(super) fn in_a_file(scores: &Scores) -> Document {
     document
 }
 
-/// The same and a picture of each recording.
+/// The scores with title, notes and a picture of each recording.
 pub(super) fn with_pictures(scores: &Scores) -> Document {
     let mut document = in_a_file(scores);
     let pictures = scores.pictures().map(|picture| picture.draw()).collect();
@@ -49,7 +44,7 @@ pub(super) fn with_pictures(scores: &Scores) -> Document {
     document
 }
 
-/// Under which conditions a report was made.
+/// The scoring options of a report.
 fn conditions(report: &Report, scores: &Scores) -> String {
     let side = report.collar_per_side;
     let mut words = format!("{}: ", report.convention);
@@ -73,7 +68,7 @@ fn conditions(report: &Report, scores: &Scores) -> String {
     words
 }
 
-/// A row for each recording and convention, and for all recordings together.
+/// A row per recording and convention, and the totals.
 fn rates(scores: &Scores) -> Table {
     let several = scores.reports.len() > 1;
     let scorer = if several { "scorer | " } else { "" };
@@ -81,56 +76,31 @@ fn rates(scores: &Scores) -> Table {
         "recording | {scorer}>DER\n% | >missed\n% | >false alarm\n% | >confusion\n% | >JER\n% | >speech\ns | \
          >speakers\nhyp/ref"
     ));
-    let mut row = |name: &str, index: usize, scorer: Convention, figures: &Figures, count| {
-        let parts = &figures.components;
+    for line in scores.lines() {
+        let parts = &line.figures.components;
         let share = |seconds: f64| (parts.total > 0.0).then(|| seconds / parts.total);
         let rates = [
-            figures.der,
+            line.figures.der,
             share(parts.missed_detection),
             share(parts.false_alarm),
             share(parts.confusion),
-            figures.jer,
+            line.figures.jer,
         ];
-        let SpeakerCount {
-            reference,
-            hypothesis,
-        } = count;
-        // A name stands beside the first of its scorers.
-        let mut cells = vec![if index == 0 {
-            name.to_owned()
-        } else {
-            String::new()
-        }];
-        cells.extend(several.then(|| scorer.to_string()));
+        let name = if line.is_first { line.name } else { "" };
+        let mut cells = vec![name.to_owned()];
+        cells.extend(several.then(|| line.convention.to_string()));
         cells.extend(rates.map(percent));
         cells.push(decimals(parts.total, 3));
-        cells.push(format!("{hypothesis}/{reference}"));
+        cells.push(format!(
+            "{}/{}",
+            line.count.hypothesis, line.count.reference
+        ));
         table.row(cells);
-    };
-    for verdicts in scores.by_recording() {
-        for (index, (scorer, recording)) in verdicts.into_iter().enumerate() {
-            let (figures, count) = (&recording.figures, recording.speaker_count);
-            row(&recording.uri, index, scorer, figures, count);
-        }
-    }
-    for (index, report) in scores.reports.iter().enumerate() {
-        let count = speaker_count(report);
-        row(TOTAL, index, report.convention, &report.pooled, count);
     }
     table
 }
 
-/// The speakers of all recordings, counted together.
-pub(super) fn speaker_count(report: &Report) -> SpeakerCount {
-    let mut count = SpeakerCount::default();
-    for recording in &report.recordings {
-        count.reference += recording.speaker_count.reference;
-        count.hypothesis += recording.speaker_count.hypothesis;
-    }
-    count
-}
-
-/// How the rates are spread over the recordings.
+/// Quartiles of the rates over the recordings.
 fn spreads(scores: &Scores) -> Table {
     let header =
         "over recordings | >min | >lower quartile | >median | >upper quartile | >max | >mean";
@@ -165,8 +135,7 @@ fn rest(scores: &Scores, document: &mut Document) {
     };
     let figures = &report.pooled;
     let percent = |rate: f64| percent(Some(rate));
-    let header =
-        "speech or silence | >error\n% | >accuracy\n% | >precision\n% | >recall\n% | >F\n%";
+    let header = "speech detection | >error\n% | >accuracy\n% | >precision\n% | >recall\n% | >F\n%";
     let rows = scores.reports.iter().map(|report| {
         let detection = &report.pooled.detection;
         let rates = [
@@ -187,17 +156,17 @@ fn rest(scores: &Scores, document: &mut Document) {
         percent(figures.purity),
         percent(figures.coverage),
         percent(figures.purity_coverage_f),
-        if cut { ", of all that is said" } else { "" }
+        if cut { ", on all speech" } else { "" }
     ));
     if scores.recordings.len() > 1 {
         document.paragraph(format!(
-            "speakers too many or too few: {} per recording",
+            "speaker count error: {} per recording",
             decimals(figures.speaker_count_error, 2)
         ));
     }
 }
 
-/// Who was taken for whom, and how long everybody speaks.
+/// The mapping of speakers, with the speaking time of each.
 fn speakers(recording: &RecordingReport) -> Table {
     let header = "reference | >turns | >speech\ns | hypothesis | >turns | >speech\ns";
     let mut table = Table::new(header);
@@ -243,15 +212,14 @@ fn differences(scores: &Scores, document: &mut Document) {
         let why = match (same, reasons.is_empty()) {
             (true, _) => "the error rates agree, although",
             (false, false) => "the scorers differ because",
-            (false, true) => "the scorers differ for a reason that is not known here",
+            (false, true) => "the scorers differ for an unknown reason",
         };
         document.heading(format!("{name}: {why}"));
         document.list("", reasons.iter().map(ToString::to_string));
     }
     if agreed.len() == scores.recordings.len() {
-        document.paragraph(
-            "the scorers agree: nothing here is seen differently by any of them".to_owned(),
-        );
+        document
+            .paragraph("the scorers agree: their definitions make no difference here".to_owned());
     } else if !agreed.is_empty() {
         document.paragraph(format!("the scorers agree on {}", agreed.join(", ")));
     }
@@ -262,7 +230,7 @@ fn percent(rate: Option<f64>) -> String {
     rate.map_or_else(|| NONE.to_owned(), |rate| decimals(100.0 * rate, 2))
 }
 
-/// A number with so many decimals, and no minus before a zero.
+/// A number with `decimals` decimals, and no minus before a zero.
 fn decimals(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     match text.strip_prefix('-') {

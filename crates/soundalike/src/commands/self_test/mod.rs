@@ -1,4 +1,4 @@
-//! `soundalike self-test`: would the comparison have noticed?
+//! `soundalike self-test`: injects faults and checks that the comparison detects them.
 
 mod pipeline;
 mod report;
@@ -32,18 +32,19 @@ use crate::{output::Outputs, terminal::Terminal};
 
 /// Inject every known fault, one at a time: is it detected, located and identified?
 ///
-/// A comparison is worth what it could have caught. Faults that real ports had are put into the candidate, one at a time,
-/// and the comparison is asked for each: was it detected, at its stage, and diagnosed as what it is? Runs without a fault
-/// count false alarms. With --run, faults are put into the pipeline behind the networks.
+/// Injects faults of real ports into the candidate, one at a time, and compares it with the reference: the comparison
+/// should detect each fault, at its stage, and identify it. Runs without a fault count false alarms. With --run, the faults are
+/// injected into the pipeline after the networks.
 ///
-/// Exit code 0: all faults above the noise floor were located, none was taken for another, no alarm was false. 3: not.
+/// Exit code 0: all faults above the rounding floor were located, none was mistaken for another, and there was no
+/// false alarm. 3: otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these faults
+    /// Inject only these faults, separated by commas
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     faults: Vec<String>,
-    /// Put faults into the pipeline of --model DIR behind the networks: directories with captured outputs of its
-    /// stages, the same as for attribute
+    /// Inject faults into the pipeline of --model DIR, after the networks: directories with captured outputs of
+    /// its stages, as for `attribute`
     #[arg(
         long, value_name = "DIR", num_args = 1.., requires = "model",
         conflicts_with_all = ["reference", "audio", "masks"]
@@ -51,26 +52,26 @@ pub(crate) struct Args {
     run: Vec<PathBuf>,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// How embeddings are pooled, each an input of its own [default: the whole window, and speakers]
+    /// Frames that embeddings are pooled over; each choice is an input of its own [default: none, speakers]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
-    /// How to print what was found
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
-    /// Where to print it [default: stdout]
+    /// Write the report to this file [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
-/// Windows in a batch.
+/// Sizes of batches of clean runs.
 const BATCHES: [usize; 3] = [1, 3, 32];
-/// Threads.
+/// Numbers of threads of clean runs.
 const THREADS: [usize; 2] = [1, 2];
 
-/// Runs the command; whether all faults were noticed.
+/// Runs the command. Returns whether the self-test passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let inputs = args.subject.inputs();
-    let inputs = inputs.directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
+    let inputs = inputs.directories(&args.run, &["npz", "rttm"], "captured output");
     let path = args.output.as_deref();
     let output = Outputs::new(inputs).open(path, "-o")?;
     let (text, passed) = if args.run.is_empty() {
@@ -102,15 +103,12 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         terminal,
         left_out: Vec::new(),
     };
-    // The trunk of an embedding would have to be run again behind each of its stages.
+    // For an embedding too slow: its trunk would run again after each stage.
     let measured = BUILT && !model.is_embedding();
     let budget = measured.then(|| {
         let candidate = Candidate::Engine(Box::new(network));
-        anyhow::Ok(Budget::measure(
-            &mut torch_reference(bundle, None)?,
-            &candidate,
-            &windows,
-        )?)
+        let mut live = torch_reference(bundle, None)?;
+        anyhow::Ok(Budget::measure(&mut live, &candidate, &windows)?)
     });
     let budget = budget.transpose()?;
     let diagnostician = BUILT.then(|| Diagnostician::new(bundle));
@@ -124,7 +122,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
     };
     let trials = tests.trials(bench, "faults")?;
     let clean = tests.clean(kept, &windows)?;
-    let blindness = tests.blindness(&windows, &trials)?;
+    let blindness = tests.insensitive_inputs(&windows, &trials)?;
     Ok(SelfTest {
         schema: SELF_TEST_SCHEMA,
         reference: reference.name(),
@@ -165,35 +163,35 @@ fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<
     Ok((Box::new(engine), masks::each(windows, choices, model)?))
 }
 
-/// The faults that are tried: all, or those that were asked for.
+/// The faults of `--faults`, or all.
 fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
     let graph = model.bundle.architecture().graph(true).unwrap_or_default();
     let mut catalogue = Fault::catalogue(&graph);
     only(&mut catalogue, &args.faults, |fault| fault.id)?;
     ensure!(
         !catalogue.is_empty(),
-        "{}: no faults of such a model are known",
+        "{}: no faults are known for this model",
         model.name
     );
     Ok(catalogue)
 }
 
-/// Keeps those that were asked for; all, where none was.
+/// Keeps the faults in `ids`, or all if there are none.
 fn only<T>(catalogue: &mut Vec<T>, ids: &[String], id: fn(&T) -> &str) -> anyhow::Result<()> {
     for wanted in ids {
         ensure!(
             catalogue.iter().any(|fault| id(fault) == wanted),
-            "--faults {wanted}: unknown fault of this network; without --faults all are tried, and listed"
+            "--faults {wanted}: unknown fault of this network; omit --faults to try and list all"
         );
     }
     catalogue.retain(|fault| ids.is_empty() || ids.iter().any(|wanted| id(fault) == wanted));
     Ok(())
 }
 
-/// Seconds of a window of an embedding: each stage of a residual network by itself takes long.
+/// Seconds of a window for an embedding: running a residual network stage by stage is slow.
 const EMBEDDING_SECONDS: f64 = 1.0;
 
-/// Cuts `window` to what a self-test of an embedding takes.
+/// Cuts `window` to [`EMBEDDING_SECONDS`].
 fn shorten(window: &mut Window) {
     let samples = window.waveform.len() as f64 * EMBEDDING_SECONDS / window.duration;
     if (samples as usize) < window.waveform.len() {
@@ -213,7 +211,7 @@ struct Tests<'a> {
 }
 
 impl Tests<'_> {
-    /// What is said to each fault on `bench`. `name` is shown beside the progress.
+    /// Tries each fault on `bench`; `name` labels the progress bar.
     fn trials(&mut self, mut bench: Bench<'_>, name: &str) -> anyhow::Result<Vec<Trial>> {
         let bar = self.terminal.progress(name);
         bar.set_length(self.catalogue.len() as u64);
@@ -232,7 +230,7 @@ impl Tests<'_> {
         Ok(trials)
     }
 
-    /// Runs without a fault.
+    /// Clean runs: without a fault.
     fn clean(
         &mut self,
         mut kept: KeptReference,
@@ -249,9 +247,9 @@ impl Tests<'_> {
             runs.push(clean.run(&mut kept, window, DType::F32, &what)?);
         }
         let whole = windows.iter().find(|window| window.masks.is_none());
-        let whole = whole.or(windows.first()).context("there is no window")?;
+        let whole = whole.or(windows.first()).context("no window to test")?;
         if whole.masks.is_none() {
-            // The trunk of an embedding, each stage by itself, of 32 windows takes minutes.
+            // The trunk of an embedding takes minutes for 32 windows, stage by stage.
             let most = if self.model.is_embedding() { 3 } else { 32 };
             for size in BATCHES.into_iter().filter(|size| *size <= most) {
                 for candidate in in_batches(bundle, whole, size)? {
@@ -269,8 +267,8 @@ impl Tests<'_> {
         }
         if !BUILT {
             self.left_out.push(
-                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, errors at the \
-                 output, and what inputs hide: this build has no libtorch"
+                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, diagnoses, errors at \
+                 the output, and insensitive inputs: this build has no libtorch"
                     .to_owned(),
             );
             return Ok(runs);
@@ -285,7 +283,7 @@ impl Tests<'_> {
             runs.push(clean.run(&mut live, &window, DType::F32, &window.uri)?);
         }
         if self.model.is_embedding() {
-            let out = "clean runs in a batch of 32, in windows over 2 s, in f16 and in bf16, errors at the output, and what inputs hide: too slow for an embedding";
+            let out = "clean runs in a batch of 32, in windows over 2 s, in f16 and in bf16, errors at the output, and insensitive inputs: too slow for an embedding";
             self.left_out.push(out.to_owned());
             return Ok(runs);
         }
@@ -299,13 +297,13 @@ impl Tests<'_> {
         Ok(runs)
     }
 
-    /// What silence and noise hide of what `trials` show.
-    fn blindness(
+    /// The faults among `trials` that silence and noise do not show.
+    fn insensitive_inputs(
         &mut self,
         windows: &[Window],
         trials: &[Trial],
     ) -> anyhow::Result<Vec<Blindness>> {
-        // An embedding decides nothing.
+        // An embedding has no decisions.
         if !BUILT || self.model.is_embedding() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! `soundalike self-test --run DIR`: would it have noticed, behind the networks?
+//! `soundalike self-test --run DIR`: injects faults into the pipeline after the networks.
 
 use anyhow::Context;
 use soundalike_compare::{EngineInfo, Figure, Provenance};
@@ -19,7 +19,7 @@ use crate::{
     document::{Document, Table},
 };
 
-/// Tries all mistakes that the arguments name on the captured runs.
+/// Tries the faults that `args` name on the captured runs.
 pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
     let model = args.subject.model.as_deref();
     let model = model.context("--run needs --model DIR")?;
@@ -36,7 +36,7 @@ pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
     let found = try_faults(&faults, &captured, &setting);
     let (trials, clean, own) = found.with_context(|| {
         let model = model.display();
-        format!("--run: the outputs of a run do not fit each other, or not {model}")
+        format!("--run: the outputs of a run do not match each other or {model}")
     })?;
     let engine = EngineInfo {
         engine: "soundalike-diarize".to_owned(),
@@ -54,14 +54,14 @@ pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
     })
 }
 
-/// The counts first, then what they are made of.
+/// The result as a document: the counts, then the details.
 pub(super) fn document(test: &PipelineSelfTest) -> Document {
-    let title = "Would it have noticed, after the networks?";
+    let title = "Self-test of the pipeline: are faults after the networks located?";
     let mut document = Document::new(title, &test.provenance.command);
     let (model, all) = (&test.model, test.faults().count());
     let runs = listed(test.runs.iter().cloned());
     document.paragraph(format!(
-        "{model}: {all} mistakes after the networks, one at a time, against {runs}"
+        "{model}: {all} faults after the networks, one at a time, against {runs}"
     ));
     document.facts(totals(test));
     let below = |trial: &PipelineTrial| trial.outcome == TrialOutcome::BelowTheFloor;
@@ -74,15 +74,12 @@ pub(super) fn document(test: &PipelineSelfTest) -> Document {
     let void = void.filter_map(|fault| Some((fault.id, fault.void?)));
     let none = test.trials.iter().map(|trial| &trial.fault);
     let none = none.filter_map(|fault| Some((fault.id, fault.equivalent?)));
-    document.table("Mistakes", trials(test));
-    document.list("Below the floor", below);
-    document.list(
-        "Void in the turns, and flagged where they are",
-        void.map(proof),
-    );
-    document.list("No mistakes at all", none.map(proof));
-    document.table("Without a mistake", clean(test));
-    document.list("What it is compared with", notes(test));
+    document.table("Faults", trials(test));
+    document.list("Below the rounding floor", below);
+    document.list("Located, but without effect on the turns", void.map(proof));
+    document.list("Equivalent changes, which are no faults", none.map(proof));
+    document.table("Clean runs", clean(test));
+    document.list("Method", notes(test));
     document
 }
 
@@ -94,18 +91,18 @@ fn totals(test: &PipelineSelfTest) -> [String; 3] {
     let is_alarm = |trial: &&PipelineTrial| trial.outcome == TrialOutcome::FalseAlarm;
     [
         format!(
-            "Located to the stage: {} of {} that change it by more than rounding; {} below the floor.",
+            "Located at their stage: {} of {} that change it by more than rounding; {} below the rounding floor.",
             outcome(TrialOutcome::Located),
             test.count(|trial| trial.outcome.detected()),
             outcome(TrialOutcome::BelowTheFloor)
         ),
         format!(
-            "DER < 1 % misses {} of {}.",
+            "A gate of DER < 1 % misses {} of {}.",
             test.count(|trial| trial.passes_der() == Some(true)),
             test.count(|trial| trial.der.is_some())
         ),
         format!(
-            "False alarms: {} in {} runs without a mistake, {} in {} with a change that is none.",
+            "False alarms: {} in {} clean runs, {} in {} runs with an equivalent change.",
             alarms.count(),
             test.clean.len(),
             equivalent.clone().filter(is_alarm).count(),
@@ -124,7 +121,7 @@ fn trials(test: &PipelineSelfTest) -> Table {
             trial.der.map_or("-".to_owned(), percent),
         ]
     });
-    let header = "mistake | in | blamed | >differs by | >DER of the turns";
+    let header = "fault | stage | located at | >difference | >DER of the turns";
     Table::of(header, rows)
 }
 
@@ -160,19 +157,22 @@ fn clean(test: &PipelineSelfTest) -> Table {
             percent(run.der),
         ]
     });
-    Table::of("run | blamed | >PLDA | >VBx | >DER of the turns", rows)
+    Table::of(
+        "run | false alarms | >PLDA | >VBx | >DER of the turns",
+        rows,
+    )
 }
 
 fn notes(test: &PipelineSelfTest) -> Vec<String> {
     let mut notes = vec![
-        "every stage is fed by the captured outputs of those before it, and compared with its own: decisions must be equal, \
-         PLDA vectors within 1e-9 of the largest value, responsibilities within 1e-6; the error rate is that of all stages \
-         feeding each other, on the captured embeddings"
+        "each stage gets the captured outputs of the stages before it, and its output is compared with the captured one: \
+         decisions must be equal, PLDA vectors within 1e-9 of the largest value, responsibilities within 1e-6; the DER is \
+         that of all stages in sequence, from the captured embeddings"
             .to_owned(),
     ];
     if !test.own.is_empty() {
         notes.push(format!(
-            "no capture holds these, which are our own without a mistake: {}",
+            "not captured, so our own outputs without a fault are the reference: {}",
             names(&test.own)
         ));
     }
