@@ -73,7 +73,7 @@ fn what_cannot_be_spliced_is_refused_in_one_line() {
             &*capture,
             empty.path(),
             &*community_1,
-            "has the output of no stage",
+            "has no stage output",
         ),
         (
             empty.path(),
@@ -87,7 +87,12 @@ fn what_cannot_be_spliced_is_refused_in_one_line() {
             &*community_1,
             "raw_embeddings.npz",
         ),
-        (&*capture, &*capture, &*older, "stages of VBxClustering"),
+        (
+            &*capture,
+            &*capture,
+            &*older,
+            "does not cluster by VBxClustering",
+        ),
     ];
     for (reference, candidate, pipeline, part) in cases {
         let problem = attribute(reference, candidate, pipeline, &[]).no_refusal(&[part]);

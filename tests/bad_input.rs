@@ -162,13 +162,13 @@ fn recordings_that_are_none_are_refused() {
         ),
         (
             "diarize good.wav --device cpu --experimental-kernels",
-            &["--experimental-kernels are for Metal", "run on cpu"],
+            &["--experimental-kernels is for Metal", "run on cpu"],
         ),
         (
             "compare --experimental-kernels",
             &[
-                "--experimental-kernels are for candle-metal",
-                "candle-cpu has none",
+                "--experimental-kernels is for candle-metal",
+                "candle-cpu has no such kernels",
             ],
         ),
     ] {
@@ -375,11 +375,11 @@ fn models_that_are_none_are_refused() {
         ),
         (
             "convert small.bin -o small.bin",
-            &["small.bin: is the checkpoint itself", "-o"],
+            &["small.bin: is an input (checkpoint)", "-o"],
         ),
         (
             "convert small.bin -o ./small.bin",
-            &["small.bin: is the checkpoint itself", "-o"],
+            &["small.bin: is an input (checkpoint)", "-o"],
         ),
         #[cfg(unix)]
         (
@@ -438,13 +438,12 @@ fn an_unknown_class_stays_a_name_and_is_told() {
     let folder = folder("foreign.bin", &bytes);
     let run = soundalike_in(folder.path(), "convert foreign.bin");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let warning =
-        "warning: foreign.bin mentions my_project.callbacks.Custom; nothing of it was run\n";
+    let warning = "warning: foreign.bin names my_project.callbacks.Custom; none of it was run\n";
     assert_eq!(run.stderr, warning);
     assert_eq!(names(folder.path()), ["foreign.bin", "foreign.safetensors"]);
     let text = soundalike_in(folder.path(), "inspect foreign.bin").ok();
     assert!(
-        text.contains("mentions my_project.callbacks.Custom; nothing of it was run"),
+        text.contains("names my_project.callbacks.Custom; none of it was run"),
         "{text}"
     );
 }

@@ -16,7 +16,7 @@ use support::{
 };
 
 /// What is said on stderr of a run in which all is well.
-const NOTE: &str = "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only\n";
+const NOTE: &str = "note: no speaker-embedding model given: clustering uses built-in embeddings (less accurate; labels are per recording)\n";
 
 #[test]
 fn the_sample_has_two_speakers_who_talk_when_its_truth_says() {
@@ -189,11 +189,11 @@ fn a_recording_is_never_overwritten_and_needs_a_name() {
     for (words, parts) in [
         (
             "diarize a.wav -o a.wav",
-            ["a.wav", "is the recording itself"],
+            ["a.wav", "is an input (recording)"],
         ),
         (
             "diarize a.wav b.wav -o ./b.wav",
-            ["b.wav", "is the recording itself"],
+            ["b.wav", "is an input (recording)"],
         ),
         ("diarize .", [".", "has no name"]),
     ] {
@@ -266,8 +266,8 @@ fn sixteen_bits_tell_their_price_and_claim_no_kernels() {
         );
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         for part in [
-            &*format!("note: {dtype} moved turns by a DER of "),
-            " times as long: reports/precision.md",
+            &*format!("note: {dtype} changes the turns by a DER of "),
+            " times as long; see reports/precision.md",
             &format!(" ({dtype}) on cpu, no kernels, "),
         ] {
             assert!(run.stderr.contains(part), "no `{part}`: {}", run.stderr);

@@ -430,7 +430,7 @@ fn no_output_is_an_input_by_whatever_path() {
     let config = CONFIG.replace("$model/segmentation", "$model/segmentation.safetensors");
     fs::write(here.join("q/config.yaml"), config).unwrap();
     let parts = [
-        "q/segmentation.safetensors: is a file of the checkpoint",
+        "q/segmentation.safetensors: is an input (file of the checkpoint)",
         "-o",
     ];
     failures.extend(refused(here, "convert q -o q", &parts));
@@ -683,7 +683,7 @@ fn a_summary_that_cannot_be_written_is_refused_before_the_work_and_no_input_is_a
     let before = contents(here);
     for (summary, part) in [
         ("missing/summary", "missing/summary: cannot be written"),
-        ("gate.toml", "gate.toml: is the gate itself"),
+        ("gate.toml", "gate.toml: is an input (gate)"),
     ] {
         assert_eq!(compare(summary).no_refusal(&[part]), None);
     }

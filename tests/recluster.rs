@@ -102,7 +102,7 @@ fn what_is_no_saved_run_is_refused() {
         ),
         (
             "recluster a.safetensors -o a.safetensors",
-            &["is the run itself"],
+            &["is an input (run)"],
         ),
         (
             "recluster a.safetensors --fa 0.1",
@@ -119,7 +119,7 @@ fn what_is_no_saved_run_is_refused() {
         ("diarize a.wav --step 0", &["--step is 0, expected"]),
         (
             "diarize a.wav --save-run a.wav",
-            &["a.wav: is the recording itself"],
+            &["a.wav: is an input (recording)"],
         ),
         (
             "diarize a.wav b.wav --save-run b.safetensors",
@@ -186,7 +186,7 @@ fn several_formats_are_written_at_once_each_with_its_extension() {
     for (words, parts) in [
         (
             "recluster a.safetensors --format rttm,json",
-            &["several formats do not go to stdout"][..],
+            &["stdout takes one format"][..],
         ),
         (
             "recluster a.safetensors --format rttm,json -o talk",
@@ -277,7 +277,7 @@ fn several_recordings_share_a_file_where_its_format_can_hold_them() {
     }
     let mut failures = Vec::new();
     for options in ["--format srt", "-o both.json"] {
-        failures.extend(diarize(options).no_refusal(&["holds one recording, and there are 2"]));
+        failures.extend(diarize(options).no_refusal(&["holds one recording, found 2"]));
     }
     all_pass(failures);
 }

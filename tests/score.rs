@@ -191,9 +191,9 @@ recording    DER  missed  false alarm  confusion    JER  speech  speakers
 x          10.00    0.00         0.00      10.00  30.56  10.000       2/2
 TOTAL      10.00    0.00         0.00      10.00  30.56  10.000       2/2
 
-speech or silence  error  accuracy  precision  recall       F
-                       %         %          %       %       %
-pyannote            0.00    100.00     100.00  100.00  100.00
+speech detection  error  accuracy  precision  recall       F
+                      %         %          %       %       %
+pyannote           0.00    100.00     100.00  100.00  100.00
 
 purity 90.00 %, coverage 90.00 %, F 90.00 %
 
@@ -356,7 +356,7 @@ fn directories_are_pooled_sorted_and_what_is_missing_is_said() {
     let run = soundalike_in(folder.path(), "score ref hyp");
     assert_eq!(
         run.stderr,
-        "warning: ref/silent.rttm: no turns; in the recording `silent` nobody speaks\n\
+        "warning: ref/silent.rttm: no turns; the recording `silent` has no speech\n\
          warning: hyp/silent.rttm: no turns\n\
          warning: `missing` has no hypothesis: all its speech is missed\n\
          warning: `other` has no reference: it is not scored\n"
@@ -494,7 +494,7 @@ fn every_format_holds_every_recording_and_names_stay_names() {
     let markdown = score("--format markdown");
     let tables = markdown.lines().filter(|line| line.starts_with('|'));
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
-    // recordings and scorers with header, rule and total; quartiles; speech or silence
+    // recordings and scorers with header, rule and total; quartiles; speech detection
     assert_eq!(
         tables.clone().filter(|line| bars(line) == 10).count(),
         2 + 3 * 3
@@ -540,7 +540,7 @@ fn every_format_holds_every_recording_and_names_stay_names() {
 
     let refused = soundalike_in(folder.path(), "score ref.rttm hyp.rttm -o picture.svg");
     assert_eq!(
-        refused.no_refusal(&["shows one recording and there are 2", "--format html"]),
+        refused.no_refusal(&["shows one recording, found 2", "--format html"]),
         None
     );
 }
@@ -638,7 +638,7 @@ fn bad_input_gets_one_line_that_begins_with_its_path() {
         ("x.rttm x.rttm --uem none.uem", "none.uem: "),
         (
             "x.rttm z.rttm -o x.rttm",
-            "x.rttm: is one of the files that are scored",
+            "x.rttm: is an input (scored file)",
         ),
         ("x.rttm z.rttm -o empty", "empty: is a directory"),
         (

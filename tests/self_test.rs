@@ -75,18 +75,18 @@ fn every_fault_that_reaches_the_bars_is_located_and_nothing_else_is_blamed() {
 fn it_reads_as_a_table_and_as_markdown() {
     let table = self_test(&[]).ok();
     assert!(
-        table.contains("Located to the stage: 10 of 10 that reach the bars; 1 below the floor."),
+        table.contains(
+            "Located at their stage: 10 of 10 that exceed the limits; 1 below the rounding floor."
+        ),
         "{table}"
     );
     assert!(
-        table.contains(
-            "False alarms: 0 in 8 runs without a fault, 0 in 1 with a change that is none."
-        ),
+        table.contains("False alarms: 0 in 8 clean runs, 0 in 1 runs with an equivalent change."),
         "{table}"
     );
     let markdown = self_test(&["--format", "markdown"]).ok();
     assert!(
-        markdown.starts_with("# Would it have noticed?\n"),
+        markdown.starts_with("# Self-test: are faults detected, located and identified?\n"),
         "{markdown}"
     );
     assert!(markdown.contains("\n| relu-for-leaky-relu "), "{markdown}");
@@ -151,7 +151,7 @@ fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
     let [run, pipeline] = [run, pipeline].map(|path| path.display().to_string());
     let arguments = ["self-test", "--run", &run, "--model", &pipeline];
     let table = soundalike(arguments).ok();
-    assert!(table.contains("False alarms: 0 in 1 runs"), "{table}");
+    assert!(table.contains("False alarms: 0 in 1 clean runs"), "{table}");
     assert!(
         table.contains("\nslots-not-aligned                  assignment      assignment "),
         "{table}"
@@ -165,11 +165,12 @@ fn mistakes_after_the_networks_are_located_in_what_pyannote_computed() {
     );
     let markdown = markdown.ok();
     assert!(
-        markdown.starts_with("# Would it have noticed, after the networks?\n"),
+        markdown
+            .starts_with("# Self-test of the pipeline: are faults after the networks located?\n"),
         "{markdown}"
     );
     assert!(
-        markdown.contains("Located to the stage: 2 of 2"),
+        markdown.contains("Located at their stage: 2 of 2"),
         "{markdown}"
     );
     let unknown = soundalike(arguments.iter().chain(&["--faults", "typo"]));

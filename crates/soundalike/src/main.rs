@@ -1,7 +1,7 @@
-//! Speaker diarization that is provably the original: the command line.
+//! The command line.
 //!
-//! One file per subcommand under `commands`; each turns words into a request to the library and renders
-//! what comes back. Data goes to stdout or `-o`, words and progress to stderr.
+//! Each file of `commands` is a subcommand: it turns arguments into calls of the library and renders the result. Data
+//! goes to stdout or `-o`, messages and progress to stderr.
 
 mod commands;
 mod document;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Speaker diarization without Python, and the proof that it is the original
+/// Diarize speakers without Python, and compare networks with pyannote.audio stage by stage
 #[derive(Parser)]
 #[command(name = "soundalike", version, max_term_width = 100)]
 struct Cli {
@@ -38,7 +38,7 @@ enum Command {
     Bench(Box<commands::bench::Args>),
 }
 
-/// Exit code where a gate failed.
+/// Exit code if a gate failed or nothing could be concluded.
 const GATE_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
@@ -64,12 +64,12 @@ fn main() -> ExitCode {
     end(result.map(|()| true), &terminal)
 }
 
-/// The exit code of a command that says whether it passed.
+/// Exit code of a command; `Ok(false)` is a failed gate.
 fn end(result: anyhow::Result<bool>, terminal: &terminal::Terminal) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(GATE_FAILED),
-        // `soundalike ... | head`: whoever read our output has had enough.
+        // `soundalike ... | head`: the reader closed our stdout.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error);

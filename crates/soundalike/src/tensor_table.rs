@@ -1,7 +1,8 @@
-//! Tensors and what they add up to, as a person reads them.
+//! Tensors and their totals, as `convert` and `inspect` print them.
 
 use std::fmt::Write;
 
+use indicatif::HumanCount;
 use soundalike_convert::{Counts, TensorInfo};
 use soundalike_network::{Architecture, Specifications};
 
@@ -12,38 +13,38 @@ use crate::document::{
 
 /// One row for each tensor: name, shape, dtype, origin.
 pub(crate) fn table(tensors: &[TensorInfo]) -> String {
-    let mut table = Table::new("tensor | >shape | dtype | from");
-    for tensor in tensors {
+    let row = |tensor: &TensorInfo| {
         let shape: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
-        table.row([
+        [
             tensor.name.clone(),
             shape.join(" x "),
             tensor.dtype.name().to_owned(),
             tensor.origin.to_string(),
-        ]);
-    }
+        ]
+    };
+    let table = Table::of("tensor | >shape | dtype | from", tensors.iter().map(row));
     terminal::table(&table, Screen::default())
 }
 
-/// What the tensors add up to, in one line.
+/// Totals in one line.
 pub(crate) fn totals(counts: &Counts) -> String {
     let mut line = format!(
         "{} tensors, {} parameters",
         counts.tensors,
-        grouped(counts.parameters)
+        HumanCount(counts.parameters as u64)
     );
     if counts.buffers > 0 {
         let _ = write!(
             line,
             " and {} constants (filters, windows, running statistics), {} in all",
-            grouped(counts.buffers),
-            grouped(counts.total)
+            HumanCount(counts.buffers as u64),
+            HumanCount(counts.total as u64)
         );
     }
     line
 }
 
-/// What the network is, in a few words.
+/// Architecture and specifications in one line.
 pub(crate) fn network(
     architecture: &Architecture,
     specifications: Option<&Specifications>,
@@ -59,32 +60,4 @@ pub(crate) fn network(
         }
     }
     line
-}
-
-/// 1473515 as 1,473,515.
-pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, expected) in [
-            (7, "7"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_473_515, "1,473,515"),
-        ] {
-            assert_eq!(super::grouped(number), expected);
-        }
-    }
 }

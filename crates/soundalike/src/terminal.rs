@@ -1,4 +1,4 @@
-//! What a person sees on stderr.
+//! Messages and progress on stderr.
 
 use std::time::Duration;
 
@@ -9,71 +9,67 @@ use crate::document::printable;
 /// Place in the list of options: after those of the subcommand.
 const LAST: usize = 900;
 
-/// How much is said on stderr.
+/// How much goes to stderr.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Verbosity {
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(short, long, global = true, display_order = LAST, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more on stderr: model, device, timing
+    /// Print details to stderr: model, device, timing
     #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }
 
-/// stderr.
 pub(crate) struct Terminal {
     verbosity: Verbosity,
 }
 
-#[expect(clippy::print_stderr, reason = "the one place that talks to stderr")]
+#[expect(clippy::print_stderr, reason = "the only place that writes to stderr")]
 impl Terminal {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self { verbosity }
     }
 
-    /// One line that says what went wrong, where, and what to do: the error, then its causes.
+    /// Prints an error in one line: the message, then its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         eprintln!("error: {}", one_line(error));
     }
 
-    /// Something that the user should know, and may ignore.
+    /// Prints a problem that does not stop the command.
     pub(crate) fn warn(&self, text: &str) {
         if !self.verbosity.quiet {
             eprintln!("warning: {text}");
         }
     }
 
-    /// What GitHub Actions reads from the log of a step, as it is.
+    /// Prints a command that GitHub Actions reads from the log of a step, unchanged and despite `--quiet`.
     pub(crate) fn workflow_command(&self, line: &str) {
         eprintln!("{line}");
     }
 
-    /// What was done, or is being done.
+    /// Prints what the command does.
     pub(crate) fn note(&self, text: &str) {
         if !self.verbosity.quiet {
             eprintln!("{text}");
         }
     }
 
-    /// Whether somebody wants to know all of it.
     pub(crate) fn is_verbose(&self) -> bool {
         self.verbosity.verbose
     }
 
-    /// What only the curious want to know.
+    /// Prints a detail, with `--verbose` only.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity.verbose {
             eprintln!("{text}");
         }
     }
 
-    /// A bar that fills, where stderr is a terminal and somebody wants to see it.
+    /// A progress bar; hidden with `--quiet` and where stderr is not a terminal.
     pub(crate) fn progress(&self, what: &str) -> ProgressBar {
-        let target = if self.verbosity.quiet {
-            ProgressDrawTarget::hidden()
-        } else {
-            // Draws nothing where stderr is not a terminal.
-            ProgressDrawTarget::stderr()
+        let target = match self.verbosity.quiet {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
         };
         let bar = ProgressBar::with_draw_target(None, target).with_message(what.to_owned());
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}") {
@@ -84,12 +80,12 @@ impl Terminal {
     }
 }
 
-/// The error, then its causes, each printed once. Further lines of one are joined to its first.
+/// The message of an error and those of its causes, in one line.
 fn one_line(error: &anyhow::Error) -> String {
     error.chain().map(message).collect::<Vec<_>>().join(": ")
 }
 
-/// First line of a stack trace, which libraries write below their message: candle where `RUST_BACKTRACE` is set, libtorch
+/// First line of a stack trace that libraries append to their message: candle if `RUST_BACKTRACE` is set, libtorch
 /// always.
 const STACK_STARTS: [&str; 2] = ["0: ", "Exception raised from "];
 

@@ -1,27 +1,27 @@
-//! `soundalike attribute`: what each stage of another pipeline costs in DER.
+//! `soundalike attribute`: the cost of each stage of another pipeline in DER.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
 };
-use soundalike_model::{Engine, Kernels};
+use soundalike_model::Kernels;
 use soundalike_selftest::{
     Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
 };
 
-use super::{ReportFormat, compare::command_line};
+use super::{ReportFormat, compare::command_line, on_cpu};
 use crate::{
     document::{Block, Document, Table, Tone},
     output::{Inputs, Outputs},
 };
 
-/// Measure what each stage of another pipeline costs in DER
+/// Measure the cost of each stage of another pipeline in DER
 ///
-/// The output of one stage of the candidate at a time is put into the reference's pipeline, which goes on from there.
-/// Both are directories with the outputs of the stages: segmentations.npz, raw_embeddings.npz, ...
+/// Splices the output of one candidate stage at a time into the reference pipeline, and computes the later stages
+/// from it. Both are directories with the outputs of the stages: segmentations.npz, raw_embeddings.npz, ...
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the outputs of the reference
@@ -31,31 +31,27 @@ pub(crate) struct Args {
     /// Pipeline directory of both
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// How to print what was found
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
-    /// Where to print it [default: stdout]
+    /// Write the report to this file [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let captures = [&args.reference, &args.candidate];
     let inputs = Inputs::default()
         .models([&args.model], "model")
-        .directories(captures, &["npz", "rttm"], "one of the captured outputs");
+        .directories(captures, &["npz", "rttm"], "captured output");
     let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let attribution = find(&args.reference, &args.candidate, &args.model)?;
-    let document = document(&attribution);
-    let text = args
-        .format
-        .render(&attribution, &document, args.output.as_deref())?;
+    let (document, path) = (document(&attribution), args.output.as_deref());
+    let text = args.format.render(&attribution, &document, path)?;
     output.write(text.as_bytes())
 }
 
-/// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in
-/// `model`.
+/// Splices each stage of the run captured in `candidate` into that in `reference`, both of the pipeline in `model`.
 fn find(reference: &Path, candidate: &Path, model: &Path) -> anyhow::Result<Attribution> {
     let (setting, _) = setting(model)?;
     let truth = CapturedRun::read(reference)?;
@@ -63,22 +59,21 @@ fn find(reference: &Path, candidate: &Path, model: &Path) -> anyhow::Result<Attr
     let trial = CapturedRun::read(candidate)?;
     ensure!(
         PipelineStage::SPLICED.iter().any(|stage| trial.has(*stage)),
-        "{}: has the output of no stage, expected files such as segmentations.npz",
+        "{}: has no stage output, expected files such as segmentations.npz",
         candidate.display()
     );
     attribute(&truth, &trial, &setting).with_context(|| {
         let (reference, model) = (reference.display(), model.display());
-        format!("{reference}: an output does not fit the others, or not {model}")
+        format!("{reference}: an output does not match the others or {model}")
     })
 }
 
-/// Refuses a run into which nothing can be put.
+/// Refuses a run without the stages that splicing needs.
 pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Result<()> {
     for stage in [PipelineStage::Segmentation, PipelineStage::Embeddings] {
         ensure!(
             run.has(stage),
-            "{}: has no {}, without which there is nothing to splice into; give a directory with \
-             segmentations.npz and raw_embeddings.npz",
+            "{}: has no {}, which splicing needs; give a directory with segmentations.npz and raw_embeddings.npz",
             directory.display(),
             stage.name()
         );
@@ -86,25 +81,20 @@ pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Re
     Ok(())
 }
 
-/// How the pipeline in `directory` clusters, and its PLDA.
+/// The clustering parameters of the pipeline in `directory`, and its PLDA.
 pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     let pipeline = PipelineDirectory::read(directory)?;
     let config = pipeline.config();
+    let shown = directory.display();
     let Clustering::VBx { threshold, fa, fb } = config.clustering else {
-        anyhow::bail!(
-            "{}: only the stages of VBxClustering are known",
-            directory.display()
-        );
+        bail!("{shown}: does not cluster by VBxClustering, whose stages alone can be spliced");
     };
     let part = |part: Part| {
         let model = pipeline.model(part);
-        model.with_context(|| format!("{}: the pipeline has no {part}", directory.display()))
+        model.with_context(|| format!("{shown}: the pipeline has no {part}"))
     };
-    // Only asked about frames, so that nothing is packed for kernels.
-    let engine = Engine {
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
+    // Gives frame counts only: no weights need to be packed for kernels.
+    let engine = on_cpu(Kernels::Portable);
     let segmenter =
         Segmenter::new(part(Part::Segmentation)?, &engine)?.with_step(config.segmentation_step)?;
     let exclude_overlap = config.embedding_exclude_overlap;
@@ -123,27 +113,21 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
     Ok((setting, plda.clone()))
 }
 
-/// What each stage costs, as a document.
 fn document(attribution: &Attribution) -> Document {
-    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
-    let mut table = Table::new(header);
-    for splice in &attribution.splices {
+    let rows = attribution.splices.iter().map(|splice| {
         let name = splice.stage.name();
         let (name, figures) = match &splice.outcome {
             Outcome::Score(score) => (name.to_owned(), cells(score)),
             Outcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
             Outcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
         };
-        table.row([name].into_iter().chain(figures));
-    }
-    Document {
-        title: "What each stage costs in DER".to_owned(),
-        command: Some(command_line()),
-        blocks: vec![
-            Block::Finding(Tone::Neutral, verdict(attribution)),
-            Block::Table(table),
-        ],
-    }
+        [name].into_iter().chain(figures)
+    });
+    let header = "spliced stage | >DER | >confusion | >missed | >false alarm | >speakers";
+    let mut document = Document::new("Cost of each stage in DER", &command_line());
+    let finding = Block::Finding(Tone::Neutral, verdict(attribution));
+    document.blocks = vec![finding, Block::Table(Table::of(header, rows))];
+    document
 }
 
 fn cells(score: &Score) -> [String; 5] {
@@ -157,16 +141,13 @@ fn cells(score: &Score) -> [String; 5] {
     ]
 }
 
-/// Which stage costs most (of equals the first, whose output the others follow), in a sentence.
+/// The costliest stage in a sentence; of equal ones the first, because the others follow from it.
 fn verdict(attribution: &Attribution) -> String {
-    let scores = attribution
-        .splices
-        .iter()
-        .rev()
-        .filter_map(|splice| match &splice.outcome {
-            Outcome::Score(score) => Some((splice.stage, score)),
-            _ => None,
-        });
+    let splices = attribution.splices.iter().rev();
+    let scores = splices.filter_map(|splice| match &splice.outcome {
+        Outcome::Score(score) => Some((splice.stage, score)),
+        _ => None,
+    });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
     let text = match worst {
         None => "INCONCLUSIVE: no stage could be spliced.".to_owned(),
@@ -174,7 +155,7 @@ fn verdict(attribution: &Attribution) -> String {
             "No stage of the candidate changes a turn of the reference.".to_owned()
         }
         Some((stage, score)) => format!(
-            "Costliest stage: {}; the candidate's alone brings the reference to a DER of {:.2} %.",
+            "Costliest stage: {}; spliced alone into the reference, it causes a DER of {:.2} %.",
             stage.name(),
             100.0 * score.der
         ),
@@ -210,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_costliest_stage_is_said_first() {
+    fn the_costliest_stage_comes_first() {
         let components = Components {
             confusion: 1.5,
             missed_detection: 0.25,
@@ -243,9 +224,9 @@ mod tests {
         assert_eq!(
             terminal::render(&found, Screen::default()),
             "\
-What each stage costs in DER
+Cost of each stage in DER
 
-Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).
+Costliest stage: PLDA; spliced alone into the reference, it causes a DER of 17.50 %. The reference has 2 speaker(s).
 
 spliced stage                                    DER  confusion   missed  false alarm  speakers
 segmentation                                  0.00 %    0.000 s  0.000 s      0.000 s         3
@@ -257,9 +238,9 @@ VBx: not captured
         assert_eq!(
             markdown::render(&found, 1),
             "\
-# What each stage costs in DER
+# Cost of each stage in DER
 
-**Costliest stage: PLDA; the candidate's alone brings the reference to a DER of 17.50 %. The reference has 2 speaker(s).**
+**Costliest stage: PLDA; spliced alone into the reference, it causes a DER of 17.50 %. The reference has 2 speaker(s).**
 
 | spliced stage | DER | confusion | missed | false alarm | speakers |
 |---|---:|---:|---:|---:|---:|

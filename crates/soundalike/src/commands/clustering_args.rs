@@ -1,46 +1,45 @@
-//! The options that decide who is who, of the commands that find that out.
+//! Options of speaker clustering, for `diarize` and `recluster`.
 
 use anyhow::anyhow;
 use soundalike_diarize::{Options, Overrides, ParameterError, SpeakerBounds, turns::Numbering};
 
-/// Who is who.
+/// Options of speaker clustering.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Speakers")]
 pub(crate) struct ClusteringArgs {
-    /// Number of speakers, where it is known
+    /// Number of speakers, if you know it
     #[arg(long, value_name = "N", conflicts_with_all = ["min_speakers", "max_speakers"])]
     num_speakers: Option<usize>,
-    /// Fewest speakers there can be
+    /// Minimum number of speakers
     #[arg(long, value_name = "N")]
     min_speakers: Option<usize>,
-    /// Most speakers there can be
+    /// Maximum number of speakers
     #[arg(long, value_name = "N")]
     max_speakers: Option<usize>,
-    /// Distance up to which two voices are one person's, 0 to 2: lower finds more speakers
+    /// Largest distance within a speaker, 0 to 2; lower finds more speakers
     /// [default: the pipeline's; 0.4 without one]
     #[arg(long, value_name = "X")]
     threshold: Option<f64>,
-    /// VBx: weight of what is heard, above 0 [default: the pipeline's]
+    /// VBx Fa, above 0: scale of the acoustic evidence [default: the pipeline's]
     #[arg(long, value_name = "X")]
     fa: Option<f64>,
-    /// VBx: how much is asked of a speaker to exist, above 0: higher finds fewer [default: the pipeline's]
+    /// VBx Fb, above 0: speaker regularisation; higher finds fewer speakers [default: the pipeline's]
     #[arg(long, value_name = "X")]
     fb: Option<f64>,
-    /// Fill pauses of a speaker that are shorter than this, in seconds [default: the pipeline's; 0 without one]
+    /// Fill pauses of a speaker shorter than S seconds [default: the pipeline's; 0 without one]
     #[arg(long, value_name = "S")]
     min_duration_off: Option<f64>,
-    /// How speakers are numbered
+    /// Numbering of speakers
     #[arg(long, value_enum, default_value_t)]
     labels: Labels,
 }
 
-/// How speakers are numbered.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum Labels {
     /// By first appearance
     #[default]
     FirstSeen,
-    /// As pyannote does, with the speakers it makes up where more people speak than it can tell apart
+    /// By cluster as pyannote does, including its phantom speakers where more people overlap than there are clusters
     Pyannote,
 }
 
@@ -54,7 +53,6 @@ impl From<Labels> for Numbering {
 }
 
 impl ClusteringArgs {
-    /// What is wanted of the turns.
     pub(crate) fn options(&self) -> anyhow::Result<Options> {
         let min = self.num_speakers.or(self.min_speakers).unwrap_or(1);
         let max = self.num_speakers.or(self.max_speakers);
@@ -64,7 +62,7 @@ impl ClusteringArgs {
         })
     }
 
-    /// The parameters that are wanted in place of the pipeline's.
+    /// The parameters that replace the pipeline's.
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
             threshold: self.threshold,
@@ -76,7 +74,7 @@ impl ClusteringArgs {
     }
 }
 
-/// The error of an override, which the user gave as an option.
-pub(crate) fn of_option(error: ParameterError) -> anyhow::Error {
+/// The error of a parameter that an option sets.
+pub(crate) fn option_error(error: ParameterError) -> anyhow::Error {
     anyhow!("--{error}")
 }

@@ -1,9 +1,6 @@
-//! `soundalike convert`: a checkpoint becomes a bundle.
+//! `soundalike convert`: converts a checkpoint to a bundle.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -13,52 +10,35 @@ use soundalike_convert::{
 };
 use soundalike_network::{Architecture, Specifications};
 
+use super::precision::Precision;
 use crate::{
     output::{self, Inputs, Outputs},
     tensor_table,
     terminal::Terminal,
 };
 
-/// Convert a checkpoint to a bundle: one safetensors file with everything the network needs
+/// Convert a checkpoint to a bundle: one safetensors file with everything that the network needs
 ///
-/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA's
-/// plda.npz and xvec_transform.npz, and whole pyannote pipeline directories (config.yaml). Nothing in
-/// the file is run. The same file always gives the same bytes.
+/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA's plda.npz and
+/// xvec_transform.npz, and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run.
+/// The same checkpoint always gives the same bytes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Checkpoint file, or directory of a PLDA or a pipeline
+    /// Checkpoint file, or the directory of a PLDA or a pipeline
     checkpoint: PathBuf,
-    /// Bundle file, or directory for a pipeline [default: the name of CHECKPOINT with .safetensors
-    /// (.bundle for a pipeline), in the current directory]
+    /// Write this bundle file, or this directory for a pipeline [default: the name of CHECKPOINT with
+    /// .safetensors (.bundle for a pipeline), in the current directory]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Store weights in another precision, rounded to nearest even [default: as they are]
+    /// Store weights in this precision, rounded to nearest even [default: unchanged]
     #[arg(long, value_enum)]
-    dtype: Option<WeightDtype>,
-    /// How to print what was converted
+    dtype: Option<Precision>,
+    /// Format of the printed result
     #[arg(long, value_enum, default_value_t)]
     format: super::Format,
 }
 
-/// Precision of stored weights.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum WeightDtype {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl From<WeightDtype> for Dtype {
-    fn from(dtype: WeightDtype) -> Self {
-        match dtype {
-            WeightDtype::F32 => Self::F32,
-            WeightDtype::F16 => Self::F16,
-            WeightDtype::Bf16 => Self::BF16,
-        }
-    }
-}
-
-/// One bundle that was written.
+/// A bundle that was written.
 #[derive(Serialize)]
 struct Converted {
     bundle: PathBuf,
@@ -73,7 +53,6 @@ struct Converted {
     tensors: Vec<TensorInfo>,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let path = &args.checkpoint;
     let dtype = args.dtype.map(Dtype::from);
@@ -88,27 +67,19 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         let destination = destination(args, "safetensors")?;
         // A bundle is read back after writing.
         outputs.open_file(&destination, "-o")?;
-        let conversion = soundalike_convert::convert(path)?;
-        let (conversion, cast) = match dtype {
-            None => (conversion, None),
-            Some(dtype) => {
-                let (bundle, cast) = conversion.bundle.cast(dtype)?;
-                (
-                    Conversion {
-                        bundle,
-                        ..conversion
-                    },
-                    Some(cast),
-                )
-            }
-        };
+        let mut conversion = soundalike_convert::convert(path)?;
+        let mut cast = None;
+        if let Some(dtype) = dtype {
+            let (bundle, report) = conversion.bundle.cast(dtype)?;
+            (conversion.bundle, cast) = (bundle, Some(report));
+        }
         conversion.bundle.save(&destination)?;
         vec![Converted::new(&conversion, destination, cast)]
     };
     for converted in &converted {
         if !converted.foreign_globals.is_empty() {
             terminal.warn(&format!(
-                "{} mentions {}; nothing of it was run",
+                "{} names {}; none of it was run",
                 converted.source.file,
                 converted.foreign_globals.join(", ")
             ));
@@ -116,29 +87,27 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let text = match args.format {
         super::Format::Json => serde_json::to_string_pretty(&converted)? + "\n",
-        super::Format::Table => converted
-            .iter()
-            .map(Converted::render)
-            .collect::<Vec<_>>()
-            .join("\n"),
+        super::Format::Table => {
+            let texts: Vec<_> = converted.iter().map(Converted::render).collect();
+            texts.join("\n")
+        }
     };
     output::to_stdout(text.as_bytes())
 }
 
-/// Where the result goes.
+/// The path of the result.
 fn destination(args: &Args, extension: &str) -> anyhow::Result<PathBuf> {
     if let Some(output) = &args.output {
         return Ok(output.clone());
     }
     // `.` and `..` have no name of their own.
-    let path = args
-        .checkpoint
-        .canonicalize()
-        .unwrap_or_else(|_| args.checkpoint.clone());
-    let name = path
-        .file_name()
-        .with_context(|| format!("{}: has no name, give -o", path.display()))?;
-    // A directory has no extension: what follows a dot in its name is a version.
+    let checkpoint = &args.checkpoint;
+    let path = checkpoint.canonicalize();
+    let path = path.unwrap_or_else(|_| checkpoint.clone());
+    let name = path.file_name();
+    let name =
+        name.with_context(|| format!("{}: has no name; give one with -o", path.display()))?;
+    // A directory has no extension: a dot in its name precedes a version.
     let mut name = match path.file_stem() {
         Some(stem) if !path.is_dir() => stem.to_owned(),
         _ => name.to_owned(),
@@ -160,19 +129,14 @@ fn pipeline(
         Some(dtype) => pipeline.cast(dtype)?,
     };
     pipeline.save(destination)?;
-    let cast = |part| {
-        casts
-            .iter()
-            .find(|(of, _)| *of == part)
-            .map(|(_, cast)| cast.clone())
-    };
-    Ok(Part::ALL
-        .into_iter()
-        .filter_map(|part| Some((part, pipeline.conversion(part)?)))
-        .map(|(part, conversion)| {
-            Converted::new(conversion, destination.join(part.file()), cast(part))
-        })
-        .collect())
+    let converted = Part::ALL.into_iter().filter_map(|part| {
+        let conversion = pipeline.conversion(part)?;
+        let cast = casts.iter().find(|(of, _)| *of == part);
+        let cast = cast.map(|(_, cast)| cast.clone());
+        let bundle = destination.join(part.file());
+        Some(Converted::new(conversion, bundle, cast))
+    });
+    Ok(converted.collect())
 }
 
 impl Converted {
@@ -194,19 +158,15 @@ impl Converted {
     }
 
     fn render(&self) -> String {
-        let mut text = tensor_table::table(&self.tensors);
-        let _ = writeln!(text, "\n\n{}", tensor_table::totals(&self.counts));
-        let _ = writeln!(
-            text,
-            "{}",
-            tensor_table::network(&self.architecture, self.specifications.as_ref())
-        );
-        for note in &self.notes {
-            let _ = writeln!(text, "note: {note}");
-        }
+        let mut lines = vec![
+            tensor_table::table(&self.tensors),
+            String::new(),
+            tensor_table::totals(&self.counts),
+            tensor_table::network(&self.architecture, self.specifications.as_ref()),
+        ];
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         if let Some(cast) = &self.cast {
-            let _ = writeln!(
-                text,
+            lines.push(format!(
                 "{}: {} of {} values rounded, {} of them to 0, {} subnormal, none overflowed; {} tensors kept as they were",
                 cast.dtype.name(),
                 cast.rounded,
@@ -214,21 +174,14 @@ impl Converted {
                 cast.underflowed,
                 cast.subnormal,
                 cast.kept.len()
-            );
+            ));
         }
+        let Source { file, sha256, .. } = &self.source;
         if self.source.format != Format::Bundle {
-            let _ = writeln!(
-                text,
-                "from  {} (SHA-256 {})",
-                self.source.file, self.source.sha256
-            );
+            lines.push(format!("from  {file} (SHA-256 {sha256})"));
         }
-        let _ = writeln!(
-            text,
-            "wrote {} (SHA-256 {})",
-            self.bundle.display(),
-            self.sha256
-        );
-        text
+        let (bundle, sha256) = (self.bundle.display(), &self.sha256);
+        lines.push(format!("wrote {bundle} (SHA-256 {sha256})"));
+        lines.join("\n") + "\n"
     }
 }

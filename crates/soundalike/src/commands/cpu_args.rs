@@ -1,23 +1,23 @@
-//! How the CPU computes the networks.
+//! Options for the CPU.
 
 use soundalike_model::Kernels;
 
-/// More threads than cores gain nothing, and a system runs out of them.
+/// Most threads: more than cores gain nothing, and the system's number is limited.
 const MAX_THREADS: i64 = 1024;
 
-/// How the CPU computes the networks.
+/// Options for the CPU.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CpuArgs {
-    /// Threads of the CPU [default: one per core]
+    /// Number of CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
-    /// Compute without the kernels written by hand, which takes several times as long
+    /// Compute without hand-written kernels: several times slower
     #[arg(long)]
     portable: bool,
 }
 
 impl CpuArgs {
-    /// By which code.
+    /// The kernels of the networks.
     pub(crate) fn kernels(&self) -> Kernels {
         if self.portable {
             Kernels::Portable
@@ -26,7 +26,7 @@ impl CpuArgs {
         }
     }
 
-    /// Starts the threads; once, before there is anything for them to do.
+    /// Starts the threads. Call it once, before any work.
     pub(crate) fn start_threads(&self) -> anyhow::Result<()> {
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new()

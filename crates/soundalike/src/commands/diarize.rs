@@ -1,4 +1,4 @@
-//! `soundalike diarize`: who spoke when.
+//! `soundalike diarize`: the speaker turns of recordings.
 
 use std::{
     collections::BTreeMap,
@@ -14,46 +14,47 @@ use soundalike_diarize::{
 use soundalike_model::{DeviceChoice, Engine, Kernels};
 
 use super::{
-    clustering_args::{ClusteringArgs, of_option},
+    clustering_args::{ClusteringArgs, option_error},
     cpu_args::CpuArgs,
+    load,
     precision::Precision,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{
-    output::{Inputs, Output, Outputs, is_broken_pipe},
+    output::{Inputs, Outputs, is_broken_pipe},
     terminal::Terminal,
 };
 
-/// What is said of turns without a speaker embedding network.
-pub(crate) const BUILT_IN: &str = "note: voices are told apart by built-in embeddings, a fallback that knows them within one recording only";
+/// Note on turns without a speaker embedding network.
+pub(crate) const BUILT_IN: &str = "note: no speaker-embedding model given: clustering uses built-in embeddings (less accurate; labels are per recording)";
 
-/// Say who spoke when in audio files, as RTTM or in other formats
+/// Find who spoke when in audio files, as RTTM or in other formats
 ///
-/// A pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1) goes to
-/// --model, as it was downloaded or converted. Without, the embedded segmentation-3.0 listens, and its own
-/// features tell the voices apart: a fallback that knows a voice within one recording only. A file that cannot
-/// be read is reported, and the others are done all the same.
+/// Give a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1) with
+/// --model, downloaded or converted. Without --model, the embedded segmentation-3.0 is used, and its own features
+/// serve as speaker embeddings: a fallback, less accurate, with labels for one recording only. A file that cannot
+/// be read is reported, and the other files are still diarized.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
     #[arg(required = true)]
     audio: Vec<PathBuf>,
-    /// Pipeline directory; or a segmentation network alone, a bundle or a checkpoint
+    /// Pipeline directory, or the bundle or checkpoint of a segmentation network
     /// [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
-    /// Where to run the networks: auto, cpu, metal or cuda
+    /// Device for the networks: auto, cpu, metal or cuda
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
-    /// Precision the networks compute in
+    /// Precision of weights and activations; the measured cost of f16 and bf16 is printed
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     dtype: Precision,
     #[command(flatten)]
     cpu: CpuArgs,
-    /// On Metal, compute with kernels that no Mac was seen to run, in a hundredth of the launches
+    /// Use experimental Metal kernels (about 100 times fewer launches; not verified on hardware)
     #[arg(long, conflicts_with = "portable")]
     experimental_kernels: bool,
-    /// Time between two windows, as a part of their length, at most 1: higher is faster and less exact
+    /// Step between windows as a fraction of their length, at most 1; higher is faster and less accurate
     /// [default: the pipeline's; 0.1 without one]
     #[arg(long, value_name = "X")]
     step: Option<f64>,
@@ -61,22 +62,22 @@ pub(crate) struct Args {
     clustering: ClusteringArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Also keep what the networks said of the recording, for `recluster`
+    /// Also save the outputs of the networks, for `recluster`
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     save_run: Option<PathBuf>,
 }
 
-/// Runs the command. A file that cannot be diarized is reported and the others are done all the same.
+/// Runs the command. An error of one file is printed, and the other files are still diarized.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = args.clustering.options()?;
     let recordings = recordings(&args.audio)?;
     ensure!(
         args.save_run.is_none() || recordings.len() == 1,
-        "--save-run keeps one recording, and there are {}; diarize them one by one",
+        "--save-run saves one recording, found {}; diarize them one at a time",
         recordings.len()
     );
     let inputs = Inputs::default()
-        .files(&args.audio, "the recording itself")
+        .files(&args.audio, "recording")
         .models(&args.model, "model");
     let mut outputs = Outputs::new(inputs);
     let uris: Vec<&str> = recordings.iter().map(|(uri, _)| uri.as_str()).collect();
@@ -88,9 +89,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 
     let mut last = None;
     let written = diarize_all(&diarizer, &recordings, &options, sink, &mut last, terminal);
-    // Neither is lost with the other.
+    // An error of one does not lose the other.
     let saved = match (save, last) {
-        (Some(output), Some(run)) => save_run(&run, &output),
+        (Some(output), Some(run)) => {
+            let bytes = run.to_bytes().with_context(|| output.to_string());
+            bytes.and_then(|bytes| output.write(&bytes))
+        }
         _ => Ok(()),
     };
     match (written, saved) {
@@ -103,7 +107,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// Finds the turns of all recordings and writes them; the run of the last one is left in `last`.
+/// Finds and writes the turns of all recordings; leaves the run of the last one in `last`.
 fn diarize_all(
     diarizer: &Diarizer,
     recordings: &[(String, &Path)],
@@ -113,7 +117,7 @@ fn diarize_all(
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     for (uri, path) in recordings {
-        // Two runs at a time would take twice the memory.
+        // Two runs would take twice the memory.
         *last = None;
         match diarize(diarizer, uri, path, last, options, terminal) {
             Ok(diarization) => sink.add(&diarization)?,
@@ -127,14 +131,8 @@ fn diarize_all(
     sink.finish(recordings.len())
 }
 
-/// Writes a run for `recluster`.
-fn save_run(run: &Run, output: &Output) -> anyhow::Result<()> {
-    let bytes = run.to_bytes().with_context(|| output.to_string())?;
-    output.write(&bytes)
-}
-
-/// Each file under the name that its turns will carry: its own without extension, white space, which would end a
-/// field of RTTM, and what no name of a file has on any system. In the order given.
+/// Each file with its uri, in the order given. The uri is the file name without extension, with `_` for white space,
+/// which would end a field of RTTM, and for characters that a file name cannot hold on some systems.
 fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
     let mut seen = BTreeMap::new();
     let mut recordings = Vec::with_capacity(audio.len());
@@ -144,12 +142,12 @@ fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
         let uri = uri.replace(|c: char| c == '\\' || c.is_control(), "_");
         ensure!(
             is_file_name(&uri),
-            "{}: has no name to call its turns by; rename it, or give a file",
+            "{}: has no name for its turns; rename it, or give a file",
             path.display()
         );
         if let Some(other) = seen.insert(uri.clone(), path) {
             bail!(
-                "{} and {} would both be called `{uri}` in the output; diarize them one by one, or rename one",
+                "{} and {} would both be called `{uri}` in the output; rename one, or diarize them one at a time",
                 other.display(),
                 path.display()
             );
@@ -159,32 +157,30 @@ fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
     Ok(recordings)
 }
 
-/// The pipeline asked for.
+/// The pipeline that `args` names.
 fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     let started = Instant::now();
     let overrides = Overrides {
         step: args.step,
         ..args.clustering.overrides()
     };
-    let device = args.device.open()?;
-    let kernels = if args.experimental_kernels {
-        ensure!(
-            device.is_metal(),
-            "--experimental-kernels are for Metal, and the networks run on {}; leave the option out, or see --device",
-            DeviceChoice::of(&device)
-        );
-        Kernels::Experimental
-    } else {
-        args.cpu.kernels()
-    };
     let engine = Engine {
         dtype: args.dtype.into(),
-        device,
-        kernels,
+        device: args.device.open()?,
+        kernels: match args.experimental_kernels {
+            true => Kernels::Experimental,
+            false => args.cpu.kernels(),
+        },
     };
     let device = DeviceChoice::of(&engine.device);
+    ensure!(
+        engine.device.is_metal() || !args.experimental_kernels,
+        "--experimental-kernels is for Metal, but the networks run on {device}; omit it, or choose --device metal"
+    );
     if args.device == DeviceChoice::Auto && device != DeviceChoice::Cpu {
-        terminal.note(&format!("note: on {device}; --device cpu takes the CPU"));
+        terminal.note(&format!(
+            "note: running on {device}; use --device cpu for the CPU"
+        ));
     }
     if let Some(cost) = args.dtype.cost(engine.device.is_cpu())? {
         terminal.note(&cost);
@@ -199,36 +195,29 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     Ok(diarizer)
 }
 
-/// The pipeline of `model`, or around the network it is, and its name.
+/// The pipeline in `model`, or around the network in `model`, and its name.
 pub(crate) fn pipeline(
     model: Option<&Path>,
     overrides: &Overrides,
     engine: &Engine,
 ) -> anyhow::Result<(String, Diarizer)> {
-    let (name, diarizer) = match model {
-        None => {
-            let bundle = soundalike_weights::segmentation()?;
-            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
-            ("the embedded segmentation-3.0".to_owned(), diarizer)
-        }
+    let name = match model {
+        None => "the embedded segmentation-3.0".to_owned(),
+        Some(path) => path.display().to_string(),
+    };
+    let diarizer = match model {
         Some(path) if soundalike_convert::is_pipeline(path) => {
-            let pipeline = PipelineDirectory::read(path)?;
-            let diarizer = Diarizer::from_pipeline(&pipeline, overrides, engine);
-            (path.display().to_string(), diarizer)
+            Diarizer::from_pipeline(&PipelineDirectory::read(path)?, overrides, engine)
         }
-        Some(path) => {
-            let bundle = soundalike_convert::load(path)?;
-            let diarizer = Diarizer::built_in(&bundle, overrides, engine);
-            (path.display().to_string(), diarizer)
-        }
+        model => Diarizer::built_in(&load(model)?, overrides, engine),
     };
     match diarizer {
-        Err(SetupError::Parameter(error)) => Err(of_option(error)),
+        Err(SetupError::Parameter(error)) => Err(option_error(error)),
         other => Ok((name.clone(), other.context(name)?)),
     }
 }
 
-/// Who spoke when in one recording, whose run is left in `last`.
+/// Diarizes one recording; leaves its run in `last`.
 fn diarize(
     diarizer: &Diarizer,
     uri: &str,
@@ -242,14 +231,14 @@ fn diarize(
     let name = || path.display().to_string();
     if recording.skipped_packets() > 0 {
         terminal.warn(&format!(
-            "{}: {} packet(s) could not be decoded and were left out",
+            "{}: {} packet(s) could not be decoded and were replaced by silence",
             name(),
             recording.skipped_packets()
         ));
     }
     let bar = terminal.progress(uri);
     let run = diarizer.listen(uri, &mut recording, &mut |progress| {
-        // The voices come last.
+        // Embeddings come last.
         if progress.part == Part::Embedding {
             bar.set_length(progress.windows as u64);
             bar.set_position(progress.done as u64);
@@ -257,13 +246,13 @@ fn diarize(
     });
     bar.finish_and_clear();
     let run = match run {
-        // Names the file itself.
+        // The error names the file.
         Err(Error::Audio(error)) => return Err(error.into()),
         run => run.with_context(name)?,
     };
     let run = last.insert(run);
     let diarization = run.diarize(options).with_context(name)?;
-    tell(&diarization, &name(), terminal);
+    warn(&diarization, &name(), terminal);
     let elapsed = started.elapsed().as_secs_f64();
     terminal.detail(&format!(
         "{}: {:.1} s of audio in {elapsed:.2} s (RTF {:.3}), {} speaker(s)",
@@ -275,8 +264,8 @@ fn diarize(
     Ok(diarization)
 }
 
-/// Says on stderr what is to be known of the turns of `name`.
-pub(crate) fn tell(diarization: &Diarization, name: &str, terminal: &Terminal) {
+/// Prints the warnings about the turns of `name`.
+pub(crate) fn warn(diarization: &Diarization, name: &str, terminal: &Terminal) {
     for warning in &diarization.warnings {
         terminal.warn(&format!("{name}: {warning}"));
     }

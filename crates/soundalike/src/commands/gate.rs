@@ -1,18 +1,18 @@
-//! `soundalike gate`: limits that a comparison has to keep.
+//! `soundalike gate`: makes the limits of a comparison.
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
 use soundalike_compare::{KnownGood, learn};
 
+use super::read_text;
 use crate::output::{Inputs, Outputs};
 
-/// How much worse than the worst known-good run is still good: the largest R of segmentation-3.0 differs by a
-/// factor of 1.42 between speech, silence, padding, an offset, clipping and scaling.
+/// Limit divided by the worst error of known-good runs: the largest R of segmentation-3.0 varies by a factor of 1.42
+/// between speech, silence, padding, an offset, clipping and scaling.
 const MARGIN: f64 = 1.5;
 
-/// Make a gate: limits that `compare --gate` holds a comparison to
+/// Make a gate: the limits for `compare --gate`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,21 +24,21 @@ enum Command {
     Learn(Learn),
 }
 
-/// Learn limits from runs that are known to be good
+/// Learn limits from known-good runs
 ///
-/// Each stage is limited to its worst error in these runs times a margin, R never below 1 (what PyTorch's
-/// own f32 has) and never above the bars of an exact stage (R 4, R_local 32). Decisions get no margin. Runs
-/// that failed their gate, have a stage that is not exact, are of another model or show fewer stages are
-/// refused. Each limit says which run it is from.
+/// The limit of a stage is its worst error in these runs times a margin. Limits of R are at least 1 (PyTorch's own
+/// f32) and at most those of an exact stage (R 4, R_local 32). Decisions have no margin. A run is refused if it
+/// failed its gate, has a stage that is not exact, is of another model or has fewer stages. Each limit names its
+/// run.
 #[derive(Debug, clap::Args)]
 struct Learn {
     /// Reports of good runs: compare --format json
     #[arg(required = true, value_name = "RUN.json")]
     runs: Vec<PathBuf>,
-    /// How many times the worst good error is still good; more than 1
+    /// Factor between the worst good error and the limit, above 1
     #[arg(long, value_name = "X", default_value_t = MARGIN, value_parser = margin)]
     margin: f64,
-    /// Where to write the gate [default: stdout]
+    /// Write the gate to this file [default: stdout]
     #[arg(short, long, value_name = "GATE.toml")]
     output: Option<PathBuf>,
 }
@@ -50,31 +50,29 @@ fn margin(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Learn(args) = &args.command;
-    let inputs = Inputs::default().files(&args.runs, "one of the runs to learn from");
+    let inputs = Inputs::default().files(&args.runs, "known-good run");
     let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
     let runs: Vec<_> = args.runs.iter().map(known_good).collect::<Result<_, _>>()?;
     let text = heading(&runs, args.margin) + &learn(&runs, args.margin)?.to_toml()?;
     output.write(text.as_bytes())
 }
 
-/// The rule by which all limits were made.
+/// The rule of all limits, as a comment.
 fn heading(runs: &[KnownGood], margin: f64) -> String {
     let model = runs.first().map_or("", KnownGood::model);
-    // A name that somebody else chose stays on its line.
+    // A line feed in the name of a foreign model must not end the comment.
     let model: String = model.chars().filter(|c| !c.is_control()).collect();
     format!(
-        "# {model}: {margin} times the worst error that known-good runs show at each stage ({} times what a correlation\n\
-         # lacks: it grows with the square of R). R is limited to no less than 1, which PyTorch's own f32 has, and to no\n\
-         # more than the bars of an exact stage. Decisions have no margin.\n\n",
+        "# {model}: {margin} times the worst error of known-good runs at each stage ({} times for 1 - correlation, which\n\
+         # grows with the square of R). Limits of R are at least 1, PyTorch's own f32, and at most those of an exact\n\
+         # stage. Decisions have no margin.\n\n",
         margin * margin
     )
 }
 
 fn known_good(path: &PathBuf) -> anyhow::Result<KnownGood> {
-    let json = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(KnownGood::parse(&json, &path.display().to_string())?)
+    let origin = path.display().to_string();
+    Ok(KnownGood::parse(&read_text(path)?, &origin)?)
 }

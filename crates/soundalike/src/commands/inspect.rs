@@ -1,22 +1,21 @@
-//! `soundalike inspect`: what is in a file.
+//! `soundalike inspect`: shows the contents of a file.
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use soundalike_convert::Inspection;
 
 use crate::{output, tensor_table};
 
-/// Say what is in a checkpoint, a bundle, a trace or a pipeline directory; runs nothing in it
+/// Show the contents of a checkpoint, a bundle, a trace or a pipeline directory; runs no code in it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file or directory
+    /// File or directory
     file: PathBuf,
-    /// How to print it
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     format: super::Format,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = Inspection::of(&args.file)?;
     let text = match args.format {
@@ -27,45 +26,37 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn render(inspection: &Inspection) -> String {
-    let mut text = format!(
-        "{}: {}, SHA-256 {}\n",
+    let mut lines = vec![format!(
+        "{}: {}, SHA-256 {}",
         inspection.file, inspection.format, inspection.sha256
-    );
+    )];
     if let Some(architecture) = &inspection.architecture {
-        let _ = writeln!(
-            text,
-            "{}",
-            tensor_table::network(architecture, inspection.specifications.as_ref())
-        );
+        let specifications = inspection.specifications.as_ref();
+        lines.push(tensor_table::network(architecture, specifications));
     }
     if let Some(problem) = &inspection.problem {
-        let _ = writeln!(text, "cannot be converted: {problem}");
+        lines.push(format!("cannot be converted: {problem}"));
     }
     if !inspection.foreign_globals.is_empty() {
-        let _ = writeln!(
-            text,
-            "mentions {}; nothing of it was run",
-            inspection.foreign_globals.join(", ")
-        );
+        let globals = inspection.foreign_globals.join(", ");
+        lines.push(format!("names {globals}; none of it was run"));
     }
-    for note in &inspection.notes {
-        let _ = writeln!(text, "note: {note}");
-    }
+    lines.extend(inspection.notes.iter().map(|note| format!("note: {note}")));
     if !inspection.details.is_null()
         && let Ok(details) = serde_json::to_string_pretty(&inspection.details)
     {
-        let _ = writeln!(text, "{details}");
+        lines.push(details);
     }
     if !inspection.tensors.is_empty() {
-        let _ = writeln!(
-            text,
-            "\n{}\n\n{}",
-            tensor_table::table(&inspection.tensors),
-            tensor_table::totals(&inspection.counts)
-        );
+        let totals = tensor_table::totals(&inspection.counts);
+        lines.push(format!(
+            "\n{}\n\n{totals}",
+            tensor_table::table(&inspection.tensors)
+        ));
     }
+    let mut text = lines.join("\n") + "\n";
     for model in &inspection.models {
-        let _ = write!(text, "\n{}", render(model));
+        text += &format!("\n{}", render(model));
     }
     text
 }

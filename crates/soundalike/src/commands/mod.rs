@@ -18,17 +18,20 @@ mod turns_output;
 
 use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
+use soundalike_convert::Bundle;
+use soundalike_model::{Engine, Kernels};
 
 use crate::document::{
     Document, markdown,
     terminal::{self, Screen},
 };
 
-/// How a report is printed.
+/// Format of a report.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people
+    /// Aligned columns
     #[default]
     Table,
     /// For programs
@@ -38,27 +41,56 @@ pub(crate) enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// What is printed of `found`, whose document is `document`, to `output`, else to stdout.
+    /// Renders `result`, or its `document`, for `output` or stdout.
     fn render(
         self,
-        found: &impl Serialize,
+        result: &impl Serialize,
         document: &Document,
         output: Option<&Path>,
     ) -> serde_json::Result<String> {
         Ok(match self {
             Self::Table => terminal::render(document, Screen::of(output)),
-            Self::Json => serde_json::to_string_pretty(found)? + "\n",
+            Self::Json => serde_json::to_string_pretty(result)? + "\n",
             Self::Markdown => markdown::render(document, 1),
         })
     }
 }
 
-/// How a result is printed.
+/// Format of a result.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Aligned columns
     #[default]
     Table,
     /// For programs
     Json,
+}
+
+/// The network in `file`, or the embedded one.
+fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
+    Ok(match file {
+        Some(file) => soundalike_convert::load(file)?,
+        None => soundalike_weights::segmentation()?,
+    })
+}
+
+/// The engine in f32 on the CPU.
+fn on_cpu(kernels: Kernels) -> Engine {
+    Engine {
+        kernels,
+        ..Engine::default()
+    }
+}
+
+/// Text of a file.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+/// Parses an argument in seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("expected seconds, 0 or more".to_owned()),
+    }
 }

@@ -1,6 +1,7 @@
-//! The precision that networks compute in, and what it costs.
+//! Precision of the networks, and its measured cost.
 
 use serde::Deserialize;
+use soundalike_convert::Dtype;
 use soundalike_model::DType;
 
 /// Precision of weights and activations.
@@ -21,10 +22,20 @@ impl From<Precision> for DType {
     }
 }
 
-/// What `scripts/precision.py` measured.
+impl From<Precision> for Dtype {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+            Precision::Bf16 => Self::BF16,
+        }
+    }
+}
+
+/// Measured by `scripts/precision.py`.
 const MEASURED: &str = include_str!("../../../../reports/precision.json");
 
-/// What was measured, as far as it is told.
+/// The parts of the measurement that are printed.
 #[derive(Debug, Deserialize)]
 struct Measured {
     recordings: Vec<String>,
@@ -34,18 +45,18 @@ struct Measured {
 #[derive(Debug, Deserialize)]
 struct Cost {
     dtype: String,
-    /// Of the turns against those of f32, over all recordings.
+    /// DER of the turns against those of f32, pooled over all recordings.
     der: f64,
     worst_der: f64,
-    /// On the CPU.
+    /// Time on the CPU, in units of that of f32.
     times_as_long: f64,
 }
 
 impl Precision {
-    /// What it costs against f32, in one line; nothing for f32 itself.
+    /// The cost against f32 in one line; `None` for f32.
     ///
     /// # Errors
-    /// Where the report that was built in cannot be read.
+    /// If the embedded report cannot be parsed.
     pub(crate) fn cost(self, on_the_cpu: bool) -> anyhow::Result<Option<String>> {
         if self == Self::F32 {
             return Ok(None);
@@ -55,16 +66,16 @@ impl Precision {
         let cost = measured.dtypes.into_iter().find(|cost| cost.dtype == name);
         let recordings = measured.recordings.len();
         Ok(Some(match cost {
-            None => format!("note: what {name} costs was never measured"),
+            None => format!("note: the cost of {name} has not been measured"),
             Some(cost) => {
                 let (der, worst) = (100.0 * cost.der, 100.0 * cost.worst_der);
                 let time = match on_the_cpu {
-                    true => format!("it takes {:.1} times as long", cost.times_as_long),
-                    false => "both were measured on the CPU".to_owned(),
+                    true => format!("takes {:.1} times as long", cost.times_as_long),
+                    false => "was measured on the CPU only".to_owned(),
                 };
                 format!(
-                    "note: {name} moved turns by a DER of {der:.2} % against f32 (worst of {recordings} recordings {worst:.2} %), and \
-                     {time}: reports/precision.md"
+                    "note: {name} changes the turns by a DER of {der:.2} % against f32 (worst of {recordings} recordings: \
+                     {worst:.2} %) and {time}; see reports/precision.md"
                 )
             }
         }))
@@ -76,12 +87,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sixteen_bits_have_a_price_and_f32_has_none() {
+    fn sixteen_bits_have_a_cost_and_f32_has_none() {
         assert_eq!(Precision::F32.cost(true).unwrap(), None);
         for (precision, name) in [(Precision::F16, "f16"), (Precision::Bf16, "bf16")] {
             let line = precision.cost(true).unwrap().unwrap();
             assert!(
-                line.starts_with(&format!("note: {name} moved turns by a DER of ")),
+                line.starts_with(&format!("note: {name} changes the turns by a DER of ")),
                 "{line}"
             );
             assert!(line.contains(" times as long"), "{line}");

@@ -1,4 +1,4 @@
-//! `soundalike recluster`: who spoke when, once more, without listening again.
+//! `soundalike recluster`: new turns from a saved run, without running the networks.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 use soundalike_diarize::{Run, SpeakerClustering};
 
 use super::{
-    clustering_args::{ClusteringArgs, of_option},
+    clustering_args::{ClusteringArgs, option_error},
     diarize,
     turns_output::{OutputArgs, Sink},
 };
@@ -15,13 +15,13 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Find the speakers of a saved run anew, without listening again
+/// Cluster the speakers of a saved run again, without running the networks
 ///
-/// RUN is what `diarize --save-run` wrote: who speaks in each window and what they sound like. Other numbers of
-/// speakers and other parameters are tried on it in no time. Without any, the turns are those of `diarize`.
+/// RUN is a file of `diarize --save-run`: the segmentation and the speaker embeddings of each window. Try other
+/// numbers of speakers or other parameters on it in seconds. Without options, the turns are those of `diarize`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Saved run
+    /// File of `diarize --save-run`
     run: PathBuf,
     #[command(flatten)]
     clustering: ClusteringArgs,
@@ -29,21 +29,20 @@ pub(crate) struct Args {
     output: OutputArgs,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let started = Instant::now();
     let options = args.clustering.options()?;
-    let mut outputs = Outputs::new(Inputs::default().files([&args.run], "the run itself"));
+    let mut outputs = Outputs::new(Inputs::default().files([&args.run], "run"));
     let name = || args.run.display().to_string();
     let run = Run::read(&args.run).with_context(name)?;
     let mut sink = Sink::open(&args.output, &mut outputs, &[run.uri()])?;
     let overrides = args.clustering.overrides();
     let parameters = run.parameters().clone().with(&overrides);
     let run = run
-        .with_parameters(parameters.map_err(of_option)?)
+        .with_parameters(parameters.map_err(option_error)?)
         .with_context(name)?;
     let diarization = run.diarize(&options).with_context(name)?;
-    diarize::tell(&diarization, &name(), terminal);
+    diarize::warn(&diarization, &name(), terminal);
     terminal.detail(&format!(
         "{}: {:.1} s of audio, {} speaker(s), after {:.2?}",
         name(),

@@ -1,4 +1,4 @@
-//! `soundalike trace`: what every stage of a network computes, in a file.
+//! `soundalike trace`: writes the output of every stage of a network.
 
 use std::{
     io::{BufWriter, Write},
@@ -10,70 +10,60 @@ use ndarray::Array3;
 use soundalike_compare::{EngineInfo, Subject, Window, write_activations, write_reference};
 use soundalike_convert::{Bundle, sha256};
 use soundalike_diarize::audio::Audio;
-use soundalike_model::{self as model, Kernels};
+use soundalike_model::Kernels;
 use soundalike_selftest::{CandleEngine, torch_reference};
 
-use super::compare::windows::format;
+use super::{compare::windows::format, load, on_cpu, seconds};
 use crate::{
     output::{Inputs, Output, Outputs},
     terminal::Terminal,
 };
 
-/// Write what every stage of a network computes on a window of a recording to an .npz
+/// Write the output of every stage of a network on a window of audio to an .npz
 ///
-/// With the engine torch, the reference: each stage in f64 and PyTorch's own f32 error, as reference/capture.py
-/// writes them, for `compare --reference trace:OUT.npz`. With one of ours, the activations in f32, for `compare
+/// The engine torch writes a reference for `compare --reference trace:OUT.npz`: each stage in f64, with PyTorch's
+/// own f32 error, as reference/capture.py does. The other engines write activations in f32 for `compare
 /// --candidate trace:OUT.npz` on another machine, or for numpy. Embeddings are pooled over the whole window.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What runs the network
+    /// Engine that runs the network
     #[arg(long, value_enum)]
     engine: Engine,
-    /// The model: a bundle or a checkpoint [default: the embedded segmentation-3.0]
+    /// Bundle or checkpoint [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// The recording; channels are averaged, any sample rate
+    /// Recording, at any sample rate; channels are averaged
     #[arg(long, value_name = "FILE")]
     audio: PathBuf,
-    /// Where the window starts, in seconds
+    /// Start of the window, in seconds
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
     start: f64,
-    /// How long it is, in seconds [default: as the model was trained on, or to the end of the recording]
+    /// Duration of the window, in seconds [default: that of the model's training, or up to the end of the
+    /// recording]
     #[arg(long, value_name = "S", value_parser = seconds)]
     duration: Option<f64>,
-    /// File to write
+    /// Write to this file
     #[arg(short, long, value_name = "OUT.npz")]
     output: PathBuf,
 }
 
-/// What runs a network.
+/// Engines that write a trace.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Engine {
-    /// Ours on the CPU, as `diarize` runs it
+    /// The network of `diarize` on the CPU
     CandleCpu,
-    /// Ours without hand-written kernels: each stage by itself
+    /// The same without hand-written kernels: every stage is written
     CandleCpuPortable,
-    /// The reference engine, libtorch; built with --features torch
+    /// The reference on libtorch, in builds with --features torch
     Torch,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
-        _ => Err("expected seconds, 0 or more".to_owned()),
-    }
-}
-
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let inputs = Inputs::default()
-        .files([&args.audio], "the recording itself")
+        .files([&args.audio], "recording")
         .models(&args.model, "model");
     let output = Outputs::new(inputs).open_file(&args.output, "-o")?;
-    let bundle = match &args.model {
-        Some(path) => soundalike_convert::load(path)?,
-        None => soundalike_weights::segmentation()?,
-    };
+    let bundle = load(args.model.as_deref())?;
     let window = window(args, &bundle)?;
     let audio = std::fs::read(&args.audio)
         .with_context(|| format!("{}: cannot be read", args.audio.display()))?;
@@ -83,7 +73,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         window: &window,
         audio_sha256: &audio_sha256,
     };
-    // Built before anything is written: most that can go wrong goes wrong here.
+    // The network is built before the file is written: most errors arise here.
     match args.engine {
         Engine::CandleCpu => ours(&output, subject, "candle-cpu", Kernels::native())?,
         Engine::CandleCpuPortable => {
@@ -101,24 +91,17 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the activations of our own network.
+/// Writes the activations of our network.
 fn ours(
     output: &Output,
     subject: Subject<'_>,
     engine: &str,
     kernels: Kernels,
 ) -> anyhow::Result<()> {
-    let on_cpu = model::Engine {
-        kernels,
-        ..model::Engine::default()
-    };
-    let network = CandleEngine::load(subject.bundle, &on_cpu)?;
+    let network = CandleEngine::load(subject.bundle, &on_cpu(kernels))?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
     let info = EngineInfo {
-        versions: [(
-            "soundalike".to_owned(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )]
-        .into(),
+        versions: [("soundalike".to_owned(), version)].into(),
         ..network.info(engine, subject.bundle)
     };
     output.stream(|file| {
@@ -127,37 +110,29 @@ fn ours(
     })
 }
 
-/// The window that was asked for.
+/// The window that `args` names.
 fn window(args: &Args, bundle: &Bundle) -> anyhow::Result<Window> {
     let (sample_rate, longest) = format(bundle)?;
     let audio = Audio::read(&args.audio, sample_rate)?;
     let rate = f64::from(sample_rate);
     let whole = audio.samples.len() as f64 / rate;
+    let (shown, start) = (args.audio.display(), args.start);
     ensure!(
-        args.start < whole,
-        "{}: lasts {whole:.3} s, and --start is {}",
-        args.audio.display(),
-        args.start
+        start < whole,
+        "{shown}: lasts {whole:.3} s, but --start is {start}"
     );
-    let duration = args.duration.unwrap_or(longest.min(whole - args.start));
-    let (from, length) = (
-        (args.start * rate).round() as usize,
-        (duration * rate).round() as usize,
-    );
-    let samples = from
-        .checked_add(length)
-        .and_then(|to| audio.samples.get(from..to));
-    let Some(samples) = samples.filter(|samples| !samples.is_empty()) else {
-        anyhow::bail!(
-            "{}: has no {duration} s from {} s on, it lasts {whole:.3} s",
-            args.audio.display(),
-            args.start
-        );
-    };
+    let duration = args.duration.unwrap_or(longest.min(whole - start));
+    let [from, length] = [start, duration].map(|seconds| (seconds * rate).round() as usize);
+    let to = from.checked_add(length);
+    let samples = to.and_then(|to| audio.samples.get(from..to));
+    let samples = samples.filter(|samples| !samples.is_empty());
+    let samples = samples.with_context(|| {
+        format!("{shown}: has no {duration} s from {start} s on, it lasts {whole:.3} s")
+    })?;
     let name = args.audio.file_name().unwrap_or_default();
     Ok(Window {
         uri: name.to_string_lossy().into_owned(),
-        start: args.start,
+        start,
         duration,
         waveform: Array3::from_shape_vec((1, 1, length), samples.to_vec())?.into_dyn(),
         masks: None,

@@ -1,4 +1,4 @@
-//! Turns to stdout, a file, or a file for each recording, in as many formats as are wanted.
+//! Writes turns to stdout, a file, or a file per recording, in one or several formats.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,17 @@ use soundalike_diarize::{
 
 use crate::output::{Output, Outputs, names_directory};
 
-/// What is written, and where.
+/// Options of the output.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// One speaker at a time: where several talk at once, the one whom most windows hear
+    /// One speaker at a time: where speakers overlap, keep the one that most windows detect
     #[arg(long)]
     exclusive: bool,
-    /// Also where anybody speaks and where several do, as turns of SPEECH and OVERLAP
+    /// Add the tracks SPEECH (any speaker) and OVERLAP (several speakers)
     #[arg(long)]
     tracks: bool,
-    /// Formats, separated by commas [default: by the extension of PATH, else rttm]
+    /// Formats, separated by commas [default: from the extension of PATH, else rttm]
     #[arg(
         long,
         value_name = "FORMAT",
@@ -32,31 +32,31 @@ pub(crate) struct OutputArgs {
         value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
     )]
     format: Vec<Format>,
-    /// A file, or a directory (with a / at the end if it is new) for one file per recording; of several
-    /// formats each has its extension [default: stdout]
+    /// Write to this file, or to one file per recording in this directory (end a new one with /). With
+    /// several formats, each replaces the extension by its own [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
-/// Where turns go.
+/// Writes turns.
 pub(crate) struct Sink<'a> {
     args: &'a OutputArgs,
     formats: Vec<Format>,
     destination: Destination,
-    /// Recordings that came so far.
+    /// Recordings written so far.
     done: usize,
 }
 
 enum Destination {
     Stdout(Output),
-    /// All recordings in one file for each format, with its text so far.
+    /// All recordings in one file per format, with its text so far.
     Files(Vec<(Output, String)>),
-    /// One file per recording and format, by the name of the recording.
+    /// One file per recording and format, by uri.
     Directory(BTreeMap<String, Vec<Output>>),
 }
 
 impl<'a> Sink<'a> {
-    /// Opens what the turns of the recordings `uris` are written to.
+    /// Opens the outputs for the recordings `uris`.
     pub(crate) fn open(
         args: &'a OutputArgs,
         outputs: &mut Outputs,
@@ -69,20 +69,19 @@ impl<'a> Sink<'a> {
             }
         }
         if formats.is_empty() {
-            let path = args.output.as_deref().and_then(Path::extension);
-            let by_extension =
-                path.and_then(|extension| Format::of_extension(&extension.to_string_lossy()));
+            let extension = args.output.as_deref().and_then(Path::extension);
+            let extension = extension.map(|extension| extension.to_string_lossy());
+            let by_extension = extension.and_then(|extension| Format::of_extension(&extension));
             formats.push(by_extension.unwrap_or(Format::Rttm));
         }
         let destination = destination(args.output.as_deref(), &formats, outputs, uris)?;
-        if !matches!(destination, Destination::Directory(_)) && uris.len() > 1 {
-            for format in &formats {
-                ensure!(
-                    format.header().is_some(),
-                    "{format} holds one recording, and there are {}; give a directory with -o",
-                    uris.len()
-                );
-            }
+        let shared = !matches!(destination, Destination::Directory(_)) && uris.len() > 1;
+        let mut of_one = formats.iter().filter(|format| format.header().is_none());
+        if let Some(format) = of_one.next().filter(|_| shared) {
+            bail!(
+                "{format} holds one recording, found {}; give a directory with -o",
+                uris.len()
+            );
         }
         Ok(Self {
             args,
@@ -92,7 +91,7 @@ impl<'a> Sink<'a> {
         })
     }
 
-    /// Takes the turns of the next recording, and writes them unless others share their file.
+    /// Adds the turns of the next recording; writes them at once unless several recordings share a file.
     pub(crate) fn add(&mut self, diarization: &Diarization) -> anyhow::Result<()> {
         let document = Document {
             diarization,
@@ -105,16 +104,11 @@ impl<'a> Sink<'a> {
             let begun = if self.done == 0 { header } else { "" };
             match &mut self.destination {
                 Destination::Stdout(output) => output.write(format!("{begun}{text}").as_bytes())?,
-                Destination::Files(files) => {
-                    let (_, all) = &mut files[index];
-                    all.push_str(begun);
-                    all.push_str(&text);
-                }
+                Destination::Files(files) => files[index].1 += &format!("{begun}{text}"),
                 Destination::Directory(files) => {
                     let uri = diarization.uri();
-                    let outputs = files
-                        .get(uri)
-                        .with_context(|| format!("`{uri}` was not announced"))?;
+                    let outputs = files.get(uri);
+                    let outputs = outputs.with_context(|| format!("`{uri}` has no output"))?;
                     outputs[index].write(format!("{header}{text}").as_bytes())?;
                 }
             }
@@ -123,12 +117,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Recordings that it has taken.
+    /// Number of recordings added.
     pub(crate) fn done(&self) -> usize {
         self.done
     }
 
-    /// Writes what is left, if none of the `total` recordings is missing: half a result is none.
+    /// Writes the shared files if all of the `total` recordings were added; never half a result.
     pub(crate) fn finish(self, total: usize) -> anyhow::Result<()> {
         let failed = total - self.done;
         match &self.destination {
@@ -140,7 +134,7 @@ impl<'a> Sink<'a> {
             Destination::Files(files) => {
                 let paths = files.iter().map(|(output, _)| output.to_string());
                 bail!(
-                    "{failed} of {total} files failed, so {} was not written; leave them out, or give a directory",
+                    "{failed} of {total} files failed, so {} was not written; omit them, or give a directory with -o",
                     paths.collect::<Vec<_>>().join(", ")
                 );
             }
@@ -159,7 +153,7 @@ fn destination(
     let Some(path) = output else {
         ensure!(
             formats.len() < 2,
-            "several formats do not go to stdout together; give a file or a directory with -o"
+            "stdout takes one format, found several; give a file or a directory with -o"
         );
         return Ok(Destination::Stdout(outputs.open(None, "-o")?));
     };
@@ -179,13 +173,12 @@ fn destination(
         several => {
             ensure!(
                 path.extension().is_some(),
-                "{}: several formats need a file name with an extension, in whose place each puts its own, or a directory",
+                "{}: several formats need a file name with an extension, which each replaces by its own, or a directory",
                 path.display()
             );
-            several
-                .iter()
-                .map(|format| path.with_extension(format.extension()))
-                .collect()
+            let paths = several.iter();
+            let paths = paths.map(|format| path.with_extension(format.extension()));
+            paths.collect()
         }
     };
     let files = paths.iter().map(|path| {

@@ -1,4 +1,4 @@
-//! A table for spreadsheets: RFC 4180, lines end in a line feed.
+//! A table as CSV: RFC 4180, but lines end in a line feed.
 
 use super::{Column, Table};
 
@@ -15,7 +15,7 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     cells.join(",") + "\n"
 }
 
-/// A cell, in quotes where it needs them.
+/// A cell, quoted if it must be.
 fn quoted(cell: String) -> String {
     if cell.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", cell.replace('"', "\"\""))

@@ -1,16 +1,15 @@
-//! A document as one page, with nothing outside of it.
+//! A document as one self-contained HTML page.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Block, Cell, Column, Document, Item, Kind, Row, Table, Tone, on_scale, printable};
 
 const STYLE: &str = include_str!("html.css");
-/// Rows up to which all are shown at first.
+/// A table of more rows is folded at first.
 const UNFOLDED: usize = 40;
-/// Marks on the scale of bars. The style has their lines, and that of the bar of 4.
+/// Marks on the scale of bars. `html.css` draws their lines and the dark one at 4.
 const MARKS: [(f64, &str); 4] = [(1.0, "1"), (1e2, "100"), (1e4, "1e4"), (1e6, "1e6")];
 
-/// The page.
 pub(crate) fn render(document: &Document) -> String {
     let title = printable(&document.title);
     let page = html! {
@@ -63,7 +62,7 @@ fn items(items: &[Item]) -> Markup {
     }
 }
 
-/// The table; where rows sum up others, a switch shows those or these.
+/// A table; a checkbox folds the rows that others sum up.
 fn table(table: &Table) -> Markup {
     let folded = table.is_folded();
     let legends = table.columns.iter().filter_map(|column| match column.kind {

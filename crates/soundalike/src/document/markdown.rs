@@ -1,16 +1,13 @@
-//! A document for a pull request, a step summary or a text, in Markdown with the tables of GitHub.
+//! A document in Markdown with GitHub's tables.
 
 use std::fmt::Write;
 
 use super::{Block, Cell, Column, Document, Item, Kind, Row, Table, printable};
 
-/// The text; its title has `level`, 1 in a file of its own and 2 in a part of a text.
+/// Renders the document; `level` is that of the title, 1 in a file and 2 within a text.
 pub(crate) fn render(document: &Document, level: usize) -> String {
-    let mut parts = vec![format!(
-        "{} {}\n",
-        "#".repeat(level),
-        escaped(&document.title)
-    )];
+    let title = escaped(&document.title);
+    let mut parts = vec![format!("{} {title}\n", "#".repeat(level))];
     if let Some(command) = &document.command {
         let command = printable(command);
         let fence = "`".repeat(longest_run(&command).max(2) + 1);
@@ -20,7 +17,7 @@ pub(crate) fn render(document: &Document, level: usize) -> String {
     parts.join("\n")
 }
 
-/// A block; none where Markdown leaves it out.
+/// A block; `None` if Markdown omits it.
 fn block(block: &Block, level: usize) -> Option<String> {
     Some(match block {
         Block::Heading(text) => format!("{} {}\n", "#".repeat(level + 1), escaped(text)),
@@ -33,14 +30,14 @@ fn block(block: &Block, level: usize) -> Option<String> {
 }
 
 fn item(item: &Item) -> String {
-    let details = item.details.iter();
-    let details: String = details
-        .map(|detail| format!("  - {}\n", escaped(detail)))
-        .collect();
-    format!("- {}\n{details}", escaped(&item.text))
+    let mut text = format!("- {}\n", escaped(&item.text));
+    for detail in &item.details {
+        text += &format!("  - {}\n", escaped(detail));
+    }
+    text
 }
 
-/// The table; where rows sum up others, those others are folded away below it.
+/// A table; the rows that others sum up are folded below it.
 fn table(table: &Table) -> String {
     let mut text = rows(table, table.folded());
     if table.is_folded() {
@@ -65,10 +62,8 @@ fn rows<'a>(table: &Table, rows: impl Iterator<Item = &'a Row>) -> String {
     let _ = writeln!(text, "|{}|", rules.collect::<Vec<_>>().join("|"));
     for row in rows {
         let cells = row.cells.iter().zip(&table.columns);
-        let mut cells: Vec<_> = cells
-            .filter(|(_, column)| shown(column))
-            .map(|(found, _)| cell(found))
-            .collect();
+        let cells = cells.filter(|(_, column)| shown(column));
+        let mut cells: Vec<_> = cells.map(|(found, _)| cell(found)).collect();
         if let Some(first) = cells.first_mut().filter(|_| row.marked) {
             *first = format!("**> {first}**");
         }
@@ -89,7 +84,7 @@ fn cell(cell: &Cell) -> String {
     }
 }
 
-/// `text` as code. What would end the code or its cell has no escape there, so such a text is none.
+/// `text` as code, or as text if it holds a character that cannot be escaped in code.
 fn code(text: &str) -> String {
     if text.is_empty() || text.contains(['`', '|', '\\']) {
         escaped(text)
@@ -104,11 +99,11 @@ fn longest_run(text: &str) -> usize {
     runs.max().unwrap_or(0)
 }
 
-/// `text` with a backslash before everything that means something to Markdown.
+/// `text` with a backslash before each character that Markdown interprets.
 fn escaped(text: &str) -> String {
     let text = printable(text);
     let text = text.trim();
-    // Where a text begins with a number and a full stop, it is no list.
+    // A number and a full stop at the start would begin a list.
     let number = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let mut escaped = String::new();
     for (at, c) in text.char_indices() {

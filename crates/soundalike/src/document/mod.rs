@@ -1,8 +1,8 @@
-//! A report as data, one block below the other, and the renderers that every report shares.
+//! A report as a list of blocks, and the renderers that all reports share.
 //!
-//! A command turns what it found into a [`Document`]; [`terminal`], [`markdown`] and [`html`] write it down, and [`csv`]
-//! writes a single [`Table`]. JSON is serde's, of the data itself. All text in a document is plain text: what means
-//! something to a format is escaped by its renderer, and nowhere else.
+//! A command turns its result into a [`Document`]; [`terminal`], [`markdown`] and [`html`] render it, and [`csv`] renders a
+//! single [`Table`]. JSON is written by serde from the result. Text in a document is plain text: only the renderers escape
+//! it.
 
 pub(crate) mod csv;
 pub(crate) mod html;
@@ -15,10 +15,10 @@ mod tests;
 
 use maud::Markup;
 
-/// What a command found.
+/// A report.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
-    /// Heading of the whole document; a terminal leaves it out where it is empty.
+    /// Heading of the document; a terminal omits an empty one.
     pub(crate) title: String,
     /// The command that reproduces it.
     pub(crate) command: Option<String>,
@@ -29,9 +29,8 @@ pub(crate) struct Document {
 /// One part of a document.
 #[derive(Debug)]
 pub(crate) enum Block {
-    /// Heading of what follows.
+    /// Heading of the blocks below.
     Heading(String),
-    /// A sentence or a few.
     Paragraph(String),
     /// The result in a sentence.
     Finding(Tone, String),
@@ -41,38 +40,42 @@ pub(crate) enum Block {
     Facts(Vec<Item>),
     /// Sentences with bullets.
     List(Vec<Item>),
-    /// Rows of cells.
     Table(Table),
-    /// SVG, side by side; a page shows it, text leaves it out.
+    /// SVG, side by side; text formats omit it.
     Pictures(Vec<Markup>),
-    /// Blocks for which only a page has room.
+    /// Blocks that only a page shows.
     PageOnly(Vec<Block>),
 }
 
 impl Document {
-    /// Adds a heading.
+    pub(crate) fn new(title: impl Into<String>, command: &str) -> Self {
+        Self {
+            title: title.into(),
+            command: Some(command.to_owned()),
+            blocks: Vec::new(),
+        }
+    }
+
     pub(crate) fn heading(&mut self, text: impl Into<String>) {
         self.blocks.push(Block::Heading(text.into()));
     }
 
-    /// Adds sentences.
     pub(crate) fn paragraph(&mut self, text: String) {
         self.blocks.push(Block::Paragraph(text));
     }
 
-    /// Adds short lines.
     pub(crate) fn facts<I: Into<Item>>(&mut self, facts: impl IntoIterator<Item = I>) {
         let facts = facts.into_iter().map(Into::into).collect();
         self.blocks.push(Block::Facts(facts));
     }
 
-    /// Adds a table, if it has rows, under a heading, if that is not empty.
+    /// Adds a table if it has rows, under a heading if that is not empty.
     pub(crate) fn table(&mut self, heading: &str, table: Table) {
         let rows = !table.rows.is_empty();
         self.section(heading, rows.then_some(Block::Table(table)));
     }
 
-    /// Adds sentences, if there are any, under a heading, if that is not empty.
+    /// Adds bullets if there are any, under a heading if that is not empty.
     pub(crate) fn list(&mut self, heading: &str, points: impl IntoIterator<Item = String>) {
         let points: Vec<_> = points.into_iter().map(Item::from).collect();
         let any = !points.is_empty();
@@ -101,7 +104,7 @@ impl From<String> for Item {
     }
 }
 
-/// What a result means, as a colour.
+/// The colour of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,
@@ -119,9 +122,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table. `header` has the names of its columns with bars between them. A name with `>` before it is that of
-    /// numbers, which are aligned on the right; one with `+` before it is shown on a page only. A line feed stands before
-    /// the unit.
+    /// An empty table. `header` lists the columns, separated by `|`. `>` marks a column of numbers, aligned on the right,
+    /// and `+` a column that only a page shows. A line feed separates a name from its unit.
     pub(crate) fn new(header: &str) -> Self {
         let columns = header.split('|').map(|name| {
             let name = name.trim();
@@ -143,7 +145,17 @@ impl Table {
         }
     }
 
-    /// With [`Cell::Bars`] in a column; the upper and the lower bar have these meanings. Markdown leaves it out.
+    /// A table of `rows` under `header`, which is that of [`Self::new`].
+    pub(crate) fn of<R: IntoIterator<Item: Into<Cell>>>(
+        header: &str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
+        let mut table = Self::new(header);
+        table.rows.extend(rows.into_iter().map(Row::new));
+        table
+    }
+
+    /// Makes a column one of [`Cell::Bars`]; `meanings` are those of the upper and the lower bar. Markdown omits it.
     pub(crate) fn with_bars(mut self, column: usize, meanings: [&'static str; 2]) -> Self {
         if let Some(column) = self.columns.get_mut(column) {
             column.kind = Kind::Bars(meanings);
@@ -151,17 +163,16 @@ impl Table {
         self
     }
 
-    /// Adds a row of cells, one for each column.
     pub(crate) fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
         self.rows.push(Row::new(cells));
     }
 
-    /// The rows without those that are folded away.
+    /// The rows without folded ones.
     fn folded(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.cells.is_empty())
     }
 
-    /// The single rows: in place of a row that sums up others, those others.
+    /// The single rows, in place of the rows that sum them up.
     fn unfolded(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().flat_map(|row| match row.parts.as_slice() {
             [] => std::slice::from_ref(row),
@@ -175,7 +186,6 @@ impl Table {
     }
 }
 
-/// A column of a table.
 #[derive(Debug)]
 struct Column {
     /// Its name and, in a second line, the unit of its numbers.
@@ -184,7 +194,6 @@ struct Column {
     page_only: bool,
 }
 
-/// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Aligned on the left.
@@ -202,13 +211,12 @@ impl Column {
     }
 }
 
-/// A row of a table.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) cells: Vec<Cell>,
-    /// Whether it is the row to look at.
+    /// Whether the row is highlighted.
     pub(crate) marked: bool,
-    /// The rows that this one sums up; it may have no cells itself.
+    /// The rows that this one sums up. It may have no cells of its own.
     pub(crate) parts: Vec<Row>,
 }
 
@@ -230,11 +238,10 @@ impl Row {
     }
 }
 
-/// A cell of a table.
 #[derive(Debug, Clone)]
 pub(crate) enum Cell {
     Text(String),
-    /// A name out of a program.
+    /// An identifier.
     Code(String),
     /// Text with a colour.
     Toned(Tone, String),
@@ -249,7 +256,6 @@ impl<T: Into<String>> From<T> for Cell {
 }
 
 impl Cell {
-    /// Its text; of bars none.
     fn text(&self) -> &str {
         match self {
             Self::Text(text) | Self::Code(text) | Self::Toned(_, text) => text,
@@ -261,7 +267,7 @@ impl Cell {
 /// The ends of the scale of [`Cell::Bars`].
 const SCALE: (f64, f64) = (0.1, 1e6);
 
-/// Where `x` is on [`SCALE`], from 0 to 1. NaN is at the end: it is the worst.
+/// The place of `x` on [`SCALE`], from 0 to 1. NaN is at the end, as the worst.
 fn on_scale(x: f64) -> f64 {
     if x.is_nan() {
         return 1.0;
@@ -270,7 +276,7 @@ fn on_scale(x: f64) -> f64 {
     ((x.log10() - low) / (high - low)).clamp(0.0, 1.0)
 }
 
-/// `text` without characters that move the cursor of a terminal or that XML forbids.
+/// `text` without characters that move a terminal's cursor or that XML forbids.
 pub(crate) fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '\u{fffe}' | '\u{ffff}' => '\u{fffd}',

@@ -1,4 +1,4 @@
-//! A document for a terminal: aligned columns.
+//! A document as text with aligned columns.
 
 use std::path::Path;
 
@@ -8,17 +8,17 @@ use super::{
     Block, Cell, Column, Document, Item, Kind, Row, SCALE, Table, Tone, on_scale, printable,
 };
 
-/// Where the text goes.
+/// The target of the text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Screen {
-    /// To stdout: as wide as the terminal and with its colours, where it is one.
+    /// Stdout: if it is a terminal, the text has its width and its colours.
     pub(crate) stdout: bool,
-    /// Show rows one by one that others sum up.
+    /// Show the rows that others sum up.
     pub(crate) unfolded: bool,
 }
 
 impl Screen {
-    /// For a text that goes to a file, or else to stdout.
+    /// For a file, or stdout if there is none.
     pub(crate) fn of(output: Option<&Path>) -> Self {
         Self {
             stdout: output.is_none(),
@@ -30,7 +30,6 @@ impl Screen {
 /// Characters of a full bar: two for each power of ten.
 const BAR: usize = 14;
 
-/// The text.
 pub(crate) fn render(document: &Document, screen: Screen) -> String {
     let mut text = String::new();
     if !document.title.is_empty() {
@@ -53,7 +52,7 @@ pub(crate) fn render(document: &Document, screen: Screen) -> String {
     text
 }
 
-/// Whether no empty line separates `block` from what is above it, a title where that is no block.
+/// Whether `block` follows the block above it, or the title, without an empty line.
 fn follows_closely(before: Option<&Block>, block: &Block) -> bool {
     match block {
         Block::Facts(_) | Block::List(_) => !matches!(before, Some(Block::Table(_))),
@@ -64,7 +63,7 @@ fn follows_closely(before: Option<&Block>, block: &Block) -> bool {
     }
 }
 
-/// A block; none where a terminal has no room for it.
+/// A block; `None` if a terminal omits it.
 fn lines(block: &Block, screen: Screen) -> Option<String> {
     match block {
         Block::Heading(text)
@@ -80,19 +79,19 @@ fn lines(block: &Block, screen: Screen) -> Option<String> {
 
 fn items(mark: &str, items: &[Item], screen: Screen) -> Option<String> {
     let indented = " ".repeat(mark.len()) + "  ";
-    let lines = items.iter().flat_map(|item| {
+    let mut lines = Vec::new();
+    for item in items {
+        lines.push(line(mark, &item.text, screen));
         let details = item.details.iter();
-        let details = details.map(|detail| line(&indented, detail, screen));
-        std::iter::once(line(mark, &item.text, screen)).chain(details)
-    });
-    let lines: Vec<_> = lines.collect();
+        lines.extend(details.map(|detail| line(&indented, detail, screen)));
+    }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// A sentence; where it is wrapped, it goes on below its beginning and not below its mark.
+/// A sentence, wrapped with a hanging indent behind its mark.
 fn line(mark: &str, sentence: &str, screen: Screen) -> String {
     let mut grid = grid(screen);
-    // An empty column would be one wide.
+    // An empty column would be one character wide.
     let mark = (!mark.is_empty()).then(|| mark.to_owned());
     grid.add_row(mark.into_iter().chain([printable(sentence)]));
     for column in grid.column_iter_mut() {
@@ -111,12 +110,11 @@ fn grid(screen: Screen) -> Grid {
     grid
 }
 
-/// The rows of a table, without a line feed behind the last.
+/// A table, without a line feed at the end.
 pub(crate) fn table(table: &Table, screen: Screen) -> String {
-    let rows: Vec<&Row> = if screen.unfolded {
-        table.unfolded().collect()
-    } else {
-        table.folded().collect()
+    let rows: Vec<&Row> = match screen.unfolded {
+        true => table.unfolded().collect(),
+        false => table.folded().collect(),
     };
     let marks = rows.iter().any(|row| row.marked);
     let shown = |column: &&Column| !column.page_only;
@@ -127,9 +125,8 @@ pub(crate) fn table(table: &Table, screen: Screen) -> String {
     grid.set_header(mark("").into_iter().chain(header).collect::<Vec<_>>());
     for row in rows {
         let cells = row.cells.iter().zip(&table.columns);
-        let cells = cells
-            .filter(|(_, column)| shown(column))
-            .map(|(c, _)| cell(c));
+        let cells = cells.filter(|(_, column)| shown(column));
+        let cells = cells.map(|(found, _)| cell(found));
         let mark = mark(if row.marked { ">" } else { "" });
         grid.add_row(mark.into_iter().chain(cells).collect::<Vec<_>>());
     }

@@ -1,4 +1,4 @@
-//! One document through every renderer, whole outputs; and names that mean something to a format.
+//! One document through every renderer, with whole outputs; and text that a format would interpret.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -230,7 +230,7 @@ fn a_spreadsheet_gets_the_single_rows() {
     );
 }
 
-/// A document with `text` wherever there can be text.
+/// A document with `text` in every place for text.
 fn everywhere(text: &str) -> Document {
     let text = || text.to_owned();
     let mut table = Table::new("name | >number");
@@ -262,7 +262,7 @@ fn everywhere(text: &str) -> Document {
     }
 }
 
-/// What nobody should be able to put into a report by naming a file, a speaker or a stage.
+/// Markup that the name of a file, a speaker or a stage must not put into a report.
 const HOSTILE: &str =
     "<script>alert(1)</script>|`x`|\u{1b}[31m\n# *a* _b_ [c](d) &lt; $1$ ~e~ \\|\r\n```\n\"</pre>'";
 

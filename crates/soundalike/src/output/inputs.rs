@@ -1,4 +1,4 @@
-//! What a command reads, known by the files themselves and not by the paths that lead to them.
+//! Input files of a command, identified by file and not by path.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 
 use soundalike_convert::model_files;
 
-/// One and the same for all paths that lead to a file, by symbolic and hard links too.
+/// The same for all paths of a file, through symbolic and hard links too.
 #[cfg(unix)]
 pub(super) type Identity = (u64, u64);
 #[cfg(not(unix))]
 pub(super) type Identity = same_file::Handle;
 
-/// Which file is at `path`; `None` where none is, or a directory, a device or a pipe: these are not replaced.
+/// The file at `path`; `None` if there is none, and for a directory, a device or a pipe, which are not replaced.
 pub(super) fn identity(path: &Path) -> Option<Identity> {
     let found = path.metadata().ok().filter(fs::Metadata::is_file)?;
     of(path, &found)
 }
 
-/// Not opened: it need not be readable.
+/// Does not open the file, which may be unreadable.
 #[cfg(unix)]
 fn of(_: &Path, found: &fs::Metadata) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt;
@@ -32,15 +32,15 @@ fn of(path: &Path, _: &fs::Metadata) -> Option<Identity> {
     same_file::Handle::from_path(path).ok()
 }
 
-/// All files that a command reads. One that does not exist is no input; whoever reads it will report it.
+/// All files that a command reads. A missing file is skipped: reading it reports the error.
 #[derive(Default)]
 pub(crate) struct Inputs {
-    /// With what each is to the command: "the recording itself".
+    /// Each with its role: "recording".
     files: HashMap<Identity, String>,
 }
 
 impl Inputs {
-    /// With the files at `paths`, each of which is `what`.
+    /// Adds the files at `paths`, whose role is `what`.
     pub(crate) fn files<P: AsRef<Path>>(
         mut self,
         paths: impl IntoIterator<Item = P>,
@@ -54,7 +54,7 @@ impl Inputs {
         self
     }
 
-    /// With all files of the model at each of `paths`, a file or a directory. `what` it is called.
+    /// Adds the model at each of `paths`, whose role is `what`: a file, or all files of a directory.
     pub(crate) fn models<'a>(
         mut self,
         paths: impl IntoIterator<Item = &'a PathBuf>,
@@ -62,14 +62,14 @@ impl Inputs {
     ) -> Self {
         for path in paths {
             self = match path.is_dir() {
-                true => self.files(model_files(path), &format!("a file of the {what}")),
-                false => self.files([path], &format!("the {what} itself")),
+                true => self.files(model_files(path), &format!("file of the {what}")),
+                false => self.files([path], what),
             };
         }
         self
     }
 
-    /// With the files in each of `directories` whose names have one of `extensions`, each of which is `what`.
+    /// Adds the files in `directories` that have one of `extensions`; their role is `what`.
     pub(crate) fn directories<'a>(
         mut self,
         directories: impl IntoIterator<Item = &'a PathBuf>,
@@ -88,7 +88,7 @@ impl Inputs {
         self
     }
 
-    /// What `file` is to the command, if it reads it.
+    /// The role of `file`, if it is an input.
     pub(super) fn what(&self, file: &Identity) -> Option<&str> {
         self.files.get(file).map(String::as_str)
     }

@@ -1,8 +1,7 @@
-//! What a command reads and what it writes: declared before its work, written whole or not at all.
+//! Inputs and outputs of a command: checked before its work, written whole or not at all.
 //!
-//! A command names all its [`Inputs`], then opens its [`Outputs`]. An output that is an input, that is another output,
-//! or that cannot be written is refused then, before anything is computed. An [`Output`] that was opened is written
-//! once the result is known.
+//! A command lists its [`Inputs`], then opens its [`Outputs`]. Opening fails for a path that is an input, that is another
+//! output, or that cannot be written. The opened [`Output`] takes the result at the end.
 
 mod inputs;
 
@@ -20,19 +19,18 @@ use soundalike_convert::{AtomicFile, FILE_NAME, is_file_name, quoted_name};
 pub(crate) use self::inputs::Inputs;
 use self::inputs::{Identity, identity};
 
-/// What may be written, and what must not be overwritten.
 pub(crate) struct Outputs {
     inputs: Inputs,
     /// Files that exist and will be replaced.
     replaced: HashSet<Identity>,
-    /// Where files will be, by whatever path they were given.
+    /// Canonical paths of the opened files.
     places: HashSet<PathBuf>,
-    /// Directories in which a file was created, to see whether it can be.
+    /// Directories in which a file can be created.
     writable: HashSet<PathBuf>,
 }
 
 impl Outputs {
-    /// None yet, of a command that reads `inputs`.
+    /// No outputs yet, for a command that reads `inputs`.
     pub(crate) fn new(inputs: Inputs) -> Self {
         Self {
             inputs,
@@ -42,8 +40,7 @@ impl Outputs {
         }
     }
 
-    /// Opens `path`, which was given by `option`; stdout where there is none. A device or a pipe is written to, not
-    /// replaced.
+    /// Opens `path`, the value of `option`, or stdout. A device or a pipe is appended to, not replaced.
     pub(crate) fn open(&mut self, path: Option<&Path>, option: &str) -> anyhow::Result<Output> {
         match path {
             None => Ok(Output::Stdout),
@@ -52,17 +49,15 @@ impl Outputs {
         }
     }
 
-    /// As [`Self::open`], of what is read back while it is written. A device or a pipe is refused.
+    /// As [`Self::open`], for a file that is read back or streamed. Refuses a device or a pipe.
     pub(crate) fn open_file(&mut self, path: &Path, option: &str) -> anyhow::Result<Output> {
         let shown = path.display();
-        ensure!(
-            !is_special(path),
-            "{shown}: is a device or a pipe; give a file with {option}"
-        );
-        ensure!(
-            !path.is_dir() && !names_directory(path),
-            "{shown}: is a directory; give a file with {option}"
-        );
+        if is_special(path) {
+            bail!("{shown}: is a device or a pipe; give a file with {option}");
+        }
+        if path.is_dir() || names_directory(path) {
+            bail!("{shown}: is a directory; give a file with {option}");
+        }
         let directory = directory(path);
         ensure!(
             directory.is_dir(),
@@ -73,7 +68,7 @@ impl Outputs {
         Ok(Output::File(path.to_owned()))
     }
 
-    /// Opens `file` in `directory`, which was given by `option` and is made when the file is written.
+    /// Opens `file` in `directory`, the value of `option`. The directory is created when the file is written.
     pub(crate) fn open_in(
         &mut self,
         directory: &Path,
@@ -82,7 +77,7 @@ impl Outputs {
     ) -> anyhow::Result<Output> {
         ensure!(
             is_file_name(file),
-            "{}: no file can be called {}, expected {FILE_NAME}",
+            "{}: {} is not a valid file name, expected {FILE_NAME}",
             directory.display(),
             quoted_name(file)
         );
@@ -93,25 +88,25 @@ impl Outputs {
             path.display()
         );
         self.take(&path, option)?;
-        Ok(Output::FileInDirectory(path))
+        Ok(Output::File(path))
     }
 
-    /// Checks that `path`, which is appended to, is no input and no output, and that it can be written.
-    pub(crate) fn appended(&mut self, path: &Path, name: &str) -> anyhow::Result<()> {
-        if is_special(path) {
-            return Ok(());
+    /// Opens `path`, the value of `option`, to append to it.
+    pub(crate) fn appended(&mut self, path: &Path, option: &str) -> anyhow::Result<Output> {
+        if !is_special(path) {
+            self.refuse_input(path, option)?;
+            append(path)?;
+            self.take_place(path, option)?;
         }
-        self.refuse_input(path, name)?;
-        append(path)?;
-        self.take_place(path, name)
+        Ok(Output::Appended(path.to_owned()))
     }
 
-    /// Refuses an input, another output, and what cannot be written.
+    /// Refuses an input, another output, and a path that cannot be written.
     fn take(&mut self, path: &Path, option: &str) -> anyhow::Result<()> {
-        let cannot = || format!("{}: cannot be written", path.display());
+        let cannot = || cannot_be_written(path);
         self.refuse_input(path, option)?;
         self.take_place(path, option)?;
-        // Says, too, whether the name is too long.
+        // Fails if the name is too long, too.
         if let Err(error) = path.symlink_metadata()
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -119,8 +114,8 @@ impl Outputs {
         }
         let (existing, _) = existing(path).with_context(cannot)?;
         if !self.writable.contains(&existing) {
-            // Removed at once. Kept, it would be left behind by whoever interrupts the work, and of a thousand
-            // recordings there would be a thousand open files.
+            // Removed at once: kept, it would survive an interrupt, and a thousand recordings would hold a thousand
+            // open files.
             AtomicFile::create(&existing.join("a")).with_context(cannot)?;
             self.writable.insert(existing);
         }
@@ -130,7 +125,7 @@ impl Outputs {
     fn refuse_input(&self, path: &Path, option: &str) -> anyhow::Result<()> {
         if let Some(what) = identity(path).and_then(|file| self.inputs.what(&file)) {
             bail!(
-                "{}: is {what}; give another file with {option}",
+                "{}: is an input ({what}) and would be overwritten; give another file with {option}",
                 path.display()
             );
         }
@@ -138,8 +133,7 @@ impl Outputs {
     }
 
     fn take_place(&mut self, path: &Path, option: &str) -> anyhow::Result<()> {
-        let (existing, rest) =
-            existing(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let (existing, rest) = existing(path).with_context(|| cannot_be_written(path))?;
         let new_place = self.places.insert(existing.join(rest));
         let new_file = identity(path).is_none_or(|file| self.replaced.insert(file));
         ensure!(
@@ -151,15 +145,14 @@ impl Outputs {
     }
 }
 
-/// Where a result goes.
+/// The destination of a result.
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
     Stdout,
-    /// A device or a pipe.
-    Special(PathBuf),
+    /// A device, a pipe, or a file that is appended to.
+    Appended(PathBuf),
+    /// A file; its directory is created if it is missing.
     File(PathBuf),
-    /// In a directory that need not exist.
-    FileInDirectory(PathBuf),
 }
 
 impl Output {
@@ -167,33 +160,30 @@ impl Output {
     pub(crate) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         match self {
             Self::Stdout => to_stdout(bytes),
-            Self::Special(path) => {
+            Self::Appended(path) => {
                 let written = append(path)?.write_all(bytes);
-                written.with_context(|| format!("{self}: cannot be written"))
+                written.with_context(|| cannot_be_written(path))
             }
-            Self::File(_) | Self::FileInDirectory(_) => self.stream(|file| {
+            Self::File(path) => self.stream(|file| {
                 let written = file.write_all(bytes);
-                written.with_context(|| format!("{self}: cannot be written"))
+                written.with_context(|| cannot_be_written(path))
             }),
         }
     }
 
-    /// As [`Self::write`], for what is too large to be held in memory: `write` is given the temporary file. Only a
-    /// file of [`Outputs::open_file`] can be.
+    /// As [`Self::write`], for a result that is too large for memory: `write` fills the temporary file. The output must be
+    /// a file.
     pub(crate) fn stream(
         &self,
         write: impl FnOnce(&mut File) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let path = match self {
-            Self::File(path) | Self::FileInDirectory(path) => path,
-            Self::Stdout | Self::Special(_) => bail!("{self}: is no file; give one with -o"),
+        let Self::File(path) = self else {
+            bail!("{self}: is not a file; give one with -o");
         };
-        if let Self::FileInDirectory(path) = self {
-            let directory = directory(path);
-            fs::create_dir_all(directory)
-                .with_context(|| format!("{}: cannot be made", directory.display()))?;
-        }
-        let cannot = || format!("{self}: cannot be written");
+        let directory = directory(path);
+        fs::create_dir_all(directory)
+            .with_context(|| format!("{}: cannot be created", directory.display()))?;
+        let cannot = || cannot_be_written(path);
         let mut file = AtomicFile::create(path).with_context(cannot)?;
         write(&mut file)?;
         file.persist().with_context(cannot)
@@ -204,54 +194,48 @@ impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
-            Self::Special(path) | Self::File(path) | Self::FileInDirectory(path) => {
-                path.display().fmt(f)
-            }
+            Self::Appended(path) | Self::File(path) => path.display().fmt(f),
         }
     }
 }
 
-/// Writes `bytes` to stdout.
 pub(crate) fn to_stdout(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .context("stdout cannot be written")
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.context("stdout cannot be written")
 }
 
-/// Whether `error` only says that the reader of our stdout went away.
+/// Whether the reader of our stdout closed it.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
+    let mut causes = error
         .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Whether `path` is meant as a directory, which need not exist.
+/// Whether `path` names a directory, existing or not: it ends in a separator, `.` or `..`.
 pub(crate) fn names_directory(path: &Path) -> bool {
     let text = path.as_os_str().to_string_lossy();
     text.ends_with(MAIN_SEPARATOR) || text.ends_with("/.") || path.file_name().is_none()
 }
 
-/// Whether `path` is a device, a pipe or a socket, or whatever a descriptor of this process is.
+/// Whether `path` is a device, a pipe, a socket, or a descriptor of this process.
 fn is_special(path: &Path) -> bool {
     let standard = ["/dev/stdout", "/dev/stderr"].map(Path::new);
     let descriptors = ["/dev/fd", "/proc/self/fd"].map(Path::new);
     let special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
+    let parent = path.parent();
     standard.contains(&path)
-        || path
-            .parent()
-            .is_some_and(|parent| descriptors.contains(&parent))
+        || parent.is_some_and(|parent| descriptors.contains(&parent))
         || path.metadata().is_ok_and(special)
 }
 
-/// A device or a pipe. A pipe is not opened yet: its reader need not be there.
+/// Opens a device. A pipe is opened when it is written: its reader may start later.
 fn special(path: &Path) -> anyhow::Result<Output> {
     if !is_pipe(path) {
         append(path)?;
     }
-    Ok(Output::Special(path.to_owned()))
+    Ok(Output::Appended(path.to_owned()))
 }
 
 #[cfg(unix)]
@@ -266,10 +250,14 @@ fn is_pipe(_: &Path) -> bool {
     false
 }
 
-/// Opens `path` to write to its end.
+/// Opens `path` to append to it.
 fn append(path: &Path) -> anyhow::Result<File> {
     let opened = File::options().append(true).create(true).open(path);
-    opened.with_context(|| format!("{}: cannot be written", path.display()))
+    opened.with_context(|| cannot_be_written(path))
+}
+
+fn cannot_be_written(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
 }
 
 fn directory(path: &Path) -> &Path {
@@ -279,7 +267,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// The directory nearest to `path` that exists, without symbolic links, and what of `path` is not in it yet.
+/// The nearest existing directory above `path`, without symbolic links, and the rest of `path`.
 fn existing(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let mut above = directory(path);
     while !above.try_exists()? {
@@ -297,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_made_when_something_is_written_into_it() {
+    fn a_directory_is_created_when_a_file_is_written_into_it() {
         let folder = tempfile::tempdir().unwrap();
         let new = folder.path().join("a/b");
         let mut outputs = Outputs::new(Inputs::default());
@@ -308,12 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_makes_no_path() {
+    fn an_invalid_name_makes_no_path() {
         let mut outputs = Outputs::new(Inputs::default());
         for name in ["../a", "/a", "..", "", "a\0", "a/b"] {
             let error = outputs.open_in(Path::new("."), name, "-o").unwrap_err();
             assert!(
-                error.to_string().contains("no file can be called"),
+                error.to_string().contains("is not a valid file name"),
                 "{error}"
             );
         }

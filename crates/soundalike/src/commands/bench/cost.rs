@@ -1,4 +1,4 @@
-//! Multiplications that a network takes, by the stages that were timed.
+//! Multiply-adds of a network, by timed stage.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,13 @@ use soundalike_network::{Graph, InputShapes, Operand};
 /// Multiply-adds of one window, by stage.
 pub(super) type Costs = BTreeMap<String, usize>;
 
-/// Those of `graph` on `inputs`. A stage that is not among `timed` is computed together with a later one that reads it, and
+/// Costs of `graph` on `inputs`. A stage that is not among `timed` is computed with a later stage that reads it, and
 /// counts there.
 pub(super) fn of(graph: &Graph, inputs: InputShapes, timed: &[String]) -> Costs {
     let stages = graph.stages();
     let mut costs = Costs::new();
-    for (stage, adds) in graph
-        .multiply_adds(inputs)
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
+    let counts = graph.multiply_adds(inputs).unwrap_or_default();
+    for (stage, adds) in counts.into_iter().enumerate() {
         let mut at = Some(stage);
         while let Some(index) = at.filter(|index| !timed.contains(&stages[*index].name)) {
             at = stages[index].part_of.or_else(|| {

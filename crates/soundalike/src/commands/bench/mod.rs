@@ -1,4 +1,4 @@
-//! `soundalike bench`: how long the networks take, and how far that is from what the machine could do.
+//! `soundalike bench`: times the networks and compares their speed with the machine's peak.
 
 mod cost;
 mod report;
@@ -13,7 +13,7 @@ use anyhow::Context;
 use soundalike_convert::{Bundle, Part, PipelineDirectory};
 use soundalike_diarize::{Options, Overrides, Recording};
 use soundalike_model::{
-    DType, Device, Engine, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor, load,
+    self as model, DType, Device, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor,
 };
 use soundalike_network::{Graph, InputShapes, Output};
 
@@ -21,58 +21,56 @@ use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
     stopwatch::Stopwatch,
 };
-use super::{Format, cpu_args::CpuArgs, diarize};
+use super::{Format, cpu_args::CpuArgs, diarize, load, on_cpu};
 use crate::{
     document::terminal::{self, Screen},
     output::{Inputs, Outputs},
     terminal::Terminal,
 };
 
-/// Seconds of a window.
 const WINDOW: usize = 10;
-/// Speakers whose embeddings are taken of each window, and frames of the segmentation that says where they are.
+/// Masks of a window for the speaker embedding: speakers, and frames of the segmentation.
 const MASKS: [usize; 2] = [3, 589];
-/// Windows that go through each stage of the speaker embedding before the next: 40 MB each.
+/// Windows per batch when stages of the speaker embedding are timed: 40 MB each.
 const WATCHED: usize = 4;
-/// How long the machine is asked for its best.
+/// Duration of the measurement of the machine's peak.
 const PEAK: Duration = Duration::from_millis(400);
 
-/// Time the networks, stage by stage, and a recording through the whole pipeline
+/// Time each stage of the networks, and the whole pipeline on a recording
 ///
-/// Windows of ten seconds go through each network, all stages of a window before the next window as in `diarize`,
-/// and then stage by stage. Times are medians. GFLOP counts multiplications and additions as the layers are defined
-/// (convolutions by transforms need fewer); the share of the peak is that of fused multiply-adds on values in
-/// registers by the same threads, measured before. On a machine that does something else as well, all of it
-/// means little.
+/// Each network runs on windows of ten seconds, first as in `diarize`, then stage by stage. Times are medians.
+/// GFLOP counts the multiplications and additions in the definition of a layer; convolutions by transforms need
+/// fewer. The peak is the measured rate of fused multiply-adds in registers on the same threads. Run it on an
+/// idle machine: other load makes the figures useless.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A recording to put through the whole pipeline
+    /// Recording for the whole pipeline
     audio: Option<PathBuf>,
-    /// Pipeline directory, or one network, a bundle or a checkpoint [default: the embedded segmentation-3.0]
+    /// Pipeline directory, or the bundle or checkpoint of one network [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
-    /// Windows that go through a network together
+    /// Windows per batch
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     windows: u16,
-    /// Runs of which the median counts
+    /// Runs to take the median of
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
     #[command(flatten)]
     cpu: CpuArgs,
-    /// How to print it
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Where to write it [default: stdout]
+    /// Write the report to this file [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let inputs = Inputs::default()
-        .files(&args.audio, "the recording itself")
+        .files(&args.audio, "recording")
         .models(&args.model, "model");
-    let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
+    let path = args.output.as_deref();
+    let output = Outputs::new(inputs).open(path, "-o")?;
     args.cpu.start_threads()?;
     let kernels = args.cpu.kernels();
     let peak = InstructionSet::best().unwrap_or_else(InstructionSet::scalar);
@@ -87,52 +85,44 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         networks: Vec::new(),
         pipeline: None,
     };
-    // First, so that its peak of memory is its own.
+    // First: later work would raise its peak memory.
     if let Some(path) = &args.audio {
         terminal.note(&format!("timing {}", path.display()));
-        report.pipeline = Some(whole(path, args, kernels)?);
+        report.pipeline = Some(time_pipeline(path, args, kernels)?);
     }
     for bundle in networks(args.model.as_deref())? {
         terminal.note(&format!("timing {}", bundle.architecture().name()));
-        report.networks.push(network(&bundle, kernels, args)?);
+        report.networks.push(time_network(&bundle, kernels, args)?);
     }
     let text = match args.format {
-        Format::Table => {
-            let screen = Screen::of(args.output.as_deref());
-            terminal::render(&report::document(&report), screen)
-        }
+        Format::Table => terminal::render(&report::document(&report), Screen::of(path)),
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
     output.write(text.as_bytes())
 }
 
-/// The networks of what `--model` names.
 fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
     Ok(match model {
-        None => vec![soundalike_weights::segmentation()?],
         Some(path) if soundalike_convert::is_pipeline(path) => {
             let pipeline = PipelineDirectory::read(path)?;
             let parts = [Part::Segmentation, Part::Embedding];
             let models = parts.iter().filter_map(|part| pipeline.model(*part));
             models.cloned().collect()
         }
-        Some(path) => vec![soundalike_convert::load(path)?],
+        model => vec![load(model)?],
     })
 }
 
-/// Times one network on windows of ten seconds: all of them as in `diarize`, then stage by stage.
-fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
+/// Times one network on windows of ten seconds, as in `diarize` and then stage by stage.
+fn time_network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Network> {
     let architecture = bundle.architecture();
-    let engine = Engine {
-        kernels,
-        ..Engine::default()
-    };
-    let network = load(bundle, &engine)?;
-    let rate = architecture.sample_rate();
-    let rate = rate.with_context(|| format!("a {} takes no audio", architecture.name()))?;
+    let network = model::load(bundle, &on_cpu(kernels))?;
+    let (rate, name) = (architecture.sample_rate(), architecture.name());
+    let no_audio = || format!("a {name} takes no audio; pass the pipeline directory");
+    let rate = rate.with_context(no_audio)?;
     let samples = WINDOW * rate as usize;
     let windows = usize::from(args.windows);
-    // An embedding is taken of each of some speakers, and its images are large.
+    // An embedding is computed for each speaker, and its images are large.
     let (masks, watched) = match architecture.output() {
         Output::Embedding { .. } => (Some(MASKS), WATCHED.min(windows)),
         Output::Scores { .. } | Output::Comparison { .. } => (None, windows),
@@ -157,14 +147,14 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
     };
     let names: Vec<String> = stages.iter().map(|(name, _)| name.clone()).collect();
     let costs = cost::of(graph, inputs, &names);
-    // Those of one layer are one row.
+    // The stages of one layer are one row.
     let stages = stages.into_iter().map(|(name, ms)| Stage {
         gflop: costs.get(&name).map(|adds| 2e-9 * *adds as f64),
         ms,
         name: graph.get(&name).map_or(name, |stage| stage.layer.clone()),
     });
     Ok(Network {
-        name: architecture.name(),
+        name,
         windows,
         stages: report::grouped(stages),
         ms: together,
@@ -172,8 +162,8 @@ fn network(bundle: &Bundle, kernels: Kernels, args: &Args) -> anyhow::Result<Net
     })
 }
 
-/// Milliseconds that `forward` takes for one window of `samples` samples: with `windows[0]` of them as in `diarize`, and
-/// with `windows[1]` at each stage.
+/// Milliseconds of `forward` per window of `samples` samples: in all, in batches of `windows[0]` as in `diarize`, and of
+/// each stage, in batches of `windows[1]`.
 fn timed(
     graph: &Graph,
     samples: usize,
@@ -182,19 +172,18 @@ fn timed(
     forward: impl Fn(&Tensor, &mut dyn Probe) -> Result<()>,
 ) -> anyhow::Result<(f64, Vec<(String, f64)>)> {
     let input = |windows: usize| {
-        // Two tones that come and go: the arithmetic takes as long for anything.
+        // Any signal will do: the time does not depend on the values.
         let sample = |i: usize| (i as f32 * 0.05).sin() * (i as f32 * 0.0003).sin() * 0.3;
         let samples_of_all = (0..windows * samples).map(sample).collect::<Vec<_>>();
         Tensor::from_vec(samples_of_all, (windows, 1, samples), &Device::Cpu)
     };
     let x = input(windows)?;
     forward(&x, &mut Silent)?;
-    let mut together = Vec::new();
-    for _ in 0..runs {
+    let together = (0..runs).map(|_| {
         let start = Instant::now();
-        forward(&x, &mut Silent)?;
-        together.push(start.elapsed());
-    }
+        forward(&x, &mut Silent).map(|()| start.elapsed())
+    });
+    let together = together.collect::<Result<Vec<_>>>()?;
     let x = input(watched)?;
     forward(&x, &mut Stopwatch::start(graph))?;
     let mut stages: Vec<(String, Vec<Duration>)> = Vec::new();
@@ -208,24 +197,20 @@ fn timed(
             }
         }
     }
-    let ms = |times: &mut Vec<Duration>, windows: usize| {
+    let ms = |mut times: Vec<Duration>, windows: usize| {
         times.sort();
         times[times.len() / 2].as_secs_f64() * 1e3 / windows as f64
     };
-    let stages = stages
-        .into_iter()
-        .map(|(name, mut times)| (name, ms(&mut times, watched)));
-    Ok((ms(&mut together, windows), stages.collect()))
+    let stages = stages.into_iter();
+    let stages = stages.map(|(name, times)| (name, ms(times, watched)));
+    Ok((ms(together, windows), stages.collect()))
 }
 
 /// Times a recording from its file to its turns.
-fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline> {
-    let engine = Engine {
-        kernels,
-        ..Engine::default()
-    };
+fn time_pipeline(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline> {
+    let (model, engine) = (args.model.as_deref(), on_cpu(kernels));
     let started = Instant::now();
-    let (_, diarizer) = diarize::pipeline(args.model.as_deref(), &Overrides::default(), &engine)?;
+    let (_, diarizer) = diarize::pipeline(model, &Overrides::default(), &engine)?;
     let ready = started.elapsed();
     let mut recording = Recording::open(path, diarizer.sample_rate())?;
     let decoded = started.elapsed();
@@ -249,24 +234,23 @@ fn whole(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline>
         ("embedding", embedding),
         ("clustering", clustering),
     ];
+    let seconds = |(name, time): (_, Duration)| (name, time.as_secs_f64());
     Ok(Pipeline {
         duration: run.duration(),
         speakers: diarization.speakers.len(),
-        stages: stages
-            .map(|(name, time)| (name.to_owned(), time.as_secs_f64()))
-            .to_vec(),
+        stages: stages.map(seconds).to_vec(),
         seconds: started.elapsed().as_secs_f64(),
         peak_mb: peak_memory(),
     })
 }
 
-/// Of the last minute, where the system says it.
+/// Load average of the last minute, on Linux.
 fn load_average() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// The most memory this process has had, in MB, where the system says it.
+/// Peak memory of this process in MB, on Linux.
 fn peak_memory() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,13 +1,13 @@
-//! What was measured, and how it is printed.
+//! The measurements, and their document.
 
 use serde::Serialize;
 
 use crate::document::{Document, Table};
 
-/// Part of a network's time below which a stage has no line of its own.
+/// Fraction of a network's time below which a stage has no row of its own.
 const LEAST: f64 = 0.005;
 
-/// All of it. Schema 1: keys may be added, not renamed.
+/// All measurements. Schema 1: keys may be added, not renamed.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) schema: u32,
@@ -16,17 +16,15 @@ pub(super) struct Report {
     pub(super) pipeline: Option<Pipeline>,
 }
 
-/// What it was measured on.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
     pub(super) kernels: String,
     pub(super) threads: usize,
-    /// Of all threads together.
     pub(super) peak_gflops: f64,
     pub(super) load_average: Option<f64>,
 }
 
-/// A network on windows of ten seconds. Times and counts are those of one window.
+/// A network on windows of ten seconds. Times and counts are per window.
 #[derive(Debug, Serialize)]
 pub(super) struct Network {
     pub(super) name: String,
@@ -36,28 +34,27 @@ pub(super) struct Network {
     pub(super) gflop: f64,
 }
 
-/// A stage, or several of one layer.
+/// A stage, or the stages of a layer.
 #[derive(Debug, Serialize)]
 pub(super) struct Stage {
     pub(super) name: String,
     pub(super) ms: f64,
-    /// None where it hardly multiplies.
+    /// `None` if the stage hardly multiplies.
     pub(super) gflop: Option<f64>,
 }
 
-/// A recording.
 #[derive(Debug, Serialize)]
 pub(super) struct Pipeline {
     /// Seconds of audio.
     pub(super) duration: f64,
     pub(super) speakers: usize,
-    /// Seconds that each part took.
-    pub(super) stages: Vec<(String, f64)>,
+    /// Seconds of each part.
+    pub(super) stages: Vec<(&'static str, f64)>,
     pub(super) seconds: f64,
     pub(super) peak_mb: Option<f64>,
 }
 
-/// Stages with those of one name in one, and those that take no time worth a line in another.
+/// Sums stages of one name, and those below [`LEAST`] as "the rest".
 pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
     let mut groups: Vec<Stage> = Vec::new();
     for stage in stages {
@@ -74,9 +71,8 @@ pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
         }
     }
     let total: f64 = groups.iter().map(|stage| stage.ms).sum();
-    let (mut shown, small): (Vec<_>, Vec<_>) = groups
-        .into_iter()
-        .partition(|stage| stage.ms >= LEAST * total);
+    let groups = groups.into_iter();
+    let (mut shown, small): (Vec<_>, Vec<_>) = groups.partition(|s| s.ms >= LEAST * total);
     shown.push(Stage {
         name: "the rest".to_owned(),
         ms: small.iter().map(|stage| stage.ms).sum(),
@@ -85,21 +81,20 @@ pub(super) fn grouped(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
     shown
 }
 
-/// The report as a document.
 pub(super) fn document(report: &Report) -> Document {
-    let Machine {
-        kernels,
-        threads,
-        peak_gflops,
-        load_average,
-    } = &report.machine;
-    let load = load_average.map_or(String::new(), |load| format!(", load average {load:.2}"));
-    let machine = format!("{kernels}, {threads} thread(s), peak {peak_gflops:.0} GFLOP/s{load}");
+    let of = &report.machine;
+    let mut machine = format!(
+        "{}, {} thread(s), peak {:.0} GFLOP/s",
+        of.kernels, of.threads, of.peak_gflops
+    );
+    if let Some(load) = of.load_average {
+        machine += &format!(", load average {load:.2}");
+    }
     let mut document = Document::default();
     document.paragraph(machine);
     for network in &report.networks {
         let heading = format!("{}, {} windows of 10 s", network.name, network.windows);
-        document.table(&heading, stages(network, *peak_gflops));
+        document.table(&heading, stages(network, of.peak_gflops));
     }
     if let Some(pipeline) = &report.pipeline {
         let (duration, speakers) = (pipeline.duration, pipeline.speakers);
@@ -136,17 +131,13 @@ fn stages(network: &Network, peak_gflops: f64) -> Table {
 }
 
 fn parts(pipeline: &Pipeline) -> Table {
-    let mut table = Table::new("| >s | >RTF");
-    let all = ("all".to_owned(), pipeline.seconds);
-    for (name, seconds) in pipeline.stages.iter().chain([&all]) {
-        let factor = seconds / pipeline.duration;
-        table.row([
-            name.clone(),
-            format!("{seconds:.2}"),
-            format!("{factor:.4}"),
-        ]);
-    }
-    table
+    let stages = pipeline.stages.iter().copied();
+    let rows = stages.chain([("all", pipeline.seconds)]);
+    let rows = rows.map(|(name, seconds)| {
+        let factor = format!("{:.4}", seconds / pipeline.duration);
+        [name.to_owned(), format!("{seconds:.2}"), factor]
+    });
+    Table::of("| >s | >RTF", rows)
 }
 
 #[cfg(test)]
@@ -155,7 +146,7 @@ mod tests {
     use crate::document::terminal::{self, Screen};
 
     #[test]
-    fn times_stand_beside_what_the_machine_could_do() {
+    fn times_stand_beside_the_peak_of_the_machine() {
         let stage = |name: &str, ms, gflop| Stage {
             name: name.to_owned(),
             ms,
@@ -182,7 +173,7 @@ mod tests {
             pipeline: Some(Pipeline {
                 duration: 60.0,
                 speakers: 2,
-                stages: vec![("model".to_owned(), 1.5)],
+                stages: vec![("model", 1.5)],
                 seconds: 3.0,
                 peak_mb: Some(99.6),
             }),

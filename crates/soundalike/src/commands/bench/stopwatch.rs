@@ -1,4 +1,4 @@
-//! When each stage of a network was done.
+//! The time of each stage of a network.
 
 use std::{
     cell::RefCell,
@@ -8,14 +8,13 @@ use std::{
 use soundalike_model::{Probe, Result, Tensor};
 use soundalike_network::{Graph, Operand, Stage};
 
-/// Notes when a stage is shown, and looks at none of them, so that kernels need not bring what they have into the
-/// layout of a tensor; but at the first and last of each network, so that all windows go through a stage before
-/// they go through the next.
+/// Notes when a stage is done. Looks at the first and the last stage only: kernels need not convert their values into
+/// tensors, yet all windows go through a stage before the next one.
 #[derive(Debug)]
 pub(super) struct Stopwatch<'a> {
     graph: &'a Graph,
     started: Instant,
-    /// Stages in the order of their last mention. A network asks what is looked at before it runs, too.
+    /// Stages in the order of their last mention. A network queries the probe before it runs, too.
     mentioned: RefCell<Vec<(String, Instant)>>,
 }
 
@@ -28,15 +27,12 @@ impl<'a> Stopwatch<'a> {
         }
     }
 
-    /// How long each stage took, in order, from the one before it.
+    /// Time from the stage before to each stage, in order.
     pub(super) fn stages(self) -> Vec<(String, Duration)> {
         let mut before = self.started;
-        let mut stages = Vec::new();
-        for (name, done) in self.mentioned.into_inner() {
-            stages.push((name, done - before));
-            before = done;
-        }
-        stages
+        let stages = self.mentioned.into_inner().into_iter();
+        let times = stages.map(|(name, done)| (name, done - std::mem::replace(&mut before, done)));
+        times.collect()
     }
 
     fn mention(&self, name: &str) {

@@ -1,48 +1,35 @@
-//! The gate of a comparison: the user's, or one of the project's own.
+//! The gate of a comparison: the user's, or a built-in one.
 
 use std::path::Path;
 
-use anyhow::Context;
 use soundalike_compare::Gate;
 
-/// The project's own gates.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum BuiltIn {
-    /// Of an f32 engine.
-    Exact,
-    /// Of an engine of f16 or bf16.
-    LowPrecision,
-    /// Of a network that is not one of ours, in f32.
-    AnyNetwork,
-}
+use crate::commands::read_text;
 
-impl BuiltIn {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Exact => include_str!("../../../gates/exact.toml"),
-            Self::LowPrecision => include_str!("../../../gates/low-precision.toml"),
-            Self::AnyNetwork => include_str!("../../../gates/any-network.toml"),
-        }
-    }
+/// Text and name of a built-in gate.
+type BuiltIn = (&'static str, &'static str);
 
-    const fn origin(self) -> &'static str {
-        match self {
-            Self::Exact => "the built-in gate",
-            Self::LowPrecision => "the built-in gate of f16 and bf16",
-            Self::AnyNetwork => "the built-in gate of any network",
-        }
-    }
-}
+/// For f32.
+pub(super) const EXACT: BuiltIn = (
+    include_str!("../../../gates/exact.toml"),
+    "the built-in gate",
+);
+/// For f16 and bf16.
+pub(super) const LOW_PRECISION: BuiltIn = (
+    include_str!("../../../gates/low-precision.toml"),
+    "the built-in gate for f16 and bf16",
+);
+/// For a network that we do not implement, in f32.
+pub(super) const ANY_NETWORK: BuiltIn = (
+    include_str!("../../../gates/any-network.toml"),
+    "the built-in gate for any network",
+);
 
-/// The gate in `file`, or else the project's own, with what to call it.
+/// The gate in `file`, or else `built_in`, and its name.
 pub(super) fn load(file: Option<&Path>, built_in: BuiltIn) -> anyhow::Result<(Gate, String)> {
     let (text, origin) = match file {
-        None => (built_in.text().to_owned(), built_in.origin().to_owned()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{}: cannot be read", path.display()))?;
-            (text, path.display().to_string())
-        }
+        None => (built_in.0.to_owned(), built_in.1.to_owned()),
+        Some(path) => (read_text(path)?, path.display().to_string()),
     };
     Ok((Gate::parse(&text, &origin)?, origin))
 }

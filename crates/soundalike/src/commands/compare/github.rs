@@ -1,59 +1,50 @@
-//! What GitHub Actions shows: annotations, and the summary of the step.
+//! Annotations and the step's summary for GitHub Actions.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 
-use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
+use std::{env, path::PathBuf};
 
-use anyhow::Context;
 use soundalike_compare::Report;
 
 use super::{report::document, words};
-use crate::{document::markdown, terminal::Terminal};
+use crate::{document::markdown, output::Output, terminal::Terminal};
 
-/// GitHub shows ten errors of a step and drops the others.
+/// GitHub shows the first ten errors of a step.
 const ANNOTATIONS: usize = 10;
 
-/// The environment variable that says where the summary of the step goes.
+/// The environment variable with the path of the step's summary.
 pub(super) const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-/// Where the summary of the step goes.
 pub(super) fn summary() -> Option<PathBuf> {
     env::var_os(SUMMARY).map(PathBuf::from)
 }
 
-/// Says on stderr what the gate did not pass, as annotations, and appends the report to the step's summary.
-pub(super) fn publish(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
+/// Prints failures of the gate as annotations, and appends the report to the step's summary.
+pub(super) fn publish(
+    report: &Report,
+    summary: Option<Output>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
     for line in annotations(report) {
         terminal.workflow_command(&line);
     }
-    let Some(path) = summary() else {
+    let Some(summary) = summary else {
         terminal.warn(&format!(
-            "{SUMMARY} is not set: no summary was written; is this GitHub Actions?"
+            "{SUMMARY} is not set: no summary was written; run --github within GitHub Actions"
         ));
         return Ok(());
     };
-    let append = || {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&path)?
-            .write_all(markdown::render(&document(report), 2).as_bytes())
-    };
-    append().with_context(|| format!("{}: cannot be written", path.display()))
+    summary.write(markdown::render(&document(report), 2).as_bytes())
 }
 
-/// The finding and the limits that were not kept, as errors; a notice where all were and something was compared.
+/// Errors: the finding and the limits that are not kept. A notice if all are kept and something was compared.
 fn annotations(report: &Report) -> Vec<String> {
     let finding = words::finding(report);
     let failures = report.gate.iter().flat_map(|gate| &gate.failures);
-    let failures: Vec<_> = failures
-        .map(|failure| {
-            command(
-                "error",
-                "soundalike gate",
-                &format!("{}, because {}", failure.text, failure.because),
-            )
-        })
-        .collect();
+    let failures = failures.map(|failure| {
+        let text = format!("{}, because {}", failure.text, failure.because);
+        command("error", "soundalike gate", &text)
+    });
+    let failures: Vec<_> = failures.collect();
     if failures.is_empty() && words::inconclusive(report).is_none() {
         return vec![command("notice", &words::title(report), &finding)];
     }
@@ -88,13 +79,13 @@ mod tests {
             annotations,
             [
                 "::error title=segmentation-3.0%3A trace%3Aport.npz against torch::INCONCLUSIVE: nothing was compared. The \
-                 candidate shows none of the 1 stages of the reference."
+                 candidate has none of the 1 stages of the reference."
             ]
         );
     }
 
     #[test]
-    fn what_is_in_a_text_ends_neither_the_text_nor_the_title() {
+    fn a_text_ends_neither_the_command_nor_the_title() {
         assert_eq!(
             command("error", "a: b, c", "100 %\n::error::x"),
             "::error title=a%3A b%2C c::100 %25%0A::error::x"

@@ -1,12 +1,12 @@
-//! A report as the XML that CI servers read.
+//! A report as JUnit XML.
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use soundalike_compare::{GateCheck, Report, Verdict};
 
 use super::words;
 
-/// One test case for each limit of the gate at each stage; for a stage that has no limit, its verdict. Skipped cases read
-/// as a pass, so a comparison that concludes nothing has one case that is an error.
+/// One test case per limit and stage, or the verdict of a stage without a limit. An inconclusive comparison gets a case
+/// that is an error: CI servers count skipped cases as passed.
 pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     let title = words::title(report);
     let mut suite = TestSuite::new(title.as_str());

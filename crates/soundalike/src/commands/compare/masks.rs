@@ -1,40 +1,51 @@
-//! How embeddings are pooled: three code paths.
+//! Masks that embeddings are pooled with.
 
-use soundalike_compare::{CompareError, LiveReference, Masks, Window};
+use clap::ValueEnum;
+use soundalike_compare::{Masks, Window};
 use soundalike_selftest::{Decoding, torch_reference};
 
 use super::model::Model;
 
-/// How embeddings are pooled.
+/// Frames that embeddings are pooled over: three code paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::commands) enum MaskChoice {
-    /// By the frames of each speaker that the reference segmentation finds, and of a silent one
+    /// The frames of each speaker in the reference segmentation, and of a silent speaker
     Speakers,
-    /// By a single frame
+    /// A single frame
     OneFrame,
-    /// Over the whole window
+    /// The whole window
     None,
 }
 
-/// Each of `windows` with each of `choices`.
-pub(super) fn each(
+/// For a network of embeddings, each of `windows` with each of `choices`, or with all if `choices` is empty.
+pub(in crate::commands) fn each(
     windows: Vec<Window>,
     choices: &[MaskChoice],
     model: &Model,
 ) -> anyhow::Result<Vec<Window>> {
+    if !model.is_embedding() {
+        return Ok(windows);
+    }
+    let choices = match choices {
+        [] => MaskChoice::value_variants(),
+        some => some,
+    };
     let graph = model.bundle.architecture().graph(true).unwrap_or_default();
-    let mut speakers = choices
-        .contains(&MaskChoice::Speakers)
-        .then(|| Segmentation::load(model))
-        .transpose()?;
+    let mut segmentation = None;
+    if choices.contains(&MaskChoice::Speakers) {
+        let bundle = model.segmentation()?;
+        segmentation = Some((torch_reference(&bundle, None)?, Decoding::new(&bundle)));
+    }
     let mut masked = Vec::new();
     for window in windows {
         for choice in choices {
-            let masks = match (choice, &mut speakers) {
-                (MaskChoice::Speakers, Some(speakers)) => speakers.masks(&window)?,
+            let masks = match (choice, &mut segmentation) {
+                (MaskChoice::Speakers, Some((engine, decoding))) => {
+                    Masks::of_speakers(&engine.output(&window)?, decoding)
+                }
                 (MaskChoice::OneFrame, _) => {
-                    let samples = window.waveform.len();
-                    graph.pooled_frames(samples).map(Masks::one_frame)
+                    let frames = graph.pooled_frames(window.waveform.len());
+                    frames.map(Masks::one_frame)
                 }
                 _ => None,
             };
@@ -45,25 +56,4 @@ pub(super) fn each(
         }
     }
     Ok(masked)
-}
-
-/// The reference segmentation.
-struct Segmentation {
-    engine: LiveReference,
-    decoding: Decoding,
-}
-
-impl Segmentation {
-    fn load(model: &Model) -> anyhow::Result<Self> {
-        let bundle = model.segmentation()?;
-        Ok(Self {
-            engine: torch_reference(&bundle, None)?,
-            decoding: Decoding::new(&bundle),
-        })
-    }
-
-    fn masks(&mut self, window: &Window) -> Result<Option<Masks>, CompareError> {
-        let scores = self.engine.output(window)?;
-        Ok(Masks::of_speakers(&scores, &self.decoding))
-    }
 }

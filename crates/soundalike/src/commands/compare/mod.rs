@@ -1,6 +1,5 @@
-//! `soundalike compare`: is it the original, and where not?
+//! `soundalike compare`: compares a network with the original, stage by stage.
 
-mod files;
 mod gates;
 mod github;
 mod junit;
@@ -16,209 +15,187 @@ pub(super) mod words;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use soundalike_compare::Names;
-use soundalike_model::DType;
 
 use self::{
-    gates::BuiltIn,
     masks::MaskChoice,
-    model::WhichNetwork,
     side::{CandidateSide, ReferenceSide},
     subject::Subject,
-    windows::Recordings,
+    truth::SubjectArgs,
 };
-
+use super::{precision::Precision, read_text};
 use crate::{
-    commands::precision::Precision,
     document::{
         html, markdown,
         terminal::{self, Screen},
     },
+    output::Outputs,
     terminal::Terminal,
 };
 
-/// Compare a network with the original, stage by stage: a bug or rounding, and where
+/// Compare a network with the original, stage by stage: find a bug, or show that errors are rounding
 ///
-/// The reference is what the official pyannote.audio computed: without arguments, one second of the
-/// project's sample through the embedded segmentation-3.0; else a trace that reference/capture.py wrote, or the
-/// reference engine on libtorch, live, which was verified against such traces. Errors are measured in R: units of PyTorch's own f32 rounding on this very input. Each stage is
-/// compared twice: fed by the reference (whose error it is) and by the candidate itself (what a user gets). Two traces, of
-/// any network, are compared without a model.
+/// Without arguments, the reference is a built-in trace of the official pyannote.audio: segmentation-3.0 on one
+/// second of audio. Otherwise it is a trace of reference/capture.py, or the reference engine on libtorch, which is
+/// verified against such traces. R is the error divided by PyTorch's own f32 rounding on the same input. Each stage
+/// is compared twice: with the reference's input (shows which stage is wrong) and with the candidate's own input
+/// (shows the error a user gets). Comparing two traces, of any network, needs no model.
 ///
-/// Exit code 0: every limit of the gate is kept. 3: not, or nothing could be compared.
+/// Exit code 0: all limits of the gate are kept. 3: a limit is not kept, or nothing could be compared.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Compare all stages of the network: what this command does, with this option or without
+    /// Compare all stages, which is the default
     #[arg(long, hide = true)]
     layers: bool,
-    /// The truth: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
-    #[arg(long, value_name = "ENGINE")]
-    reference: Option<String>,
-    /// What is on trial: candle-cpu, candle-cpu-portable (every stage by itself), candle-metal, candle-cuda,
-    /// candle-metal-ops (on the CPU what a Mac's GPU gets), or trace:FILE.npz with another engine's activations
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// Candidate: candle-cpu, candle-cpu-portable (every stage by itself), candle-metal, candle-cuda,
+    /// candle-metal-ops (the graph for Metal, on the CPU), or trace:FILE.npz with another engine's activations
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
     candidate: String,
-    /// With the kernels for Metal that no Mac was seen to run (candle-metal, candle-metal-ops)
+    /// Use experimental Metal kernels, not verified on hardware (candle-metal, candle-metal-ops)
     #[arg(long)]
     experimental_kernels: bool,
-    /// The model of both: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE|DIR")]
-    model: Option<PathBuf>,
-    /// Which network of a pipeline directory
-    #[arg(long, value_enum, default_value_t)]
-    network: WhichNetwork,
-    /// Other weights for the candidate: a converted, quantised or foreign file of the same network
+    /// The candidate's own weights: a converted, quantised or foreign file of the same network
     #[arg(long, value_name = "FILE")]
     candidate_model: Option<PathBuf>,
-    /// Precision of the candidate's weights and activations; the reference is in f64 and f32
+    /// Precision of the candidate; the reference is in f64 and f32
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    #[command(flatten)]
-    recordings: Recordings,
-    /// By what frames embeddings are pooled, each an input of its own [default: all]
+    /// Frames that embeddings are pooled over; each choice is an input of its own [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
-    /// Measure what the errors of the stages come to at the output: is it rounding? (some 10 s for each window)
+    /// Measure how the errors of the stages propagate to the output (about 10 s per window)
     #[arg(long)]
     budget: bool,
-    /// Which entry of the candidate's trace is which stage, a TOML file: "their name" = "ours", or
-    /// { name = "ours", transpose = [0, 2, 1] } [default: they are called as ours]
+    /// TOML file that maps entries of the candidate's trace to stages: "their name" = "our name", or
+    /// { name = "our name", transpose = [0, 2, 1] } [default: equal names]
     #[arg(long, value_name = "NAMES.toml")]
     map: Option<PathBuf>,
-    /// Limits that must be kept, a TOML file [default: the project's own, of f32: R < 4
-    /// everywhere, all decisions equal]
+    /// TOML file of limits [default: a built-in gate; for f32: R < 4 at every stage, all decisions equal]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
-    /// For GitHub Actions: failures as annotations, and the report in the summary of the step
+    /// Report to GitHub Actions: failures as annotations, the report in the summary of the step
     #[arg(long)]
     github: bool,
-    /// How to print what was found
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Where to print it [default: stdout]
+    /// Write the report to this file [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Put a fault into the candidate, to see it found
+    /// Inject a fault into the candidate
     #[arg(long, value_name = "FAULT", hide = true)]
     inject: Option<String>,
 }
 
-/// How a report is printed.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Aligned columns
     #[default]
     Table,
     /// For programs
     Json,
     /// For pull requests
     Markdown,
-    /// One page with pictures, nothing outside of it
+    /// One self-contained page with pictures
     Html,
-    /// For CI servers: a test case for each limit of the gate at each stage
+    /// For CI servers: a test case per limit and stage
     Junit,
 }
 
-/// What the arguments ask for, checked.
-struct Request {
+struct Request<'a> {
+    args: &'a Args,
     reference: Option<ReferenceSide>,
     candidate: CandidateSide,
-    model: Option<PathBuf>,
-    network: WhichNetwork,
-    candidate_model: Option<PathBuf>,
-    dtype: DType,
-    recordings: Recordings,
-    masks: Vec<MaskChoice>,
-    budget: bool,
     names: Names,
-    inject: Option<String>,
 }
 
-impl Request {
-    fn new(args: &Args) -> anyhow::Result<Self> {
+impl<'a> Request<'a> {
+    fn new(args: &'a Args) -> anyhow::Result<Self> {
         let mut candidate: CandidateSide = args.candidate.parse()?;
         if args.experimental_kernels {
             candidate = candidate.with_experimental_kernels()?;
         }
         let is_trace = matches!(candidate, CandidateSide::Trace(_));
         if args.inject.is_some() && !is_trace {
-            // Faults take the place of single stages.
-            candidate = CandidateSide::Portable;
+            // A fault replaces a single stage.
+            candidate = "candle-cpu-portable".parse()?;
         }
-        let reference = args.reference.as_deref().map(str::parse).transpose()?;
+        let reference = args.subject.reference()?;
         if let Some(ReferenceSide::Trace(_)) = reference {
             ensure!(
-                args.recordings.audio.is_empty() && args.masks.is_empty(),
-                "a trace has its own window and masks: leave --audio and --masks out, or give --reference torch"
+                args.subject.audio.is_empty() && args.masks.is_empty(),
+                "a trace has its own window and masks; omit --audio and --masks, or use --reference torch"
             );
             ensure!(
                 args.dtype == Precision::F32,
-                "a trace has no reference of so few bits: give --reference torch"
+                "a trace has no f16 or bf16 reference; use --reference torch"
             );
         }
         ensure!(
             !is_trace || (args.inject.is_none() && args.candidate_model.is_none()),
-            "--inject and --candidate-model change our own network, not a trace"
+            "--inject and --candidate-model apply to our network, not to a trace; choose an engine with --candidate"
         );
         let names = match &args.map {
             None => Names::default(),
             Some(path) => {
                 ensure!(
                     is_trace,
-                    "--map says what the entries of a trace are called; give one with --candidate trace:FILE.npz"
+                    "--map names the entries of a candidate's trace; use it with --candidate trace:FILE.npz"
                 );
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("{}: cannot be read", path.display()))?;
-                Names::parse(&text, &path.display().to_string())?
+                Names::parse(&read_text(path)?, &path.display().to_string())?
             }
         };
         Ok(Self {
+            args,
             reference,
             candidate,
-            model: args.model.clone(),
-            network: args.network,
-            candidate_model: args.candidate_model.clone(),
-            dtype: args.dtype.into(),
-            recordings: args.recordings.clone(),
-            masks: args.masks.clone(),
-            budget: args.budget,
             names,
-            inject: args.inject.clone(),
         })
     }
 
-    /// Whether the built-in trace can answer it: it is of one window, in f32, and cannot be run again.
+    /// Whether the built-in trace suffices: it has one window in f32 and cannot be run again.
     fn is_plain(&self) -> bool {
-        self.recordings.audio.is_empty()
-            && self.masks.is_empty()
-            && self.dtype == DType::F32
-            && !self.budget
+        let args = self.args;
+        let plain = args.subject.audio.is_empty() && args.masks.is_empty() && !args.budget;
+        plain && args.dtype == Precision::F32
     }
 
-    /// The candidate as the report calls it.
+    /// The candidate's name in the report.
     fn candidate_name(&self) -> String {
         let mut name = self.candidate.to_string();
-        if let Some(path) = &self.candidate_model {
+        if let Some(path) = &self.args.candidate_model {
             name += &format!(" with {}", path.display());
         }
-        if let Some(fault) = &self.inject {
+        if let Some(fault) = &self.args.inject {
             name += &format!(" with {fault}");
         }
         name
     }
 }
 
-/// Runs the command; whether the gate was passed.
+/// Runs the command. Returns whether the gate passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
-    let output = files::open(args)?;
+    let trace = args.candidate.strip_prefix("trace:");
+    let inputs = args.subject.inputs();
+    let inputs = inputs
+        .files(trace, "trace")
+        .files(&args.map, "map of names")
+        .files(&args.gate, "gate")
+        .models(&args.candidate_model, "candidate's model");
+    let mut outputs = Outputs::new(inputs);
+    let summary = github::summary().filter(|_| args.github);
+    let summary = summary.map(|path| outputs.appended(&path, github::SUMMARY));
+    let summary = summary.transpose()?;
+    let output = outputs.open(args.output.as_deref(), "-o")?;
     let request = Request::new(args)?;
     let subject = Subject::find(&request)?;
     let built_in = match args.dtype {
-        Precision::F16 | Precision::Bf16 => BuiltIn::LowPrecision,
-        Precision::F32 if subject.is_foreign() => BuiltIn::AnyNetwork,
-        Precision::F32 => BuiltIn::Exact,
+        Precision::F16 | Precision::Bf16 => gates::LOW_PRECISION,
+        Precision::F32 if subject.is_foreign() => gates::ANY_NETWORK,
+        Precision::F32 => gates::EXACT,
     };
     let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
     let mut report = subject.compare(&request)?;
@@ -237,12 +214,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     };
     output.write(text.as_bytes())?;
     if args.github {
-        github::publish(&report, terminal)?;
+        github::publish(&report, summary, terminal)?;
     }
     Ok(report.gate.is_some_and(|gate| gate.passed))
 }
 
-/// What the user typed, as a shell would take it.
+/// The command line, quoted for a shell.
 pub(super) fn command_line() -> String {
     let quoted = |argument: String| {
         let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);

@@ -1,4 +1,4 @@
-//! The model of both sides.
+//! The model of a comparison.
 
 use std::path::Path;
 
@@ -6,22 +6,22 @@ use anyhow::{Context, ensure};
 use soundalike_convert::{Bundle, Part, PipelineDirectory, is_pipeline};
 use soundalike_network::Output;
 
-/// Which network of a pipeline directory.
+use crate::commands::load;
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::commands) enum WhichNetwork {
-    /// Who speaks when
+    /// Speaker segmentation
     #[default]
     Segmentation,
-    /// Who speaks
+    /// Speaker embedding
     Embedding,
 }
 
-/// What is compared.
 pub(in crate::commands) struct Model {
-    /// What the user calls it.
+    /// Its name in the report.
     pub(in crate::commands) name: String,
     pub(in crate::commands) bundle: Bundle,
-    /// Of the same pipeline, where there is one: whose speakers embeddings are of.
+    /// The segmentation of the same pipeline, for the masks of embeddings.
     segmentation: Option<Bundle>,
 }
 
@@ -31,26 +31,21 @@ impl Model {
         path: Option<&Path>,
         network: WhichNetwork,
     ) -> anyhow::Result<Self> {
-        let Some(path) = path else {
-            ensure!(
-                network == WhichNetwork::Segmentation,
-                "no embedding network is built in: give a pipeline directory with --model"
-            );
+        ensure!(
+            path.is_some() || network == WhichNetwork::Segmentation,
+            "no embedding network is built in; give a pipeline directory with --model"
+        );
+        let name = match path {
+            None => "segmentation-3.0".to_owned(),
+            Some(path) => path.display().to_string(),
+        };
+        let Some(path) = path.filter(|path| is_pipeline(path)) else {
             return Ok(Self {
-                name: "segmentation-3.0".to_owned(),
-                bundle: soundalike_weights::segmentation()?,
+                name,
+                bundle: load(path)?,
                 segmentation: None,
             });
         };
-        let name = path.display().to_string();
-        if !is_pipeline(path) {
-            let bundle = soundalike_convert::load(path)?;
-            return Ok(Self {
-                name,
-                bundle,
-                segmentation: None,
-            });
-        }
         let pipeline = PipelineDirectory::read(path)?;
         let part = |part: Part| {
             let model = pipeline.model(part).cloned();
@@ -71,19 +66,16 @@ impl Model {
         })
     }
 
-    /// Whether it gives embeddings.
     pub(in crate::commands) fn is_embedding(&self) -> bool {
-        matches!(
-            self.bundle.architecture().output(),
-            Output::Embedding { .. }
-        )
+        let output = self.bundle.architecture().output();
+        matches!(output, Output::Embedding { .. })
     }
 
-    /// The network that says who speaks when: that of the pipeline, else the embedded one.
+    /// The segmentation network of the pipeline, or else the embedded one.
     pub(in crate::commands) fn segmentation(&self) -> anyhow::Result<Bundle> {
         match &self.segmentation {
             Some(bundle) => Ok(bundle.clone()),
-            None => Ok(soundalike_weights::segmentation()?),
+            None => load(None),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A comparison as a document.
 
 use maud::Markup;
-use soundalike_compare::{Evidence, Figure, Report, Share, StageReport, Verdict};
+use soundalike_compare::{Evidence, Figure, Report, Share, StageReport, Verdict, worse};
 use soundalike_metrics::DiarizationErrorRate;
 
 use super::{
@@ -13,20 +13,16 @@ use crate::document::{
     picture::{Timeline, heatmap, scatter},
 };
 
-/// Inputs that are drawn, the worst first: each takes up to 60 kB.
+/// Inputs with pictures, the worst first: each takes up to 60 kB.
 const DRAWN: usize = 3;
-/// Stages of a budget that are shown.
+/// Shown stages of a budget.
 const BUDGETED: usize = 8;
-/// Adjacent stages that pass, from which on they become one row.
+/// Fewest adjacent passing stages that are folded into one row.
 const FOLD: usize = 3;
 
-/// The result first, then the stages, then what only a page has room for.
+/// The result, then the stages, then the parts that only a page shows.
 pub(super) fn document(report: &Report) -> Document {
-    let mut document = Document {
-        title: words::title(report),
-        command: Some(report.provenance.command.clone()),
-        ..Document::default()
-    };
+    let mut document = Document::new(words::title(report), &report.provenance.command);
     let about = words::provenance(report).into_iter().map(Item::from);
     document.facts(about.chain(weights::items(report)));
     let (tone, finding) = (tone(words::verdict(report)), words::finding(report));
@@ -57,11 +53,11 @@ fn tone(verdict: Verdict) -> Tone {
 /// How to read the table of stages.
 fn legend(report: &Report) -> impl Iterator<Item = Block> {
     let r = format!(
-        "{} is the error in units of {} on this input; below 4 it is rounding and nothing else.",
+        "{} is the error in units of {} on this input; below 4 it is only rounding.",
         measured(report),
         words::rounding(report)
     );
-    let mark = "A stage marked > makes the error; an exact stage with a large free-running R only passes it on.";
+    let mark = "A stage marked > causes the error; an exact stage with a large free-running R only passes it on.";
     let mark = (!report.source.is_empty()).then(|| mark.to_owned());
     [r].into_iter().chain(mark).map(Block::Note)
 }
@@ -72,18 +68,16 @@ fn stages(report: &Report) -> Table {
         "stage | +shape | >{r} forced | >{r} free | bars | >R local | >max error | >1 - corr | +>rms ratio | verdict"
     );
     let bars = [
-        "teacher-forced: whose error it is",
-        "free-running: what a user gets",
+        "teacher-forced: the stage's own error",
+        "free-running: the error a user gets",
     ];
     let mut table = Table::new(&header).with_bars(4, bars);
     let passes = |stage: &StageReport| stage.verdict == Verdict::Exact || unseen(stage);
     let incomparable = |stage: &StageReport| stage.verdict == Verdict::NotComparable;
-    let runs = report
-        .stages
-        .chunk_by(|a, b| passes(a) && passes(b) || incomparable(a) && incomparable(b));
-    // Unseen stages are no news beside others; where there are no others, they are all there is.
+    let alike = |a: &_, b: &_| passes(a) && passes(b) || incomparable(a) && incomparable(b);
+    // Unobserved stages are shown only if there are no others.
     let any_seen = report.stages.iter().any(|stage| !unseen(stage));
-    for run in runs {
+    for run in report.stages.chunk_by(alike) {
         let rows = run.chunks(1).map(|stage| row(report, stage));
         if run.len() >= FOLD && !(any_seen && run.iter().all(unseen)) {
             table.rows.push(Row {
@@ -92,13 +86,12 @@ fn stages(report: &Report) -> Table {
             });
             continue;
         }
-        table.rows.extend(run.iter().zip(rows).map(|(stage, row)| {
-            if any_seen && unseen(stage) {
-                Row::folded_away([row])
-            } else {
-                row
-            }
-        }));
+        for (stage, row) in run.iter().zip(rows) {
+            table.rows.push(match unseen(stage) {
+                true if any_seen => Row::folded_away([row]),
+                _ => row,
+            });
+        }
     }
     table
 }
@@ -107,65 +100,52 @@ fn unseen(stage: &StageReport) -> bool {
     stage.verdict == Verdict::NotObserved
 }
 
-/// A row for one or several stages, with the worst of them.
+/// A row for one or several stages, with the worst figures.
 fn row(report: &Report, stages: &[StageReport]) -> Row {
-    let forced = || {
-        stages
-            .iter()
-            .filter_map(|stage| stage.teacher_forced.as_ref())
-    };
-    let free = || {
-        stages
-            .iter()
-            .filter_map(|stage| stage.free_running.as_ref())
-    };
-    let [forced_r, free_r] = [
-        forced().map(measure).reduce(worse),
-        free().map(measure).reduce(worse),
-    ];
+    let all = || stages.iter();
+    let forced = || all().filter_map(|stage| stage.teacher_forced.as_ref());
+    let free = || all().filter_map(|stage| stage.free_running.as_ref());
+    let forced_r = forced().map(measure).reduce(worse);
+    let free_r = free().map(measure).reduce(worse);
     let local = forced().chain(free()).map(|error| error.r_local);
+    let largest = free().map(|error| error.max_abs);
     // Constants have no correlation.
-    let lack = free()
-        .map(|error| 1.0 - error.correlation)
-        .filter(|lack| !lack.is_nan())
+    let distance = free().map(|error| 1.0 - error.correlation);
+    let distance = distance
+        .filter(|distance| !distance.is_nan())
         .reduce(f64::max);
-    let seen = stages.iter().filter(|stage| !unseen(stage)).count();
+    let (seen, number) = (all().filter(|s| !unseen(s)).count(), stages.len());
+    let of_seen = match seen == number || seen == 0 {
+        true => String::new(),
+        false => format!("{seen} of "),
+    };
     let name = match stages {
         [] => String::new(),
         [stage] => stage.name.clone(),
-        [first, .., last] if seen == stages.len() || seen == 0 => {
-            format!("{} .. {} ({} stages)", first.name, last.name, stages.len())
-        }
-        [first, .., last] => {
-            let all = stages.len();
-            format!("{} .. {} ({seen} of {all} stages)", first.name, last.name)
-        }
+        [first, .., last] => format!("{} .. {} ({of_seen}{number} stages)", first.name, last.name),
     };
-    // Several stages have neither one shape nor one gain.
+    // Several stages have no common shape or gain.
     let (shape, gain) = match stages {
-        [only] => (
-            shape(only),
-            only.free_running.as_ref().map(|error| error.rms_ratio),
-        ),
-        _ => (String::new(), None),
+        [only] => {
+            let gain = free().map(|error| format!("{:.4}", error.rms_ratio));
+            (shape(only), gain.collect())
+        }
+        _ => Default::default(),
     };
-    let verdict = stages.iter().map(|stage| stage.verdict).max();
+    let verdict = all().map(|stage| stage.verdict).max();
     let verdict = verdict.unwrap_or(Verdict::NotObserved);
     Row {
-        marked: stages
-            .iter()
-            .any(|stage| report.source.contains(&stage.name)),
+        marked: all().any(|stage| report.source.contains(&stage.name)),
         ..Row::new([
             Cell::Code(name),
-            shape.into(),
+            Cell::Text(shape),
             figure(forced_r).into(),
             figure(free_r).into(),
             Cell::Bars([forced_r, free_r]),
             figure(local.reduce(worse)).into(),
-            figure(free().map(|error| error.max_abs).reduce(worse)).into(),
-            figure(lack.map(|lack| lack.max(0.0))).into(),
-            gain.map_or(String::new(), |gain| format!("{gain:.4}"))
-                .into(),
+            figure(largest.reduce(worse)).into(),
+            figure(distance.map(|distance| distance.max(0.0))).into(),
+            Cell::Text(gain),
             Cell::Toned(tone(verdict), verdict.to_string()),
         ])
     }
@@ -177,26 +157,16 @@ fn shape(stage: &StageReport) -> String {
     sizes.join(" × ") + degenerate
 }
 
-/// A number, or that there is none.
+/// A number, or `-`.
 fn figure(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| Figure(value).to_string())
 }
 
-/// The larger, and NaN before anything.
-fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.max(b)
-    }
-}
-
-/// Pictures of the outputs with the largest errors.
 fn outputs(report: &Report, page: &mut Document) {
     let input = |evidence: &Evidence| report.inputs.get(evidence.input);
     let worst = |evidence: &Evidence| {
         let output = input(evidence).and_then(|input| input.output.as_ref());
-        // NaN is the worst that can be.
+        // NaN is the worst.
         output.map_or(0.0, |output| match output.max_abs {
             error if error.is_nan() => f64::INFINITY,
             error => error,
@@ -207,8 +177,8 @@ fn outputs(report: &Report, page: &mut Document) {
     for evidence in shown.iter().take(DRAWN) {
         let name = input(evidence).map_or(String::new(), |input| format!(" on {input}"));
         page.heading(format!("Output{name}"));
-        page.blocks
-            .push(Block::Pictures(pictures(report, evidence)));
+        let pictures = pictures(report, evidence);
+        page.blocks.push(Block::Pictures(pictures));
     }
     if shown.len() > DRAWN {
         let all = shown.len();
@@ -224,7 +194,7 @@ fn pictures(report: &Report, evidence: &Evidence) -> Vec<Markup> {
     let output = input.and_then(|input| input.output.as_ref());
     let mut pictures = Vec::new();
     if ours.dim() == theirs.dim() {
-        // Embeddings do not lie in time.
+        // Embeddings have no time axis.
         if output.is_some_and(|output| output.embeddings.is_empty()) {
             pictures.push(heatmap::draw((ours - theirs).view(), start, duration));
         }
@@ -237,7 +207,6 @@ fn pictures(report: &Report, evidence: &Evidence) -> Vec<Markup> {
     pictures
 }
 
-/// The decisions, class by class.
 fn decisions(report: &Report, page: &mut Document) {
     let output = report.output.as_ref();
     let Some(decisions) = output.and_then(|output| output.decisions.as_ref()) else {
@@ -248,49 +217,46 @@ fn decisions(report: &Report, page: &mut Document) {
         frames => words::percent(share.agreeing as f64 / frames as f64),
     };
     let mut text = format!(
-        "The largest error can change the decision in {} frames: the margins of so many are no more than twice that \
-         error.",
+        "The largest error can change the decision in {} frames: their margin is at most twice that error.",
         decisions.margins.flippable
     );
     for (index, agreement) in decisions.per_speaker_agreement.iter().enumerate() {
         let (speaker, agreement) = (index + 1, share(agreement));
-        text += &format!(" Speaker {speaker}: {agreement} of the frames alike.");
+        text += &format!(" Speaker {speaker}: same decision in {agreement} of the frames.");
     }
-    let header = "class | >frames | >decided alike | >mean, candidate | >mean, reference";
-    let mut table = Table::new(header);
     let means = &decisions.per_class_mean;
-    for (class, agreement) in decisions.per_class_agreement.iter().enumerate() {
-        table.row([
+    let classes = decisions.per_class_agreement.iter().enumerate();
+    let rows = classes.map(|(class, agreement)| {
+        [
             class.to_string(),
             agreement.frames.to_string(),
             share(agreement),
             figure(means.candidate.get(class).copied()),
             figure(means.reference.get(class).copied()),
-        ]);
-    }
+        ]
+    });
     page.heading("Decisions");
     page.paragraph(text);
-    page.table("", table);
+    let header = "class | >frames | >same decision | >mean, candidate | >mean, reference";
+    page.table("", Table::of(header, rows));
 }
 
-/// The embeddings, one by one.
 fn embeddings(report: &Report, page: &mut Document) {
-    let header =
-        ">1 - cosine | >of PyTorch's f32 | >length over the reference's - 1 | >of PyTorch's f32";
-    let mut table = Table::new(header);
-    for embedding in report.output.iter().flat_map(|output| &output.embeddings) {
+    let header = ">1 - cosine | >PyTorch's f32 | >length ratio - 1 | >PyTorch's f32";
+    let embeddings = report.output.iter().flat_map(|output| &output.embeddings);
+    let rows = embeddings.map(|embedding| {
         let figures = [
             1.0 - embedding.cosine,
             1.0 - embedding.reference_cosine,
             embedding.rms_ratio - 1.0,
             embedding.reference_rms_ratio - 1.0,
         ];
-        table.row(figures.map(|x| Figure(x).to_string()));
-    }
-    page.table("Embeddings", table);
+        figures.map(|x| Figure(x).to_string())
+    });
+    page.table("Embeddings", Table::of(header, rows));
 }
 
-/// What the errors of the stages become at the output; the largest.
+/// The stages with the largest errors at the output.
 fn budget(report: &Report, page: &mut Document) {
     let Some(budget) = &report.budget else {
         return;
@@ -298,19 +264,19 @@ fn budget(report: &Report, page: &mut Document) {
     let mut stages: Vec<_> = budget.stages.iter().collect();
     stages.sort_by(|a, b| b.at_output.total_cmp(&a.at_output));
     let (shown, all) = (BUDGETED.min(stages.len()), stages.len());
-    let mut table = Table::new("stage | >own error | >PyTorch's f32 | >gain | >at the output");
-    for stage in stages.into_iter().take(BUDGETED) {
+    let rows = stages.into_iter().take(BUDGETED).map(|stage| {
         let figures = [stage.error, stage.floor, stage.gain, stage.at_output];
         let figures = figures.map(|x| Cell::Text(Figure(x).to_string()));
-        table.row([Cell::Code(stage.name.clone())].into_iter().chain(figures));
-    }
+        [Cell::Code(stage.name.clone())].into_iter().chain(figures)
+    });
+    let header = "stage | >own error | >PyTorch's f32 | >gain | >at the output";
     page.heading("Propagation budget");
     page.paragraph(format!("{}.", budget.text));
     page.blocks.push(Block::Note(format!(
-        "A stage's own error is put into the f64 reference; what becomes of it at the output is its gain. Root mean \
-         squares, the {shown} of {all} stages that matter most at the output."
+        "Each stage's own error is added to the f64 reference; the gain is the error at the output divided by it. Root mean \
+         squares, the {shown} of {all} stages with the largest error at the output."
     )));
-    page.table("", table);
+    page.table("", Table::of(header, rows));
 }
 
 #[cfg(test)]
@@ -328,7 +294,7 @@ pub(super) mod tests {
         terminal::{self, Screen},
     };
 
-    /// A report of a candidate whose stages have these verdicts and no errors.
+    /// A report whose stages have these verdicts and no errors.
     pub(in super::super) fn report(verdicts: &[(&str, Verdict)]) -> Report {
         let mut reference = ReferenceTrace::embedded().unwrap();
         let window = reference.window().unwrap();
@@ -379,19 +345,19 @@ pub(super) mod tests {
 segmentation-3.0: trace:port.npz against torch
 on sample.wav 12.9-13.9 s
 soundalike 0.1.0, a processor, 2 threads
-reference: does not say what it is
-candidate: does not say what it is
+reference: unknown engine
+candidate: unknown engine
 
-INCONCLUSIVE: nothing was compared. The candidate shows none of the 2 stages of the reference.
-gate: INCONCLUSIVE, there was nothing to limit
+INCONCLUSIVE: nothing was compared. The candidate has none of the 2 stages of the reference.
+gate: INCONCLUSIVE, no limit applied
 not observed in the candidate: linear.0, linear.0.leaky_relu
 
 stage                R forced  R free  0.1        1e6  R local  max error  1 - corr  verdict
 linear.0                    -       -                        -          -         -  not observed
 linear.0.leaky_relu         -       -                        -          -         -  not observed
-▀ teacher-forced: whose error it is   ▄ free-running: what a user gets
+▀ teacher-forced: the stage's own error   ▄ free-running: the error a user gets
 
-R is the error in units of PyTorch's own f32 rounding on this input; below 4 it is rounding and nothing else.
+R is the error in units of PyTorch's own f32 rounding on this input; below 4 it is only rounding.
 
 reproduce: soundalike compare
 "

@@ -1,35 +1,53 @@
-//! The engines and files that can be compared, by name.
+//! Engines and traces that can be compared, by name.
 
 use std::{path::PathBuf, str::FromStr};
 
-use anyhow::bail;
-use soundalike_model::{Device, DeviceChoice, Kernels};
+use anyhow::{Context, bail};
+use soundalike_model::{DeviceChoice, Kernels};
 
-/// The reference.
 #[derive(Debug, Clone)]
 pub(in crate::commands) enum ReferenceSide {
-    /// The reference engine, live.
+    /// The reference engine on libtorch.
     Torch,
-    /// What the official package computed.
+    /// A trace of the official package.
     Trace(PathBuf),
 }
 
-/// The candidate.
 #[derive(Debug, Clone)]
-pub(in crate::commands) enum CandidateSide {
-    /// Our network, as `diarize` runs it.
-    Candle,
-    /// Our network from the tensor operations of candle, each stage by itself.
-    Portable,
-    /// The same on the CPU as a Mac's GPU gets it.
-    MetalOps { experimental: bool },
-    /// Our network on a GPU.
-    Gpu {
-        device: DeviceChoice,
-        experimental: bool,
-    },
+pub(super) enum CandidateSide {
+    /// Our network.
+    Engine(EngineChoice),
     /// Activations in a file.
     Trace(PathBuf),
+}
+
+/// Device and kernels of our network.
+#[derive(Debug, Clone)]
+pub(super) struct EngineChoice {
+    name: &'static str,
+    pub(super) device: DeviceChoice,
+    pub(super) kernels: Kernels,
+}
+
+impl EngineChoice {
+    /// All engines that run our network.
+    fn all() -> [Self; 5] {
+        [
+            // As in `diarize`.
+            ("candle-cpu", DeviceChoice::Cpu, Kernels::native()),
+            // Each stage by itself.
+            ("candle-cpu-portable", DeviceChoice::Cpu, Kernels::Portable),
+            // The graph for Metal.
+            ("candle-metal-ops", DeviceChoice::Cpu, Kernels::MetalOps),
+            ("candle-metal", DeviceChoice::Metal, Kernels::Portable),
+            ("candle-cuda", DeviceChoice::Cuda, Kernels::Portable),
+        ]
+        .map(|(name, device, kernels)| Self {
+            name,
+            device,
+            kernels,
+        })
+    }
 }
 
 impl FromStr for ReferenceSide {
@@ -48,78 +66,47 @@ impl FromStr for CandidateSide {
     type Err = anyhow::Error;
 
     fn from_str(name: &str) -> anyhow::Result<Self> {
-        let gpu = |device| Self::Gpu {
-            device,
-            experimental: false,
-        };
-        match (name, name.strip_prefix("trace:")) {
-            (_, Some(file)) => Ok(Self::Trace(file.into())),
-            ("candle-cpu", _) => Ok(Self::Candle),
-            ("candle-cpu-portable", _) => Ok(Self::Portable),
-            ("candle-metal-ops", _) => Ok(Self::MetalOps {
-                experimental: false,
-            }),
-            ("candle-metal", _) => Ok(gpu(DeviceChoice::Metal)),
-            ("candle-cuda", _) => Ok(gpu(DeviceChoice::Cuda)),
-            _ => bail!(
+        if let Some(file) = name.strip_prefix("trace:") {
+            return Ok(Self::Trace(file.into()));
+        }
+        let mut engines = EngineChoice::all().into_iter();
+        let engine = engines.find(|engine| engine.name == name);
+        engine.map(Self::Engine).with_context(|| {
+            format!(
                 "--candidate {name}: unknown engine, expected candle-cpu, candle-cpu-portable, candle-metal-ops, \
                  candle-metal, candle-cuda or trace:FILE.npz"
-            ),
-        }
+            )
+        })
     }
 }
 
 impl CandidateSide {
-    /// With the kernels that no Mac was seen to run.
-    pub(in crate::commands) fn with_experimental_kernels(mut self) -> anyhow::Result<Self> {
+    /// With the experimental kernels for Metal.
+    pub(super) fn with_experimental_kernels(mut self) -> anyhow::Result<Self> {
         match &mut self {
-            Self::MetalOps { experimental }
-            | Self::Gpu {
-                device: DeviceChoice::Metal,
-                experimental,
-            } => *experimental = true,
+            Self::Engine(engine) if engine.name.starts_with("candle-metal") => {
+                engine.kernels = Kernels::Experimental;
+            }
             _ => bail!(
-                "--experimental-kernels are for candle-metal and candle-metal-ops, and {self} has none; \
-                 choose one of these with --candidate"
+                "--experimental-kernels is for candle-metal and candle-metal-ops, and {self} has no such kernels; \
+                 choose one of the two with --candidate"
             ),
         }
         Ok(self)
-    }
-
-    /// By which code our network is computed.
-    pub(in crate::commands) fn kernels(&self) -> Kernels {
-        match self {
-            Self::Candle | Self::Trace(_) => Kernels::native(),
-            Self::MetalOps { experimental: true }
-            | Self::Gpu {
-                experimental: true, ..
-            } => Kernels::Experimental,
-            Self::Portable | Self::Gpu { .. } => Kernels::Portable,
-            Self::MetalOps { .. } => Kernels::MetalOps,
-        }
-    }
-
-    /// Where our network runs.
-    pub(in crate::commands) fn device(&self) -> anyhow::Result<Device> {
-        match self {
-            Self::Gpu { device, .. } => Ok(device.open()?),
-            _ => Ok(Device::Cpu),
-        }
     }
 }
 
 impl std::fmt::Display for CandidateSide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Candle => f.write_str("candle-cpu")?,
-            Self::Portable => f.write_str("candle-cpu-portable")?,
-            Self::MetalOps { .. } => f.write_str("candle-metal-ops")?,
-            Self::Gpu { device, .. } => write!(f, "candle-{device}")?,
-            Self::Trace(path) => write!(f, "trace:{}", path.display())?,
-        }
-        match self.kernels() {
-            Kernels::Experimental => write!(f, " with {}", Kernels::Experimental),
-            _ => Ok(()),
+            Self::Trace(path) => write!(f, "trace:{}", path.display()),
+            Self::Engine(engine) => {
+                f.write_str(engine.name)?;
+                match engine.kernels {
+                    Kernels::Experimental => write!(f, " with {}", Kernels::Experimental),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }

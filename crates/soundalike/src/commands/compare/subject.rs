@@ -1,4 +1,4 @@
-//! What is compared with what: both sides of a comparison, and the model where one is needed.
+//! Both sides of a comparison, and the model.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use soundalike_model::Engine;
 use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, Fault};
 
 use super::{
-    Request,
+    Request, masks,
     model::{Model, WhichNetwork},
     side::{CandidateSide, ReferenceSide},
-    truth::{Truth, embedded},
+    truth::embedded,
 };
 
-/// A reference, its windows and its model. Two traces need no model: of a network that is not ours there is none.
+/// The reference, its windows and its model. Two traces need no model: there may be none.
 pub(super) struct Subject {
     name: String,
     model: Option<Model>,
@@ -27,56 +27,50 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// What `request` names.
-    pub(super) fn find(request: &Request) -> anyhow::Result<Self> {
-        let load = || Model::load(request.model.as_deref(), request.network);
-        match &request.reference {
-            Some(ReferenceSide::Trace(path)) => Self::of_trace(path, request),
-            Some(ReferenceSide::Torch) => Self::live(request, load()?),
-            None => {
-                let model = load()?;
-                match embedded(&model)?.filter(|_| request.is_plain()) {
-                    Some((reference, window)) => Ok(Self {
-                        name: model.name.clone(),
-                        model: Some(model),
-                        reference,
-                        windows: vec![window],
-                    }),
-                    None => Self::live(request, model),
-                }
-            }
+    pub(super) fn find(request: &Request<'_>) -> anyhow::Result<Self> {
+        if let Some(ReferenceSide::Trace(path)) = &request.reference {
+            return Self::of_trace(path, request);
         }
-    }
-
-    fn live(request: &Request, model: Model) -> anyhow::Result<Self> {
-        ensure!(
-            request.masks.is_empty() || model.is_embedding(),
-            "--masks is for embeddings, and {} gives none",
-            model.name
-        );
-        let truth = Truth {
-            recordings: &request.recordings,
-            masks: &request.masks,
-            dtype: request.dtype,
+        let model = request.args.subject.model()?;
+        let built_in = match request.reference {
+            None => embedded(&model)?.filter(|_| request.is_plain()),
+            Some(_) => None,
         };
-        let engine = truth.engine(&model)?;
-        let windows = truth.masked(truth.windows(&model)?, &model)?;
+        let (reference, windows) = match built_in {
+            Some((reference, window)) => (reference, vec![window]),
+            None => Self::live(request, &model)?,
+        };
         Ok(Self {
             name: model.name.clone(),
             model: Some(model),
-            reference: Box::new(engine),
+            reference,
             windows,
         })
     }
 
-    /// A trace as the reference. Its model is the one that was named, or the embedded one where the trace is of that; a
-    /// candidate that is a trace as well can do without.
-    fn of_trace(path: &Path, request: &Request) -> anyhow::Result<Self> {
+    fn live(
+        request: &Request<'_>,
+        model: &Model,
+    ) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
+        let (subject, choices) = (&request.args.subject, &request.args.masks);
+        ensure!(
+            choices.is_empty() || model.is_embedding(),
+            "--masks is for embeddings, and {} computes none; omit it",
+            model.name
+        );
+        let engine = subject.engine(model, request.args.dtype.into())?;
+        let windows = masks::each(subject.windows(model)?, choices, model)?;
+        Ok((Box::new(engine), windows))
+    }
+
+    /// A trace as the reference. Its model is that of `--model`, or the embedded one if the trace is of that, or if the
+    /// candidate is an engine.
+    fn of_trace(path: &Path, request: &Request<'_>) -> anyhow::Result<Self> {
         let mut trace = ReferenceTrace::open(path)?;
         let captured = trace.manifest().model.clone();
         let origin = captured.as_ref().map(|model| model.origin());
-        let model = match &request.model {
-            Some(path) => Some(Model::load(Some(path), request.network)?),
+        let model = match &request.args.subject.model {
+            Some(_) => Some(request.args.subject.model()?),
             None => {
                 let embedded = Model::load(None, WhichNetwork::Segmentation)?;
                 let same = origin == Some(&*embedded.bundle.source().sha256);
@@ -100,20 +94,20 @@ impl Subject {
         })
     }
 
-    /// Whether nothing but the trace tells what the network is.
+    /// Whether only the trace describes the network.
     pub(super) fn is_foreign(&self) -> bool {
         self.model.is_none()
     }
 
-    /// Compares what `request` names with it.
-    pub(super) fn compare(mut self, request: &Request) -> anyhow::Result<Report> {
+    /// Compares the candidate of `request` with the reference.
+    pub(super) fn compare(mut self, request: &Request<'_>) -> anyhow::Result<Report> {
         if let Some(window) = self.windows.first() {
             let graph = self.reference.graph(window)?;
             let names = graph.stages().iter().map(|stage| stage.name.clone());
             request.names.check(&names.collect::<Vec<_>>())?;
         }
         let bundle = self.model.as_ref().map(|model| &model.bundle);
-        let other = match (&request.candidate_model, bundle) {
+        let other = match (&request.args.candidate_model, bundle) {
             (Some(path), Some(bundle)) => Some(other_weights(path, bundle)?),
             _ => None,
         };
@@ -142,41 +136,34 @@ impl Subject {
             }
             report.audit = Some(Audit::new(bundle, other.as_ref()));
         }
-        if request.budget {
-            let budget = Budget::measure(reference, &candidate, &self.windows)?;
-            report.budget = Some(budget);
+        if request.args.budget {
+            report.budget = Some(Budget::measure(reference, &candidate, &self.windows)?);
         }
         Ok(report)
     }
 
-    /// The candidate, and what runs it. `other` are weights of its own.
+    /// The candidate and its engine. `other` has its own weights.
     fn candidate(
         &self,
-        request: &Request,
+        request: &Request<'_>,
         other: Option<&Bundle>,
     ) -> anyhow::Result<(Candidate, EngineInfo)> {
-        let side = &request.candidate;
-        if let CandidateSide::Trace(path) = side {
-            let [window] = &self.windows[..] else {
-                bail!(
-                    "a trace is of one window, and there are {}",
-                    self.windows.len()
-                );
-            };
-            return self.activations(path, window, request);
-        }
+        let choice = match &request.candidate {
+            CandidateSide::Trace(path) => return self.activations(path, request),
+            CandidateSide::Engine(choice) => choice,
+        };
         let bundle = other.or(self.model.as_ref().map(|model| &model.bundle));
-        let bundle = bundle.context("there is no model to run: give one with --model")?;
+        let bundle = bundle.context("no model to run; give one with --model")?;
         let engine = Engine {
-            dtype: request.dtype,
-            device: side.device()?,
-            kernels: side.kernels(),
+            dtype: request.args.dtype.into(),
+            device: choice.device.open()?,
+            kernels: choice.kernels,
         };
         let network = CandleEngine::load(bundle, &engine)?;
-        let info = network.info(&side.to_string(), bundle);
-        let candidate = match &request.inject {
+        let info = network.info(&request.candidate.to_string(), bundle);
+        let candidate = match &request.args.inject {
             None => Candidate::Engine(Box::new(network)),
-            Some(id) => fault(id, bundle)?.candidate(bundle, request.dtype)?,
+            Some(id) => fault(id, bundle)?.candidate(bundle, engine.dtype)?,
         };
         Ok((candidate, info))
     }
@@ -185,12 +172,15 @@ impl Subject {
     fn activations(
         &self,
         path: &Path,
-        window: &Window,
-        request: &Request,
+        request: &Request<'_>,
     ) -> anyhow::Result<(Candidate, EngineInfo)> {
+        let [window] = &self.windows[..] else {
+            let windows = self.windows.len();
+            bail!("a trace has one window, found {windows}; choose one recording and --windows 1");
+        };
         let trace = ActivationTrace::open(path, &request.names)?;
-        let captured = trace.manifest.as_ref();
-        let captured = captured.and_then(|manifest| manifest.model.as_ref());
+        let manifest = trace.manifest.as_ref();
+        let captured = manifest.and_then(|manifest| manifest.model.as_ref());
         if let (Some(captured), Some(model)) = (captured, &self.model) {
             check_model(captured.origin(), &model.bundle)?;
         }
@@ -200,7 +190,7 @@ impl Subject {
     }
 }
 
-/// A trace can only be compared with what is made of the same weights.
+/// Refuses a trace of other weights than those of `bundle`.
 fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
     let expected = &bundle.source().sha256;
     if found == expected {
@@ -212,22 +202,22 @@ fn check_model(found: &str, bundle: &Bundle) -> Result<(), CompareError> {
     })
 }
 
-/// The fault `id` of the catalogue of networks like that of `bundle`.
+/// The fault `id` of the network in `bundle`.
 fn fault(id: &str, bundle: &Bundle) -> anyhow::Result<Fault> {
     let graph = bundle.architecture().graph(true).unwrap_or_default();
-    let found = Fault::catalogue(&graph)
-        .into_iter()
-        .find(|fault| fault.id == id);
-    found.with_context(|| format!("--inject {id}: unknown fault; self-test lists those there are"))
+    let mut faults = Fault::catalogue(&graph).into_iter();
+    let found = faults.find(|fault| fault.id == id);
+    found.with_context(|| {
+        format!("--inject {id}: unknown fault; `soundalike self-test` lists all faults")
+    })
 }
 
-/// Other weights for the candidate's network.
 fn other_weights(path: &Path, bundle: &Bundle) -> anyhow::Result<Bundle> {
     let other = soundalike_convert::load(path)?;
     let (found, expected) = (other.architecture(), bundle.architecture());
     ensure!(
         found.name() == expected.name(),
-        "{}: is a {}, and the reference is a {}; nothing of them can be compared",
+        "{}: is a {}, expected a {} like the reference",
         path.display(),
         found.name(),
         expected.name()

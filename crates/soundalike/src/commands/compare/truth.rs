@@ -1,27 +1,44 @@
-//! The reference that runs while it is compared, and the windows that it is asked for.
+//! The subject of a comparison: reference, model and recordings.
+
+use std::path::PathBuf;
 
 use anyhow::ensure;
-use clap::ValueEnum;
 use soundalike_compare::{LiveReference, Reference, ReferenceTrace, Window};
 use soundalike_model::DType;
 use soundalike_selftest::{low_precision, torch_reference};
 
 use super::{
-    masks::{self, MaskChoice},
-    model::Model,
-    windows::{self, Recordings},
+    model::{Model, WhichNetwork},
+    side::ReferenceSide,
+    windows::{self, Count},
 };
+use crate::output::Inputs;
 
-/// What a live reference is asked for.
-pub(in crate::commands) struct Truth<'a> {
-    pub(in crate::commands) recordings: &'a Recordings,
-    /// How embeddings are pooled; none for all ways.
-    pub(in crate::commands) masks: &'a [MaskChoice],
-    /// The candidate's precision.
-    pub(in crate::commands) dtype: DType,
+/// Options of the subject of a comparison.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct SubjectArgs {
+    /// Reference: torch (the reference engine) or trace:FILE.npz [default: the built-in trace, or torch for
+    /// other recordings and models]
+    #[arg(long, value_name = "ENGINE")]
+    reference: Option<String>,
+    /// Bundle, checkpoint or pipeline directory [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(in crate::commands) model: Option<PathBuf>,
+    /// Network of a pipeline directory
+    #[arg(long, value_enum, default_value_t)]
+    pub(in crate::commands) network: WhichNetwork,
+    /// Recordings to compare on [default: one second of the built-in sample]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(in crate::commands) audio: Vec<PathBuf>,
+    /// Number of windows from the start of each recording, or `all` for all whole windows
+    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
+    windows: Count,
+    /// Allow a reference engine that has not been verified against pyannote.audio
+    #[arg(long)]
+    unverified: bool,
 }
 
-/// The built-in trace with its window, where it is of `model`.
+/// The built-in trace with its window, if it is of `model`.
 pub(in crate::commands) fn embedded(
     model: &Model,
 ) -> anyhow::Result<Option<(Box<dyn Reference>, Window)>> {
@@ -34,14 +51,35 @@ pub(in crate::commands) fn embedded(
     Ok(Some((Box::new(trace), window)))
 }
 
-impl Truth<'_> {
-    /// The engine on libtorch for `model`.
-    pub(in crate::commands) fn engine(&self, model: &Model) -> anyhow::Result<LiveReference> {
-        let engine = torch_reference(&model.bundle, low_precision(self.dtype))?;
+impl SubjectArgs {
+    pub(in crate::commands) fn reference(&self) -> anyhow::Result<Option<ReferenceSide>> {
+        self.reference.as_deref().map(str::parse).transpose()
+    }
+
+    pub(in crate::commands) fn model(&self) -> anyhow::Result<Model> {
+        Model::load(self.model.as_deref(), self.network)
+    }
+
+    pub(in crate::commands) fn inputs(&self) -> Inputs {
+        let trace = self.reference.iter();
+        let trace = trace.filter_map(|side| side.strip_prefix("trace:"));
+        Inputs::default()
+            .files(trace, "trace")
+            .files(&self.audio, "recording")
+            .models(&self.model, "model")
+    }
+
+    /// The engine on libtorch for `model` and a candidate of `dtype`.
+    pub(in crate::commands) fn engine(
+        &self,
+        model: &Model,
+        dtype: DType,
+    ) -> anyhow::Result<LiveReference> {
+        let engine = torch_reference(&model.bundle, low_precision(dtype))?;
         let architecture = model.bundle.architecture();
         ensure!(
-            self.recordings.unverified || engine.engine().verified.is_some(),
-            "the libtorch reference has not been verified against pyannote.audio for a {}: compare it with a capture first, or give --unverified",
+            self.unverified || engine.engine().verified.is_some(),
+            "the libtorch reference has not been verified against pyannote.audio for {}; compare it with a capture first, or use --unverified",
             architecture
                 .variant()
                 .unwrap_or_else(|| architecture.name())
@@ -49,31 +87,12 @@ impl Truth<'_> {
         Ok(engine)
     }
 
-    /// The windows of the recordings.
     pub(in crate::commands) fn windows(&self, model: &Model) -> anyhow::Result<Vec<Window>> {
-        let mut found = Vec::new();
-        for path in &self.recordings.audio {
-            found.extend(windows::read(path, &model.bundle, self.recordings.windows)?);
+        if self.audio.is_empty() {
+            return Ok(vec![ReferenceTrace::embedded()?.window()?]);
         }
-        if found.is_empty() {
-            found.push(ReferenceTrace::embedded()?.window()?);
-        }
-        Ok(found)
-    }
-
-    /// `windows`, each with each of the ways to pool where embeddings are pooled.
-    pub(in crate::commands) fn masked(
-        &self,
-        windows: Vec<Window>,
-        model: &Model,
-    ) -> anyhow::Result<Vec<Window>> {
-        if !model.is_embedding() {
-            return Ok(windows);
-        }
-        let choices = match self.masks {
-            [] => MaskChoice::value_variants(),
-            some => some,
-        };
-        masks::each(windows, choices, model)
+        let read = |path: &PathBuf| windows::read(path, &model.bundle, self.windows);
+        let windows: Vec<_> = self.audio.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(windows.concat())
     }
 }

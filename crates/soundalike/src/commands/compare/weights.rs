@@ -1,13 +1,14 @@
-//! The audit of the weights, in words.
+//! Sentences on the audit of the weights.
 
 use std::fmt::Write;
 
+use indicatif::HumanCount;
 use soundalike_compare::{Differences, Figure, Report, Weights};
 
-use super::words::{LISTED, listed, short};
-use crate::{document::Item, tensor_table::grouped};
+use super::words::{self, LISTED, listed, short};
+use crate::document::Item;
 
-/// What the weights are, and how the candidate's differ.
+/// The weights of the model, and the differences of the candidate's.
 pub(super) fn items(report: &Report) -> Vec<Item> {
     let Some(audit) = &report.audit else {
         return Vec::new();
@@ -25,24 +26,22 @@ pub(super) fn items(report: &Report) -> Vec<Item> {
 }
 
 fn weights_of(weights: &Weights) -> String {
-    let dtypes: Vec<_> = match weights.dtypes.len() {
-        1 => weights.dtypes.keys().cloned().collect(),
-        _ => weights
-            .dtypes
-            .iter()
-            .map(|(dtype, number)| format!("{number} {dtype}"))
-            .collect(),
+    let several = weights.dtypes.len() > 1;
+    let dtype = |(dtype, number): (&String, &usize)| match several {
+        true => format!("{number} {dtype}"),
+        false => dtype.clone(),
     };
+    let dtypes: Vec<_> = weights.dtypes.iter().map(dtype).collect();
     format!(
         "{} ({}, SHA-256 {}): {} tensors, {} values, {}, {}",
         weights.file,
         weights.network,
         short(&weights.sha256),
         weights.tensors,
-        grouped(weights.values),
+        HumanCount(weights.values as u64),
         dtypes.join(" and "),
         match weights.zero.as_slice() {
-            [] => "none all zero".to_owned(),
+            [] => "no tensor is all zero".to_owned(),
             zero => format!("all zero: {}", listed(zero.iter().cloned())),
         }
     )
@@ -51,11 +50,14 @@ fn weights_of(weights: &Weights) -> String {
 fn compared(differences: &Differences) -> String {
     let mut words = format!("{} bit-equal", differences.bit_equal);
     for (number, what) in [
-        (differences.rounded, "equal but for rounding to their type"),
-        (differences.differing.len(), "other values"),
+        (differences.rounded, "equal after rounding to their dtype"),
+        (differences.differing.len(), "with other values"),
         (differences.missing.len(), "missing"),
         (differences.unexpected.len(), "unexpected"),
-        (differences.hyperparameters.len(), "other hyperparameters"),
+        (
+            differences.hyperparameters.len(),
+            "with other hyperparameters",
+        ),
     ] {
         if number > 0 {
             let _ = write!(words, ", {number} {what}");
@@ -67,36 +69,23 @@ fn compared(differences: &Differences) -> String {
 fn details(differences: &Differences) -> Vec<String> {
     let mut lines = Vec::new();
     for difference in differences.differing.iter().take(LISTED) {
-        lines.push(
-            match (difference.max_abs, difference.values_of.as_slice()) {
-                (_, [_, ..]) => format!(
-                    "{} has the values of {}",
-                    difference.name,
-                    difference.values_of.join(", ")
-                ),
-                (Some(most), []) => format!(
-                    "{} is another, largest difference {}",
-                    difference.name,
-                    Figure(most)
-                ),
-                (None, []) => format!(
-                    "{} has shape {:?}, expected {:?}",
-                    difference.name, difference.candidate_shape, difference.reference_shape
-                ),
-            },
-        );
+        let what = match (difference.max_abs, difference.values_of.as_slice()) {
+            (_, others @ [_, ..]) => format!("has the values of {}", others.join(", ")),
+            (Some(most), []) => format!("differs by up to {}", Figure(most)),
+            (None, []) => format!(
+                "has shape {:?}, expected {:?}",
+                difference.candidate_shape, difference.reference_shape
+            ),
+        };
+        lines.push(format!("{} {what}", difference.name));
     }
-    for (names, what) in [
+    lines.extend(words::differences([
         (&differences.missing, "missing"),
         (&differences.unexpected, "unexpected"),
-    ] {
-        if !names.is_empty() {
-            lines.push(format!("{what}: {}", listed(names.iter().cloned())));
-        }
-    }
+    ]));
     for difference in differences.hyperparameters.iter().take(LISTED) {
         lines.push(format!(
-            "{} is {}, in the reference {}",
+            "{} is {}, expected {}",
             difference.name, difference.candidate, difference.reference
         ));
     }

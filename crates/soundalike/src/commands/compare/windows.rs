@@ -1,9 +1,6 @@
-//! The windows that are compared.
+//! Windows of recordings.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{path::Path, str::FromStr};
 
 use anyhow::{Context, ensure};
 use ndarray::Array3;
@@ -11,28 +8,13 @@ use soundalike_compare::Window;
 use soundalike_convert::Bundle;
 use soundalike_diarize::{audio::Audio, windows::Windows};
 
-/// Seconds of a window of a network that does not say what it was trained on.
+/// Seconds of a window if the model has no specifications.
 const DEFAULT_DURATION: f64 = 10.0;
-/// Longest window, seconds: real networks have 5 to 30, and time and memory go with it.
+/// Longest window in seconds: real networks have 5 to 30, and time and memory grow with it.
 const MAX_DURATION: f64 = 120.0;
 
-/// What a live reference is run on.
-#[derive(Debug, Clone, clap::Args)]
-pub(in crate::commands) struct Recordings {
-    /// Recordings to compare on [default: one second of the project's sample]
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub(in crate::commands) audio: Vec<PathBuf>,
-    /// How many windows of each recording, from its start: all whole ones, or a number
-    #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
-    pub(in crate::commands) windows: Count,
-    /// Compare with the reference engine even where it was never seen to be the official package
-    #[arg(long)]
-    pub(in crate::commands) unverified: bool,
-}
-
-/// How many windows of a recording.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands) enum Count {
+pub(super) enum Count {
     All,
     First(usize),
 }
@@ -44,20 +26,18 @@ impl FromStr for Count {
         match (count, count.parse()) {
             ("all", _) => Ok(Self::All),
             (_, Ok(count)) if count > 0 => Ok(Self::First(count)),
-            _ => Err("expected all or a number from 1".to_owned()),
+            _ => Err("expected `all` or a number of at least 1".to_owned()),
         }
     }
 }
 
-/// Samples per second that the network of `bundle` expects, and the length of its windows in seconds.
+/// Sample rate of the network in `bundle`, and seconds of its windows.
 pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)> {
     let architecture = bundle.architecture();
-    let sample_rate = architecture.sample_rate().with_context(|| {
-        format!(
-            "the model is a {}, which takes no audio",
-            architecture.name()
-        )
-    })?;
+    let name = architecture.name();
+    let sample_rate = architecture.sample_rate();
+    let sample_rate =
+        sample_rate.with_context(|| format!("the model is a {name}, which takes no audio"))?;
     let specifications = bundle.specifications();
     let duration = specifications.map_or(DEFAULT_DURATION, |known| known.duration);
     ensure!(
@@ -67,14 +47,10 @@ pub(in crate::commands) fn format(bundle: &Bundle) -> anyhow::Result<(u32, f64)>
     Ok((sample_rate, duration))
 }
 
-/// The first windows of the recording at `path`, one behind the other, as long as the network of `bundle` was
-/// trained on. What is left over at the end is left out: mostly silence filled up, it would say little of the
-/// recording. One that is shorter than a window is filled up with silence, as `diarize` does.
-pub(in crate::commands) fn read(
-    path: &Path,
-    bundle: &Bundle,
-    count: Count,
-) -> anyhow::Result<Vec<Window>> {
+/// The first windows of the recording at `path`, without overlap, of the duration that the network in `bundle` was
+/// trained on. A remainder at the end is dropped: padded with silence, it would say little about the recording. A
+/// recording shorter than a window is padded with silence, as in `diarize`.
+pub(super) fn read(path: &Path, bundle: &Bundle, count: Count) -> anyhow::Result<Vec<Window>> {
     let (sample_rate, duration) = format(bundle)?;
     let audio = Audio::read(path, sample_rate)?;
     let length = (duration * f64::from(sample_rate)).round() as usize;
@@ -89,7 +65,7 @@ pub(in crate::commands) fn read(
     };
     ensure!(
         wanted <= there,
-        "{}: has {there} whole window(s) of {duration} s, and --windows asks for {wanted}",
+        "{}: has {there} whole window(s) of {duration} s, fewer than --windows {wanted}",
         path.display()
     );
     let uri = path.file_stem().unwrap_or_default().to_string_lossy();

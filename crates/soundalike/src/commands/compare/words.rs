@@ -1,4 +1,4 @@
-//! The result of a comparison in words.
+//! Sentences on the result of a comparison.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -10,12 +10,12 @@ use soundalike_torch::BUILT;
 
 use crate::document::Item;
 
-/// How an error is judged: by R, or by R_d where the candidate has fewer bits than f32.
+/// The R of an error, or R_d if the candidate has fewer bits than f32.
 pub(super) fn measure(error: &StageError) -> f64 {
     error.r_d.unwrap_or(error.r)
 }
 
-/// What [`measure`] is called in `report`.
+/// The name of [`measure`] in `report`.
 pub(super) fn measured(report: &Report) -> &'static str {
     let forced = report.stages.iter().map(|stage| &stage.teacher_forced);
     let free = report.stages.iter().map(|stage| &stage.free_running);
@@ -27,7 +27,7 @@ pub(super) fn measured(report: &Report) -> &'static str {
     }
 }
 
-/// Names that a sentence lists.
+/// Most names in a list.
 pub(super) const LISTED: usize = 6;
 
 /// `segmentation-3.0: candle-cpu against torch`.
@@ -38,7 +38,7 @@ pub(super) fn title(report: &Report) -> String {
     )
 }
 
-/// By what and on what: inputs, versions, processor, threads, arithmetic of both sides.
+/// Inputs, version, processor, threads, and the engines of both sides.
 pub(super) fn provenance(report: &Report) -> Vec<String> {
     let of = &report.provenance;
     vec![
@@ -55,7 +55,7 @@ pub(super) fn provenance(report: &Report) -> Vec<String> {
     ]
 }
 
-/// The versions that computed something; the JSON has the others too.
+/// Packages whose versions are shown; the JSON has all.
 const COMPUTING: [&str; 3] = ["pyannote.audio", "torch", "soundalike"];
 
 fn engine(info: &EngineInfo) -> String {
@@ -78,44 +78,33 @@ fn engine(info: &EngineInfo) -> String {
     let what = [&info.engine, &info.dtype].map(String::as_str);
     let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
     let mut parts = vec![match (what.as_slice(), info.device.as_str()) {
-        ([], _) => "does not say what it is".to_owned(),
+        ([], _) => "unknown engine".to_owned(),
         (what, "") => what.join(", "),
         (what, device) => format!("{} on {device}", what.join(", ")),
     }];
-    parts.extend(
-        versions
-            .chain(info.cpu.clone())
-            .chain(threads)
-            .chain(verified),
-    );
+    parts.extend(versions);
+    parts.extend([info.cpu.clone(), threads, verified].into_iter().flatten());
     parts.join(", ")
 }
 
-/// The start of a SHA-256, enough to tell files apart.
+/// The start of a SHA-256, enough to identify a file.
 pub(super) fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-/// What all of it means.
 pub(super) fn verdict(report: &Report) -> Verdict {
-    report
-        .stages
-        .iter()
-        .map(|stage| stage.verdict)
-        .max()
-        .unwrap_or(Verdict::NotObserved)
+    let verdicts = report.stages.iter().map(|stage| stage.verdict);
+    verdicts.max().unwrap_or(Verdict::NotObserved)
 }
 
-/// What is wrong, or that nothing is, with the evidence.
+/// The wrong stage with the evidence, or that none is wrong.
 pub(super) fn finding(report: &Report) -> String {
-    let Some((name, stage)) = report.source.first().and_then(|name| {
-        Some((
-            name,
-            report.stages.iter().find(|stage| stage.name == *name)?,
-        ))
-    }) else {
+    let source = report.source.first();
+    let mut stages = report.stages.iter();
+    let Some(stage) = source.and_then(|name| stages.find(|stage| stage.name == *name)) else {
         return inconclusive(report).unwrap_or_else(|| closest(report));
     };
+    let name = &stage.name;
     let mut words = if let Some(error) = &stage.teacher_forced {
         format!(
             "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
@@ -129,8 +118,8 @@ pub(super) fn finding(report: &Report) -> String {
         )
     } else if let Some(error) = &stage.free_running {
         format!(
-            "Not rounding: {name} is the first stage that is wrong, its error {} times {} ({}); those after it may be \
-             its victims",
+            "Not rounding: {name} is the first wrong stage; its error is {} times {} ({}), and later stages may only pass \
+             it on",
             Figure(measure(error)),
             rounding(report),
             place(report, error)
@@ -139,28 +128,27 @@ pub(super) fn finding(report: &Report) -> String {
         format!("{name} is wrong")
     };
     if let Some(diagnosis) = &report.diagnosis {
-        let next = diagnosis
-            .runner_up
-            .as_ref()
-            .map(|second| format!("; next comes {}, R {}", second.cause, Figure(second.r)));
         let _ = write!(
             words,
-            ". It is {} (R {}{})",
+            ". It is {} (R {}",
             diagnosis.text,
-            Figure(diagnosis.r),
-            next.unwrap_or_default()
+            Figure(diagnosis.r)
         );
+        if let Some(next) = &diagnosis.runner_up {
+            let _ = write!(words, "; next best is {}, R {}", next.cause, Figure(next.r));
+        }
+        words.push(')');
     }
     if let Some(undiagnosed) = &report.undiagnosed {
-        // That a build has no libtorch is no news about the candidate.
+        // The reason says nothing about the candidate if the build has no libtorch.
         if BUILT {
             let _ = write!(words, ". Cause: {}", undiagnosed.reason);
         }
         if let Some(signature) = &undiagnosed.signature {
-            let _ = write!(words, ". Its error looks like this: {signature}");
+            let _ = write!(words, ". Signature of its error: {signature}");
         }
     }
-    if let [_, others @ ..] = report.source.as_slice()
+    if let [_, others @ ..] = &report.source[..]
         && !others.is_empty()
     {
         let verb = if others.len() == 1 { "is" } else { "are" };
@@ -169,46 +157,49 @@ pub(super) fn finding(report: &Report) -> String {
     words + "."
 }
 
-/// In what errors are measured.
+/// The unit of errors.
 pub(super) fn rounding(report: &Report) -> String {
     match measured(report) {
         "R_d" => format!(
-            "the error of PyTorch rounding to {} at every stage",
+            "the error of PyTorch that rounds every stage to {}",
             report.provenance.candidate.dtype
         ),
         _ => "PyTorch's own f32 rounding".to_owned(),
     }
 }
 
-/// Where an error is largest.
+/// The place of the largest error.
 fn place(report: &Report, error: &StageError) -> String {
-    let frame = error
-        .worst_frame
-        .map_or(String::new(), |frame| format!(", frame {frame}"));
-    let input = match (report.inputs.len(), report.inputs.get(error.worst_input)) {
-        (2.., Some(input)) => format!(" of {input}"),
-        _ => String::new(),
-    };
+    let frame = error.worst_frame.map(|frame| format!(", frame {frame}"));
+    let (frame, input) = (frame.unwrap_or_default(), input(report, error, "of"));
     format!("channel {}{frame}{input}", error.worst_channel)
 }
 
-/// Why nothing can be concluded, where that is so: no stage of the candidate was compared with the reference's.
+/// The input with the largest error, after `preposition`; empty if there is one input only.
+fn input(report: &Report, error: &StageError, preposition: &str) -> String {
+    match (report.inputs.len(), report.inputs.get(error.worst_input)) {
+        (2.., Some(input)) => format!(" {preposition} {input}"),
+        _ => String::new(),
+    }
+}
+
+/// Why nothing can be concluded, if no stage of the candidate was compared with the reference's.
 pub(super) fn inconclusive(report: &Report) -> Option<String> {
     match verdict(report) {
         Verdict::NotObserved => Some(format!(
-            "INCONCLUSIVE: nothing was compared. The candidate shows none of the {} stages of the reference.",
+            "INCONCLUSIVE: nothing was compared. The candidate has none of the {} stages of the reference.",
             report.stages.len()
         )),
         Verdict::NotComparable => Some(
-            "INCONCLUSIVE: nothing could be compared. Every stage that the candidate shows was fed an input of another \
-             shape than the reference's."
+            "INCONCLUSIVE: nothing could be compared. The input of every stage of the candidate has another shape than \
+             the reference's."
                 .to_owned(),
         ),
         Verdict::Exact | Verdict::Precision | Verdict::Structural => None,
     }
 }
 
-/// No stage is wrong: the one that comes closest.
+/// If no stage is wrong: the one with the largest error.
 fn closest(report: &Report) -> String {
     let comparable = |stage: &&StageReport| stage.verdict != Verdict::NotComparable;
     let stages = report.stages.iter().filter(comparable);
@@ -218,7 +209,7 @@ fn closest(report: &Report) -> String {
     });
     let Some((stage, way, error)) = errors.max_by(|a, b| measure(a.2).total_cmp(&measure(b.2)))
     else {
-        return "INCONCLUSIVE: the report has no error of any stage.".to_owned();
+        return "INCONCLUSIVE: no stage has an error figure.".to_owned();
     };
     let kind = match verdict(report) {
         Verdict::Precision => "Less precise, but no bug",
@@ -229,26 +220,20 @@ fn closest(report: &Report) -> String {
         Figure(measure(error)),
         rounding(report),
         stage.name,
-        match (report.inputs.len(), report.inputs.get(error.worst_input)) {
-            (2.., Some(input)) => format!(" on {input}"),
-            _ => String::new(),
-        }
+        input(report, error, "on")
     )
 }
 
-/// The error by which a stage is judged: its own, where it is known.
+/// The error that decides the verdict of a stage: teacher-forced if it is known.
 fn judged(stage: &StageReport) -> Option<(&'static str, &StageError)> {
-    let forced = stage
-        .teacher_forced
-        .as_ref()
-        .map(|error| ("teacher-forced", error));
-    forced.or(stage
-        .free_running
-        .as_ref()
-        .map(|error| ("free-running", error)))
+    match (&stage.teacher_forced, &stage.free_running) {
+        (Some(error), _) => Some(("teacher-forced", error)),
+        (None, Some(error)) => Some(("free-running", error)),
+        (None, None) => None,
+    }
 }
 
-/// Agreement of the outputs, and of what they are decoded to.
+/// Agreement of the outputs and of the decoded turns.
 pub(super) fn output(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(output) = &report.output {
@@ -273,78 +258,71 @@ pub(super) fn output(report: &Report) -> Vec<String> {
 }
 
 fn agreement(output: &OutputAgreement) -> String {
-    let decisions = output
-        .decisions
-        .as_ref()
-        .map_or(String::new(), |decisions| {
-            let ties = match decisions.near_ties {
-                0 => String::new(),
-                1 => " (1 near-tie)".to_owned(),
-                n => format!(" ({n} near-ties)"),
-            };
-            format!(
-                ", {} of {} frames decided alike{ties}",
-                percent(decisions.frame_agreement),
-                output.frames
-            )
-        });
+    let decisions = output.decisions.as_ref().map(|decisions| {
+        let ties = match decisions.near_ties {
+            0 => String::new(),
+            1 => " (1 near-tie)".to_owned(),
+            n => format!(" ({n} near-ties)"),
+        };
+        let alike = percent(decisions.frame_agreement);
+        format!(
+            ", same decision in {alike} of {} frames{ties}",
+            output.frames
+        )
+    });
     format!(
-        "output: correlation {}{decisions}, largest error {}, mean L2 {}",
+        "output: correlation {}{}, largest error {}, mean L2 {}",
         near_one(output.correlation),
+        decisions.unwrap_or_default(),
         Figure(output.max_abs),
         Figure(output.mean_l2)
     )
 }
 
 fn embeddings(output: &OutputAgreement) -> Option<String> {
-    let least = output
-        .embeddings
-        .iter()
-        .map(|embedding| embedding.cosine)
-        .reduce(f64::min)?;
+    let embeddings = || output.embeddings.iter();
+    let cosines = embeddings().map(|embedding| embedding.cosine);
+    let least = cosines.reduce(f64::min)?;
     let gain = |of: fn(&EmbeddingAgreement) -> f64| {
-        output
-            .embeddings
-            .iter()
-            .map(|embedding| (of(embedding) - 1.0).abs())
-            .fold(0.0, f64::max)
+        let gains = embeddings().map(|embedding| (of(embedding) - 1.0).abs());
+        Figure(gains.fold(0.0, f64::max))
     };
     Some(format!(
         "embeddings: cosine {} or more, lengths within {} of the reference's (PyTorch's own f32: {})",
         near_one(least),
-        Figure(gain(|embedding| embedding.rms_ratio)),
-        Figure(gain(|embedding| embedding.reference_rms_ratio))
+        gain(|embedding| embedding.rms_ratio),
+        gain(|embedding| embedding.reference_rms_ratio)
     ))
 }
 
-/// What was not compared.
+/// Stages that were not compared.
 pub(super) fn coverage(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (names, what) in [
+    differences([
         (&report.missing, "not observed in the candidate"),
-        (&report.unexpected, "unknown to the reference"),
-    ] {
-        if !names.is_empty() {
-            lines.push(format!("{what}: {}", listed(names.iter().cloned())));
-        }
-    }
-    lines
+        (&report.unexpected, "not in the reference"),
+    ])
 }
 
-/// Failures of a gate that a summary shows.
+/// A line for each kind of names, if there are any.
+pub(super) fn differences(kinds: [(&Vec<String>, &str); 2]) -> Vec<String> {
+    let kinds = kinds.into_iter().filter(|(names, _)| !names.is_empty());
+    kinds
+        .map(|(names, what)| format!("{what}: {}", listed(names.iter().cloned())))
+        .collect()
+}
+
+/// Failures of a gate that are shown.
 const SHOWN_FAILURES: usize = 4;
 
-/// The verdict of the gate, with the limits that were not kept.
+/// The result of the gate, with the limits that are not kept.
 pub(super) fn gate(report: &Report) -> Option<Item> {
     let gate = report.gate.as_ref()?;
-    if gate.passed && inconclusive(report).is_some() {
-        return Some(Item::from(
-            "gate: INCONCLUSIVE, there was nothing to limit".to_owned(),
-        ));
-    }
+    let limits = gate.checks.len();
     if gate.passed {
-        let limits = gate.checks.len();
-        return Some(Item::from(format!("gate: passed, {limits} limits kept")));
+        return Some(Item::from(match inconclusive(report) {
+            Some(_) => "gate: INCONCLUSIVE, no limit applied".to_owned(),
+            None => format!("gate: passed, {limits} limits kept"),
+        }));
     }
     let failures = gate.failures.len();
     let shown = || gate.failures.iter().take(SHOWN_FAILURES);
@@ -356,25 +334,22 @@ pub(super) fn gate(report: &Report) -> Option<Item> {
     let reasons: BTreeSet<_> = shown().map(|failure| &failure.because).collect();
     details.extend(reasons.iter().map(|because| format!("because {because}")));
     Some(Item {
-        text: format!(
-            "gate: FAILED, {failures} of {} limits not kept",
-            gate.checks.len()
-        ),
+        text: format!("gate: FAILED, {failures} of {limits} limits not kept"),
         details,
     })
 }
 
-/// A correlation near 1 as what it lacks.
+/// A correlation; near 1 as `1 - x`.
 pub(in crate::commands) fn near_one(correlation: f64) -> String {
-    let lacks = 1.0 - correlation;
-    if lacks < 1e-4 {
-        format!("1 - {}", Figure(lacks.max(0.0)))
+    let distance = 1.0 - correlation;
+    if distance < 1e-4 {
+        format!("1 - {}", Figure(distance.max(0.0)))
     } else {
         format!("{correlation:.4}")
     }
 }
 
-/// A part of a whole; all of it is said only of all of it.
+/// A fraction in percent; `100 %` only for exactly 1.
 pub(in crate::commands) fn percent(part: f64) -> String {
     let shown = 100.0 * part;
     if part < 1.0 && shown >= 99.995 {
@@ -394,12 +369,12 @@ fn rate(rate: f64) -> String {
     }
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of others.
 pub(in crate::commands) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(LISTED);
-    let shown: Vec<_> = names.take(LISTED).collect();
+    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
     match more {
-        0 => shown.join(", "),
-        n => format!("{} and {n} more", shown.join(", ")),
+        0 => shown,
+        n => format!("{shown} and {n} more"),
     }
 }

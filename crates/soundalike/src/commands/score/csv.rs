@@ -1,12 +1,10 @@
-//! Scores for spreadsheets: RFC 4180, rates as fractions, times in seconds, every digit.
+//! Scores for spreadsheets: RFC 4180, rates as fractions, times in seconds, all digits.
 //!
-//! A line for each recording and convention, in the order of the recordings, then one for each convention with
-//! `recording` `TOTAL`, in which seconds are pooled and speakers counted together. A cell is empty where the
-//! convention has no such number. Columns may be added behind the last one.
+//! A line per recording and convention, in the order of the recordings, then one per convention whose `recording` is
+//! `TOTAL`: pooled seconds, and the number of all speakers. A cell is empty if the convention has no such number.
+//! Columns may be added at the end.
 
-use soundalike_metrics::{Convention, Figures, SpeakerCount};
-
-use super::{scores::Scores, sheet::TOTAL};
+use super::scores::{Line, Scores};
 use crate::document::Table;
 
 /// Names of the columns, as in JSON.
@@ -14,32 +12,12 @@ const HEADER: &str = "recording|convention|der|missed_detection|false_alarm|conf
 purity|coverage|purity_coverage_f|detection_error_rate|detection_accuracy|detection_precision|\
 detection_recall|detection_f1|speaker_count_error|reference_speakers|hypothesis_speakers";
 
-/// All numbers.
 pub(super) fn table(scores: &Scores) -> Table {
-    let mut table = Table::new(HEADER);
-    for verdicts in scores.by_recording() {
-        for (convention, recording) in verdicts {
-            let (figures, count) = (&recording.figures, recording.speaker_count);
-            table.row(row(&recording.uri, convention, figures, count));
-        }
-    }
-    for report in &scores.reports {
-        let mut count = SpeakerCount::default();
-        for recording in &report.recordings {
-            count.reference += recording.speaker_count.reference;
-            count.hypothesis += recording.speaker_count.hypothesis;
-        }
-        table.row(row(TOTAL, report.convention, &report.pooled, count));
-    }
-    table
+    Table::of(HEADER, scores.lines().iter().map(row))
 }
 
-fn row(
-    name: &str,
-    convention: Convention,
-    figures: &Figures,
-    count: SpeakerCount,
-) -> impl Iterator<Item = String> {
+fn row(line: &Line<'_>) -> impl Iterator<Item = String> + use<> {
+    let (figures, count) = (line.figures, line.count);
     let (parts, detection) = (&figures.components, &figures.detection);
     let numbers = [
         figures.der,
@@ -62,7 +40,6 @@ fn row(
         Some(count.hypothesis as f64),
     ];
     let numbers = numbers.map(|n| n.map_or_else(String::new, |n| n.to_string()));
-    [name.to_owned(), convention.to_string()]
-        .into_iter()
-        .chain(numbers)
+    let names = [line.name.to_owned(), line.convention.to_string()];
+    names.into_iter().chain(numbers)
 }

@@ -1,4 +1,4 @@
-//! Scores for programs: rates as fractions, times in seconds, every digit. Schema 1: keys may be added, not renamed.
+//! Scores for programs: rates as fractions, times in seconds, all digits. Schema 1: keys may be added, not renamed.
 //!
 //! ```text
 //! {"schema": 1,
@@ -57,24 +57,18 @@ struct Explained<'a> {
     text: String,
 }
 
-/// The text.
 pub(super) fn render(scores: &Scores) -> anyhow::Result<String> {
+    let explained = |reason| Explained {
+        reason,
+        text: Reason::to_string(reason),
+    };
     let differences = scores.differences.as_ref().map(|differences| {
-        scores
-            .recordings
-            .iter()
-            .zip(differences)
-            .map(|(recording, reasons)| Difference {
-                uri: &recording.reference.uri,
-                reasons: reasons
-                    .iter()
-                    .map(|reason| Explained {
-                        reason,
-                        text: reason.to_string(),
-                    })
-                    .collect(),
-            })
-            .collect()
+        let recordings = scores.recordings.iter().zip(differences);
+        let difference = recordings.map(|(recording, reasons)| Difference {
+            uri: &recording.reference.uri,
+            reasons: reasons.iter().map(explained).collect(),
+        });
+        difference.collect()
     });
     let document = Document {
         schema: SCHEMA,

@@ -1,7 +1,7 @@
-//! `soundalike score`: how far one diarization is from another.
+//! `soundalike score`: scores a diarization against a reference.
 //!
-//! [`inputs`] reads, [`Scores`] computes, [`sheet`] makes a document of it; [`json`] and [`csv`] have every number, under
-//! keys that stay.
+//! [`inputs`] reads, [`Scores`] computes, [`sheet`] makes the document; [`json`] and [`csv`] have every number, under
+//! stable keys.
 
 mod csv;
 mod inputs;
@@ -16,35 +16,36 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use soundalike_metrics::{Convention, Mapping, Options, pair};
 
+use super::seconds;
 use crate::{
     document::{
         self, html, markdown, printable,
         terminal::{self, Screen},
     },
-    output::{Inputs, Output, Outputs},
+    output::{Inputs, Outputs},
     terminal::Terminal,
 };
 use scores::Scores;
 
-/// Score a diarization against a reference: DER, JER and the rest
+/// Score a diarization against a reference: DER, JER and more
 ///
-/// The numbers are those of pyannote.metrics, md-eval or dscore, whichever --as asks for. Rates are pooled:
-/// the seconds of all recordings are added, then divided. Recordings are paired by the name in the file (the
-/// second column of RTTM); a single one on each side is paired whatever it is called. A reference without
-/// hypothesis counts as missed, a hypothesis without reference is not scored, and both are said on stderr. An
-/// RTTM file without turns is a recording named as the file, in which nobody speaks.
+/// Computes the numbers of pyannote.metrics, md-eval or dscore (--as). Rates are pooled: seconds are added over all
+/// recordings, then divided. Recordings are paired by uri, the second column of RTTM; a single recording on each
+/// side is always paired. A reference without hypothesis counts as missed, a hypothesis without reference is not
+/// scored; both are reported on stderr. An RTTM file without turns is a recording without speech, named like the
+/// file.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "soundalike score [OPTIONS] <REF> <HYP>...\n       \
                       soundalike score [OPTIONS] -r <REF>... -s <HYP>...")]
 pub(crate) struct Args {
-    /// The truth: an RTTM file, or a directory for all .rttm files in it
+    /// Reference: an RTTM file, or a directory for all .rttm files in it
     #[arg(
         value_name = "REF",
         required_unless_present = "references",
         conflicts_with_all = ["references", "hypotheses"]
     )]
     reference: Option<PathBuf>,
-    /// What is scored: RTTM files and directories, of one system
+    /// Hypotheses of one system: RTTM files and directories
     #[arg(value_name = "HYP", required_unless_present = "references")]
     hypothesis: Vec<PathBuf>,
     /// Several references, as md-eval and dscore take them
@@ -53,7 +54,7 @@ pub(crate) struct Args {
     /// Several hypotheses, of one system
     #[arg(short = 's', long = "hypothesis", value_name = "HYP", num_args = 1.., requires = "references")]
     hypotheses: Vec<PathBuf>,
-    /// Whose definitions: pyannote (pyannote.metrics 4), md-eval (NIST, version 22) or dscore (1.1)
+    /// Scorer whose definitions apply: pyannote (pyannote.metrics 4), md-eval (NIST, version 22) or dscore (1.1)
     #[arg(
         long = "as",
         value_name = "SCORER",
@@ -62,31 +63,31 @@ pub(crate) struct Args {
             .try_map(|name| name.parse::<Convention>())
     )]
     convention: Convention,
-    /// All three scorers, and in words why they differ
+    /// Use all three scorers, and explain why they differ
     #[arg(long, conflicts_with = "convention")]
     all: bool,
-    /// Seconds not scored around each boundary of a reference turn, as the scorer means it: in pyannote the
-    /// whole width (0.5 removes 0.25 s on each side), in md-eval and dscore each side (0.25 removes the same)
+    /// Seconds not scored around each boundary of a reference turn, as the scorer defines them: the whole width
+    /// in pyannote (0.5 removes 0.25 s on each side), each side in md-eval and dscore (0.25 removes the same)
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
     collar: f64,
     /// Do not score where two or more turns of the reference overlap
     #[arg(long)]
     skip_overlap: bool,
-    /// Map speakers greedily, the pair with most time in common first, as GreedyDiarizationErrorRate of
-    /// pyannote.metrics does; the other scorers have no such choice
+    /// Map speakers greedily, the pair with the longest overlap first, as GreedyDiarizationErrorRate of
+    /// pyannote.metrics does; the other scorers have no such option
     #[arg(long)]
     greedy: bool,
-    /// What is scored: a UEM file, or a directory for all .uem files in it [default: from the first to the last
+    /// Scored regions: a UEM file, or a directory for all .uem files in it [default: from the first to the last
     /// boundary of both sides; of the reference in md-eval]
     #[arg(long, value_name = "FILE")]
     uem: Option<PathBuf>,
     /// Order of the recordings
     #[arg(long, value_enum, default_value_t)]
     sort: Order,
-    /// How to print it [default: what the name in -o ends in, else table]
+    /// Format of the scores [default: from the extension of PATH, else table]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// File to write to [default: stdout]
+    /// Write the scores to this file [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
@@ -101,25 +102,25 @@ enum Order {
     Worst,
 }
 
-/// How scores are printed.
+/// Format of the scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Aligned columns
     Table,
     /// All numbers, for programs
     Json,
-    /// One line for each recording and scorer, for spreadsheets
+    /// One line per recording and scorer, for spreadsheets
     Csv,
-    /// The table, for a text
+    /// The table in Markdown
     Markdown,
-    /// The table and a picture of each recording that zooms; one page, nothing outside of it
+    /// One self-contained page: the table, and a zoomable picture of each recording
     Html,
     /// The picture of one recording
     Svg,
 }
 
 impl Format {
-    /// The format that the ending of a file name asks for.
+    /// The format that the extension of `path` names.
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "json" => Some(Self::Json),
@@ -132,22 +133,21 @@ impl Format {
     }
 }
 
-/// Seconds that can be a collar.
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
-        _ => Err("expected seconds, 0 or more".to_owned()),
-    }
-}
-
-/// Runs the command.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
-    let (references, hypotheses) = sides(args);
+    let (references, hypotheses) = match &args.reference {
+        Some(reference) => (std::slice::from_ref(reference), &args.hypothesis),
+        None => (&args.references[..], &args.hypotheses),
+    };
     check(args);
-    let output = open(args, &references, &hypotheses)?;
+    let what = "scored file";
+    let files = Inputs::default()
+        .files(inputs::files(references, "rttm")?, what)
+        .files(inputs::files(hypotheses, "rttm")?, what)
+        .files(inputs::files(args.uem.as_slice(), "uem")?, what);
+    let output = Outputs::new(files).open(args.output.as_deref(), "-o")?;
 
-    let reference = inputs::references(&references, terminal)?;
-    let hypothesis = inputs::hypotheses(&hypotheses, &reference, terminal)?;
+    let reference = inputs::references(references, terminal)?;
+    let hypothesis = inputs::hypotheses(hypotheses, &reference, terminal)?;
     let uem = args.uem.as_deref().map(inputs::uem).transpose()?;
     let (mut recordings, notes) = pair(reference, hypothesis, uem.as_deref())?;
     for note in &notes {
@@ -158,32 +158,23 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = Options {
         collar: args.collar,
         skip_overlap: args.skip_overlap,
-        mapping: if args.greedy {
-            Mapping::Greedy
-        } else {
-            Mapping::Optimal
+        mapping: match args.greedy {
+            true => Mapping::Greedy,
+            false => Mapping::Optimal,
         },
     };
-    let mut scores = if args.all {
-        Scores::all(options, recordings, &notes)
-    } else {
-        Scores::of(args.convention, options, recordings, &notes)
-    };
-    scores.title = format!("{} against {}", names(&hypotheses), names(&references));
+    let title = format!("{} against {}", names(hypotheses), names(references));
+    let convention = (!args.all).then_some(args.convention);
+    let mut scores = Scores::new(title, convention, options, recordings, &notes);
     scores.uem = args.uem.as_ref().map(|path| path.display().to_string());
     if args.sort == Order::Worst {
         scores.worst_first();
     }
 
-    let format = args
-        .format
-        .or_else(|| args.output.as_deref().and_then(Format::of))
-        .unwrap_or(Format::Table);
-    let text = match format {
-        Format::Table => {
-            let screen = Screen::of(args.output.as_deref());
-            terminal::render(&sheet::on_a_terminal(&scores), screen)
-        }
+    let path = args.output.as_deref();
+    let format = args.format.or_else(|| path.and_then(Format::of));
+    let text = match format.unwrap_or(Format::Table) {
+        Format::Table => terminal::render(&sheet::on_a_terminal(&scores), Screen::of(path)),
         Format::Json => json::render(&scores)?,
         Format::Csv => document::csv::render(&csv::table(&scores)),
         Format::Markdown => markdown::render(&sheet::in_a_file(&scores), 2),
@@ -198,40 +189,23 @@ fn svg(scores: &Scores) -> anyhow::Result<String> {
     let number = scores.recordings.len();
     ensure!(
         number == 1,
-        "an SVG file shows one recording and there are {number}; --format html shows all"
+        "an SVG shows one recording, found {number}; use --format html"
     );
     let picture = scores.pictures().next().context("no recording")?;
     Ok(picture.svg())
-}
-
-/// The paths of both sides, however they were given.
-fn sides(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    match &args.reference {
-        Some(reference) => (vec![reference.clone()], args.hypothesis.clone()),
-        None => (args.references.clone(), args.hypotheses.clone()),
-    }
 }
 
 /// Checks what clap cannot.
 fn check(args: &Args) {
     if args.greedy && !args.all && args.convention != Convention::Pyannote {
         let convention = args.convention;
-        let message = format!("--greedy is a choice of pyannote's; {convention} has none\n");
+        let message =
+            format!("--greedy is an option of pyannote; {convention} has no such option\n");
         clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
     }
 }
 
-/// Opens the output. All files of both sides and of the UEM are inputs.
-fn open(args: &Args, references: &[PathBuf], hypotheses: &[PathBuf]) -> anyhow::Result<Output> {
-    let what = "one of the files that are scored";
-    let inputs = Inputs::default()
-        .files(inputs::files(references, "rttm")?, what)
-        .files(inputs::files(hypotheses, "rttm")?, what)
-        .files(inputs::files(args.uem.as_slice(), "uem")?, what);
-    Outputs::new(inputs).open(args.output.as_deref(), "-o")
-}
-
-/// The first path, and how many more there are.
+/// The first path, and the number of others.
 fn names(paths: &[PathBuf]) -> String {
     match paths {
         [] => String::new(),

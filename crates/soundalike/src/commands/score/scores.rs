@@ -1,69 +1,68 @@
-//! All that is printed, computed once.
+//! The scores, computed once for all formats.
 
 use soundalike_metrics::{
-    Convention, DiarizationErrorRate, Note, Options, Reason, Recording, RecordingReport, Report,
-    compare,
+    Convention, DiarizationErrorRate, Figures, Note, Options, Reason, Recording, RecordingReport,
+    Report, SpeakerCount, compare,
 };
 
 use crate::document::picture::Timeline;
 
 /// The scores of all recordings under one convention or all of them.
 pub(super) struct Scores {
-    /// What was scored against what.
+    /// Names of both sides.
     pub(super) title: String,
-    /// The UEM, by its path.
+    /// Path of the UEM.
     pub(super) uem: Option<String>,
     /// Both sides of each recording, in the order of the reports.
     pub(super) recordings: Vec<Recording>,
-    /// One for each convention; at least one.
+    /// One per convention; at least one.
     pub(super) reports: Vec<Report>,
-    /// Where there are all conventions: for each recording why they differ.
+    /// With all conventions: the reasons why they differ, per recording.
     pub(super) differences: Option<Vec<Vec<Reason>>>,
 }
 
+/// A recording, or all together, under a convention.
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    /// Whether it is the first line of that name.
+    pub(super) is_first: bool,
+    pub(super) convention: Convention,
+    pub(super) figures: &'a Figures,
+    pub(super) count: SpeakerCount,
+}
+
+/// The name of all recordings together.
+const TOTAL: &str = "TOTAL";
+
 impl Scores {
-    /// The scores under one convention.
-    pub(super) fn of(
-        convention: Convention,
+    /// The scores under `convention`, or under all conventions with the reasons why they differ.
+    pub(super) fn new(
+        title: String,
+        convention: Option<Convention>,
         options: Options,
         recordings: Vec<Recording>,
         notes: &[Note],
     ) -> Self {
-        Self::under(&[convention], options, recordings, notes)
-    }
-
-    /// The scores under all conventions, and why they differ.
-    pub(super) fn all(options: Options, recordings: Vec<Recording>, notes: &[Note]) -> Self {
-        let differences = recordings
-            .iter()
-            .map(|r| compare(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons)
-            .collect();
+        let report = |c| Report::new(c, options, &recordings, notes.to_vec());
+        let reasons =
+            |r: &Recording| compare(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons;
+        let (reports, differences) = match convention {
+            Some(convention) => (vec![report(convention)], None),
+            None => (
+                Convention::ALL.map(report).to_vec(),
+                Some(recordings.iter().map(reasons).collect()),
+            ),
+        };
         Self {
-            differences: Some(differences),
-            ..Self::under(&Convention::ALL, options, recordings, notes)
-        }
-    }
-
-    fn under(
-        conventions: &[Convention],
-        options: Options,
-        recordings: Vec<Recording>,
-        notes: &[Note],
-    ) -> Self {
-        let reports = conventions
-            .iter()
-            .map(|&c| Report::new(c, options, &recordings, notes.to_vec()))
-            .collect();
-        Self {
-            title: String::new(),
+            title,
             uem: None,
             recordings,
             reports,
-            differences: None,
+            differences,
         }
     }
 
-    /// Sorts the recordings by the rate of the first convention, the highest first, those without one last.
+    /// Sorts the recordings by the first convention's DER, the highest first, those without one last.
     pub(super) fn worst_first(&mut self) {
         let rate = |i: &usize| self.reports[0].recordings[*i].figures.der.unwrap_or(-1.0);
         let mut order: Vec<usize> = (0..self.recordings.len()).collect();
@@ -75,17 +74,47 @@ impl Scores {
         self.differences = self.differences.as_ref().map(|d| permuted(d, &order));
     }
 
-    /// For each recording what the conventions say about it.
+    /// The lines of a table: each recording under all conventions, then the totals.
+    pub(super) fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines = Vec::new();
+        for verdicts in self.by_recording() {
+            for (index, (convention, recording)) in verdicts.into_iter().enumerate() {
+                lines.push(Line {
+                    name: &recording.uri,
+                    is_first: index == 0,
+                    convention,
+                    figures: &recording.figures,
+                    count: recording.speaker_count,
+                });
+            }
+        }
+        for (index, report) in self.reports.iter().enumerate() {
+            let mut count = SpeakerCount::default();
+            for recording in &report.recordings {
+                count.reference += recording.speaker_count.reference;
+                count.hypothesis += recording.speaker_count.hypothesis;
+            }
+            lines.push(Line {
+                name: TOTAL,
+                is_first: index == 0,
+                convention: report.convention,
+                figures: &report.pooled,
+                count,
+            });
+        }
+        lines
+    }
+
+    /// The reports of each recording under all conventions.
     pub(super) fn by_recording(&self) -> impl Iterator<Item = Vec<(Convention, &RecordingReport)>> {
         (0..self.recordings.len()).map(|i| {
-            self.reports
-                .iter()
-                .map(|report| (report.convention, &report.recordings[i]))
-                .collect()
+            let reports = self.reports.iter();
+            let verdicts = reports.map(|report| (report.convention, &report.recordings[i]));
+            verdicts.collect()
         })
     }
 
-    /// What there is to see of each recording: pyannote's regions, with a collar as wide as the convention's.
+    /// A picture of each recording: pyannote's regions, with a collar as wide as the convention's.
     pub(super) fn pictures(&self) -> impl Iterator<Item = Timeline> {
         let report = &self.reports[0];
         let der = DiarizationErrorRate {
@@ -93,9 +122,8 @@ impl Scores {
             skip_overlap: report.options.skip_overlap,
             mapping: report.options.mapping,
         };
-        self.recordings
-            .iter()
-            .map(move |r| Timeline::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
+        let recordings = self.recordings.iter();
+        recordings.map(move |r| Timeline::new(der, &r.reference, &r.hypothesis, r.uem.as_ref()))
     }
 }
 

@@ -1,25 +1,18 @@
 //! Scores as a document.
 
-use soundalike_metrics::{Convention, Figures, Mapping, RecordingReport, Report, Speaker, Spread};
+use soundalike_metrics::{Convention, Mapping, RecordingReport, Report, Speaker};
 
 use super::scores::Scores;
 use crate::document::{Block, Document, Table};
 
-/// What stands where there is no number.
+/// In place of a missing number.
 const NONE: &str = "-";
 
-/// The name of all recordings together.
-pub(super) const TOTAL: &str = "TOTAL";
-
-/// The scores below the command that asked for them and below the notes, which stderr has.
+/// The scores without title and notes: stderr has the notes.
 pub(super) fn on_a_terminal(scores: &Scores) -> Document {
     let mut document = Document::default();
-    document.facts(
-        scores
-            .reports
-            .iter()
-            .map(|report| conditions(report, scores)),
-    );
+    let reports = scores.reports.iter();
+    document.facts(reports.map(|report| conditions(report, scores)));
     document.table("", rates(scores));
     if scores.recordings.len() > 1 {
         document.table("", spreads(scores));
@@ -34,7 +27,7 @@ pub(super) fn on_a_terminal(scores: &Scores) -> Document {
     document
 }
 
-/// The scores with what was scored and with the notes.
+/// The scores with title and notes.
 pub(super) fn in_a_file(scores: &Scores) -> Document {
     let mut document = on_a_terminal(scores);
     document.title = scores.title.clone();
@@ -43,7 +36,7 @@ pub(super) fn in_a_file(scores: &Scores) -> Document {
     document
 }
 
-/// The same and a picture of each recording.
+/// The scores with title, notes and a picture of each recording.
 pub(super) fn with_pictures(scores: &Scores) -> Document {
     let mut document = in_a_file(scores);
     let pictures = scores.pictures().map(|picture| picture.draw()).collect();
@@ -51,22 +44,20 @@ pub(super) fn with_pictures(scores: &Scores) -> Document {
     document
 }
 
-/// Under which conditions a report was made.
+/// The scoring options of a report.
 fn conditions(report: &Report, scores: &Scores) -> String {
     let side = report.collar_per_side;
-    let mut words = if side > 0.0 {
-        format!(
-            "{}: collar of {} s in all, {side} s on each side of a boundary",
-            report.convention,
+    let mut words = format!("{}: ", report.convention);
+    words += &match side > 0.0 {
+        true => format!(
+            "collar of {} s in all, {side} s on each side of a boundary",
             2.0 * side
-        )
-    } else {
-        format!("{}: no collar", report.convention)
+        ),
+        false => "no collar".to_owned(),
     };
-    words += if report.options.skip_overlap {
-        ", overlap not scored"
-    } else {
-        ", overlap scored"
+    words += match report.options.skip_overlap {
+        true => ", overlap not scored",
+        false => ", overlap scored",
     };
     if report.convention == Convention::Pyannote && report.options.mapping == Mapping::Greedy {
         words += ", speakers mapped greedily";
@@ -77,7 +68,7 @@ fn conditions(report: &Report, scores: &Scores) -> String {
     words
 }
 
-/// A row for each recording and convention, and for all recordings together.
+/// A row per recording and convention, and the totals.
 fn rates(scores: &Scores) -> Table {
     let several = scores.reports.len() > 1;
     let scorer = if several { "scorer | " } else { "" };
@@ -85,56 +76,31 @@ fn rates(scores: &Scores) -> Table {
         "recording | {scorer}>DER\n% | >missed\n% | >false alarm\n% | >confusion\n% | >JER\n% | >speech\ns | \
          >speakers\nhyp/ref"
     ));
-    for verdicts in scores.by_recording() {
-        for (index, (convention, recording)) in verdicts.into_iter().enumerate() {
-            let name = if index == 0 {
-                recording.uri.clone()
-            } else {
-                String::new()
-            };
-            let count = recording.speaker_count;
-            let speakers = format!("{}/{}", count.hypothesis, count.reference);
-            let scorer = several.then(|| convention.to_string());
-            table.row(row(name, scorer, &recording.figures, speakers));
-        }
-    }
-    for (index, report) in scores.reports.iter().enumerate() {
-        let name = if index == 0 { TOTAL } else { "" };
-        let scorer = several.then(|| report.convention.to_string());
-        let count = |number: fn(&RecordingReport) -> usize| -> usize {
-            report.recordings.iter().map(number).sum()
-        };
-        let speakers = format!(
+    for line in scores.lines() {
+        let parts = &line.figures.components;
+        let share = |seconds: f64| (parts.total > 0.0).then(|| seconds / parts.total);
+        let rates = [
+            line.figures.der,
+            share(parts.missed_detection),
+            share(parts.false_alarm),
+            share(parts.confusion),
+            line.figures.jer,
+        ];
+        let name = if line.is_first { line.name } else { "" };
+        let mut cells = vec![name.to_owned()];
+        cells.extend(several.then(|| line.convention.to_string()));
+        cells.extend(rates.map(percent));
+        cells.push(decimals(parts.total, 3));
+        cells.push(format!(
             "{}/{}",
-            count(|r| r.speaker_count.hypothesis),
-            count(|r| r.speaker_count.reference)
-        );
-        table.row(row(name.to_owned(), scorer, &report.pooled, speakers));
+            line.count.hypothesis, line.count.reference
+        ));
+        table.row(cells);
     }
     table
 }
 
-fn row(name: String, scorer: Option<String>, figures: &Figures, speakers: String) -> Vec<String> {
-    let parts = &figures.components;
-    let share = |seconds: f64| (parts.total > 0.0).then(|| seconds / parts.total);
-    let mut cells = vec![name];
-    cells.extend(scorer);
-    cells.extend(
-        [
-            figures.der,
-            share(parts.missed_detection),
-            share(parts.false_alarm),
-            share(parts.confusion),
-            figures.jer,
-        ]
-        .map(percent),
-    );
-    cells.push(decimals(parts.total, 3));
-    cells.push(speakers);
-    cells
-}
-
-/// How the rates are spread over the recordings.
+/// Quartiles of the rates over the recordings.
 fn spreads(scores: &Scores) -> Table {
     let header =
         "over recordings | >min | >lower quartile | >median | >upper quartile | >max | >mean";
@@ -143,21 +109,18 @@ fn spreads(scores: &Scores) -> Table {
     for report in &scores.reports {
         for (rate, spread) in [("DER %", &report.der), ("JER %", &report.jer)] {
             let Some(spread) = spread else { continue };
-            let Spread {
-                recordings: _,
-                min,
-                lower_quartile,
-                median,
-                upper_quartile,
-                max,
-                mean,
-            } = *spread;
-            let name = if several {
-                format!("{} {rate}", report.convention)
-            } else {
-                rate.to_owned()
+            let name = match several {
+                true => format!("{} {rate}", report.convention),
+                false => rate.to_owned(),
             };
-            let numbers = [min, lower_quartile, median, upper_quartile, max, mean];
+            let numbers = [
+                spread.min,
+                spread.lower_quartile,
+                spread.median,
+                spread.upper_quartile,
+                spread.max,
+                spread.mean,
+            ];
             let numbers = numbers.map(|number| percent(Some(number)));
             table.row([name].into_iter().chain(numbers));
         }
@@ -172,10 +135,8 @@ fn rest(scores: &Scores, document: &mut Document) {
     };
     let figures = &report.pooled;
     let percent = |rate: f64| percent(Some(rate));
-    let header =
-        "speech or silence | >error\n% | >accuracy\n% | >precision\n% | >recall\n% | >F\n%";
-    let mut table = Table::new(header);
-    for report in &scores.reports {
+    let header = "speech detection | >error\n% | >accuracy\n% | >precision\n% | >recall\n% | >F\n%";
+    let rows = scores.reports.iter().map(|report| {
         let detection = &report.pooled.detection;
         let rates = [
             detection.error_rate,
@@ -185,9 +146,9 @@ fn rest(scores: &Scores, document: &mut Document) {
             detection.f1,
         ];
         let name = report.convention.to_string();
-        table.row([name].into_iter().chain(rates.map(percent)));
-    }
-    document.table("", table);
+        [name].into_iter().chain(rates.map(percent))
+    });
+    document.table("", Table::of(header, rows));
     let options = &report.options;
     let cut = options.collar > 0.0 || options.skip_overlap || scores.uem.is_some();
     document.paragraph(format!(
@@ -195,17 +156,17 @@ fn rest(scores: &Scores, document: &mut Document) {
         percent(figures.purity),
         percent(figures.coverage),
         percent(figures.purity_coverage_f),
-        if cut { ", of all that is said" } else { "" }
+        if cut { ", on all speech" } else { "" }
     ));
     if scores.recordings.len() > 1 {
         document.paragraph(format!(
-            "speakers too many or too few: {} per recording",
+            "speaker count error: {} per recording",
             decimals(figures.speaker_count_error, 2)
         ));
     }
 }
 
-/// Who was taken for whom, and how long everybody speaks.
+/// The mapping of speakers, with the speaking time of each.
 fn speakers(recording: &RecordingReport) -> Table {
     let header = "reference | >turns | >speech\ns | hypothesis | >turns | >speech\ns";
     let mut table = Table::new(header);
@@ -219,10 +180,8 @@ fn speakers(recording: &RecordingReport) -> Table {
     };
     let mut left: Vec<_> = recording.hypothesis_speakers.iter().collect();
     for reference in &recording.reference_speakers {
-        let partner = recording
-            .mapping
-            .iter()
-            .find(|(_, r)| *r == reference.label);
+        let mut mapping = recording.mapping.iter();
+        let partner = mapping.find(|(_, r)| *r == reference.label);
         let at = partner.and_then(|(h, _)| left.iter().position(|s| s.label == *h));
         let hypothesis = at.map(|at| left.remove(at));
         table.row([cells(Some(reference)), cells(hypothesis)].concat());
@@ -250,19 +209,17 @@ fn differences(scores: &Scores, document: &mut Document) {
             agreed.push(name);
             continue;
         }
-        document.heading(match (same, reasons.is_empty()) {
-            (true, _) => format!("{name}: the error rates agree, although"),
-            (false, false) => format!("{name}: the scorers differ because"),
-            (false, true) => {
-                format!("{name}: the scorers differ for a reason that is not known here")
-            }
-        });
+        let why = match (same, reasons.is_empty()) {
+            (true, _) => "the error rates agree, although",
+            (false, false) => "the scorers differ because",
+            (false, true) => "the scorers differ for an unknown reason",
+        };
+        document.heading(format!("{name}: {why}"));
         document.list("", reasons.iter().map(ToString::to_string));
     }
     if agreed.len() == scores.recordings.len() {
-        document.paragraph(
-            "the scorers agree: nothing here is seen differently by any of them".to_owned(),
-        );
+        document
+            .paragraph("the scorers agree: their definitions make no difference here".to_owned());
     } else if !agreed.is_empty() {
         document.paragraph(format!("the scorers agree on {}", agreed.join(", ")));
     }
@@ -273,7 +230,7 @@ fn percent(rate: Option<f64>) -> String {
     rate.map_or_else(|| NONE.to_owned(), |rate| decimals(100.0 * rate, 2))
 }
 
-/// A number with so many decimals, and no minus before a zero.
+/// A number with `decimals` decimals, and no minus before a zero.
 fn decimals(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     match text.strip_prefix('-') {

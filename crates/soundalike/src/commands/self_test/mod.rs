@@ -1,4 +1,4 @@
-//! `soundalike self-test`: would the comparison have noticed?
+//! `soundalike self-test`: injects faults and checks that the comparison detects them.
 
 mod pipeline;
 mod report;
@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use soundalike_compare::{
     Budget, Candidate, Input, KeptReference, Provenance, Reference, ReferenceTrace, Window,
 };
-use soundalike_model::{DType, Engine, Kernels};
+use soundalike_model::{DType, Kernels};
 use soundalike_selftest::{
     Bench, Blindness, CandleEngine, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
     SELF_TEST_SCHEMA, SelfTest, Trial, blind_inputs, hard_inputs, in_batches, torch_reference,
@@ -20,105 +20,78 @@ use super::{
     ReportFormat,
     compare::{
         command_line,
-        masks::MaskChoice,
-        model::{Model, WhichNetwork},
+        masks::{self, MaskChoice},
+        model::Model,
         side::ReferenceSide,
-        truth::{Truth, embedded},
-        windows::{self, Recordings},
-        words,
+        truth::{SubjectArgs, embedded},
+        windows, words,
     },
+    on_cpu,
 };
-use crate::{
-    output::{Inputs, Outputs},
-    terminal::Terminal,
-};
+use crate::{output::Outputs, terminal::Terminal};
 
 /// Inject every known fault, one at a time: is it detected, located and identified?
 ///
-/// A comparison is worth what it could have caught. Faults that real ports had are put into the candidate, one at a time,
-/// and the comparison is asked for each: was it detected, at its stage, and diagnosed as what it is? Runs without a fault
-/// count false alarms. With --run, faults are put into the pipeline behind the networks.
+/// Injects faults of real ports into the candidate, one at a time, and compares it with the reference: the comparison
+/// should detect each fault, at its stage, and identify it. Runs without a fault count false alarms. With --run, the faults are
+/// injected into the pipeline after the networks.
 ///
-/// Exit code 0: all faults above the noise floor were located, none was taken for another, no alarm was false. 3: not.
+/// Exit code 0: all faults above the rounding floor were located, none was mistaken for another, and there was no
+/// false alarm. 3: otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these faults
+    /// Inject only these faults, separated by commas
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     faults: Vec<String>,
-    /// Put faults into the pipeline of --model DIR behind the networks: directories with captured outputs of its
-    /// stages, the same as for attribute
+    /// Inject faults into the pipeline of --model DIR, after the networks: directories with captured outputs of
+    /// its stages, as for `attribute`
     #[arg(
         long, value_name = "DIR", num_args = 1.., requires = "model",
         conflicts_with_all = ["reference", "audio", "masks"]
     )]
     run: Vec<PathBuf>,
-    /// The reference: torch (the reference engine, live) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
-    #[arg(long, value_name = "ENGINE")]
-    reference: Option<String>,
-    /// The model: a bundle, a checkpoint or a pipeline directory [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE|DIR")]
-    model: Option<PathBuf>,
-    /// Which network of a pipeline directory
-    #[arg(long, value_enum, default_value_t)]
-    network: WhichNetwork,
     #[command(flatten)]
-    recordings: Recordings,
-    /// How embeddings are pooled, each an input of its own [default: the whole window, and speakers]
+    subject: SubjectArgs,
+    /// Frames that embeddings are pooled over; each choice is an input of its own [default: none, speakers]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
-    /// How to print what was found
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
-    /// Where to print it [default: stdout]
+    /// Write the report to this file [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
-/// Windows in a batch.
+/// Sizes of batches of clean runs.
 const BATCHES: [usize; 3] = [1, 3, 32];
-/// Threads.
+/// Numbers of threads of clean runs.
 const THREADS: [usize; 2] = [1, 2];
 
-/// Runs the command; whether all faults were noticed.
+/// Runs the command. Returns whether the self-test passed.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
-    let traces = args.reference.iter();
-    let traces = traces.filter_map(|side| side.strip_prefix("trace:"));
-    let inputs = Inputs::default()
-        .files(traces, "the trace that is compared with")
-        .files(&args.recordings.audio, "one of the recordings")
-        .models(&args.model, "model")
-        .directories(&args.run, &["npz", "rttm"], "one of the captured outputs");
+    let inputs = args.subject.inputs();
+    let inputs = inputs.directories(&args.run, &["npz", "rttm"], "captured output");
     let path = args.output.as_deref();
     let output = Outputs::new(inputs).open(path, "-o")?;
-    let (text, passed) = match args.run.as_slice() {
-        [] => {
-            let found = find(args, terminal)?;
-            let text = args
-                .format
-                .render(&found, &report::document(&found), path)?;
-            (text, found.passed())
-        }
-        runs => {
-            let found = pipeline::find(args, runs)?;
-            let text = args
-                .format
-                .render(&found, &pipeline::document(&found), path)?;
-            (text, found.passed())
-        }
+    let (text, passed) = if args.run.is_empty() {
+        let found = find(args, terminal)?;
+        let document = report::document(&found);
+        (args.format.render(&found, &document, path)?, found.passed())
+    } else {
+        let found = pipeline::find(args)?;
+        let document = pipeline::document(&found);
+        (args.format.render(&found, &document, path)?, found.passed())
     };
     output.write(text.as_bytes())?;
     Ok(passed)
 }
 
 fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
-    let model = Model::load(args.model.as_deref(), args.network)?;
+    let model = args.subject.model()?;
     let bundle = &model.bundle;
-    let portable = Engine {
-        kernels: Kernels::Portable,
-        ..Engine::default()
-    };
-    let network = CandleEngine::load(bundle, &portable)?;
+    let network = CandleEngine::load(bundle, &on_cpu(Kernels::Portable))?;
+    let engine = network.info("candle-cpu-portable", bundle);
     let decoding = Decoding::new(bundle);
     let catalogue = catalogue(args, &model)?;
     let (mut reference, windows) = truth(args, &model)?;
@@ -130,23 +103,30 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         terminal,
         left_out: Vec::new(),
     };
-    let budget = tests.budget(&windows)?;
-    let what = What {
-        name: "faults",
-        named: BUILT,
+    // For an embedding too slow: its trunk would run again after each stage.
+    let measured = BUILT && !model.is_embedding();
+    let budget = measured.then(|| {
+        let candidate = Candidate::Engine(Box::new(network));
+        let mut live = torch_reference(bundle, None)?;
+        anyhow::Ok(Budget::measure(&mut live, &candidate, &windows)?)
+    });
+    let budget = budget.transpose()?;
+    let diagnostician = BUILT.then(|| Diagnostician::new(bundle));
+    let bench = Bench {
+        bundle,
+        decode: &decoding,
+        reference: &mut kept.clone(),
+        windows: &windows,
+        diagnostician: diagnostician.as_ref(),
         budget: budget.as_ref(),
     };
-    let trials = tests.trials(kept.clone(), &windows, &what)?;
+    let trials = tests.trials(bench, "faults")?;
     let clean = tests.clean(kept, &windows)?;
-    let blindness = tests.blindness(&windows, &trials)?;
+    let blindness = tests.insensitive_inputs(&windows, &trials)?;
     Ok(SelfTest {
         schema: SELF_TEST_SCHEMA,
         reference: reference.name(),
-        provenance: Provenance::here(
-            command_line(),
-            reference.engine(),
-            network.info("candle-cpu-portable", bundle),
-        ),
+        provenance: Provenance::here(command_line(), reference.engine(), engine),
         inputs: windows.iter().map(Input::new).collect(),
         trials,
         clean,
@@ -159,64 +139,59 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
 
 /// The reference and its windows.
 fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
-    let side = args.reference.as_deref().map(str::parse).transpose()?;
+    let side = args.subject.reference()?;
     if let Some(ReferenceSide::Trace(path)) = &side {
         let mut trace = ReferenceTrace::open(path)?;
         let window = trace.window()?;
         return Ok((Box::new(trace), vec![window]));
     }
     if side.is_none()
-        && args.recordings.audio.is_empty()
+        && args.subject.audio.is_empty()
         && let Some((trace, window)) = embedded(model)?
     {
         return Ok((trace, vec![window]));
     }
-    let masks = match args.masks.as_slice() {
+    let choices = match args.masks.as_slice() {
         [] => &[MaskChoice::None, MaskChoice::Speakers],
         some => some,
     };
-    let truth = Truth {
-        recordings: &args.recordings,
-        masks,
-        dtype: DType::F32,
-    };
-    let engine = truth.engine(model)?;
-    let mut windows = truth.windows(model)?;
+    let engine = args.subject.engine(model, DType::F32)?;
+    let mut windows = args.subject.windows(model)?;
     if model.is_embedding() {
         windows.iter_mut().for_each(shorten);
     }
-    Ok((Box::new(engine), truth.masked(windows, model)?))
+    Ok((Box::new(engine), masks::each(windows, choices, model)?))
 }
 
-/// The faults that are tried: all, or those that were asked for.
+/// The faults of `--faults`, or all.
 fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
-    let mut catalogue =
-        Fault::catalogue(&model.bundle.architecture().graph(true).unwrap_or_default());
+    let graph = model.bundle.architecture().graph(true).unwrap_or_default();
+    let mut catalogue = Fault::catalogue(&graph);
     only(&mut catalogue, &args.faults, |fault| fault.id)?;
     ensure!(
         !catalogue.is_empty(),
-        "{}: no faults of such a model are known",
+        "{}: no faults are known for this model",
         model.name
     );
     Ok(catalogue)
 }
 
-/// Keeps those that were asked for; all, where none was.
+/// Keeps the faults in `ids`, or all if there are none.
 fn only<T>(catalogue: &mut Vec<T>, ids: &[String], id: fn(&T) -> &str) -> anyhow::Result<()> {
     for wanted in ids {
         ensure!(
             catalogue.iter().any(|fault| id(fault) == wanted),
-            "--faults {wanted}: unknown fault of this network; without --faults all are tried, and listed"
+            "--faults {wanted}: unknown fault of this network; omit --faults to try and list all"
         );
     }
     catalogue.retain(|fault| ids.is_empty() || ids.iter().any(|wanted| id(fault) == wanted));
     Ok(())
 }
 
-/// Seconds of a window of an embedding: each stage of a residual network by itself takes long.
+/// Seconds of a window for an embedding: running a residual network stage by stage is slow.
 const EMBEDDING_SECONDS: f64 = 1.0;
 
-/// Cuts `window` to what a self-test of an embedding takes.
+/// Cuts `window` to [`EMBEDDING_SECONDS`].
 fn shorten(window: &mut Window) {
     let samples = window.waveform.len() as f64 * EMBEDDING_SECONDS / window.duration;
     if (samples as usize) < window.waveform.len() {
@@ -235,59 +210,19 @@ struct Tests<'a> {
     left_out: Vec<String>,
 }
 
-/// Of some trials.
-struct What<'a> {
-    /// What is shown beside their progress.
-    name: &'a str,
-    /// Whether it is tried to call the faults by their names.
-    named: bool,
-    /// How errors reach the output.
-    budget: Option<&'a Budget>,
-}
-
 impl Tests<'_> {
-    /// How the errors of the stages reach the output, without a fault.
-    fn budget(&mut self, windows: &[Window]) -> anyhow::Result<Option<Budget>> {
-        // A residual network would have to be run again behind each of its stages.
-        if !BUILT || self.model.is_embedding() {
-            return Ok(None);
-        }
-        let bundle = &self.model.bundle;
-        let mut live = torch_reference(bundle, None)?;
-        let portable = Engine {
-            kernels: Kernels::Portable,
-            ..Engine::default()
-        };
-        let network = CandleEngine::load(bundle, &portable)?;
-        let candidate = Candidate::Engine(Box::new(network));
-        Ok(Some(Budget::measure(&mut live, &candidate, windows)?))
-    }
-
-    /// What is said to each fault on `windows`.
-    fn trials(
-        &mut self,
-        mut kept: KeptReference,
-        windows: &[Window],
-        what: &What<'_>,
-    ) -> anyhow::Result<Vec<Trial>> {
-        let named = what.named.then(|| Diagnostician::new(&self.model.bundle));
-        let mut bench = Bench {
-            bundle: &self.model.bundle,
-            decode: self.decoding,
-            reference: &mut kept,
-            windows,
-            diagnostician: named.as_ref(),
-            budget: what.budget,
-        };
-        let bar = self.terminal.progress(what.name);
+    /// Tries each fault on `bench`; `name` labels the progress bar.
+    fn trials(&mut self, mut bench: Bench<'_>, name: &str) -> anyhow::Result<Vec<Trial>> {
+        let bar = self.terminal.progress(name);
         bar.set_length(self.catalogue.len() as u64);
         let mut trials = Vec::new();
         for fault in self.catalogue {
             match bench.try_fault(fault)? {
                 Some(trial) => trials.push(trial),
-                None => self
-                    .left_out
-                    .push(format!("{}: this model has no such stage", fault.id)),
+                None => {
+                    let out = format!("{}: this model has no such stage", fault.id);
+                    self.left_out.push(out);
+                }
             }
             bar.inc(1);
         }
@@ -295,7 +230,7 @@ impl Tests<'_> {
         Ok(trials)
     }
 
-    /// Runs without a fault.
+    /// Clean runs: without a fault.
     fn clean(
         &mut self,
         mut kept: KeptReference,
@@ -312,9 +247,9 @@ impl Tests<'_> {
             runs.push(clean.run(&mut kept, window, DType::F32, &what)?);
         }
         let whole = windows.iter().find(|window| window.masks.is_none());
-        let whole = whole.or(windows.first()).context("there is no window")?;
+        let whole = whole.or(windows.first()).context("no window to test")?;
         if whole.masks.is_none() {
-            // The trunk of an embedding, each stage by itself, of 32 windows takes minutes.
+            // The trunk of an embedding takes minutes for 32 windows, stage by stage.
             let most = if self.model.is_embedding() { 3 } else { 32 };
             for size in BATCHES.into_iter().filter(|size| *size <= most) {
                 for candidate in in_batches(bundle, whole, size)? {
@@ -323,10 +258,8 @@ impl Tests<'_> {
                 }
             }
             for threads in THREADS {
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .build()?;
-                for candidate in pool.install(|| in_batches(bundle, whole, 1))? {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                for candidate in pool.build()?.install(|| in_batches(bundle, whole, 1))? {
                     let what = format!("on {threads} thread(s)");
                     runs.push(clean.judge(&mut kept, &candidate, whole, &what)?);
                 }
@@ -334,24 +267,23 @@ impl Tests<'_> {
         }
         if !BUILT {
             self.left_out.push(
-                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, causes, errors at the \
-                 output, and what inputs hide: this build has no libtorch"
+                "clean runs on other windows, silence, noise, clipped and quiet audio and in f16 and bf16, diagnoses, errors at \
+                 the output, and insensitive inputs: this build has no libtorch"
                     .to_owned(),
             );
             return Ok(runs);
         }
         let (sample_rate, _) = windows::format(bundle)?;
         let mut live = torch_reference(bundle, None)?;
-        let longest = if self.model.is_embedding() {
-            2.0
-        } else {
-            f64::INFINITY
+        let longest = match self.model.is_embedding() {
+            true => 2.0,
+            false => f64::INFINITY,
         };
         for window in hard_inputs(whole, sample_rate, longest) {
             runs.push(clean.run(&mut live, &window, DType::F32, &window.uri)?);
         }
         if self.model.is_embedding() {
-            let out = "clean runs in a batch of 32, in windows over 2 s, in f16 and in bf16, errors at the output, and what inputs hide: too slow for an embedding";
+            let out = "clean runs in a batch of 32, in windows over 2 s, in f16 and in bf16, errors at the output, and insensitive inputs: too slow for an embedding";
             self.left_out.push(out.to_owned());
             return Ok(runs);
         }
@@ -365,32 +297,33 @@ impl Tests<'_> {
         Ok(runs)
     }
 
-    /// What silence and noise hide of what `trials` show.
-    fn blindness(
+    /// The faults among `trials` that silence and noise do not show.
+    fn insensitive_inputs(
         &mut self,
         windows: &[Window],
         trials: &[Trial],
     ) -> anyhow::Result<Vec<Blindness>> {
-        // An embedding decides nothing.
+        // An embedding has no decisions.
         if !BUILT || self.model.is_embedding() {
             return Ok(Vec::new());
         }
-        let (sample_rate, _) = windows::format(&self.model.bundle)?;
-        let mut live = torch_reference(&self.model.bundle, None)?;
-        let mut seen = vec![(
-            words::listed(windows.iter().map(|window| Input::new(window).to_string())),
-            trials.to_vec(),
-        )];
+        let bundle = &self.model.bundle;
+        let (sample_rate, _) = windows::format(bundle)?;
+        let mut live = torch_reference(bundle, None)?;
+        let names = windows.iter().map(|window| Input::new(window).to_string());
+        let mut seen = vec![(words::listed(names), trials.to_vec())];
         for window in blind_inputs(sample_rate) {
             let name = window.uri.clone();
-            let one = [window];
-            let kept = KeptReference::of(&mut live, &one)?;
-            let what = What {
-                name: &name,
-                named: false,
+            let windows = [window];
+            let bench = Bench {
+                bundle,
+                decode: self.decoding,
+                reference: &mut KeptReference::of(&mut live, &windows)?,
+                windows: &windows,
+                diagnostician: None,
                 budget: None,
             };
-            let trials = self.trials(kept, &one, &what)?;
+            let trials = self.trials(bench, &name)?;
             seen.push((name, trials));
         }
         self.left_out.sort();

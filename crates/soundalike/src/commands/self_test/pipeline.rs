@@ -1,6 +1,4 @@
-//! `soundalike self-test --run DIR`: would it have noticed, behind the networks?
-
-use std::path::PathBuf;
+//! `soundalike self-test --run DIR`: injects faults into the pipeline after the networks.
 
 use anyhow::Context;
 use soundalike_compare::{EngineInfo, Figure, Provenance};
@@ -21,14 +19,15 @@ use crate::{
     document::{Document, Table},
 };
 
-/// Tries all mistakes that the arguments name on the captured `runs`.
-pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelfTest> {
-    let model = args.model.as_deref().context("--run needs --model DIR")?;
+/// Tries the faults that `args` name on the captured runs.
+pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
+    let model = args.subject.model.as_deref();
+    let model = model.context("--run needs --model DIR")?;
     let (setting, plda) = setting(model)?;
     let mut faults = PipelineFault::catalogue();
     super::only(&mut faults, &args.faults, |fault| fault.id)?;
     let mut captured = Vec::new();
-    for directory in runs {
+    for directory in &args.run {
         let run = CapturedRun::read_all(directory)?;
         check_reference(directory, &run)?;
         let name = directory.file_name().unwrap_or(directory.as_os_str());
@@ -37,38 +36,32 @@ pub(super) fn find(args: &Args, runs: &[PathBuf]) -> anyhow::Result<PipelineSelf
     let found = try_faults(&faults, &captured, &setting);
     let (trials, clean, own) = found.with_context(|| {
         let model = model.display();
-        format!("--run: the outputs of a run do not fit each other, or not {model}")
+        format!("--run: the outputs of a run do not match each other or {model}")
     })?;
+    let engine = EngineInfo {
+        engine: "soundalike-diarize".to_owned(),
+        model_sha256: Some(plda.source().sha256.clone()),
+        ..EngineInfo::default()
+    };
     Ok(PipelineSelfTest {
         schema: SELF_TEST_SCHEMA,
         model: model.display().to_string(),
         runs: captured.into_iter().map(|(name, _)| name).collect(),
-        provenance: Provenance::here(
-            command_line(),
-            EngineInfo::default(),
-            EngineInfo {
-                engine: "soundalike-diarize".to_owned(),
-                model_sha256: Some(plda.source().sha256.clone()),
-                ..EngineInfo::default()
-            },
-        ),
+        provenance: Provenance::here(command_line(), EngineInfo::default(), engine),
         own,
         trials,
         clean,
     })
 }
 
-/// The counts first, then what they are made of.
+/// The result as a document: the counts, then the details.
 pub(super) fn document(test: &PipelineSelfTest) -> Document {
-    let mut document = Document {
-        title: "Would it have noticed, after the networks?".to_owned(),
-        command: Some(test.provenance.command.clone()),
-        ..Document::default()
-    };
+    let title = "Self-test of the pipeline: are faults after the networks located?";
+    let mut document = Document::new(title, &test.provenance.command);
     let (model, all) = (&test.model, test.faults().count());
     let runs = listed(test.runs.iter().cloned());
     document.paragraph(format!(
-        "{model}: {all} mistakes after the networks, one at a time, against {runs}"
+        "{model}: {all} faults after the networks, one at a time, against {runs}"
     ));
     document.facts(totals(test));
     let below = |trial: &PipelineTrial| trial.outcome == TrialOutcome::BelowTheFloor;
@@ -81,62 +74,55 @@ pub(super) fn document(test: &PipelineSelfTest) -> Document {
     let void = void.filter_map(|fault| Some((fault.id, fault.void?)));
     let none = test.trials.iter().map(|trial| &trial.fault);
     let none = none.filter_map(|fault| Some((fault.id, fault.equivalent?)));
-    document.table("Mistakes", trials(test));
-    document.list("Below the floor", below);
-    document.list(
-        "Void in the turns, and flagged where they are",
-        void.map(proof),
-    );
-    document.list("No mistakes at all", none.map(proof));
-    document.table("Without a mistake", clean(test));
-    document.list("What it is compared with", notes(test));
+    document.table("Faults", trials(test));
+    document.list("Below the rounding floor", below);
+    document.list("Located, but without effect on the turns", void.map(proof));
+    document.list("Equivalent changes, which are no faults", none.map(proof));
+    document.table("Clean runs", clean(test));
+    document.list("Method", notes(test));
     document
 }
 
 fn totals(test: &PipelineSelfTest) -> [String; 3] {
     let outcome = |outcome| test.count(|trial| trial.outcome == outcome);
-    let equivalent = test
-        .trials
-        .iter()
-        .filter(|trial| trial.fault.equivalent.is_some());
+    let trials = test.trials.iter();
+    let equivalent = trials.filter(|trial| trial.fault.equivalent.is_some());
     let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
-    let false_alarms = equivalent
-        .clone()
-        .filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
+    let is_alarm = |trial: &&PipelineTrial| trial.outcome == TrialOutcome::FalseAlarm;
     [
         format!(
-            "Located to the stage: {} of {} that change it by more than rounding; {} below the floor.",
+            "Located at their stage: {} of {} that change it by more than rounding; {} below the rounding floor.",
             outcome(TrialOutcome::Located),
             test.count(|trial| trial.outcome.detected()),
             outcome(TrialOutcome::BelowTheFloor)
         ),
         format!(
-            "DER < 1 % misses {} of {}.",
+            "A gate of DER < 1 % misses {} of {}.",
             test.count(|trial| trial.passes_der() == Some(true)),
             test.count(|trial| trial.der.is_some())
         ),
         format!(
-            "False alarms: {} in {} runs without a mistake, {} in {} with a change that is none.",
+            "False alarms: {} in {} clean runs, {} in {} runs with an equivalent change.",
             alarms.count(),
             test.clean.len(),
-            false_alarms.count(),
+            equivalent.clone().filter(is_alarm).count(),
             equivalent.count()
         ),
     ]
 }
 
 fn trials(test: &PipelineSelfTest) -> Table {
-    let mut table = Table::new("mistake | in | blamed | >differs by | >DER of the turns");
-    for trial in test.faults() {
-        table.row([
+    let rows = test.faults().map(|trial| {
+        [
             trial.fault.id.to_owned(),
             trial.fault.stage.name().to_owned(),
             names(&trial.source),
             difference(trial),
             trial.der.map_or("-".to_owned(), percent),
-        ]);
-    }
-    table
+        ]
+    });
+    let header = "fault | stage | located at | >difference | >DER of the turns";
+    Table::of(header, rows)
 }
 
 fn difference(trial: &PipelineTrial) -> String {
@@ -157,34 +143,36 @@ fn names(stages: &[PipelineStage]) -> String {
 }
 
 fn clean(test: &PipelineSelfTest) -> Table {
-    let mut table = Table::new("run | blamed | >PLDA | >VBx | >DER of the turns");
-    for run in &test.clean {
+    let rows = test.clean.iter().map(|run| {
         let of = |wanted: PipelineStage| {
             let found = run.differences.iter().find(|(stage, _)| *stage == wanted);
             let difference = found.map_or(f64::NAN, |(_, difference)| *difference);
             Figure(difference).to_string()
         };
-        table.row([
+        [
             run.run.clone(),
             names(&run.alarms),
             of(PipelineStage::Plda),
             of(PipelineStage::Vbx),
             percent(run.der),
-        ]);
-    }
-    table
+        ]
+    });
+    Table::of(
+        "run | false alarms | >PLDA | >VBx | >DER of the turns",
+        rows,
+    )
 }
 
 fn notes(test: &PipelineSelfTest) -> Vec<String> {
     let mut notes = vec![
-        "every stage is fed by the captured outputs of those before it, and compared with its own: decisions must be equal, \
-         PLDA vectors within 1e-9 of the largest value, responsibilities within 1e-6; the error rate is that of all stages \
-         feeding each other, on the captured embeddings"
+        "each stage gets the captured outputs of the stages before it, and its output is compared with the captured one: \
+         decisions must be equal, PLDA vectors within 1e-9 of the largest value, responsibilities within 1e-6; the DER is \
+         that of all stages in sequence, from the captured embeddings"
             .to_owned(),
     ];
     if !test.own.is_empty() {
         notes.push(format!(
-            "no capture holds these, which are our own without a mistake: {}",
+            "not captured, so our own outputs without a fault are the reference: {}",
             names(&test.own)
         ));
     }

@@ -6,13 +6,12 @@ use soundalike_selftest::{Blindness, Naming, OrdinaryGate, SelfTest, Trial, Tria
 use crate::commands::compare::words::{near_one, percent};
 use crate::document::{Block, Document, Table, Tone};
 
-/// The counts first, then what they are made of.
+/// The result as a document: the counts, then the details.
 pub(super) fn document(test: &SelfTest) -> Document {
-    let mut document = Document {
-        title: "Would it have noticed?".to_owned(),
-        command: Some(test.provenance.command.clone()),
-        ..Document::default()
-    };
+    let mut document = Document::new(
+        "Self-test: are faults detected, located and identified?",
+        &test.provenance.command,
+    );
     let inputs: Vec<_> = test.inputs.iter().map(ToString::to_string).collect();
     let (all, inputs) = (test.faults().count(), inputs.join(", "));
     let (model, reference) = (&test.model, &test.reference);
@@ -20,19 +19,19 @@ pub(super) fn document(test: &SelfTest) -> Document {
         "{model}: {all} faults, one at a time, against {reference} on {inputs}"
     ));
     if all == 0 {
-        let words = "INCONCLUSIVE: no fault was tried.".to_owned();
+        let words = "INCONCLUSIVE: no fault was injected.".to_owned();
         document.blocks.push(Block::Finding(Tone::Neutral, words));
     }
     document.facts(totals(test));
-    document.table("What ordinary comparisons miss", ordinary(test));
+    document.table("Faults that baseline metrics miss", baseline_metrics(test));
     document.table("Faults", faults(test));
-    document.list("Not located, or not named", shortcomings(test));
-    document.list("Below the floor", below(test));
-    document.list("Void at the output, and flagged where they are", void(test));
-    document.list("No faults at all", equivalent(test));
-    document.table("Without a fault", clean(test));
-    document.list("What errors come to at the output", budget(test));
-    document.list("What an input hides", blindness(&test.blindness));
+    document.list("Not located, or not identified", shortcomings(test));
+    document.list("Below the rounding floor", below(test));
+    document.list("Located, but without effect at the output", void(test));
+    document.list("Equivalent changes, which are no faults", equivalent(test));
+    document.table("Clean runs", clean(test));
+    document.list("Errors at the output", budget(test));
+    document.list("Insensitive inputs", insensitive_inputs(&test.blindness));
     document.list("Left out", test.left_out.iter().cloned());
     document
 }
@@ -42,39 +41,37 @@ fn totals(test: &SelfTest) -> Vec<String> {
     let detected = test.count(|trial| trial.outcome.detected());
     let below = test.count(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
     let mut lines = vec![format!(
-        "Located to the stage: {located} of {detected} that reach the bars; {below} below the floor."
+        "Located at their stage: {located} of {detected} that exceed the limits; {below} below the rounding floor."
     )];
     let known = test.count(|trial| trial.fault.cause.is_some() && trial.naming != Naming::NotTried);
     let of = |naming: Naming| test.count(|trial| trial.naming == naming);
     if known > 0 {
         lines.push(format!(
-            "Called by their name: {} of {known}; taken for another: {}; unknown, as they should be: {} of {}.",
+            "Identified: {} of {known}; mistaken for another: {}; without a diagnosis, as expected: {} of {}.",
             of(Naming::Right),
             of(Naming::Wrong),
             of(Naming::Unknown),
             test.count(|trial| trial.fault.cause.is_none() && trial.naming != Naming::NotTried),
         ));
     } else {
-        lines.push("Causes: not tried, this build has no libtorch.".to_owned());
+        lines.push("Identified: not tried, this build has no libtorch.".to_owned());
     }
     let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
-    let alarms = alarms.count();
-    let equivalent = || {
-        let trials = test.trials.iter();
-        trials.filter(|trial| trial.fault.equivalent.is_some())
-    };
-    let false_alarms = equivalent().filter(|trial| trial.outcome == TrialOutcome::FalseAlarm);
-    let false_alarms = false_alarms.count();
+    let trials = test.trials.iter();
+    let equivalent = trials.filter(|trial| trial.fault.equivalent.is_some());
+    let is_alarm = |trial: &&Trial| trial.outcome == TrialOutcome::FalseAlarm;
     lines.push(format!(
-        "False alarms: {alarms} in {} runs without a fault, {false_alarms} in {} with a change that is none.",
+        "False alarms: {} in {} clean runs, {} in {} runs with an equivalent change.",
+        alarms.count(),
         test.clean.len(),
-        equivalent().count()
+        equivalent.clone().filter(is_alarm).count(),
+        equivalent.count()
     ));
     lines
 }
 
-fn ordinary(test: &SelfTest) -> Table {
-    let mut table = Table::new("gate | >faults that it misses");
+fn baseline_metrics(test: &SelfTest) -> Table {
+    let mut table = Table::new("metric | >missed faults");
     let all = test.faults().count();
     for gate in OrdinaryGate::ALL {
         if test.count(|trial| trial.ordinary.passes(gate).is_some()) > 0 {
@@ -83,7 +80,7 @@ fn ordinary(test: &SelfTest) -> Table {
         }
     }
     let missed = test.count(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
-    let ours = "R and R_local, every stage".to_owned();
+    let ours = "R and R_local at every stage".to_owned();
     table.row([ours, format!("{missed} of {all}")]);
     table
 }
@@ -93,20 +90,22 @@ fn faults(test: &SelfTest) -> Table {
         Some(_) => " | >error at the output | >predicted",
         None => "",
     };
-    let numbers = ">R | >R local | >frames alike | >1 - corr | >1 - cosine | >DER";
-    let mut table = Table::new(&format!("fault | blamed | named | {numbers}{propagated}"));
+    let numbers = ">R | >R local | >same decision | >1 - corr | >1 - cosine | >DER";
+    let mut table = Table::new(&format!(
+        "fault | located at | identified | {numbers}{propagated}"
+    ));
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for trial in test.faults() {
         let ordinary = &trial.ordinary;
         let mut row = vec![
             trial.fault.id.to_owned(),
-            blamed(trial),
-            named(trial),
+            located_at(trial),
+            identified(trial),
             Figure(trial.r).to_string(),
             Figure(trial.r_local).to_string(),
             or_none(ordinary.frame_agreement.map(percent)),
-            or_none(ordinary.correlation.map(lacks)),
-            or_none(ordinary.cosine.map(lacks)),
+            or_none(ordinary.correlation.map(from_one)),
+            or_none(ordinary.cosine.map(from_one)),
             or_none(ordinary.der.map(percent)),
         ];
         if test.budget.is_some() {
@@ -122,12 +121,12 @@ fn faults(test: &SelfTest) -> Table {
     table
 }
 
-/// What a correlation lacks of 1.
-fn lacks(value: f64) -> String {
+/// 1 - `value`.
+fn from_one(value: f64) -> String {
     Figure((1.0 - value).max(0.0)).to_string()
 }
 
-fn blamed(trial: &Trial) -> String {
+fn located_at(trial: &Trial) -> String {
     match (&trial.outcome, trial.source.as_slice()) {
         (TrialOutcome::Failed { .. }, _) => "the network fails".to_owned(),
         (_, []) => match trial.verdict() {
@@ -139,7 +138,7 @@ fn blamed(trial: &Trial) -> String {
     }
 }
 
-fn named(trial: &Trial) -> String {
+fn identified(trial: &Trial) -> String {
     match (trial.naming, &trial.diagnosis) {
         (Naming::NotTried, _) => "-".to_owned(),
         (Naming::Right, Some(diagnosis)) => format!("yes (R {})", Figure(diagnosis.r)),
@@ -151,91 +150,73 @@ fn named(trial: &Trial) -> String {
 fn shortcomings(test: &SelfTest) -> Vec<String> {
     let words = |trial: &Trial| match &trial.outcome {
         TrialOutcome::Misplaced { strays } => {
-            Some(format!("blamed as well: {}", strays.join(", ")))
+            Some(format!("flagged as well: {}", strays.join(", ")))
         }
         TrialOutcome::Failed { message } => Some(format!("the network fails: {message}")),
         _ => {
             let undiagnosed = trial.undiagnosed.as_ref()?;
-            let signature = undiagnosed
-                .signature
-                .as_ref()
-                .map(|signature| format!("; {signature}"));
             let expected = match trial.naming {
-                Naming::Unknown => "as it should be",
-                _ => "although it is known",
+                Naming::Unknown => "as expected",
+                _ => "although the fault is known",
             };
-            Some(format!(
-                "{} ({expected}){}",
-                undiagnosed.reason,
-                signature.unwrap_or_default()
-            ))
+            let mut words = format!("{} ({expected})", undiagnosed.reason);
+            if let Some(signature) = &undiagnosed.signature {
+                words += &format!("; {signature}");
+            }
+            Some(words)
         }
     };
-    let trials = test
-        .faults()
-        .filter_map(|trial| Some(format!("{}: {}", trial.fault.id, words(trial)?)));
-    trials.collect()
+    lines(test.faults(), words)
+}
+
+/// The fault and the `words` of each of `trials` that has words.
+fn lines<'a>(
+    trials: impl Iterator<Item = &'a Trial>,
+    words: impl Fn(&Trial) -> Option<String>,
+) -> Vec<String> {
+    trials
+        .filter_map(|trial| Some(format!("{}: {}", trial.fault.id, words(trial)?)))
+        .collect()
 }
 
 fn below(test: &SelfTest) -> Vec<String> {
-    let trials = test
-        .faults()
-        .filter(|trial| trial.outcome == TrialOutcome::BelowTheFloor);
-    let words = |trial: &Trial| {
-        format!(
-            "{}: {}; R {}, R local {}",
-            trial.fault.id,
-            trial.fault.text,
-            Figure(trial.r),
-            Figure(trial.r_local)
-        )
-    };
-    trials.map(words).collect()
+    let below = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
+    lines(test.faults().filter(below), |trial| {
+        let [r, local] = [trial.r, trial.r_local].map(Figure);
+        Some(format!("{}; R {r}, R local {local}", trial.fault.text))
+    })
 }
 
 fn void(test: &SelfTest) -> Vec<String> {
-    let trials = test.faults().filter_map(|trial| {
-        let proof = trial.fault.void?;
-        let correlation = trial
-            .ordinary
-            .correlation
-            .map_or(String::new(), |correlation| {
-                format!(" (output correlation {})", near_one(correlation))
-            });
-        Some(format!("{}: {proof}{correlation}", trial.fault.id))
-    });
-    trials.collect()
+    lines(test.faults(), |trial| {
+        let mut words = trial.fault.void?.to_owned();
+        if let Some(correlation) = trial.ordinary.correlation {
+            words += &format!(" (output correlation {})", near_one(correlation));
+        }
+        Some(words)
+    })
 }
 
 fn equivalent(test: &SelfTest) -> Vec<String> {
-    let trials = test.trials.iter().filter_map(|trial| {
+    lines(test.trials.iter(), |trial| {
         let proof = trial.fault.equivalent?;
-        Some(format!(
-            "{}: {proof}; R {}",
-            trial.fault.id,
-            Figure(trial.r)
-        ))
-    });
-    trials.collect()
+        Some(format!("{proof}; R {}", Figure(trial.r)))
+    })
 }
 
 fn clean(test: &SelfTest) -> Table {
-    let mut table = Table::new("run | blamed | >largest R | >largest R local");
-    for run in &test.clean {
-        table.row([
-            run.what.clone(),
-            match run.alarms.as_slice() {
-                [] => "none".to_owned(),
-                alarms => alarms.join(", "),
-            },
-            Figure(run.r).to_string(),
-            Figure(run.r_local).to_string(),
-        ]);
-    }
-    table
+    let rows = test.clean.iter().map(|run| {
+        let alarms = match run.alarms.as_slice() {
+            [] => "none".to_owned(),
+            alarms => alarms.join(", "),
+        };
+        let [r, local] = [run.r, run.r_local].map(|r| Figure(r).to_string());
+        [run.what.clone(), alarms, r, local]
+    });
+    Table::of("run | false alarms | >largest R | >largest R local", rows)
 }
 
-/// Whether rounding explains the error without a fault, and how well gains tell that of one.
+/// Whether rounding explains the error of the clean run, and how well its gains predict the errors of faults.
 fn budget(test: &SelfTest) -> Vec<String> {
     let Some(budget) = &test.budget else {
         return Vec::new();
@@ -246,38 +227,38 @@ fn budget(test: &SelfTest) -> Vec<String> {
     };
     let close = ratios().filter(|ratio| (1.0 / CLOSE..=CLOSE).contains(ratio));
     vec![
-        format!("without a fault, {}", budget.text),
+        format!("clean run: {}", budget.text),
         format!(
-            "of {} faults, {} have an error at the output within {CLOSE} times what the gains of the clean run predict, which \
-             were measured with errors as small as rounding; the others are beyond the first order",
+            "for {1} of {0} faults, the error at the output is within a factor of {CLOSE} of the prediction by the gains of the \
+             clean run, which were measured with errors as small as rounding; the others are beyond the first order",
             ratios().count(),
             close.count()
         ),
     ]
 }
 
-/// Times by which an error may be off and is still told well: gains depend on direction.
+/// Largest factor between an error and a good prediction: gains depend on direction.
 const CLOSE: f64 = 10.0;
 
-fn blindness(inputs: &[Blindness]) -> Vec<String> {
+fn insensitive_inputs(inputs: &[Blindness]) -> Vec<String> {
     let words = |blind: &Blindness| {
-        let hidden = blind.hidden.iter().map(|hidden| {
-            let shown = match hidden.shown_by.as_slice() {
-                [] => "no input here shows it".to_owned(),
-                inputs => format!("shown by {}", inputs.join(", ")),
-            };
-            format!("{} (R {}; {shown})", hidden.fault, Figure(hidden.r))
-        });
-        let hidden: Vec<_> = hidden.collect();
-        format!(
-            "{}: {} of {} faults leave all decisions as they are; {} stay below the bars{}{}",
+        let mut words = format!(
+            "{}: {} of {} faults change no decision; {} stay below the limits",
             blind.input,
             blind.same_decisions.len(),
             blind.faults,
-            hidden.len(),
-            if hidden.is_empty() { "" } else { ": " },
-            hidden.join(", ")
-        )
+            blind.hidden.len()
+        );
+        for (index, hidden) in blind.hidden.iter().enumerate() {
+            let shown = match hidden.shown_by.as_slice() {
+                [] => "no input shows it".to_owned(),
+                inputs => format!("shown by {}", inputs.join(", ")),
+            };
+            let separator = if index == 0 { ": " } else { ", " };
+            let (fault, r) = (&hidden.fault, Figure(hidden.r));
+            words += &format!("{separator}{fault} (R {r}; {shown})");
+        }
+        words
     };
     inputs.iter().map(words).collect()
 }

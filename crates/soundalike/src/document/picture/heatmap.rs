@@ -1,10 +1,10 @@
-//! Where in time and in which class two outputs differ.
+//! The difference of two outputs over time and class.
 
 use maud::{Markup, html};
 use ndarray::ArrayView2;
 use soundalike_compare::Figure;
 
-/// Most columns: more than a screen has pixels for would only make the page large.
+/// Most columns: a screen shows no more, and the page stays small.
 const COLUMNS: usize = 600;
 /// Shades of the scale.
 const SHADES: usize = 8;
@@ -12,29 +12,25 @@ const SHADES: usize = 8;
 const PER_SHADE: f64 = 3.162_277_660_168_379_5;
 /// Height of a row on the screen, pixels.
 const ROW: usize = 16;
-/// Most rows that are as high as that; a matrix of more is drawn as high as so many.
+/// Most rows of that height; more rows share the height of so many.
 const HIGH_ROWS: usize = 16;
 
-/// `difference`, `[frame, class]`, as a picture with time to the right: the darkest shade holds the largest value,
-/// every second lighter one what is ten times smaller. Columns of many frames show the largest of them.
+/// Draws `difference`, `[frame, class]`, with time to the right. The darkest shade is the largest value, every second
+/// lighter shade is ten times smaller. A column of several frames shows the largest.
 pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -> Markup {
     let (frames, classes) = difference.dim();
     let columns = frames.min(COLUMNS);
     let cell = |column: usize, class: usize| {
         let frames = column * frames / columns..(column + 1) * frames / columns;
         let values = frames.map(|frame| f64::from(difference[[frame, class]].abs()));
-        // NaN is the worst that can be.
-        values.fold(0.0, |worst: f64, x| {
-            if x.is_nan() {
-                f64::INFINITY
-            } else {
-                worst.max(x)
-            }
+        // NaN is the worst.
+        values.fold(0.0, |worst: f64, x| match x.is_nan() {
+            true => f64::INFINITY,
+            false => worst.max(x),
         })
     };
-    let cells: Vec<Vec<f64>> = (0..classes)
-        .map(|class| (0..columns).map(|column| cell(column, class)).collect())
-        .collect();
+    let row = |class| (0..columns).map(|column| cell(column, class)).collect();
+    let cells: Vec<Vec<f64>> = (0..classes).map(row).collect();
     let all = cells.iter().flatten().copied();
     let largest = all.filter(|x| x.is_finite()).fold(0.0, f64::max);
     let height = ROW * classes.min(HIGH_ROWS);
@@ -53,7 +49,7 @@ pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -
                 }
             }
             figcaption {
-                "Difference to the reference, " (classes) " classes from top to bottom. "
+                "Difference from the reference, " (classes) " classes from top to bottom. "
                 @if largest > 0.0 {
                     span.key {
                         "Up to: "
@@ -63,14 +59,14 @@ pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -
                         }
                     }
                 } @else {
-                    "There is none."
+                    "No difference."
                 }
             }
         }
     }
 }
 
-/// The shade of a value, 0 the darkest; none for what is too small to be seen beside the largest.
+/// The shade of a value, 0 the darkest; `None` for a value that is too small beside the largest.
 fn shade_of(value: f64, largest: f64) -> Option<usize> {
     if value.is_infinite() {
         return Some(0);
@@ -86,7 +82,7 @@ fn opacity(shade: usize) -> f64 {
     1.0 - shade as f64 / SHADES as f64
 }
 
-/// One stroke through each run of cells that `chosen` chooses, as the data of a path.
+/// Path data: a stroke through each run of cells that `chosen` selects.
 fn strokes(cells: &[Vec<f64>], chosen: impl Fn(f64) -> bool) -> String {
     let mut path = String::new();
     for (row, cells) in cells.iter().enumerate() {
@@ -121,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worst_is_darkest_and_what_is_equal_is_not_drawn() {
+    fn the_worst_is_darkest_and_equal_values_are_not_drawn() {
         let mut difference = Array2::zeros((4, 2));
         difference[[1, 0]] = 3.0;
         difference[[2, 0]] = -2.0;
@@ -142,7 +138,7 @@ mod tests {
         assert!(page.contains("M0 0.5h3"), "{page}");
         let nothing = draw(Array2::zeros((4, 2)).view(), 0.0, 1.0).into_string();
         assert!(
-            nothing.contains("There is none") && !nothing.contains("NaN"),
+            nothing.contains("No difference.") && !nothing.contains("NaN"),
             "{nothing}"
         );
     }

@@ -1,4 +1,4 @@
-//! Pictures for a page: SVG, with nothing outside of it.
+//! Pictures for a page: self-contained SVG.
 
 pub(crate) mod heatmap;
 pub(crate) mod scatter;

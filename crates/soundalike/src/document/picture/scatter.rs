@@ -1,28 +1,23 @@
-//! Each value of the candidate's output over the reference's.
+//! The candidate's output over the reference's, value by value.
 
 use maud::{Markup, html};
 use ndarray::ArrayView2;
 use soundalike_compare::Figure;
 
-/// Cells along one side: many points become one square, darker where there are more.
+/// Cells along one side. The points in a cell are one square, darker for more.
 const CELLS: usize = 80;
-/// Shades, each of ten times as many points.
+/// Shades; each stands for ten times as many points.
 const SHADES: usize = 4;
 
-/// `candidate` over `reference`, both `[frame, class]`. On the diagonal they are equal.
+/// Draws `candidate` over `reference`, both `[frame, class]`. They are equal on the diagonal.
 pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
-    let values = || {
-        reference
-            .iter()
-            .chain(candidate)
-            .copied()
-            .filter(|x| x.is_finite())
-    };
+    let both = || reference.iter().chain(candidate).copied();
+    let values = || both().filter(|x| x.is_finite());
     let low = f64::from(values().fold(f32::INFINITY, f32::min));
     let high = f64::from(values().fold(f32::NEG_INFINITY, f32::max));
     let place = |x: f32| {
         let part = (f64::from(x) - low) / (high - low);
-        // One value everywhere has no range; it is shown in the middle.
+        // A constant has no range: it is drawn in the middle.
         let part = if part.is_finite() { part } else { 0.5 };
         ((part * CELLS as f64) as usize).min(CELLS - 1)
     };
@@ -43,7 +38,7 @@ pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32
             }
             figcaption {
                 "Candidate (up) over reference (right), each from " (Figure(low)) " to " (Figure(high))
-                ". On the line they are equal."
+                ". They are equal on the line."
             }
         }
     }
@@ -53,9 +48,8 @@ pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32
 fn squares(points: &[usize], shade: usize) -> String {
     let mut path = String::new();
     for (index, &count) in points.iter().enumerate() {
-        let found = count
-            .checked_ilog10()
-            .map(|digits| (digits as usize).min(SHADES - 1));
+        let digits = count.checked_ilog10();
+        let found = digits.map(|digits| (digits as usize).min(SHADES - 1));
         if found == Some(shade) {
             path += &format!("M{} {}.5h1", index % CELLS, index / CELLS);
         }
@@ -80,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_can_be_in_an_output_breaks_the_picture() {
+    fn a_picture_takes_any_values() {
         let odd = array![[f32::NAN, f32::INFINITY], [0.0, 0.0]];
         let page = draw(odd.view(), odd.view()).into_string();
         assert!(

@@ -1,8 +1,7 @@
-//! Reference and hypothesis above each other, errors coloured by kind: an SVG, alone or in a page.
+//! Reference above hypothesis, with errors coloured by kind: an SVG, alone or in a page.
 //!
-//! Scrolling zooms around the pointer (in a page, which scrolls
-//! itself, with Ctrl or by pinching), dragging moves, a double click shows all; hovering says who speaks and what
-//! is wrong.
+//! Scrolling zooms around the pointer (in a page: with Ctrl, or by pinching), dragging moves, a double click shows all;
+//! hovering shows speaker and error.
 
 use maud::{Markup, PreEscaped, html};
 use soundalike_metrics::{
@@ -15,34 +14,29 @@ use crate::document::printable;
 /// The turns of one recording, and their errors.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Timeline {
-    /// Name of the recording.
     uri: String,
-    /// From the first to the last boundary of both sides.
+    /// First to last boundary of both sides.
     extent: Segment,
-    /// Turns of the reference, a lane for each speaker.
+    /// One lane per speaker of the reference.
     reference: Vec<Lane>,
-    /// Turns of the hypothesis, a lane for each speaker; mapped speakers in the order of their partners.
+    /// One lane per speaker of the hypothesis; mapped speakers in the order of their partners.
     hypothesis: Vec<Lane>,
-    /// The parts that are scored.
     scored: Support,
-    /// What is right and wrong, from region to region.
+    /// Regions of constant error.
     regions: Vec<Region>,
-    /// The seconds it comes to.
+    /// Total seconds by kind of error.
     components: Components,
-    /// Scoring options.
     der: DiarizationErrorRate,
 }
 
 /// One speaker's turns.
 #[derive(Debug, Clone, PartialEq)]
 struct Lane {
-    /// The label.
     label: String,
-    /// The speaker of the other side with whom this one was paired.
+    /// The speaker of the other side that this one is mapped to.
     partner: Option<String>,
-    /// The turns.
     turns: Vec<Segment>,
-    /// Number of the colour: partners share it.
+    /// Index of the colour: partners share it.
     colour: usize,
 }
 
@@ -60,40 +54,28 @@ impl Timeline {
         } = der.score(reference, hypothesis, uem);
         let (scored, regions) = der.regions(reference, hypothesis, uem);
         let both = reference.timeline().union(&hypothesis.timeline());
-        let lane = |annotation: &Annotation, label: &str, partner: Option<&String>, colour| Lane {
-            label: label.to_owned(),
-            partner: partner.cloned(),
-            turns: annotation
-                .turns()
-                .iter()
-                .filter(|t| t.speaker == label)
-                .map(|t: &Turn| t.segment)
-                .collect(),
-            colour,
+        let lane = |annotation: &Annotation, label: &str, partner: Option<&String>, colour| {
+            let turns = annotation.turns().iter().filter(|t| t.speaker == label);
+            Lane {
+                label: label.to_owned(),
+                partner: partner.cloned(),
+                turns: turns.map(|t: &Turn| t.segment).collect(),
+                colour,
+            }
         };
-        let references: Vec<Lane> = reference
-            .labels()
-            .iter()
-            .enumerate()
-            .map(|(i, label)| {
-                let partner = mapping.iter().find(|(_, r)| r == label).map(|(h, _)| h);
-                lane(reference, label, partner, i)
-            })
-            .collect();
-        let mut unmapped = references.len();
-        let mut hypotheses: Vec<Lane> = hypothesis
-            .labels()
-            .iter()
-            .map(|label| {
-                let partner = mapping.iter().find(|(h, _)| h == label).map(|(_, r)| r);
-                let place = partner.and_then(|p| references.iter().position(|l| l.label == *p));
-                let colour = place.unwrap_or_else(|| {
-                    unmapped += 1;
-                    unmapped - 1
-                });
-                lane(hypothesis, label, partner, colour)
-            })
-            .collect();
+        let mut references = Vec::new();
+        for (colour, label) in reference.labels().iter().enumerate() {
+            let partner = mapping.iter().find(|(_, r)| r == label).map(|(h, _)| h);
+            references.push(lane(reference, label, partner, colour));
+        }
+        let mut unmapped = references.len()..;
+        let mut hypotheses = Vec::new();
+        for label in &hypothesis.labels() {
+            let partner = mapping.iter().find(|(h, _)| h == label).map(|(_, r)| r);
+            let place = partner.and_then(|p| references.iter().position(|l| l.label == *p));
+            let colour = place.or_else(|| unmapped.next()).unwrap_or_default();
+            hypotheses.push(lane(hypothesis, label, partner, colour));
+        }
         hypotheses.sort_by_key(|lane| lane.colour);
         Self {
             uri: reference.uri.clone(),
@@ -117,7 +99,7 @@ impl Timeline {
         html! { div.picture { (self.drawing()) } }
     }
 
-    /// Well-formed XML, in a page too.
+    /// The SVG: well-formed XML, in a page too.
     fn drawing(&self) -> Markup {
         let lanes = self.reference.len() + self.hypothesis.len();
         let height = TOP + LANE * (lanes + ERRORS.len()) as f64 + 3.0 * GAP + BOTTOM;
@@ -150,12 +132,12 @@ impl Timeline {
                 style { (PreEscaped(STYLE)) }
                 rect width=(WIDTH) height=(height) fill="#fff" {}
                 text x="8" y="20" font-size="15" { (printable(&self.uri)) }
-                text x="8" y="38" { (self.words()) }
+                text x="8" y="38" { (self.summary()) }
                 text.side.hint x=(format!("{:.0}", WIDTH - RIGHT)) y="20" text-anchor="end" {}
                 svg.time x=(LEFT) y="0" width=(WIDTH - LEFT - RIGHT) height=(height)
                     viewBox=(format!("0 0 {PLOT} {height}")) preserveAspectRatio="none" {
                     @for part in plot { (part) }
-                    // A veil over what is not scored.
+                    // A veil over the unscored parts.
                     @for part in unscored.segments() {
                         rect.unscored fill-opacity=".6" x=(self.left(part)) y=(TOP) width=(self.width(part))
                             height=(format!("{:.0}", y - TOP)) {
@@ -170,7 +152,6 @@ impl Timeline {
         }
     }
 
-    /// The turns of a speaker.
     fn lane(&self, side: &str, lane: &Lane, y: f64) -> Markup {
         let partner = lane.partner.as_ref();
         let partner = partner.map_or(String::new(), |partner| format!(", paired with {partner}"));
@@ -201,12 +182,10 @@ impl Timeline {
         }
     }
 
-    /// Left edge in the plot.
     fn left(&self, segment: &Segment) -> String {
         format!("{:.3}", (segment.start - self.extent.start) * self.scale())
     }
 
-    /// Width in the plot.
     fn width(&self, segment: &Segment) -> String {
         format!("{:.3}", (segment.end - segment.start) * self.scale())
     }
@@ -217,7 +196,7 @@ impl Timeline {
         if whole > 0.0 { PLOT / whole } else { 0.0 }
     }
 
-    fn words(&self) -> String {
+    fn summary(&self) -> String {
         let c = &self.components;
         let mut words = format!(
             "diarization error rate {:.2} % (pyannote): missed {:.3} s, false alarm {:.3} s, confusion {:.3} s of {:.3} s",
@@ -243,13 +222,12 @@ fn background(y: f64) -> Markup {
     }
 }
 
-/// The name of a lane, cut where it is too long.
+/// The name of a lane, truncated if it is too long.
 fn label(y: f64, label: &str) -> Markup {
     let label = printable(label);
-    let short = if label.chars().count() > LABEL {
-        label.chars().take(LABEL - 1).chain(['…']).collect()
-    } else {
-        label.clone()
+    let short: String = match label.chars().count() > LABEL {
+        true => label.chars().take(LABEL - 1).chain(['…']).collect(),
+        false => label.clone(),
     };
     html! {
         text x="8" y=(format!("{:.0}", y + LANE - 6.0)) { (short) title { (label) } }
@@ -259,31 +237,30 @@ fn label(y: f64, label: &str) -> Markup {
 const STYLE: &str = ".unscored{fill:#ccc} .lane{fill:#f4f4f4} text{fill:#222} .side{fill:#666;font-size:11px} \
 .time{cursor:grab;touch-action:pan-y;user-select:none}";
 
-/// The whole picture, in units of the SVG.
+/// Width of the picture, in units of the SVG.
 const WIDTH: f64 = 1200.0;
-/// The labels of the lanes.
+/// Width of the lanes' labels.
 const LEFT: f64 = 160.0;
-/// Half a label of the time axis.
+/// Right margin: half a label of the time axis.
 const RIGHT: f64 = 24.0;
 /// Characters that fit beside a lane.
 const LABEL: usize = 20;
-/// The width of the recording within the part that zooms.
+/// Width of the recording within the part that zooms.
 const PLOT: f64 = 10_000.0;
-/// Title and words.
+/// Height of title and summary.
 const TOP: f64 = 44.0;
-/// Height of a lane.
 const LANE: f64 = 22.0;
-/// Above reference, hypothesis and errors, and room for these words.
+/// Height of the headings of reference, hypothesis and errors.
 const GAP: f64 = 18.0;
-/// The seconds.
+/// Height of the time axis.
 const BOTTOM: f64 = 26.0;
 
-/// Eight colours that people with any colour vision can tell apart (Okabe and Ito, the grey one exchanged).
+/// Eight colours for any colour vision (Okabe and Ito, with grey replaced).
 const COLOURS: [&str; 8] = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#7f6a55", "#8c6bb1",
 ];
 
-/// A kind of error: name, colour, and how many speakers of a region it concerns.
+/// A kind of error: name, colour, and its number of speakers in a region.
 type Kind = (&'static str, &'static str, fn(&Region) -> usize);
 
 const ERRORS: [Kind; 3] = [
@@ -292,7 +269,7 @@ const ERRORS: [Kind; 3] = [
     ("confusion", "#b2182b", |region| region.confusion),
 ];
 
-/// Zooming and moving: changes the view box of the inner picture and draws the seconds.
+/// Zooms and moves: changes the view box of the inner picture and draws the time axis.
 const SCRIPT: &str = include_str!("timeline.js");
 
 #[cfg(test)]
@@ -358,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_makes_an_empty_picture() {
+    fn no_turns_make_an_empty_picture() {
         let nothing = Annotation::new("x");
         let svg = Timeline::new(DiarizationErrorRate::default(), &nothing, &nothing, None).svg();
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && !svg.contains("NaN"));
     }
 
-    /// Times that nobody expects.
+    /// Unusual times.
     fn wild() -> impl Strategy<Value = f64> {
         prop_oneof![
             any::<f64>(),
