@@ -1,6 +1,6 @@
 //! The options of a mel filter bank.
 
-use crate::Hyperparameter;
+use crate::{Hyperparameter, architecture::require};
 
 /// Seconds in a millisecond, as a factor: torchaudio multiplies by it, which rounds unlike a division.
 const MILLISECONDS: f64 = 0.001;
@@ -75,11 +75,8 @@ impl FbankOptions {
     /// Refuses a window that torchaudio does not know; each engine has its own way to make those that it does.
     #[must_use]
     pub fn unknown_window(&self) -> Hyperparameter {
-        Hyperparameter {
-            name: "window_type".into(),
-            found: self.window_type.clone(),
-            expected: "hamming, hanning, povey, rectangular or blackman".into(),
-        }
+        let expected = "hamming, hanning, povey, rectangular or blackman";
+        Hyperparameter::new("window_type", &self.window_type, expected)
     }
 
     /// Refuses options that torchaudio cannot compute, or not twice the same, its window aside.
@@ -87,37 +84,22 @@ impl FbankOptions {
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check(&self) -> Result<(), Hyperparameter> {
-        let refuse = |name: &str, found: String, expected: &str| {
-            Err(Hyperparameter {
-                name: name.into(),
-                found,
-                expected: expected.into(),
-            })
-        };
         let size = self.window_size();
-        if size < 2 || !self.padded_window_size().is_multiple_of(2) {
-            let found = format!("{} ms, {size} samples", self.frame_length);
-            return refuse("frame_length", found, "an even number of samples");
+        let even = size >= 2 && self.padded_window_size().is_multiple_of(2);
+        let found = format!("{} ms, {size} samples", self.frame_length);
+        require(even, "frame_length", found, "an even number of samples")?;
+        let (shift, found) = (self.window_shift(), format!("{} ms", self.frame_shift));
+        require(shift > 0, "frame_shift", found, "one sample or more")?;
+        let expected = "0: random dither would make every run another";
+        require(self.dither == 0.0, "dither", self.dither, expected)?;
+        let expected = "false: the network has no row for the energy";
+        require(!self.use_energy, "use_energy", true, expected)?;
+        if let Some(seconds) = self.centering_span {
+            let holds = (seconds * f64::from(self.sample_rate)) as usize >= size;
+            let (name, found) = ("fbank_centering_span", format!("{seconds} s"));
+            require(holds, name, found, "one frame_length or more")?;
         }
-        if self.window_shift() == 0 {
-            let found = format!("{} ms", self.frame_shift);
-            return refuse("frame_shift", found, "one sample or more");
-        }
-        if self.dither != 0.0 {
-            let expected = "0: random dither would make every run another";
-            return refuse("dither", self.dither.to_string(), expected);
-        }
-        if self.use_energy {
-            let expected = "false: the network has no row for the energy";
-            return refuse("use_energy", "true".into(), expected);
-        }
-        match self.centering_span {
-            Some(seconds) if ((seconds * f64::from(self.sample_rate)) as usize) < size => {
-                let expected = "one frame_length or more";
-                refuse("fbank_centering_span", format!("{seconds} s"), expected)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn samples(&self, milliseconds: f64) -> usize {

@@ -124,10 +124,8 @@ impl Graph {
     pub fn span(&self, belongs: impl Fn(&Stage) -> bool) -> Range<usize> {
         let first = self.stages.iter().position(&belongs);
         let last = self.stages.iter().rposition(&belongs);
-        match (first, last) {
-            (Some(first), Some(last)) => first..last + 1,
-            _ => self.stages.len()..self.stages.len(),
-        }
+        let end = self.stages.len();
+        first.unwrap_or(end)..last.map_or(end, |last| last + 1)
     }
 
     /// The parts of the stage at `whole`, in order: the directions of an LSTM layer.
@@ -164,6 +162,21 @@ impl Graph {
 }
 
 impl Stage {
+    /// The stage `name`, which computes `op` from `operands`: a layer of its own, in no larger stage, with the tensors that
+    /// a PyTorch module of that name has.
+    pub fn new(name: impl Into<String>, op: Op, axes: &[Axis], operands: &[Operand]) -> Self {
+        let name = name.into();
+        Self {
+            layer: name.clone(),
+            parameters: op.parameters(&name),
+            name,
+            op,
+            operands: operands.to_vec(),
+            axes: Axes::new(axes),
+            part_of: None,
+        }
+    }
+
     /// Whether it is made of weights alone, whatever the input.
     #[must_use]
     pub fn is_constant(&self) -> bool {
@@ -204,30 +217,19 @@ impl Builder {
         axes: &[Axis],
         operands: &[Operand],
     ) -> &mut Stage {
-        let name = name.into();
-        let layer = match self.layer.is_empty() {
-            true => name.clone(),
-            false => self.layer.clone(),
-        };
-        self.stages.push(Stage {
-            parameters: op.parameters(&name),
-            name,
-            layer,
-            op,
-            operands: operands.to_vec(),
-            axes: Axes::new(axes),
-            part_of: None,
-        });
+        let mut stage = Stage::new(name, op, axes, operands);
+        if !self.layer.is_empty() {
+            stage.layer.clone_from(&self.layer);
+        }
+        self.stages.push(stage);
         let last = self.stages.len() - 1;
         &mut self.stages[last]
     }
 
     /// What the next stage reads unless it says otherwise.
     pub(crate) fn last(&self) -> Operand {
-        match self.stages.len() {
-            0 => Operand::Input,
-            length => Operand::Stage(length - 1),
-        }
+        let before = self.stages.len().checked_sub(1);
+        before.map_or(Operand::Input, Operand::Stage)
     }
 
     /// The index that the next stage will have.
@@ -248,14 +250,10 @@ mod tests {
     use super::*;
 
     fn stage(name: &str, operands: &[Operand], part_of: Option<usize>) -> Stage {
+        let op = Op::Other(String::new());
         Stage {
-            name: name.into(),
-            layer: name.into(),
-            op: Op::Other(String::new()),
-            parameters: Vec::new(),
-            operands: operands.to_vec(),
-            axes: Axes::new(&[Axis::Batch, Axis::Feature]),
             part_of,
+            ..Stage::new(name, op, &[Axis::Batch, Axis::Feature], operands)
         }
     }
 

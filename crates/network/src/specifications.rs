@@ -19,28 +19,33 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// pyannote's members: value, name.
+    const MEMBERS: [(i64, &str, Self); 5] = [
+        (0, "BINARY_CLASSIFICATION", Self::BinaryClassification),
+        (
+            1,
+            "MONO_LABEL_CLASSIFICATION",
+            Self::MonoLabelClassification,
+        ),
+        (
+            2,
+            "MULTI_LABEL_CLASSIFICATION",
+            Self::MultiLabelClassification,
+        ),
+        (3, "REPRESENTATION", Self::Representation),
+        (4, "REGRESSION", Self::Regression),
+    ];
+
     /// The member of pyannote's enum with this value.
     pub fn from_value(value: i64) -> Option<Self> {
-        Some(match value {
-            0 => Self::BinaryClassification,
-            1 => Self::MonoLabelClassification,
-            2 => Self::MultiLabelClassification,
-            3 => Self::Representation,
-            4 => Self::Regression,
-            _ => return None,
-        })
+        let mut members = Self::MEMBERS.into_iter();
+        members.find_map(|(number, _, member)| (number == value).then_some(member))
     }
 
     /// The member of pyannote's enum with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "BINARY_CLASSIFICATION" => Self::BinaryClassification,
-            "MONO_LABEL_CLASSIFICATION" => Self::MonoLabelClassification,
-            "MULTI_LABEL_CLASSIFICATION" => Self::MultiLabelClassification,
-            "REPRESENTATION" => Self::Representation,
-            "REGRESSION" => Self::Regression,
-            _ => return None,
-        })
+        let mut members = Self::MEMBERS.into_iter();
+        members.find_map(|(_, known, member)| (known == name).then_some(member))
     }
 }
 
@@ -99,7 +104,7 @@ impl Specifications {
     /// Number of subsets of the classes with at most `powerset_max_classes` members: 7 for 3
     /// classes and at most 2. `None` where the model is not a powerset or the number overflows.
     /// pyannote `Specifications.num_powerset_classes`.
-    pub fn num_powerset_classes(&self) -> Option<usize> {
+    fn num_powerset_classes(&self) -> Option<usize> {
         let most = self.powerset_max_classes?;
         let classes = self.classes.len();
         let mut binomial: usize = 1;

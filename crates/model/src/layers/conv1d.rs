@@ -5,7 +5,11 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use soundalike_kernels::{self as kernels, InstructionSet};
 
-use super::{Signal, frames::by_kernel, precision::in_wide_enough};
+use super::{
+    Signal,
+    frames::{by_kernel, with_values},
+    precision::in_wide_enough,
+};
 use crate::Probe;
 
 /// `torch.nn.Conv1d` without padding, absolute values where wanted, and `torch.nn.MaxPool1d`: a stage of SincNet
@@ -33,8 +37,8 @@ impl ConvPool {
     ) -> Result<Self> {
         let kernel = instructions
             .map(|instructions| {
-                let kernel = pack(instructions, &weight, bias.as_ref(), after)?;
-                Ok::<_, candle_core::Error>((instructions, Arc::new(kernel)))
+                pack(instructions, &weight, bias.as_ref(), after)
+                    .map(|kernel| (instructions, kernel))
             })
             .transpose()?;
         Ok(Self {
@@ -49,26 +53,24 @@ impl ConvPool {
     /// `[batch, in, time]` to `[batch, out, ((time - kernel) / stride + 1) / pool]`, rounded down.
     pub(crate) fn forward(&self, x: &Signal, probe: &mut dyn Probe) -> Result<Signal> {
         let name = format!("sincnet.conv1d.{}", self.index);
-        let weight = if self.index == 0 {
-            probe.see(&format!("{name}.filters"), self.weight.clone())?
-        } else {
-            self.weight.clone()
-        };
+        let mut weight = self.weight.clone();
+        if self.index == 0 {
+            weight = probe.see(&format!("{name}.filters"), weight)?;
+        }
         let pooled = match (&self.kernel, x) {
             (Some((instructions, kernel)), Signal::Frames(x)) => {
-                let outputs = weight.dim(0)?;
-                let run = |kernel: &kernels::Conv1d| {
-                    by_kernel(x, outputs, |x, batch| kernel.forward(x, batch))
+                let kernel = match weight.id() == self.weight.id() {
+                    true => kernel.clone(),
+                    false => pack(*instructions, &weight, self.bias.as_ref(), self.after)?,
                 };
-                Signal::Frames(if weight.id() == self.weight.id() {
-                    run(kernel)?
-                } else {
-                    let bias = self.bias.as_ref();
-                    run(&pack(*instructions, &weight, bias, self.after)?)?
-                })
+                let outputs = weight.dim(0)?;
+                let out = by_kernel(x, outputs, |x, batch| kernel.forward(x, batch))?;
+                Signal::Frames(out)
             }
             _ => {
-                let mut out = convolve(&x.channels()?, &weight, self.after.stride)?;
+                let mut out = in_wide_enough([&x.channels()?, &weight], |[x, filters]| {
+                    x.conv1d(filters, 0, self.after.stride, 1, 1)
+                })?;
                 if let Some(bias) = &self.bias {
                     out = out.broadcast_add(&bias.reshape((1, bias.elem_count(), 1))?)?;
                 }
@@ -83,32 +85,21 @@ impl ConvPool {
     }
 }
 
-/// Weights as the kernel wants them.
-fn pack(
+/// Weights `[out, in, kernel]` as the kernel wants them; 0 where there is no bias.
+pub(super) fn pack(
     instructions: InstructionSet,
     weight: &Tensor,
     bias: Option<&Tensor>,
     after: kernels::After,
-) -> Result<kernels::Conv1d> {
+) -> Result<Arc<kernels::Conv1d>> {
     let shape: [usize; 3] = weight.dims3()?.into();
-    let values = weight.flatten_all()?.to_vec1::<f32>()?;
     let bias = match bias {
         Some(bias) => bias.to_vec1::<f32>()?,
         None => vec![0.0; shape[0]],
     };
-    Ok(kernels::Conv1d::new(
-        instructions,
-        shape,
-        &values,
-        &bias,
-        after,
-    ))
-}
-
-/// Cross-correlation without padding or bias: `[batch, in, time]` with filters `[out, in, kernel]`.
-fn convolve(x: &Tensor, filters: &Tensor, stride: usize) -> Result<Tensor> {
-    in_wide_enough([x, filters], |[x, filters]| {
-        x.conv1d(filters, 0, stride, 1, 1)
+    with_values(weight, |weight| {
+        let kernel = kernels::Conv1d::new(instructions, shape, weight, &bias, after);
+        Arc::new(kernel)
     })
 }
 

@@ -23,17 +23,10 @@ const BLACKMAN: f64 = 0.42;
 /// `torchaudio.compliance.kaldi.fbank` with the hyperparameters of a network.
 #[derive(Debug, Clone)]
 pub(crate) struct Fbank {
-    /// Samples of one frame, tapered.
+    options: FbankOptions,
+    /// By what the samples of one frame are tapered.
     window: Vec<f64>,
-    /// Samples from one frame to the next.
-    shift: usize,
-    /// Samples of one frame with the zeros after it.
-    padded: usize,
-    /// Whether frames that reach over an end of the signal are left out.
-    snip_edges: bool,
     bands: Vec<Band>,
-    /// Frames in the running average that is taken off; none for the average of all.
-    span: Option<usize>,
 }
 
 /// A triangle on the mel scale.
@@ -60,32 +53,15 @@ impl Fbank {
     ///
     /// # Errors
     /// [`Hyperparameter`] where torchaudio has no such filter bank, or not twice the same.
-    pub(crate) fn new(options: &FbankOptions) -> std::result::Result<Self, Hyperparameter> {
+    pub(crate) fn new(options: FbankOptions) -> std::result::Result<Self, Hyperparameter> {
         options.check()?;
-        let padded = options.padded_window_size();
+        let window = window(&options.window_type, options.window_size());
+        let rate = f64::from(options.sample_rate);
         Ok(Self {
-            window: window(&options.window_type, options.window_size())
-                .ok_or_else(|| options.unknown_window())?,
-            shift: options.window_shift(),
-            padded,
-            snip_edges: options.snip_edges,
-            bands: mel_bands(options.num_mel_bins, padded, f64::from(options.sample_rate)),
-            span: options.span_frames(),
+            window: window.ok_or_else(|| options.unknown_window())?,
+            bands: mel_bands(options.num_mel_bins, options.padded_window_size(), rate),
+            options,
         })
-    }
-
-    /// Samples of one frame, and the fewest there may be.
-    pub(crate) fn window_size(&self) -> usize {
-        self.window.len()
-    }
-
-    /// Frames that `samples` samples give.
-    pub(crate) fn num_frames(&self, samples: usize) -> usize {
-        match samples.checked_sub(self.window.len()) {
-            None => 0,
-            Some(rest) if self.snip_edges => rest / self.shift + 1,
-            Some(_) => (samples + self.shift / 2) / self.shift,
-        }
     }
 
     /// Natural logarithm of the energy per band, `[batch, frame, band]`, of `waveforms`
@@ -102,7 +78,7 @@ impl Fbank {
     /// `BaseWeSpeakerResNet.compute_fbank`.
     pub(crate) fn centre(&self, features: &Tensor, kernels: Kernels) -> Result<Tensor> {
         let wide = features.to_dtype(kernels.sums(features.dtype(), features.device()))?;
-        let mean = match self.span {
+        let mean = match self.options.span_frames() {
             None => mean(&wide.transpose(1, 2)?)?.transpose(1, 2)?,
             Some(span) => {
                 // `avg_pool1d(kernel_size=2 * (span // 2) + 1, count_include_pad=False)`
@@ -120,7 +96,7 @@ impl Fbank {
 
     fn features<T: Sample>(&self, waveforms: &Tensor) -> Result<Tensor> {
         let (batch, _, samples) = waveforms.dims3()?;
-        let frames = self.num_frames(samples);
+        let frames = self.options.num_frames(samples);
         let values = waveforms
             .to_device(&Device::Cpu)?
             .to_dtype(T::DTYPE)?
@@ -129,7 +105,7 @@ impl Fbank {
         let window: Vec<T> = self.window.iter().map(|x| of(*x)).collect();
         let (scale, preemphasis) = (of::<T>(FULL_SCALE), of::<T>(PREEMPHASIS));
         let least = of::<T>(LEAST_ENERGY);
-        let fft = RealFftPlanner::<T>::new().plan_fft_forward(self.padded);
+        let fft = RealFftPlanner::<T>::new().plan_fft_forward(self.options.padded_window_size());
         let (mut frame, mut spectrum) = (fft.make_input_vec(), fft.make_output_vec());
         let mut scratch = fft.make_scratch_vec();
         let mut power = vec![of::<T>(0.0); spectrum.len()];
@@ -165,12 +141,13 @@ impl Fbank {
     /// Copies the samples of one frame. Where edges are not snipped, the signal goes on as its own mirror
     /// image on both sides, the sample at the edge twice.
     fn take<T: Copy>(&self, signal: &[T], index: usize, frame: &mut [T]) {
-        let start = index * self.shift;
-        if self.snip_edges {
+        let shift = self.options.window_shift();
+        let start = index * shift;
+        if self.options.snip_edges {
             frame.copy_from_slice(&signal[start..start + frame.len()]);
             return;
         }
-        let before = (frame.len() / 2) as isize - (self.shift / 2) as isize;
+        let before = (frame.len() / 2) as isize - (shift / 2) as isize;
         let end = signal.len() as isize;
         for (i, x) in frame.iter_mut().enumerate() {
             let place = (start + i) as isize - before;
@@ -361,7 +338,7 @@ mod tests {
             ),
         ];
         for (options, frames, expected) in cases {
-            let fbank = Fbank::new(&options).unwrap();
+            let fbank = Fbank::new(options.clone()).unwrap();
             // torch's own f32 is 1e-5 away from its f64.
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {
                 let features = fbank.forward(&signal.to_dtype(dtype).unwrap()).unwrap();
@@ -380,7 +357,7 @@ mod tests {
 
     #[test]
     fn silence_is_the_least_energy_and_not_a_number_stays_one() {
-        let fbank = Fbank::new(&options()).unwrap();
+        let fbank = Fbank::new(options()).unwrap();
         let silence = Tensor::zeros((1, 1, 400), DType::F32, &Device::Cpu).unwrap();
         let bands = |x: &Tensor| fbank.forward(x).unwrap().flatten_all().unwrap();
         let least = f32::EPSILON.ln();
@@ -399,7 +376,7 @@ mod tests {
     #[test]
     fn a_running_average_has_fewer_frames_at_the_ends() {
         // 45 ms: frames at 0, 10 and 20 ms.
-        let fbank = Fbank::new(&with(|options| options.centering_span = Some(0.045))).unwrap();
+        let fbank = Fbank::new(with(|options| options.centering_span = Some(0.045))).unwrap();
         let features = Tensor::new(&[[[1.0_f64], [2.0], [6.0], [4.0]]], &Device::Cpu).unwrap();
         let centred = fbank
             .centre(&features, Kernels::Portable)
@@ -425,14 +402,14 @@ mod tests {
                 with(|options| options.centering_span = Some(0.01)),
             ),
         ] {
-            let error = Fbank::new(&options).unwrap_err();
+            let error = Fbank::new(options).unwrap_err();
             assert_eq!(error.name, name, "{error}");
         }
     }
 
     #[test]
     fn a_mean_in_f32_is_that_in_f64_however_long_the_signal() {
-        let fbank = Fbank::new(&options()).unwrap();
+        let fbank = Fbank::new(options()).unwrap();
         let values: Vec<f32> = (0..998).map(|frame| 10.0 + (frame as f32).sin()).collect();
         let features = Tensor::from_vec(values, (1, 998, 1), &Device::Cpu).unwrap();
         let [ours, exact] = [Kernels::MetalOps, Kernels::Portable].map(|kernels| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{Device, Error, Result, Tensor};
 use soundalike_kernels::{Cascade, Images, Pool};
 
+use super::frames::{replaced, values};
 use crate::Probe;
 
 /// Channels of a two-dimensional network, in the layout of the kernels that compute it.
@@ -22,14 +23,10 @@ impl FeatureMaps {
     pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
             Self::Tensor(tensor) => probe.see(name, tensor.clone()).map(Self::Tensor),
-            Self::Images(_) if !probe.looks_at(name) => Ok(self),
             Self::Images(images) => {
-                let shown = to_tensor(images)?;
-                let shown_id = shown.id();
-                let value = probe.see(name, shown)?;
-                if value.id() == shown_id {
+                let Some(value) = replaced(name, probe, || to_tensor(images))? else {
                     return Ok(self);
-                }
+                };
                 let [batch, channels, frames, bands] = images.shape();
                 let expected = [batch, channels, bands, frames];
                 if value.dims() != expected {
@@ -47,8 +44,7 @@ impl FeatureMaps {
     pub(crate) fn images(pool: &Pool, tensor: &Tensor) -> Result<Self> {
         let tensor = tensor.transpose(2, 3)?;
         let shape = tensor.dims4()?.into();
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let images = Images::from_planes(pool, shape, &values);
+        let images = Images::from_planes(pool, shape, &values(&tensor)?);
         Ok(Self::Images(Arc::new(images)))
     }
 

@@ -18,16 +18,10 @@ impl Signal {
     pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
             Self::Channels(x) => probe.see(name, x.clone()).map(Self::Channels),
-            Self::Frames(_) if !probe.looks_at(name) => Ok(self),
-            Self::Frames(x) => {
-                let shown = x.transpose(1, 2)?.contiguous()?;
-                let shown_id = shown.id();
-                let value = probe.see(name, shown)?;
-                if value.id() == shown_id {
-                    return Ok(self);
-                }
-                Ok(Self::Frames(value.transpose(1, 2)?.contiguous()?))
-            }
+            Self::Frames(_) => match replaced(name, probe, || self.channels())? {
+                None => Ok(self),
+                Some(value) => Ok(Self::Frames(value.transpose(1, 2)?.contiguous()?)),
+            },
         }
     }
 
@@ -46,6 +40,22 @@ impl Signal {
             Self::Frames(x) => x.transpose(1, 2)?.contiguous(),
         }
     }
+}
+
+/// Shows the stage `name`, as the tensor that `show` makes, to `probe` where it looks at it. What it was replaced by; `None`
+/// where it was not.
+pub(super) fn replaced(
+    name: &str,
+    probe: &mut dyn Probe,
+    show: impl FnOnce() -> Result<Tensor>,
+) -> Result<Option<Tensor>> {
+    if !probe.looks_at(name) {
+        return Ok(None);
+    }
+    let shown = show()?;
+    let shown_id = shown.id();
+    let value = probe.see(name, shown)?;
+    Ok((value.id() != shown_id).then_some(value))
 }
 
 /// What `kernel` makes of the values of `x` `[batch, frame, feature]`, given with the batch:
@@ -70,4 +80,9 @@ pub(super) fn with_values<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Resu
         return Err(Error::Msg("a kernel needs values on the CPU".into()));
     };
     Ok(take(&storage.as_slice::<f32>()?[start..end]))
+}
+
+/// The values of `x`, of f32, in order.
+pub(super) fn values(x: &Tensor) -> Result<Vec<f32>> {
+    x.flatten_all()?.to_vec1()
 }

@@ -32,8 +32,8 @@ pub(crate) struct InstanceNorm1d {
 
 impl InstanceNorm1d {
     /// Reads `weight` and `bias`, both `[channels]`.
-    pub(crate) fn load(channels: usize, kernels: Kernels, vb: VarBuilder<'_>) -> Result<Self> {
-        let (weight, bias) = (vb.get(channels, "weight")?, vb.get(channels, "bias")?);
+    pub(crate) fn load(kernels: Kernels, vb: &VarBuilder<'_>) -> Result<Self> {
+        let (weight, bias) = (vb.get_unchecked("weight")?, vb.get_unchecked("bias")?);
         let kernel = kernels
             .instructions(vb.dtype(), vb.device())
             .map(|instructions| {
@@ -46,8 +46,8 @@ impl InstanceNorm1d {
             })
             .transpose()?;
         Ok(Self {
-            weight: weight.reshape((1, channels, 1))?,
-            bias: bias.reshape((1, channels, 1))?,
+            weight: weight.reshape((1, (), 1))?,
+            bias: bias.reshape((1, (), 1))?,
             statistics: kernels.sums(vb.dtype(), vb.device()),
             kernel,
         })

@@ -9,9 +9,14 @@ use std::sync::Arc;
 use candle_core::{D, IndexOp, Result, Tensor};
 use candle_nn::{VarBuilder, ops::sigmoid};
 use soundalike_kernels as kernels;
+use soundalike_network::Lstm;
 
 use self::whole_sequence::WholeSequence;
-use super::{Linear, frames::by_kernel, precision::in_wide_enough};
+use super::{
+    Linear,
+    frames::{by_kernel, values},
+    precision::in_wide_enough,
+};
 use crate::{Kernels, Probe};
 
 /// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state.
@@ -35,83 +40,58 @@ enum Fused {
 
 /// Size of a layer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LstmShape {
-    pub(crate) inputs: usize,
-    pub(crate) hidden: usize,
-    pub(crate) bidirectional: bool,
+struct LstmShape {
+    inputs: usize,
+    hidden: usize,
 }
 
 impl BiLstm {
-    /// Reads layer `index`: `weight_ih_lK` `[4 hidden, inputs]`, `weight_hh_lK` `[4 hidden, hidden]`,
-    /// `bias_ih_lK` and `bias_hh_lK` `[4 hidden]`, gates in PyTorch's order i, f, g, o, and the same with
-    /// `_reverse`. A monolithic LSTM keeps all layers under one prefix (K = `index`), a split one each
-    /// under its own (`vb.pp(index)`, K = 0).
+    /// Reads layer `index` of an LSTM with these hyperparameters. Of each direction: `weight_ih` `[4 hidden, inputs]`,
+    /// `weight_hh` `[4 hidden, hidden]`, `bias_ih` and `bias_hh` `[4 hidden]`, gates in PyTorch's order i, f, g, o.
     pub(crate) fn load(
         index: usize,
-        monolithic: bool,
-        shape: LstmShape,
+        config: &Lstm,
         kernels: Kernels,
-        vb: VarBuilder<'_>,
+        vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let LstmShape {
-            inputs,
-            hidden,
-            bidirectional,
-        } = shape;
-        let instructions = kernels.instructions(vb.dtype(), vb.device());
-        let (vb, k) = if monolithic {
-            (vb, index)
-        } else {
-            (vb.pp(index), 0)
-        };
-        let suffixes = if bidirectional {
-            &["", "_reverse"][..]
-        } else {
-            &[""]
-        };
-        let mut input = Vec::with_capacity(suffixes.len());
-        let mut recurrent = Vec::with_capacity(suffixes.len());
-        for suffix in suffixes {
-            let named = |kind: &str| format!("{kind}_l{k}{suffix}");
-            let bias = (vb.get(4 * hidden, &named("bias_ih"))?
-                + vb.get(4 * hidden, &named("bias_hh"))?)?;
-            input.push(Linear::new(
-                vb.get((4 * hidden, inputs), &named("weight_ih"))?,
-                bias,
-            ));
-            recurrent.push(vb.get((4 * hidden, hidden), &named("weight_hh"))?);
+        let (mut input, mut recurrent) = (Vec::new(), Vec::new());
+        for reverse in [false, true] {
+            if reverse && !config.bidirectional {
+                break;
+            }
+            let get = |kind| vb.get_unchecked(&config.tensor_name(kind, index, reverse));
+            let bias = (get("bias_ih")? + get("bias_hh")?)?;
+            input.push(Linear::new(get("weight_ih")?, bias));
+            recurrent.push(get("weight_hh")?);
         }
-        let native = instructions
-            .map(|instructions| {
-                let values = input
+        let shape = LstmShape {
+            inputs: input[0].weight().dim(1)?,
+            hidden: config.hidden_size,
+        };
+        let fused = match (kernels, kernels.instructions(vb.dtype(), vb.device())) {
+            (Kernels::Experimental, _) => {
+                let layer = WholeSequence::new(shape, &input, &recurrent)?;
+                Some(Fused::WholeSequence(layer))
+            }
+            (_, Some(instructions)) => {
+                let mut directions = Vec::new();
+                for (input, recurrent) in input.iter().zip(&recurrent) {
+                    let (weight, bias) = (values(input.weight())?, values(input.bias())?);
+                    directions.push((weight, values(recurrent)?, bias));
+                }
+                let weights: Vec<_> = directions
                     .iter()
-                    .zip(&recurrent)
-                    .map(|(input, recurrent)| {
-                        Ok([
-                            values(input.weight())?,
-                            values(recurrent)?,
-                            values(input.bias())?,
-                        ])
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                let weights: Vec<_> = values
-                    .iter()
-                    .map(|[input, recurrent, bias]| kernels::Weights {
+                    .map(|(input, recurrent, bias)| kernels::Weights {
                         input,
                         recurrent,
                         bias,
                     })
                     .collect();
-                let layer = kernels::Lstm::new(instructions, [inputs, hidden], &weights);
-                Ok::<_, candle_core::Error>(Fused::Native(Arc::new(layer)))
-            })
-            .transpose()?;
-        let fused = match kernels {
-            Kernels::Experimental => {
-                let layer = WholeSequence::new(shape, &input, &recurrent)?;
-                Some(Fused::WholeSequence(layer))
+                let size = [shape.inputs, shape.hidden];
+                let layer = kernels::Lstm::new(instructions, size, &weights);
+                Some(Fused::Native(Arc::new(layer)))
             }
-            _ => native,
+            (_, None) => None,
         };
         Ok(Self {
             name: format!("lstm.{index}"),
@@ -208,8 +188,4 @@ impl BiLstm {
     fn part(&self, part: &str) -> String {
         format!("{}.{part}", self.name)
     }
-}
-
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1()
 }

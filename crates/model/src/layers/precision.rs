@@ -2,6 +2,14 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+/// The dtype of what 16 bits cannot hold, in a network of `dtype`.
+pub(crate) fn at_least_f32(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
 /// Runs a product of sums (`op`) on tensors of a 16-bit dtype in f32 on the CPU, which has no arithmetic
 /// of that width: the operands are exact in f32 and the result is rounded once. Elsewhere, and for wider
 /// dtypes, `op` gets the tensors as they are.

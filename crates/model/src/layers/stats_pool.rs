@@ -3,6 +3,7 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 use soundalike_kernels::{InstructionSet, weighted_statistics};
 
+use super::{at_least_f32, frames::values};
 use crate::Kernels;
 
 /// Keeps a speaker who is nowhere active from dividing by zero. pyannote.audio `blocks/pooling.py`.
@@ -43,10 +44,7 @@ pub(crate) fn stats_pool(
     weights: Option<&Tensor>,
     kernels: Kernels,
 ) -> Result<Tensor> {
-    let dtype = match sequences.dtype() {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    };
+    let dtype = at_least_f32(sequences.dtype());
     let summed = kernels.sums(dtype, sequences.device());
     let wide = sequences.to_dtype(dtype)?;
     let stats = match weights {
@@ -70,7 +68,6 @@ pub(crate) fn stats_pool(
 fn by_kernel(instructions: InstructionSet, sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let (batch, features, frames) = sequences.dims3()?;
     let masks = weights.dim(1)?;
-    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
     let (sequences, weights) = (values(sequences)?, values(weights)?);
     let mut pooled = Vec::with_capacity(batch * masks * 2 * features);
     for (x, masks) in sequences
@@ -120,7 +117,7 @@ mod tests {
             .unwrap()
     }
 
-    fn values(tensor: &Tensor) -> Vec<f64> {
+    fn f64s(tensor: &Tensor) -> Vec<f64> {
         let flat = tensor.to_dtype(DType::F64).and_then(|x| x.flatten_all());
         flat.and_then(|x| x.to_vec1()).unwrap()
     }
@@ -207,7 +204,7 @@ mod tests {
                 kernels.extend(InstructionSet::all().into_iter().map(Kernels::Native));
             }
             for kernels in kernels {
-                let found = values(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
+                let found = f64s(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
                 for (((name, _), found), expected) in
                     masks.iter().zip(found.chunks(4)).zip(&expected)
                 {
@@ -220,7 +217,7 @@ mod tests {
         assert_eq!(found.dims(), [1, 4]);
         assert_close(
             "none",
-            &values(&found),
+            &f64s(&found),
             &[1.97, 100.3, 3.452_100_81, 0.480_884_602],
         );
     }

@@ -4,6 +4,7 @@ mod pyannet;
 mod wespeaker;
 
 use candle_core::Tensor;
+use candle_nn::VarBuilder;
 use soundalike_convert::Bundle;
 use soundalike_network::{Architecture, Graph};
 
@@ -12,9 +13,6 @@ use crate::{Engine, LoadError, Probe, Result};
 
 /// A network that can be run. [`load`] builds the one that a bundle holds.
 pub trait Network: std::fmt::Debug + Send + Sync {
-    /// What it is.
-    fn architecture(&self) -> &Architecture;
-
     /// What it runs on.
     fn engine(&self) -> &Engine;
 
@@ -55,44 +53,36 @@ impl<'a> From<&'a Tensor> for Input<'a> {
 /// [`LoadError`] where the bundle holds no network, one that pyannote.audio itself cannot run, or one that does not fit
 /// on the device.
 pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Box<dyn Network>, LoadError> {
-    Ok(match bundle.architecture() {
-        Architecture::PyanNet(config) => Box::new(PyanNet::load(config, bundle, engine)?),
+    let architecture = bundle.architecture();
+    let graph = |masked| architecture.graph(masked).unwrap_or_default();
+    let weights =
+        || VarBuilder::from_slice_safetensors(bundle.bytes(), engine.dtype, &engine.device);
+    Ok(match architecture {
+        Architecture::PyanNet(config) => {
+            Box::new(PyanNet::load(config, graph(false), engine, &weights()?)?)
+        }
         Architecture::WeSpeakerResNet(config) => {
-            Box::new(WeSpeakerResNet::load(config, bundle, engine)?)
+            config.check_supported()?;
+            let graphs = [false, true].map(graph);
+            Box::new(WeSpeakerResNet::load(config, graphs, engine, &weights()?)?)
         }
         Architecture::Plda(_) => {
             return Err(LoadError::NoNetwork {
-                found: bundle.architecture().name(),
+                found: architecture.name(),
             });
         }
     })
 }
 
-/// What every network keeps of itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) architecture: Architecture,
-    pub(crate) engine: Engine,
-    whole: Graph,
-    masked: Graph,
-}
-
-impl Identity {
-    pub(crate) fn new(bundle: &Bundle, engine: &Engine) -> Self {
-        let architecture = bundle.architecture();
-        let graph = |masked| architecture.graph(masked).unwrap_or_default();
-        Self {
-            whole: graph(false),
-            masked: graph(true),
-            architecture: architecture.clone(),
-            engine: engine.clone(),
-        }
+/// Refuses waveforms of another shape than `[batch, 1, samples]`, and fewer samples than give an output.
+fn check_waveforms(waveforms: &Tensor, graph: &Graph) -> Result<()> {
+    let (_, channels, samples) = waveforms.dims3()?;
+    let least = graph.min_num_samples().unwrap_or(1);
+    if channels != 1 || samples < least {
+        candle_core::bail!(
+            "waveforms have shape {:?}, expected [batch, 1, at least {least} samples]",
+            waveforms.dims(),
+        );
     }
-
-    pub(crate) fn graph(&self, masked: bool) -> &Graph {
-        match masked {
-            true => &self.masked,
-            false => &self.whole,
-        }
-    }
+    Ok(())
 }

@@ -3,14 +3,13 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
-use soundalike_convert::Bundle;
 use soundalike_kernels::{Cascade, Pool, Step};
-use soundalike_network::{Architecture, Block as Kind, Graph, WeSpeakerResNet as Config};
+use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
 
-use super::Identity;
+use super::check_waveforms;
 use crate::{
     Engine, Input, Kernels, LoadError, Network, Probe, Silent,
-    layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
+    layers::{ConvNorm, Fbank, FeatureMaps, Linear, at_least_f32, interpolate_nearest, stats_pool},
 };
 
 /// The most convolutions of a block that look at neighbours.
@@ -26,7 +25,9 @@ const FARTHEST: usize = 4;
 /// The trunk sees no mask: computed once per window, it serves all speakers, which are then pooled one by one.
 #[derive(Debug, Clone)]
 pub(super) struct WeSpeakerResNet {
-    identity: Identity,
+    /// Without the stages of pooling by masks, and with them.
+    graphs: [Graph; 2],
+    engine: Engine,
     config: Config,
     fbank: Fbank,
     conv1: ConvNorm,
@@ -51,72 +52,39 @@ struct Native {
 const CASCADED: usize = 64 * 64 * 9;
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
-    pub(crate) fn load(
+    /// Builds the network with these hyperparameters from the tensors of its bundle.
+    pub(super) fn load(
         config: &Config,
-        bundle: &Bundle,
+        graphs: [Graph; 2],
         engine: &Engine,
+        vb: &VarBuilder<'_>,
     ) -> std::result::Result<Self, LoadError> {
-        config.check_supported()?;
-        let fbank = Fbank::new(&config.fbank())?;
-        let Engine {
-            dtype,
-            device,
-            kernels,
-        } = engine;
-        let (dtype, kernels) = (*dtype, *kernels);
-        let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
-        let (mut channels, mut sizes) = (config.m_channels, Vec::new());
+        let fbank = Fbank::new(config.fbank())?;
+        let kernels = engine.kernels;
+        let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
-            let planes = config.m_channels << layer;
             for index in 0..*count {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
-                let stride = if index == 0 { stride } else { 1 };
-                sizes.push((name, [channels, planes, stride]));
-                channels = planes * config.block.expansion();
+                blocks.push((name, if index == 0 { stride } else { 1 }));
             }
         }
-        let conv1 = ConvNorm::load(
-            ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
-            ConvShape {
-                inputs: 1,
-                outputs: config.m_channels,
-                kernel: 3,
-                stride: 1,
-            },
-            kernels,
-            &vb,
-        )?;
+        let names = ["resnet.conv1", "resnet.bn1"].map(str::to_owned);
+        let conv1 = ConvNorm::load(names, 1, kernels, vb)?;
         // Bringing the weights into the layout of the kernels takes as long as a window.
-        let blocks = sizes
+        let blocks = blocks
             .into_par_iter()
-            .map(|(name, [inputs, planes, stride])| {
-                Block::load(name, config.block, inputs, planes, stride, kernels, &vb)
-            });
-        let blocks = blocks.collect::<Result<Vec<_>>>()?;
+            .map(|(name, stride)| Block::load(name, config.block, stride, kernels, vb))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             fbank,
             native: Native::new(&conv1, &blocks),
             conv1,
             blocks,
-            seg_1: Linear::load(
-                config.pool_out_dim(),
-                config.embed_dim,
-                kernels,
-                vb.pp("resnet.seg_1"),
-            )?,
+            seg_1: Linear::load(kernels, &vb.pp("resnet.seg_1"))?,
             config: config.clone(),
-            identity: Identity::new(bundle, engine),
+            graphs,
+            engine: engine.clone(),
         })
-    }
-
-    /// Frames of the trunk, over which an embedding is pooled, for `samples` samples: 125 for 10 s.
-    /// pyannote.audio `BaseWeSpeakerResNet.num_frames`.
-    fn num_frames(&self, samples: usize) -> usize {
-        let frames = self.fbank.num_frames(samples);
-        Config::STRIDES
-            .iter()
-            .fold(frames, |frames, stride| frames.div_ceil(*stride))
     }
 
     /// As [`Network::forward`], of one window that no probe looks at. Kernels leave out the end of a window where nobody is heard, as after a
@@ -139,7 +107,9 @@ impl WeSpeakerResNet {
         let Some(weights) = weights else {
             return self.forward_embedding(&trunk(&features)?, None, &mut Silent);
         };
-        let weights = interpolate_nearest(weights, self.num_frames(waveform.dim(2)?))?;
+        let strides = Config::STRIDES.iter();
+        let frames = strides.fold(features.dim(1)?, |frames, stride| frames.div_ceil(*stride));
+        let weights = interpolate_nearest(weights, frames)?;
         let heard = last_above_zero(&weights)?.map_or(1, |last| last + 1);
         let reached = self.reach(heard).min(features.dim(1)?);
         let frames = trunk(&features.narrow(1, 0, reached)?)?;
@@ -162,39 +132,17 @@ impl WeSpeakerResNet {
     /// In f32, or in f64 for a network in f64: energies of audio do not fit in 16 bits.
     ///
     /// # Errors
-    /// Where the waveforms have another shape, are shorter than [`Self::min_num_samples`], or the probe fails.
+    /// Where the waveforms have another shape or give no frame, or the probe fails.
     fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let (_, channels, samples) = waveforms.dims3()?;
-        let least = self.fbank.window_size();
-        if channels != 1 || samples < least {
-            candle_core::bail!(
-                "waveforms have shape {:?}, expected [batch, 1, at least {least} samples]",
-                waveforms.dims(),
-            );
-        }
-        let wide = match self.identity.engine.dtype {
-            DType::F64 => DType::F64,
-            _ => DType::F32,
-        };
-        let waveforms = waveforms.to_dtype(wide)?;
+        check_waveforms(waveforms, &self.graphs[0])?;
+        let waveforms = waveforms.to_dtype(at_least_f32(self.engine.dtype))?;
         let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
-        probe.see(
-            "fbank.centred",
-            self.fbank.centre(&features, self.identity.engine.kernels)?,
-        )
+        let centred = self.fbank.centre(&features, self.engine.kernels)?;
+        probe.see("fbank.centred", centred)
     }
 
-    /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
-    /// `waveforms` `[batch, 1, samples]`. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
-    ///
-    /// # Errors
-    /// As [`Self::compute_fbank`].
-    fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let features = self.compute_fbank(waveforms, probe)?;
-        self.trunk(&features, probe)
-    }
-
-    /// The trunk of `features` `[batch, frame, band]`.
+    /// The trunk: `features` `[batch, frame, band]` to `[batch, channel, band, frame]`, 256 channels, 10 bands and 125
+    /// frames for 10 s. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     fn trunk(&self, features: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let image = self.image(features)?;
         let x = match &self.native {
@@ -214,13 +162,11 @@ impl WeSpeakerResNet {
 
     /// What the first convolution sees: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
     fn image(&self, features: &Tensor) -> Result<Tensor> {
-        let image = features
-            .to_dtype(self.identity.engine.dtype)?
-            .transpose(1, 2)?;
+        let image = features.to_dtype(self.engine.dtype)?.transpose(1, 2)?;
         image.unsqueeze(1)
     }
 
-    /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
+    /// Embeddings of what [`Self::trunk`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
     /// `weights` `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (those of
     /// a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest. Weights that are 0
     /// everywhere give the bias of the last layer. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
@@ -244,31 +190,24 @@ impl WeSpeakerResNet {
                         weights.dims()
                     );
                 }
-                let weights =
-                    interpolate_nearest(&weights.to_dtype(self.identity.engine.dtype)?, length)?;
-                Some(probe.see("weights", weights)?)
+                let weights = weights.to_dtype(self.engine.dtype)?;
+                Some(probe.see("weights", interpolate_nearest(&weights, length)?)?)
             }
         };
         let sequences = frames.flatten(1, 2)?;
-        let stats = probe.see(
-            "resnet.pool",
-            stats_pool(&sequences, weights.as_ref(), self.identity.engine.kernels)?,
-        )?;
+        let stats = stats_pool(&sequences, weights.as_ref(), self.engine.kernels)?;
+        let stats = probe.see("resnet.pool", stats)?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
 }
 
 impl Network for WeSpeakerResNet {
-    fn architecture(&self) -> &Architecture {
-        &self.identity.architecture
-    }
-
     fn engine(&self) -> &Engine {
-        &self.identity.engine
+        &self.engine
     }
 
     fn graph(&self, masked: bool) -> &Graph {
-        self.identity.graph(masked)
+        &self.graphs[usize::from(masked)]
     }
 
     /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`.
@@ -281,11 +220,12 @@ impl Network for WeSpeakerResNet {
         let windows = waveforms.dim(0)?;
         let of_each = |masks: &Tensor| masks.dims().first() == Some(&windows);
         if windows == 0
-            || !self.identity.engine.device.is_cpu()
+            || !self.engine.device.is_cpu()
             || probe.looks_at_any(self.graph(masks.is_some()).stages())
             || !masks.is_none_or(of_each)
         {
-            let frames = self.forward_frames(waveforms, probe)?;
+            let features = self.compute_fbank(waveforms, probe)?;
+            let frames = self.trunk(&features, probe)?;
             return self.forward_embedding(&frames, masks, probe);
         }
         // Fewer windows than threads share the threads among them in each layer.
@@ -303,12 +243,7 @@ impl Network for WeSpeakerResNet {
 impl Native {
     /// `None` where there are no kernels.
     fn new(conv1: &ConvNorm, blocks: &[Block]) -> Option<Self> {
-        let mut steps = vec![Step {
-            conv: conv1.kernel()?.clone(),
-            input: 0,
-            residual: None,
-            relu: true,
-        }];
+        let mut steps = vec![step(conv1, 0, true)?];
         let mut count = 0;
         for block in blocks {
             let more = block.steps(steps.len())?;
@@ -324,6 +259,16 @@ impl Native {
             blocks: count,
         })
     }
+}
+
+/// `layer` as a step of a cascade that reads the one at `input`; `None` where there are no kernels.
+fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<Step> {
+    Some(Step {
+        conv: layer.kernel()?.clone(),
+        input,
+        residual: None,
+        relu,
+    })
 }
 
 /// `x` through `blocks`, as a tensor.
@@ -359,53 +304,34 @@ struct Block {
 }
 
 impl Block {
-    /// Reads the block `name` of `vb`: from `inputs` channels over `planes` to `planes` times the expansion.
+    /// Reads the block `name` of `vb`, whose 3x3 convolution (the first of two) and shortcut move by `stride`.
     fn load(
         name: String,
         kind: Kind,
-        inputs: usize,
-        planes: usize,
         stride: usize,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let outputs = planes * kind.expansion();
-        // Outputs, kernel and stride of conv1, conv2, ... before the last.
-        let (before, last): (&[_], _) = match kind {
-            Kind::Basic => (&[(planes, 3, stride)], (planes, 3, 1)),
-            Kind::Bottleneck => (&[(planes, 1, 1), (planes, 3, stride)], (outputs, 1, 1)),
+        // Of conv1, conv2, ... before the last, which moves by 1.
+        let strides: &[usize] = match kind {
+            Kind::Basic => &[stride],
+            Kind::Bottleneck => &[1, stride],
         };
-        let pair = |names: [&str; 2], inputs, (outputs, kernel, stride)| {
-            let shape = ConvShape {
-                inputs,
-                outputs,
-                kernel,
-                stride,
-            };
-            ConvNorm::load(
-                names.map(|part| format!("{name}.{part}")),
-                shape,
-                kernels,
-                vb,
-            )
+        let pair = |parts: [String; 2], stride| {
+            let names = parts.map(|part| format!("{name}.{part}"));
+            ConvNorm::load(names, stride, kernels, vb)
         };
-        let numbered =
-            |n: usize, inputs, size| pair([&format!("conv{n}"), &format!("bn{n}")], inputs, size);
-        let mut channels = inputs;
-        let mut branch = Vec::with_capacity(before.len());
-        for (size, n) in before.iter().zip(1..) {
-            branch.push(numbered(n, channels, *size)?);
-            channels = size.0;
-        }
-        let last = numbered(before.len() + 1, channels, last)?;
-        let shortcut = (stride != 1 || inputs != outputs)
-            .then(|| pair(["shortcut.0", "shortcut.1"], inputs, (outputs, 1, stride)))
-            .transpose()?;
+        let numbered = |n: usize, stride| pair([format!("conv{n}"), format!("bn{n}")], stride);
+        let branch = (1..).zip(strides).map(|(n, stride)| numbered(n, *stride));
+        let shortcut = ["shortcut.0", "shortcut.1"].map(str::to_owned);
         Ok(Self {
+            branch: branch.collect::<Result<_>>()?,
+            last: numbered(strides.len() + 1, 1)?,
+            shortcut: vb
+                .contains_tensor(&format!("{name}.shortcut.0.weight"))
+                .then(|| pair(shortcut, stride))
+                .transpose()?,
             name,
-            branch,
-            last,
-            shortcut,
         })
     }
 
@@ -414,22 +340,12 @@ impl Block {
         let mut steps = Vec::new();
         let mut residual = input;
         if let Some(shortcut) = &self.shortcut {
-            steps.push(Step {
-                conv: shortcut.kernel()?.clone(),
-                input,
-                residual: None,
-                relu: false,
-            });
+            steps.push(step(shortcut, input, false)?);
             residual += 1;
         }
         let mut last = input;
         for layer in self.branch.iter().chain([&self.last]) {
-            steps.push(Step {
-                conv: layer.kernel()?.clone(),
-                input: last,
-                residual: None,
-                relu: true,
-            });
+            steps.push(step(layer, last, true)?);
             last = input + steps.len();
         }
         steps.last_mut()?.residual = Some(residual);

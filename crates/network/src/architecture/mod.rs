@@ -4,6 +4,8 @@ mod plda;
 mod pyannet;
 mod wespeaker;
 
+use std::{fmt, ops::RangeInclusive};
+
 pub use plda::Plda;
 pub use pyannet::{Activation, Linear, Lstm, PyanNet, SincFilters, SincNet};
 pub use wespeaker::{Block, WeSpeakerResNet};
@@ -46,43 +48,25 @@ pub enum Output {
     },
 }
 
-/// What each architecture knows of itself.
-trait Description {
-    /// Its name, with the depth where the name has one.
-    fn name(&self) -> String;
-    /// Every tensor it needs, in PyTorch's order of modules.
-    fn tensors(&self) -> Vec<Expected>;
-    /// Refuses hyperparameters that no network can have.
-    fn check(&self) -> Result<(), Hyperparameter>;
-    /// Its stages; none of what is no network.
-    fn graph(&self, masked: bool) -> Option<Graph>;
-    /// Samples per second of its input; none of what takes no audio.
-    fn sample_rate(&self) -> Option<u32>;
-    /// What it answers.
-    fn output(&self) -> Output;
-    /// The hyperparameters that choose between operations; none of what is no network.
-    fn variant(&self) -> Option<String>;
-}
-
 impl Architecture {
-    fn description(&self) -> &dyn Description {
-        match self {
-            Self::PyanNet(pyannet) => pyannet,
-            Self::WeSpeakerResNet(resnet) => resnet,
-            Self::Plda(plda) => plda,
-        }
-    }
-
     /// The name, with the depth where the name has one: `PyanNet`, `WeSpeakerResNet34`, `Plda`.
     #[must_use]
     pub fn name(&self) -> String {
-        self.description().name()
+        match self {
+            Self::PyanNet(_) => "PyanNet".into(),
+            Self::WeSpeakerResNet(resnet) => resnet.name(),
+            Self::Plda(_) => "Plda".into(),
+        }
     }
 
     /// Every tensor the network needs, in the order in which its stages use them.
     #[must_use]
     pub fn tensors(&self) -> Vec<Expected> {
-        self.description().tensors()
+        match self {
+            Self::PyanNet(pyannet) => pyannet.graph().tensors(),
+            Self::WeSpeakerResNet(resnet) => resnet.graph(false).tensors(),
+            Self::Plda(plda) => plda.tensors(),
+        }
     }
 
     /// Refuses hyperparameters that no network can have, before anything is computed from them.
@@ -90,32 +74,59 @@ impl Architecture {
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check(&self) -> Result<(), Hyperparameter> {
-        self.description().check()
+        match self {
+            Self::PyanNet(pyannet) => pyannet.check(),
+            Self::WeSpeakerResNet(resnet) => resnet.check(),
+            Self::Plda(plda) => plda.check(),
+        }
     }
 
     /// Its stages; of an embedding with the stages of pooling by masks, or without. `None` for a PLDA, which is no network.
     #[must_use]
     pub fn graph(&self, masked: bool) -> Option<Graph> {
-        self.description().graph(masked)
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.graph()),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.graph(masked)),
+            Self::Plda(_) => None,
+        }
     }
 
     /// Samples per second of its input. `None` for a PLDA, which takes no audio.
     #[must_use]
     pub fn sample_rate(&self) -> Option<u32> {
-        self.description().sample_rate()
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.sample_rate),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.sample_rate),
+            Self::Plda(_) => None,
+        }
     }
 
     /// What it answers.
     #[must_use]
     pub fn output(&self) -> Output {
-        self.description().output()
+        match self {
+            Self::PyanNet(pyannet) => Output::Scores {
+                scores: pyannet.num_outputs,
+                activation: pyannet.activation,
+            },
+            Self::WeSpeakerResNet(resnet) => Output::Embedding {
+                dimension: resnet.embed_dim,
+            },
+            Self::Plda(plda) => Output::Comparison {
+                dimension: plda.embedding_dim,
+            },
+        }
     }
 
     /// The architecture with the hyperparameters that choose between operations; numbers of layers and units do not.
     /// `None` for a PLDA, which is no network.
     #[must_use]
     pub fn variant(&self) -> Option<String> {
-        self.description().variant()
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.variant()),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.variant()),
+            Self::Plda(_) => None,
+        }
     }
 }
 
@@ -129,6 +140,36 @@ pub struct Hyperparameter {
     pub found: String,
     /// What it has to be.
     pub expected: String,
+}
+
+impl Hyperparameter {
+    pub(crate) fn new(name: &str, found: impl ToString, expected: &str) -> Self {
+        Self {
+            name: name.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// Refuses the value `found` of the hyperparameter `name` unless `holds`.
+pub(crate) fn require(
+    holds: bool,
+    name: &str,
+    found: impl ToString,
+    expected: &str,
+) -> Result<(), Hyperparameter> {
+    match holds {
+        true => Ok(()),
+        false => Err(Hyperparameter::new(name, found, expected)),
+    }
+}
+
+/// Refuses a number outside `range`. The ranges are far beyond any real network; they keep what is
+/// computed from the numbers small.
+fn within(name: &str, found: usize, range: RangeInclusive<usize>) -> Result<(), Hyperparameter> {
+    let expected = format!("{} to {}", range.start(), range.end());
+    require(range.contains(&found), name, found, &expected)
 }
 
 /// One tensor that a network needs.
@@ -146,6 +187,19 @@ pub struct Expected {
     pub optional: bool,
 }
 
+impl Expected {
+    /// A tensor of floating point numbers, which no file may lack.
+    pub(crate) fn floats(name: String, shape: &[usize], role: Role) -> Self {
+        Self {
+            name,
+            shape: shape.to_vec(),
+            kind: Kind::Float,
+            role,
+            optional: false,
+        }
+    }
+}
+
 /// What element types will do for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -155,8 +209,8 @@ pub enum Kind {
     Counter,
 }
 
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Float => "float",
             Self::Counter => "i64",
@@ -173,21 +227,4 @@ pub enum Role {
     /// A constant or a statistic: `register_buffer` (`window_`, `n_`, `running_mean`,
     /// `running_var`, `num_batches_tracked`), and sinc filters that an export has already built.
     Buffer,
-}
-
-/// Refuses a number outside `range`. The ranges are far beyond any real network; they keep what is
-/// computed from the numbers small.
-fn within(
-    name: &'static str,
-    found: usize,
-    range: std::ops::RangeInclusive<usize>,
-) -> Result<(), Hyperparameter> {
-    if range.contains(&found) {
-        return Ok(());
-    }
-    Err(Hyperparameter {
-        name: name.into(),
-        found: found.to_string(),
-        expected: format!("{} to {}", range.start(), range.end()),
-    })
 }

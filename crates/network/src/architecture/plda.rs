@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Kind, Output, Role, within};
-use crate::Graph;
+use super::{Expected, Hyperparameter, Role, within};
 
 /// Sizes of `pyannote.audio.core.plda.PLDA`: `xvec_transform.npz` and `plda.npz`.
 ///
@@ -23,17 +22,13 @@ pub struct Plda {
 /// Most values of an embedding. Real ones have 256.
 const MAX_DIM: usize = 1 << 14;
 
-impl Description for Plda {
-    fn name(&self) -> String {
-        "Plda".into()
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
+impl Plda {
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
         within("embedding_dim", self.embedding_dim, 1..=MAX_DIM)?;
         within("lda_dim", self.lda_dim, 1..=MAX_DIM)
     }
 
-    fn tensors(&self) -> Vec<Expected> {
+    pub(super) fn tensors(&self) -> Vec<Expected> {
         let (embedding, lda) = (self.embedding_dim, self.lda_dim);
         let tensors: [(&str, &[usize]); 6] = [
             ("mean1", &[embedding]),
@@ -43,31 +38,9 @@ impl Description for Plda {
             ("tr", &[lda, lda]),
             ("psi", &[lda]),
         ];
-        let parameter = |(name, shape): &(&str, &[usize])| Expected {
-            name: (*name).to_owned(),
-            shape: shape.to_vec(),
-            kind: Kind::Float,
-            role: Role::Parameter,
-            optional: false,
-        };
-        tensors.iter().map(parameter).collect()
-    }
-
-    fn graph(&self, _masked: bool) -> Option<Graph> {
-        None
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        None
-    }
-
-    fn output(&self) -> Output {
-        Output::Comparison {
-            dimension: self.embedding_dim,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
-        None
+        let tensors = tensors.into_iter();
+        let parameter =
+            |(name, shape): (&str, _)| Expected::floats(name.into(), shape, Role::Parameter);
+        tensors.map(parameter).collect()
     }
 }

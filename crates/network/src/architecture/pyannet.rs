@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Kind, Output, Role, within};
+use super::{Expected, Hyperparameter, Role, within};
 use crate::{Axis, Graph, Op, graph::Builder};
 
 /// Hyperparameters of `pyannote.audio.models.segmentation.PyanNet`.
@@ -122,48 +122,23 @@ const LEAKY_SLOPE: f64 = 0.01;
 /// Added to the variance by `torch.nn.InstanceNorm1d`: PyTorch's default.
 const NORM_EPS: f64 = 1e-5;
 
-impl Description for PyanNet {
-    fn name(&self) -> String {
-        "PyanNet".into()
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
+impl PyanNet {
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+        let (lstm, linear) = (&self.lstm, &self.linear);
         within("sample_rate", self.sample_rate as usize, 16000..=16000)?;
         within("num_channels", self.num_channels, 1..=1)?;
-        within(
-            "sincnet.stride",
-            self.sincnet.stride,
-            1..=SincNet::KERNEL_SIZE,
-        )?;
-        within("lstm.hidden_size", self.lstm.hidden_size, 1..=MAX_UNITS)?;
-        within("lstm.num_layers", self.lstm.num_layers, 1..=MAX_LAYERS)?;
-        within("linear.num_layers", self.linear.num_layers, 0..=MAX_LAYERS)?;
-        if self.linear.num_layers > 0 {
-            within("linear.hidden_size", self.linear.hidden_size, 1..=MAX_UNITS)?;
+        let strides = 1..=SincNet::KERNEL_SIZE;
+        within("sincnet.stride", self.sincnet.stride, strides)?;
+        within("lstm.hidden_size", lstm.hidden_size, 1..=MAX_UNITS)?;
+        within("lstm.num_layers", lstm.num_layers, 1..=MAX_LAYERS)?;
+        within("linear.num_layers", linear.num_layers, 0..=MAX_LAYERS)?;
+        if linear.num_layers > 0 {
+            within("linear.hidden_size", linear.hidden_size, 1..=MAX_UNITS)?;
         }
         within("num_outputs", self.num_outputs, 1..=MAX_UNITS)
     }
 
-    fn tensors(&self) -> Vec<Expected> {
-        self.stages().tensors()
-    }
-
-    fn graph(&self, _masked: bool) -> Option<Graph> {
-        Some(self.stages())
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        Some(self.sample_rate)
-    }
-
-    fn output(&self) -> Output {
-        Output::Scores {
-            scores: self.num_outputs,
-            activation: self.activation,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
+    pub(super) fn variant(&self) -> String {
         let filters = match self.sincnet.filters {
             SincFilters::Baked => "baked filters",
             SincFilters::Parametrised => "parametrised filters",
@@ -172,13 +147,11 @@ impl Description for PyanNet {
             Activation::LogSoftmax => "log-softmax",
             Activation::Sigmoid => "sigmoid",
         };
-        Some(format!("PyanNet, {filters}, {activation}"))
+        format!("PyanNet, {filters}, {activation}")
     }
-}
 
-impl PyanNet {
     /// The stages in the order of `PyanNet.forward` and `SincNet.forward`.
-    fn stages(&self) -> Graph {
+    pub(super) fn graph(&self) -> Graph {
         use Axis::{Batch, Channel, Feature, Frame, One, Time};
         let signal = [Batch, Channel, Time];
         let sequence = [Batch, Frame, Feature];
@@ -187,6 +160,7 @@ impl PyanNet {
             channels,
             eps: NORM_EPS,
         };
+        let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
 
         graph.then("sincnet.wav_norm1d", norm(1), &signal);
         let waveform = graph.last();
@@ -223,8 +197,7 @@ impl PyanNet {
             graph.then(format!("sincnet.pool1d.{index}"), pool, &signal);
             let name = format!("sincnet.norm1d.{index}");
             graph.then(&name, norm(outputs), &signal);
-            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
-            graph.then(format!("{name}.leaky_relu"), leaky, &signal);
+            graph.then(format!("{name}.leaky_relu"), leaky.clone(), &signal);
             inputs = outputs;
         }
 
@@ -268,8 +241,7 @@ impl PyanNet {
             let outputs = self.linear.hidden_size;
             let name = format!("linear.{index}");
             graph.then(&name, Op::Linear { inputs, outputs }, &sequence);
-            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
-            graph.then(format!("{name}.leaky_relu"), leaky, &sequence);
+            graph.then(format!("{name}.leaky_relu"), leaky.clone(), &sequence);
             inputs = outputs;
         }
         let outputs = self.num_outputs;
@@ -294,13 +266,10 @@ impl Lstm {
             ("bias_ih", &[gates]),
             ("bias_hh", &[gates]),
         ];
-        let parameter = |(kind, shape): &(&str, &[usize])| Expected {
-            name: self.tensor_name(kind, layer, reverse),
-            shape: shape.to_vec(),
-            kind: Kind::Float,
-            role: Role::Parameter,
-            optional: false,
+        let parameter = |(kind, shape): (&str, _)| {
+            let name = self.tensor_name(kind, layer, reverse);
+            Expected::floats(name, shape, Role::Parameter)
         };
-        shapes.iter().map(parameter).collect()
+        shapes.into_iter().map(parameter).collect()
     }
 }

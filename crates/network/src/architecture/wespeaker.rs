@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Output, within};
+use super::{Hyperparameter, require, within};
 use crate::{Axis, FbankOptions, Graph, Op, Operand, graph::Builder};
 
 /// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: the mel filter
@@ -84,25 +84,18 @@ const MAX_UNITS: usize = 1 << 14;
 const MAX_MILLISECONDS: f64 = 1000.0;
 
 impl WeSpeakerResNet {
-    /// Block kind and blocks per layer for a depth.
-    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
-        TABLE
-            .iter()
-            .find(|row| row.0 == depth)
-            .map(|row| (row.1, row.2))
-    }
-
-    /// Height of the network's input: one row per mel band. pyannote `ResNet(feat_dim=...)`.
-    pub fn feat_dim(&self) -> usize {
-        self.num_mel_bins
-    }
-
     /// Stride of the first block of `layer1` to `layer4`, in both dimensions.
     pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
 
+    /// Block kind and blocks per layer for a depth.
+    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
+        let row = TABLE.iter().find(|row| row.0 == depth)?;
+        Some((row.1, row.2))
+    }
+
     /// Inputs of the first embedding layer: mean and standard deviation of each channel and band
     /// that is left. pyannote `ResNet.pool_out_dim`.
-    pub fn pool_out_dim(&self) -> usize {
+    fn pool_out_dim(&self) -> usize {
         (self.num_mel_bins / 8) * self.m_channels * 8 * self.block.expansion() * 2
     }
 
@@ -111,13 +104,8 @@ impl WeSpeakerResNet {
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check_supported(&self) -> Result<(), Hyperparameter> {
-        if self.two_emb_layer {
-            return Err(Hyperparameter {
-                name: "two_emb_layer".into(),
-                found: "true".into(),
-                expected: "false: pyannote.audio has no network with two embedding layers".into(),
-            });
-        }
+        let expected = "false: pyannote.audio has no network with two embedding layers";
+        require(!self.two_emb_layer, "two_emb_layer", true, expected)?;
         self.fbank().check()
     }
 
@@ -138,8 +126,59 @@ impl WeSpeakerResNet {
         }
     }
 
+    pub(super) fn name(&self) -> String {
+        format!("WeSpeakerResNet{}", self.depth)
+    }
+
+    pub(super) fn variant(&self) -> String {
+        let edges = match self.snip_edges {
+            true => "snipped edges",
+            false => "mirrored edges",
+        };
+        let centre = match self.fbank_centering_span {
+            None => "window",
+            Some(_) => "running average",
+        };
+        let (name, window) = (self.name(), &self.window_type);
+        format!("{name}, {window} frames, {edges}, centred on the {centre}")
+    }
+
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+        let Some(blocks) = Self::blocks(self.depth) else {
+            let known = TABLE.map(|row| row.0.to_string()).join(", ");
+            let expected = format!("one of {known}");
+            return Err(Hyperparameter::new("depth", self.depth, &expected));
+        };
+        let found = (self.block, self.num_blocks);
+        let [known, given] = [blocks, found].map(|(block, layers)| format!("{block:?} {layers:?}"));
+        require(found == blocks, "num_blocks", given, &known)?;
+        within("sample_rate", self.sample_rate as usize, 1000..=768_000)?;
+        within("num_channels", self.num_channels, 1..=1)?;
+        within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
+        within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
+        let bins = self.num_mel_bins;
+        within("num_mel_bins", bins, 8..=MAX_UNITS)?;
+        // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
+        let whole = bins.is_multiple_of(8);
+        require(whole, "num_mel_bins", bins, "a multiple of 8")?;
+        for (name, value) in [
+            ("frame_length", self.frame_length),
+            ("frame_shift", self.frame_shift),
+        ] {
+            let holds = value > 0.0 && value <= MAX_MILLISECONDS;
+            require(holds, name, value, "milliseconds above 0")?;
+        }
+        let dither = self.dither.is_finite() && self.dither >= 0.0;
+        require(dither, "dither", self.dither, "0 or more")?;
+        if let Some(span) = self.fbank_centering_span {
+            let (name, expected) = ("fbank_centering_span", "seconds above 0, or none");
+            require(span.is_finite() && span > 0.0, name, span, expected)?;
+        }
+        Ok(())
+    }
+
     /// The stages in the order of `BaseWeSpeakerResNet.forward` and `ResNet.forward`.
-    fn stages(&self, masked: bool) -> Graph {
+    pub(super) fn graph(&self, masked: bool) -> Graph {
         use Axis::{Batch, Feature, Frame, Mask};
         let features = [Batch, Frame, Feature];
         let fbank = self.fbank();
@@ -150,13 +189,9 @@ impl WeSpeakerResNet {
 
         // The transpose before belongs to conv1.
         graph.layer("resnet.conv1");
-        let conv = Conv {
-            inputs: 1,
-            outputs: self.m_channels,
-            kernel: 3,
-            stride: 1,
-        };
-        conv.then_norm(&mut graph, "resnet.conv1", "resnet.bn1");
+        let centred = graph.last();
+        let sizes = [1, self.m_channels, 3, 1];
+        conv_norm(&mut graph, centred, ["resnet.conv1", "resnet.bn1"], sizes);
         graph.then("resnet.bn1.relu", Op::Relu, &IMAGE);
         let mut inputs = self.m_channels;
         for (layer, (&blocks, stride)) in self.num_blocks.iter().zip(Self::STRIDES).enumerate() {
@@ -171,37 +206,21 @@ impl WeSpeakerResNet {
         graph.layer("");
 
         let trunk = graph.last();
-        let pooled: &[Axis] = match masked {
-            true => &[Batch, Mask, Feature],
-            false => &[Batch, Feature],
-        };
-        if masked {
-            let axes = [Batch, Mask, Frame];
-            graph.stage(
-                "weights",
-                Op::ResampleMasks,
-                &axes,
-                &[trunk, Operand::Masks],
-            );
-            let weights = graph.last();
-            graph.stage("resnet.pool", Op::StatsPool, pooled, &[trunk, weights]);
+        let (pooled, read): (&[Axis], &[Operand]) = if masked {
+            let read = [trunk, Operand::Masks];
+            graph.stage("weights", Op::ResampleMasks, &[Batch, Mask, Frame], &read);
+            (&[Batch, Mask, Feature], &[trunk, graph.last()])
         } else {
-            graph.then("resnet.pool", Op::StatsPool, pooled);
-        }
-        let linear = |inputs| Op::Linear {
-            inputs,
-            outputs: self.embed_dim,
+            (&[Batch, Feature], &[trunk])
         };
+        graph.stage("resnet.pool", Op::StatsPool, pooled, read);
+        let outputs = self.embed_dim;
+        let linear = |inputs| Op::Linear { inputs, outputs };
         graph.then("resnet.seg_1", linear(self.pool_out_dim()), pooled);
         if self.two_emb_layer {
             graph.then("resnet.seg_1.relu", Op::Relu, pooled);
-            let norm = Op::BatchNorm {
-                channels: self.embed_dim,
-                eps: NORM_EPS,
-                affine: false,
-            };
-            graph.then("resnet.seg_bn_1", norm, pooled);
-            graph.then("resnet.seg_2", linear(self.embed_dim), pooled);
+            graph.then("resnet.seg_bn_1", batch_norm(outputs, false), pooled);
+            graph.then("resnet.seg_2", linear(outputs), pooled);
         }
         graph.build()
     }
@@ -209,42 +228,29 @@ impl WeSpeakerResNet {
 
 /// The axes of the trunk.
 const IMAGE: [Axis; 4] = [Axis::Batch, Axis::Channel, Axis::Band, Axis::Time];
-/// Added to the variance by `torch.nn.BatchNorm2d`: PyTorch's default.
-const NORM_EPS: f64 = 1e-5;
 
-/// The sizes of a convolution, padded so that a stride of 1 keeps the size of the image.
-#[derive(Debug, Clone, Copy)]
-struct Conv {
-    inputs: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
+/// A batch norm with PyTorch's default eps.
+fn batch_norm(channels: usize, affine: bool) -> Op {
+    Op::BatchNorm {
+        channels,
+        eps: 1e-5,
+        affine,
+    }
 }
 
-impl Conv {
-    /// Adds the convolution `conv` and the batch norm `bn` after it.
-    fn then_norm(self, graph: &mut Builder, conv: &str, bn: &str) {
-        let before = graph.last();
-        self.of(before, graph, conv, bn);
-    }
-
-    /// As [`Self::then_norm`], reading `operand`.
-    fn of(self, operand: Operand, graph: &mut Builder, conv: &str, bn: &str) {
-        let op = Op::Conv2d {
-            inputs: self.inputs,
-            outputs: self.outputs,
-            kernel: self.kernel,
-            stride: self.stride,
-            padding: self.kernel / 2,
-        };
-        graph.stage(conv, op, &IMAGE, &[operand]);
-        let norm = Op::BatchNorm {
-            channels: self.outputs,
-            eps: NORM_EPS,
-            affine: true,
-        };
-        graph.then(bn, norm, &IMAGE);
-    }
+/// Adds the convolution `conv` of `operand` and the batch norm `bn` after it. `sizes`: channels in, channels out, side of the
+/// kernel, stride. The convolution is padded so that a stride of 1 keeps the size of the image.
+fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes: [usize; 4]) {
+    let [inputs, outputs, kernel, stride] = sizes;
+    let op = Op::Conv2d {
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        padding: kernel / 2,
+    };
+    graph.stage(conv, op, &IMAGE, &[operand]);
+    graph.then(bn, batch_norm(outputs, true), &IMAGE);
 }
 
 impl Block {
@@ -259,24 +265,19 @@ impl Block {
         stride: usize,
     ) -> usize {
         let outputs = planes * self.expansion();
-        let conv = |inputs, outputs, kernel, stride| Conv {
-            inputs,
-            outputs,
-            kernel,
-            stride,
-        };
-        let convolutions: &[Conv] = match self {
-            Self::Basic => &[conv(inputs, planes, 3, stride), conv(planes, planes, 3, 1)],
+        let convolutions: &[[usize; 4]] = match self {
+            Self::Basic => &[[inputs, planes, 3, stride], [planes, planes, 3, 1]],
             Self::Bottleneck => &[
-                conv(inputs, planes, 1, 1),
-                conv(planes, planes, 3, stride),
-                conv(planes, outputs, 1, 1),
+                [inputs, planes, 1, 1],
+                [planes, planes, 3, stride],
+                [planes, outputs, 1, 1],
             ],
         };
         let entry = graph.last();
-        for (conv, n) in convolutions.iter().zip(1..) {
-            let bn = format!("{name}.bn{n}");
-            conv.then_norm(graph, &format!("{name}.conv{n}"), &bn);
+        for (sizes, n) in convolutions.iter().zip(1..) {
+            let [conv, bn] = ["conv", "bn"].map(|part| format!("{name}.{part}{n}"));
+            let operand = graph.last();
+            conv_norm(graph, operand, [&conv, &bn], *sizes);
             if n < convolutions.len() {
                 graph.then(format!("{bn}.relu"), Op::Relu, &IMAGE);
             }
@@ -284,106 +285,12 @@ impl Block {
         let branch = graph.last();
         let mut residual = entry;
         if stride != 1 || inputs != outputs {
-            let [conv_name, bn] = ["shortcut.0", "shortcut.1"].map(|part| format!("{name}.{part}"));
-            conv(inputs, outputs, 1, stride).of(entry, graph, &conv_name, &bn);
+            let [conv, bn] = [0, 1].map(|part| format!("{name}.shortcut.{part}"));
+            conv_norm(graph, entry, [&conv, &bn], [inputs, outputs, 1, stride]);
             residual = graph.last();
         }
         graph.stage(format!("{name}.add"), Op::Add, &IMAGE, &[branch, residual]);
         graph.then(name, Op::Relu, &IMAGE);
         outputs
-    }
-}
-
-impl Description for WeSpeakerResNet {
-    fn name(&self) -> String {
-        format!("WeSpeakerResNet{}", self.depth)
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
-        let refuse = |name: &str, found: String, expected: &str| {
-            Err(Hyperparameter {
-                name: name.into(),
-                found,
-                expected: expected.into(),
-            })
-        };
-        match Self::blocks(self.depth) {
-            Some(row) if row == (self.block, self.num_blocks) => {}
-            Some(row) => {
-                let found = format!("{:?} {:?}", self.block, self.num_blocks);
-                return refuse("num_blocks", found, &format!("{:?} {:?}", row.0, row.1));
-            }
-            None => {
-                let known: Vec<String> = TABLE.iter().map(|row| row.0.to_string()).collect();
-                let expected = format!("one of {}", known.join(", "));
-                return refuse("depth", self.depth.to_string(), &expected);
-            }
-        }
-        within("sample_rate", self.sample_rate as usize, 1000..=768_000)?;
-        within("num_channels", self.num_channels, 1..=1)?;
-        within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
-        within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
-        within("num_mel_bins", self.num_mel_bins, 8..=MAX_UNITS)?;
-        if !self.num_mel_bins.is_multiple_of(8) {
-            // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
-            return refuse(
-                "num_mel_bins",
-                self.num_mel_bins.to_string(),
-                "a multiple of 8",
-            );
-        }
-        for (name, value) in [
-            ("frame_length", self.frame_length),
-            ("frame_shift", self.frame_shift),
-        ] {
-            if !(value > 0.0 && value <= MAX_MILLISECONDS) {
-                return refuse(name, value.to_string(), "milliseconds above 0");
-            }
-        }
-        if !(self.dither.is_finite() && self.dither >= 0.0) {
-            return refuse("dither", self.dither.to_string(), "0 or more");
-        }
-        match self.fbank_centering_span {
-            Some(span) if !(span.is_finite() && span > 0.0) => refuse(
-                "fbank_centering_span",
-                span.to_string(),
-                "seconds above 0, or none",
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn tensors(&self) -> Vec<Expected> {
-        self.stages(false).tensors()
-    }
-
-    fn graph(&self, masked: bool) -> Option<Graph> {
-        Some(self.stages(masked))
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        Some(self.sample_rate)
-    }
-
-    fn output(&self) -> Output {
-        Output::Embedding {
-            dimension: self.embed_dim,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
-        let edges = match self.snip_edges {
-            true => "snipped edges",
-            false => "mirrored edges",
-        };
-        let centre = match self.fbank_centering_span {
-            None => "window",
-            Some(_) => "running average",
-        };
-        Some(format!(
-            "{}, {} frames, {edges}, centred on the {centre}",
-            self.name(),
-            self.window_type
-        ))
     }
 }

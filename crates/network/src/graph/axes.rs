@@ -77,8 +77,7 @@ impl Axes {
     }
 
     /// Whether channels come before time: `[batch, channel, time]`.
-    #[must_use]
-    pub fn channels_first(&self) -> bool {
+    pub(crate) fn channels_first(&self) -> bool {
         self.frame.is_some_and(|frame| self.channel < frame)
     }
 }
@@ -101,18 +100,17 @@ impl std::fmt::Display for Axis {
 
 impl From<&str> for Axis {
     fn from(name: &str) -> Self {
-        let known = [
-            Self::Batch,
-            Self::Channel,
-            Self::Band,
-            Self::Time,
-            Self::Frame,
-            Self::Feature,
-            Self::Mask,
-            Self::One,
-        ];
-        let found = known.into_iter().find(|axis| axis.to_string() == name);
-        found.unwrap_or_else(|| Self::Other(name.to_owned()))
+        match name {
+            "batch" => Self::Batch,
+            "channel" => Self::Channel,
+            "band" => Self::Band,
+            "time" => Self::Time,
+            "frame" => Self::Frame,
+            "feature" => Self::Feature,
+            "mask" => Self::Mask,
+            "_" => Self::One,
+            other => Self::Other(other.to_owned()),
+        }
     }
 }
 

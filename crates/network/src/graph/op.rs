@@ -127,16 +127,9 @@ impl Op {
     /// The tensors of a module `module` that computes this. An LSTM's have names that depend on how its layers are
     /// stored, so they come from its hyperparameters.
     pub(crate) fn parameters(&self, module: &str) -> Vec<Expected> {
-        let tensor = |leaf: &str, shape: &[usize], kind, role, optional| Expected {
-            name: format!("{module}.{leaf}"),
-            shape: shape.to_vec(),
-            kind,
-            role,
-            optional,
-        };
-        let weight =
-            |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Parameter, false);
-        let buffer = |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Buffer, false);
+        let named = |leaf: &str| format!("{module}.{leaf}");
+        let weight = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Parameter);
+        let buffer = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Buffer);
         match *self {
             Self::InstanceNorm { channels, .. } => {
                 vec![weight("weight", &[channels]), weight("bias", &[channels])]
@@ -146,10 +139,10 @@ impl Op {
                 pairs,
                 kernel,
                 ..
-            } => vec![Expected {
-                name: module.to_owned(),
-                ..buffer("", &[2 * pairs, 1, kernel])
-            }],
+            } => {
+                let shape = [2 * pairs, 1, kernel];
+                vec![Expected::floats(module.into(), &shape, Role::Buffer)]
+            }
             // The module is the filter bank beside the filters: `conv1d.0.filters` is computed by `conv1d.0.filterbank`.
             Self::SincFilters {
                 filters: SincFilters::Parametrised,
@@ -158,15 +151,14 @@ impl Op {
                 ..
             } => {
                 let bank = module.strip_suffix("filters").unwrap_or(module);
-                let within = |tensor: Expected, leaf: &str| Expected {
-                    name: format!("{bank}filterbank.{leaf}"),
-                    ..tensor
+                let tensor = |leaf, shape: &[usize], role| {
+                    Expected::floats(format!("{bank}filterbank.{leaf}"), shape, role)
                 };
                 vec![
-                    within(weight("", &[pairs, 1]), "low_hz_"),
-                    within(weight("", &[pairs, 1]), "band_hz_"),
-                    within(buffer("", &[kernel / 2]), "window_"),
-                    within(buffer("", &[1, kernel / 2]), "n_"),
+                    tensor("low_hz_", &[pairs, 1], Role::Parameter),
+                    tensor("band_hz_", &[pairs, 1], Role::Parameter),
+                    tensor("window_", &[kernel / 2], Role::Buffer),
+                    tensor("n_", &[1, kernel / 2], Role::Buffer),
                 ]
             }
             Self::Conv1d {
@@ -198,8 +190,11 @@ impl Op {
                 }
                 tensors.push(buffer("running_mean", &[channels]));
                 tensors.push(buffer("running_var", &[channels]));
-                let counter = "num_batches_tracked";
-                tensors.push(tensor(counter, &[], Kind::Counter, Role::Buffer, true));
+                tensors.push(Expected {
+                    kind: Kind::Counter,
+                    optional: true,
+                    ..buffer("num_batches_tracked", &[])
+                });
                 tensors
             }
             Self::LstmDirection { .. }
@@ -306,59 +301,35 @@ impl Op {
         (!shape.contains(&0)).then_some(shape)
     }
 
-    /// Multiplications and additions for each value of its output, as the layer is defined: a transform that needs fewer
-    /// (Winograd's) does not change the count. 0 for an operation that hardly multiplies, and for an LSTM layer, whose
-    /// directions are counted.
-    pub(super) const fn multiply_adds(&self) -> usize {
+    /// What one value of its output costs and sees. First, multiplications and additions, as the layer is defined: a
+    /// transform that needs fewer (Winograd's) does not change the count. 0 for an operation that hardly multiplies, and
+    /// for an LSTM layer, whose directions are counted. Second, values along time that one output sees, and values from
+    /// one output to the next; `None` where another rule decides how many outputs there are.
+    pub(super) const fn cost_and_window(&self) -> (usize, Option<(usize, usize)>) {
         match *self {
-            Self::Conv1d { inputs, kernel, .. } => inputs * kernel,
-            Self::LstmDirection { inputs, hidden, .. } => 4 * (inputs + hidden),
-            Self::Linear { inputs, .. } => inputs,
-            Self::Conv2d { inputs, kernel, .. } => inputs * kernel * kernel,
+            Self::Conv1d {
+                inputs,
+                kernel,
+                stride,
+                ..
+            } => (inputs * kernel, Some((kernel, stride))),
+            Self::MaxPool { size } => (0, Some((size, size))),
+            // A sequence layer sees every frame; its frames are those of its operand.
+            Self::LstmDirection { inputs, hidden, .. } => (4 * (inputs + hidden), Some((1, 1))),
+            Self::Linear { inputs, .. } => (inputs, Some((1, 1))),
+            Self::Conv2d { inputs, kernel, .. } => (inputs * kernel * kernel, None),
             Self::Lstm { .. }
             | Self::InstanceNorm { .. }
             | Self::SincFilters { .. }
             | Self::Abs
-            | Self::MaxPool { .. }
             | Self::LeakyRelu { .. }
-            | Self::LogSoftmax
-            | Self::Sigmoid
-            | Self::Fbank(_)
-            | Self::Centre { .. }
-            | Self::BatchNorm { .. }
-            | Self::Relu
-            | Self::Add
-            | Self::ResampleMasks
-            | Self::StatsPool
-            | Self::Other(_) => 0,
-        }
-    }
-
-    /// Values along time that one output sees, and the values from one output to the next. `None` where another rule decides
-    /// how many outputs there are.
-    pub(super) const fn window(&self) -> Option<(usize, usize)> {
-        match *self {
-            Self::Conv1d { kernel, stride, .. } => Some((kernel, stride)),
-            Self::MaxPool { size } => Some((size, size)),
-            // A sequence layer sees every frame; its frames are those of its operand.
-            Self::LstmDirection { .. }
-            | Self::Lstm { .. }
-            | Self::InstanceNorm { .. }
-            | Self::SincFilters { .. }
-            | Self::Abs
-            | Self::LeakyRelu { .. }
-            | Self::Linear { .. }
             | Self::LogSoftmax
             | Self::Sigmoid
             | Self::Centre { .. }
             | Self::BatchNorm { .. }
             | Self::Relu
-            | Self::Add => Some((1, 1)),
-            Self::Fbank(_)
-            | Self::Conv2d { .. }
-            | Self::ResampleMasks
-            | Self::StatsPool
-            | Self::Other(_) => None,
+            | Self::Add => (0, Some((1, 1))),
+            Self::Fbank(_) | Self::ResampleMasks | Self::StatsPool | Self::Other(_) => (0, None),
         }
     }
 }

@@ -40,18 +40,14 @@ impl Graph {
     pub fn shapes(&self, inputs: InputShapes) -> Option<Vec<Vec<usize>>> {
         let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(self.stages().len());
         for stage in self.stages() {
-            let operands: Vec<Vec<usize>> = stage
-                .operands
-                .iter()
-                .map(|operand| match operand {
-                    Operand::Input => Some(vec![inputs.batch, 1, inputs.samples]),
-                    Operand::Masks => {
-                        let (masks, frames) = inputs.masks?;
-                        Some(vec![inputs.batch, masks, frames])
-                    }
-                    Operand::Stage(index) => shapes.get(*index).cloned(),
-                })
-                .collect::<Option<_>>()?;
+            let shape = |operand: &Operand| match operand {
+                Operand::Input => Some(vec![inputs.batch, 1, inputs.samples]),
+                Operand::Masks => inputs
+                    .masks
+                    .map(|(masks, frames)| vec![inputs.batch, masks, frames]),
+                Operand::Stage(index) => shapes.get(*index).cloned(),
+            };
+            let operands: Vec<_> = stage.operands.iter().map(shape).collect::<Option<_>>()?;
             shapes.push(stage.op.shape(&operands, self.is_transposed(stage))?);
         }
         Some(shapes)
@@ -73,7 +69,7 @@ impl Graph {
     pub fn multiply_adds(&self, inputs: InputShapes) -> Option<Vec<usize>> {
         let shapes = self.shapes(inputs)?;
         let cost = |(stage, shape): (&Stage, &Vec<usize>)| {
-            stage.op.multiply_adds() * shape.iter().product::<usize>()
+            stage.op.cost_and_window().0 * shape.iter().product::<usize>()
         };
         Some(self.stages().iter().zip(&shapes).map(cost).collect())
     }
@@ -86,7 +82,7 @@ impl Graph {
         self.output()?.axes.frame()?;
         let mut layers = self.stages().iter().rev();
         let (receptive_field, step) = layers.try_fold((1, 1), |(field, step), stage| {
-            let (size, stride) = stage.op.window()?;
+            let (size, stride) = stage.op.cost_and_window().1?;
             Some((size + (field - 1) * stride, step * stride))
         })?;
         Some(FrameGeometry {
