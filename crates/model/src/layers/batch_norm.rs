@@ -9,8 +9,8 @@ use crate::Kernels;
 /// Added to the variance: the default of `torch.nn.BatchNorm2d`.
 const EPS: f64 = 1e-5;
 
-/// `torch.nn.BatchNorm2d(channels)` in evaluation: the running statistics make it one scale and one shift
-/// per channel, and as such PyTorch applies it. PyTorch `aten/src/ATen/native/cpu/batch_norm_kernel.cpp`.
+/// `torch.nn.BatchNorm2d(channels)` in evaluation. The running statistics, weight and bias become one scale and one shift
+/// per channel, as in PyTorch: `aten/src/ATen/native/cpu/batch_norm_kernel.cpp`.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchNorm2d {
     /// weight / sqrt(variance + eps), `[1, channel, 1, 1]`.
@@ -23,7 +23,7 @@ impl BatchNorm2d {
     /// Reads `weight`, `bias`, `running_mean` and `running_var`, all `[channels]`.
     pub(crate) fn load(kernels: Kernels, vb: &VarBuilder<'_>) -> Result<Self> {
         let (dtype, wide) = (vb.dtype(), kernels.sums(vb.dtype(), vb.device()));
-        // As stored first: a 16-bit network rounds the scale, not what the scale is made of.
+        // Read in f32: a 16-bit network rounds the scale, not the tensors from which it is computed.
         let get = |name: &str| {
             let values = vb.get_unchecked_dtype(name, DType::F32)?.to_dtype(wide)?;
             values.reshape((1, (), 1, 1))

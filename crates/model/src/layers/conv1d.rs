@@ -12,22 +12,23 @@ use super::{
 };
 use crate::Probe;
 
-/// `torch.nn.Conv1d` without padding, absolute values where wanted, and `torch.nn.MaxPool1d`: a stage of SincNet
-/// without its norm. In one pass where there is a kernel.
+/// `torch.nn.Conv1d` without padding, optional absolute values, and `torch.nn.MaxPool1d`: a layer of SincNet without its
+/// norm. A kernel computes it in one pass.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvPool {
-    /// Which of the convolutions: `sincnet.conv1d.N`.
+    /// N in `sincnet.conv1d.N`.
     index: usize,
-    /// `[out, in, kernel]`. Of the first convolution a stage of its own, because it may be made of parameters.
+    /// `[out, in, kernel]`. The filters of the first convolution are a stage of their own, because they may be built from
+    /// frequencies.
     weight: Tensor,
-    /// `[out]`; the first has none.
+    /// `[out]`. The first convolution has none.
     bias: Option<Tensor>,
     after: kernels::After,
     kernel: Option<(InstructionSet, Arc<kernels::Conv1d>)>,
 }
 
 impl ConvPool {
-    /// The convolution `index` of an encoder from its weight and bias.
+    /// The convolution `index` of SincNet from its weight and bias.
     pub(crate) fn new(
         index: usize,
         weight: Tensor,
@@ -85,7 +86,7 @@ impl ConvPool {
     }
 }
 
-/// Weights `[out, in, kernel]` as the kernel wants them; 0 where there is no bias.
+/// The kernel for the weights `[out, in, kernel]`, in its own layout. `None` as bias: 0.
 pub(super) fn pack(
     instructions: InstructionSet,
     weight: &Tensor,
@@ -103,8 +104,8 @@ pub(super) fn pack(
     })
 }
 
-/// `torch.nn.MaxPool1d(size)`: `[batch, channel, time]` to `[batch, channel, time / size]`; what is left
-/// over at the end is dropped (`ceil_mode=False`).
+/// `torch.nn.MaxPool1d(size)`: `[batch, channel, time]` to `[batch, channel, time / size]`. An incomplete window at the end
+/// is dropped (`ceil_mode=False`).
 fn max_pool1d(x: &Tensor, size: usize) -> Result<Tensor> {
     x.unsqueeze(2)?.max_pool2d((1, size))?.squeeze(2)
 }

@@ -1,4 +1,4 @@
-//! Convolution and norm, which are one where there is a kernel.
+//! Convolution and norm over bands and time.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{Kernels, Probe};
 
-/// A convolution and the batch norm after it, with what follows them in a residual network.
+/// A convolution and the batch norm after it. A kernel computes both in one pass, with the sum and the ReLU that follow.
 ///
-/// The convolution is `torch.nn.Conv2d(bias=False)`, square in kernel and stride, with zeros around the image: half the
-/// kernel on every side.
+/// The convolution is `torch.nn.Conv2d(bias=False)` with a square kernel and stride. The padding is zeros, half the kernel on
+/// each side.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvNorm {
     /// Canonical names: `resnet.conv1` and `resnet.bn1`.
@@ -25,14 +25,14 @@ pub(crate) struct ConvNorm {
     code: Code,
 }
 
-/// By what both are computed. A kernel has the weights in a layout of its own, beside which they are not kept.
+/// The code that computes both. A kernel has its own copy of the weights, in its own layout, and no other copy is kept.
 #[derive(Debug, Clone)]
 enum Code {
     Kernel(Arc<kernels::Conv2d>),
     Expression(Expression),
 }
 
-/// Both as operations of candle.
+/// Convolution and norm as operations of candle.
 #[derive(Debug, Clone)]
 struct Expression {
     /// `[out, in, kernel, kernel]`.
@@ -42,7 +42,7 @@ struct Expression {
 }
 
 impl ConvNorm {
-    /// Reads both from `vb`, by their canonical names.
+    /// Reads both from `vb` by their canonical names, convolution first.
     pub(crate) fn load(
         names: [String; 2],
         stride: usize,
@@ -61,7 +61,7 @@ impl ConvNorm {
                 let (scale, shift) = (values(&norm.scale)?, values(&norm.shift)?);
                 let (outputs, inputs, kernel, _) = weight.dims4()?;
                 let size = [outputs, inputs, kernel];
-                // Rows of the images are frames.
+                // The rows of an image in memory are frames.
                 let packed = with_values(&weight.transpose(2, 3)?, |weight| {
                     kernels::Conv2d::new(instructions, size, stride, weight, &scale, &shift)
                 })?;
@@ -79,7 +79,7 @@ impl ConvNorm {
         }
     }
 
-    /// As [`Self::forward`], and a ReLU.
+    /// As [`Self::forward`], then a ReLU.
     pub(crate) fn forward_relu(
         &self,
         x: &FeatureMaps,
@@ -94,7 +94,7 @@ impl ConvNorm {
         out.see(&format!("{}.relu", self.names[1]), probe)
     }
 
-    /// As [`Self::forward`], the sum with what `shortcut` gives, and a ReLU: the end of the block `name`.
+    /// As [`Self::forward`], then the sum with the result of `shortcut`, then a ReLU: the end of the block `name`.
     pub(crate) fn forward_residual(
         &self,
         x: &FeatureMaps,
@@ -116,7 +116,7 @@ impl ConvNorm {
         out.see(name, probe)
     }
 
-    /// What computes both in one, if there is a kernel.
+    /// The kernel that computes both, if there is one.
     pub(crate) fn kernel(&self) -> Option<&Arc<kernels::Conv2d>> {
         match &self.code {
             Code::Kernel(kernel) => Some(kernel),
@@ -126,7 +126,7 @@ impl ConvNorm {
 }
 
 impl Expression {
-    /// Convolution and norm, one after the other.
+    /// Computes the convolution, then the norm, and hands both to `probe`.
     fn forward(
         &self,
         x: &FeatureMaps,
@@ -142,7 +142,7 @@ impl Expression {
     }
 }
 
-/// Convolution and norm in one, with the sum with `residual` and a ReLU where they are wanted.
+/// Computes convolution and norm in one pass, then optionally the sum with `residual` and a ReLU.
 fn by_kernel(
     kernel: &kernels::Conv2d,
     x: &FeatureMaps,

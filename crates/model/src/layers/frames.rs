@@ -1,20 +1,20 @@
-//! Activations over time, in the layout of the kernels.
+//! Activations over time, and running kernels on them.
 
 use candle_core::{Device, Error, Result, Storage, Tensor};
 
 use crate::Probe;
 
-/// What flows through an encoder: a few channels over time.
+/// The activations of SincNet: a few channels over time.
 #[derive(Debug, Clone)]
 pub(crate) enum Signal {
     /// `[batch, channel, frame]`.
     Channels(Tensor),
-    /// `[batch, frame, channel]`, as kernels have it.
+    /// `[batch, frame, channel]`, the layout of the kernels.
     Frames(Tensor),
 }
 
 impl Signal {
-    /// Shows the stage `name` to `probe` as `[batch, channel, frame]`, and returns what to go on with.
+    /// Hands the stage `name` to `probe` as `[batch, channel, frame]`, and returns the signal with which to continue.
     pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
             Self::Channels(x) => probe.see(name, x.clone()).map(Self::Channels),
@@ -42,8 +42,8 @@ impl Signal {
     }
 }
 
-/// Shows the stage `name`, as the tensor that `show` makes, to `probe` where it looks at it. What it was replaced by; `None`
-/// where it was not.
+/// Hands the stage `name` to `probe` if the probe needs it, as the tensor that `show` returns. The replacement, or `None` if
+/// the probe did not replace it.
 pub(super) fn replaced(
     name: &str,
     probe: &mut dyn Probe,
@@ -58,8 +58,8 @@ pub(super) fn replaced(
     Ok((value.id() != shown_id).then_some(value))
 }
 
-/// What `kernel` makes of the values of `x` `[batch, frame, feature]`, given with the batch:
-/// `[batch, frame, features]` again.
+/// Runs `kernel` on the values of `x` `[batch, frame, feature]` and the number of examples in the batch. Its result is
+/// `[batch, frame, features]`.
 pub(super) fn by_kernel(
     x: &Tensor,
     features: usize,
@@ -71,18 +71,18 @@ pub(super) fn by_kernel(
     Tensor::from_vec(out, (batch, frames, features), &Device::Cpu)
 }
 
-/// What `take` makes of the values of `x`, which are lent where they lie in order.
+/// Calls `take` with the values of `x`, without a copy if `x` is contiguous.
 pub(super) fn with_values<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
     else {
-        return Err(Error::Msg("a kernel needs values on the CPU".into()));
+        return Err(Error::Msg("a kernel needs a tensor on the CPU".into()));
     };
     Ok(take(&storage.as_slice::<f32>()?[start..end]))
 }
 
-/// The values of `x`, of f32, in order.
+/// A copy of the values of `x`, whose data type is f32.
 pub(super) fn values(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_vec1()
 }

@@ -16,7 +16,7 @@ pub(crate) struct Linear {
     weight: Tensor,
     /// `[out]`.
     bias: Tensor,
-    /// A row at a time, whatever others there are: a product of matrices takes another path for other sizes.
+    /// A convolution of length 1. Unlike a matrix product, its result for a row does not depend on the number of rows.
     kernel: Option<Arc<kernels::Conv1d>>,
 }
 

@@ -19,19 +19,19 @@ use super::{
 };
 use crate::{Kernels, Probe};
 
-/// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state.
+/// One layer of `torch.nn.LSTM(batch_first=True)` with a zero initial state.
 #[derive(Debug, Clone)]
 pub(crate) struct BiLstm {
     /// Canonical name of the layer: `lstm.N`.
     name: String,
-    /// Of each direction, forward first, all gates' contribution of the input, both biases included.
+    /// For each direction, forward first: the map from the input to all gates, with the sum of both biases.
     input: Vec<Linear>,
-    /// `[direction, hidden, 4 hidden]`: the recurrent weights, transposed once.
+    /// The recurrent weights, transposed: `[direction, hidden, 4 hidden]`.
     recurrent: Tensor,
     fused: Option<Fused>,
 }
 
-/// What computes all frames of both directions in one go.
+/// Code that computes all frames of both directions in one call.
 #[derive(Debug, Clone)]
 enum Fused {
     Native(Arc<kernels::Lstm>),
@@ -46,7 +46,7 @@ struct LstmShape {
 }
 
 impl BiLstm {
-    /// Reads layer `index` of an LSTM with these hyperparameters. Of each direction: `weight_ih` `[4 hidden, inputs]`,
+    /// Reads layer `index` of an LSTM with these hyperparameters. Each direction has `weight_ih` `[4 hidden, inputs]`,
     /// `weight_hh` `[4 hidden, hidden]`, `bias_ih` and `bias_hh` `[4 hidden]`, gates in PyTorch's order i, f, g, o.
     pub(crate) fn load(
         index: usize,
@@ -103,7 +103,7 @@ impl BiLstm {
         })
     }
 
-    /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
+    /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide with two directions, forward first.
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let both = match &self.fused {
             None => self.expression(x, probe)?,
@@ -112,7 +112,7 @@ impl BiLstm {
         probe.see(&self.name, both)
     }
 
-    /// Both directions in one pass.
+    /// Both directions in one call.
     fn fused(&self, fused: &Fused, x: &Tensor) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
         match fused {
@@ -123,7 +123,7 @@ impl BiLstm {
         }
     }
 
-    /// Each direction of `both` is cut out only where the probe looks at it.
+    /// Hands the directions of `both` to `probe` if it needs one of them, and returns `both` with the replacements.
     fn see_parts(&self, both: Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
         let names = ["forward", "reverse"].map(|part| self.part(part));
@@ -147,12 +147,12 @@ impl BiLstm {
         }
     }
 
-    /// Both directions and all examples in each step, which on a GPU takes nine operations whatever their number;
-    /// a tenth puts its states where they belong.
+    /// Each step computes both directions of all examples. On a GPU this takes nine operations for any number of examples, and
+    /// a tenth to store the states.
     fn expression(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (batch, frames, _) = x.dims3()?;
         let (directions, hidden, _) = self.recurrent.dims3()?;
-        // Time-major, so that the gates of one step lie together, and each direction in its own order.
+        // Time first, so that the gates of one step are adjacent; the reverse direction is flipped in time.
         let x = x.transpose(0, 1)?.contiguous()?;
         let in_order = |index: usize, x: Tensor, time: usize| match index {
             0 => Ok(x),
@@ -168,7 +168,7 @@ impl BiLstm {
         for step in 0..frames {
             let recurrent = in_wide_enough([&h, &self.recurrent], |[h, w]| h.matmul(w))?;
             let gates = (gates.i(step)? + recurrent)?;
-            // Of all four in one go, though g has no use for it.
+            // One operation for all four gates, although g does not need it.
             let open = sigmoid(&gates)?;
             let new = (gate(&open, 0)? * gate(&gates, 2)?.tanh()?)?;
             c = ((gate(&open, 1)? * c)? + new)?;

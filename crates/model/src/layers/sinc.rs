@@ -5,18 +5,18 @@ use candle_nn::VarBuilder;
 
 use super::at_least_f32;
 
-/// Lowest cut-off frequency, Hz (`SincNet(min_low_hz=50)` in pyannote.audio `models/blocks/sincnet.py`).
+/// Lowest cut-off frequency, in Hz (`SincNet(min_low_hz=50)` in pyannote.audio `models/blocks/sincnet.py`).
 const MIN_LOW_HZ: f64 = 50.0;
-/// Narrowest band, Hz (`min_band_hz=50`, same place).
+/// Narrowest band, in Hz (`min_band_hz=50`, same place).
 const MIN_BAND_HZ: f64 = 50.0;
 
-/// Band-pass filters `[2 pairs, 1, kernel]` from `low_hz_` and `band_hz_` `[pairs, 1]` and the buffers
-/// `window_` and `n_` (half a Hamming window, half a time axis): first all even (cosine) filters, then all
-/// odd (sine) ones. asteroid-filterbanks `param_sinc_fb.py`, operation by operation, because a filter built
-/// in another order or precision is measurably another filter.
+/// Band-pass filters `[2 x pairs, 1, kernel]` from `low_hz_` and `band_hz_` `[pairs, 1]` and the buffers `window_` and `n_`
+/// (half a Hamming window, half a time axis). First all even (cosine) filters, then all odd (sine) ones. The operations are
+/// those of asteroid-filterbanks `param_sinc_fb.py`, in the same order: another order or precision gives measurably different
+/// filters.
 ///
-/// They are built in f32, as PyTorch builds them, or in f64 for a network in f64, always from parameters
-/// and buffers as stored; a 16-bit network gets the f32 filters rounded.
+/// The filters are computed in f32, as in PyTorch, or in f64 for a network in f64. A 16-bit network gets the f32 filters,
+/// rounded.
 pub(crate) fn sinc_filters(sample_rate: u32, vb: &VarBuilder<'_>) -> Result<Tensor> {
     let dtype = vb.dtype();
     let get = |name: &str| {

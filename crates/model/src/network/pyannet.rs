@@ -1,4 +1,4 @@
-//! PyanNet: who speaks when within one window.
+//! PyanNet: speaker segmentation of one window.
 
 use candle_core::{Result, Tensor};
 use candle_nn::{VarBuilder, ops};
@@ -23,17 +23,17 @@ pub(super) struct PyanNet {
     engine: Engine,
     activation: Activation,
     wav_norm: InstanceNorm1d,
-    /// The sinc filters and the two convolutions after them, each with its norm.
+    /// The sinc filters and the two later convolutions, each with its norm.
     convs: [(ConvPool, InstanceNorm1d); 3],
     lstm: Vec<BiLstm>,
     linear: Vec<Linear>,
     classifier: Linear,
-    /// Of its kernels, where there are some.
+    /// The instructions of the kernels, if they are used.
     instructions: Option<InstructionSet>,
 }
 
 impl PyanNet {
-    /// Builds the network with these hyperparameters from the tensors of its bundle.
+    /// Builds the network from its hyperparameters and the tensors of a checked bundle.
     pub(super) fn load(
         config: &Config,
         graph: Graph,
@@ -86,8 +86,9 @@ impl PyanNet {
         })
     }
 
-    /// The part of the network that `run` is. On the CPU, one window after the other on each thread, which keeps what
-    /// it goes through in the cache of a core; but all at once where `probe` looks at one of the `stages`.
+    /// Runs a part of the network, `run`, whose stages are `stages`. On the CPU, each thread computes one window at a time,
+    /// so that its activations stay in the cache of a core. If `probe` needs one of the stages, all windows are computed at
+    /// once.
     fn by_window(
         &self,
         x: &Tensor,
@@ -105,7 +106,7 @@ impl PyanNet {
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// Linear layers and classifier: `[batch, frame, feature]` to `[batch, frame, output]`.
+    /// Linear layers, classifier and activation: `[batch, frame, feature]` to `[batch, frame, output]`.
     fn classify(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let mut x = x.clone();
         for (index, linear) in self.linear.iter().enumerate() {
@@ -124,11 +125,11 @@ impl PyanNet {
         probe.see("activation", scores)
     }
 
-    /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The norm takes
-    /// the waveform as it is and gives the network's dtype: before it, amplitudes may be beyond an f16.
+    /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The first norm reads the
+    /// waveform in its own data type, because amplitudes may exceed the range of f16, and writes that of the network.
     fn encode(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let x = probe.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
-        // One channel lies alike in both layouts.
+        // One channel has the same layout either way.
         let mut x = match self.instructions {
             Some(_) => Signal::Frames(x.transpose(1, 2)?.contiguous()?),
             None => Signal::Channels(x),
@@ -137,7 +138,7 @@ impl PyanNet {
             x = conv.forward(&x, probe)?;
             x = norm.forward_leaky(&x, &format!("sincnet.norm1d.{index}"), probe)?;
         }
-        // The transpose belongs to lstm.0.
+        // The transpose is part of lstm.0.
         x.into_frames()
     }
 }
@@ -151,13 +152,13 @@ impl Network for PyanNet {
         &self.graph
     }
 
-    /// Scores of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
+    /// Probabilities of each speaker (sigmoid) or log-probabilities of each set of speakers (powerset),
     /// `[batch, frame, output]`. pyannote.audio `PyanNet.forward`.
     fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
         let Input { waveforms, masks } = input;
         check_waveforms(waveforms, &self.graph)?;
         if masks.is_some() {
-            candle_core::bail!("a segmentation network pools nothing by masks");
+            candle_core::bail!("a segmentation network takes no masks");
         }
         let stages = self.graph.stages();
         let recurrent = self

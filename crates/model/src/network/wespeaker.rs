@@ -1,4 +1,4 @@
-//! WeSpeaker's residual network: who speaks, as a vector.
+//! WeSpeaker's residual network: a speaker embedding.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -12,20 +12,19 @@ use crate::{
     layers::{ConvNorm, Fbank, FeatureMaps, Linear, at_least_f32, interpolate_nearest, stats_pool},
 };
 
-/// The most convolutions of a block that look at neighbours.
+/// Most convolutions of a block that read neighbouring frames: a basic block has two, a bottleneck block one.
 const CONVOLUTIONS: usize = 2;
-/// How far behind itself a frame depends on others through such a convolution: by definition one frame, but a kernel
-/// that computes tiles of four rounds by all that a tile sees.
+/// Later frames on which the bits of a frame can depend through such a convolution. One frame by definition; but Winograd's
+/// algorithm computes tiles of four frames, and all frames that a tile reads enter its rounding.
 const FARTHEST: usize = 4;
 
-/// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
-/// network (the *trunk*), statistics over time, one linear layer.
-/// `pyannote/audio/models/embedding/wespeaker/`.
+/// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual network (the
+/// *trunk*), statistics over time, one linear layer. `pyannote/audio/models/embedding/wespeaker/`.
 ///
-/// The trunk sees no mask: computed once per window, it serves all speakers, which are then pooled one by one.
+/// The trunk does not depend on the masks. It is computed once per window, then its frames are pooled for each speaker.
 #[derive(Debug, Clone)]
 pub(super) struct WeSpeakerResNet {
-    /// Without the stages of pooling by masks, and with them.
+    /// Without masks, and with masks.
     graphs: [Graph; 2],
     engine: Engine,
     config: Config,
@@ -33,26 +32,26 @@ pub(super) struct WeSpeakerResNet {
     conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
-    /// What the kernels have, where there are some.
+    /// The state of the kernels, if they are used.
     native: Option<Native>,
 }
 
-/// What the trunk needs on hand-written kernels.
+/// The state of the trunk on hand-written kernels.
 #[derive(Debug, Clone)]
 struct Native {
     pool: Pool,
-    /// `conv1` and the first blocks, whose images are larger than their weights.
+    /// `conv1` and the first blocks, whose images are larger than their weights, a few rows at a time.
     first: Cascade,
-    /// How many blocks these are.
+    /// Number of blocks in `first`.
     blocks: usize,
 }
 
-/// Values of the weights of a convolution, at most, for which it is done some rows at a time: they are read again for
-/// each, while the cache of a core still has them.
+/// Most weights of a convolution that is computed a few rows at a time. The weights are read again for each few rows, so they
+/// must stay in the cache of a core.
 const CASCADED: usize = 64 * 64 * 9;
 
 impl WeSpeakerResNet {
-    /// Builds the network with these hyperparameters from the tensors of its bundle.
+    /// Builds the network from its hyperparameters and the tensors of a checked bundle.
     pub(super) fn load(
         config: &Config,
         graphs: [Graph; 2],
@@ -70,7 +69,7 @@ impl WeSpeakerResNet {
         }
         let names = ["resnet.conv1", "resnet.bn1"].map(str::to_owned);
         let conv1 = ConvNorm::load(names, 1, kernels, vb)?;
-        // Bringing the weights into the layout of the kernels takes as long as a window.
+        // In parallel: packing the weights for the kernels takes as long as one window of inference.
         let blocks = blocks
             .into_par_iter()
             .map(|(name, stride)| Block::load(name, config.block, stride, kernels, vb))
@@ -87,8 +86,8 @@ impl WeSpeakerResNet {
         })
     }
 
-    /// As [`Network::forward`], of one window that no probe looks at. Kernels leave out the end of a window where nobody is heard, as after a
-    /// recording of a second; what they do compute has the same bits.
+    /// As [`Network::forward`] for one window, if the probe needs no stage. With kernels, the trunk is not computed beyond
+    /// the last frame with a weight above 0, as in the padding of a short recording. The result has the same bits.
     fn forward_alone(
         &self,
         waveform: &Tensor,
@@ -110,14 +109,14 @@ impl WeSpeakerResNet {
         let strides = Config::STRIDES.iter();
         let frames = strides.fold(features.dim(1)?, |frames, stride| frames.div_ceil(*stride));
         let weights = interpolate_nearest(weights, frames)?;
-        let heard = last_above_zero(&weights)?.map_or(1, |last| last + 1);
-        let reached = self.reach(heard).min(features.dim(1)?);
+        let active = last_active_frame(&weights)?.map_or(1, |last| last + 1);
+        let reached = self.reach(active).min(features.dim(1)?);
         let frames = trunk(&features.narrow(1, 0, reached)?)?;
-        let (frames, weights) = (frames.narrow(3, 0, heard)?, weights.narrow(2, 0, heard)?);
+        let (frames, weights) = (frames.narrow(3, 0, active)?, weights.narrow(2, 0, active)?);
         self.forward_embedding(&frames, Some(&weights), &mut Silent)
     }
 
-    /// Frames of the filter bank on which the first `frames` of the trunk depend, to the last bit, or some more.
+    /// An upper bound of the frames of the filter bank on which the bits of the first `frames` frames of the trunk depend.
     fn reach(&self, frames: usize) -> usize {
         let layers = self.config.num_blocks.iter().zip(Config::STRIDES).rev();
         layers.fold(frames, |frames, (blocks, stride)| {
@@ -125,14 +124,13 @@ impl WeSpeakerResNet {
         }) + FARTHEST
     }
 
-    /// Logarithmic mel energies less their average over the window, `[batch, frame, band]`, of `waveforms`
-    /// `[batch, 1, samples]`: 998 frames of 80 bands for 10 s. pyannote.audio
-    /// `BaseWeSpeakerResNet.compute_fbank`.
+    /// Log mel energies minus their average over time: `[batch, 1, samples]` to `[batch, frame, band]`, 998 frames of 80
+    /// bands for 10 s. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
     ///
-    /// In f32, or in f64 for a network in f64: energies of audio do not fit in 16 bits.
+    /// In f32, or in f64 for a network in f64: energies of audio exceed the range of 16 bits.
     ///
     /// # Errors
-    /// Where the waveforms have another shape or give no frame, or the probe fails.
+    /// If the waveforms have another shape or are too short, or the probe fails.
     fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         check_waveforms(waveforms, &self.graphs[0])?;
         let waveforms = waveforms.to_dtype(at_least_f32(self.engine.dtype))?;
@@ -153,26 +151,26 @@ impl WeSpeakerResNet {
         through(&self.blocks, x, probe)
     }
 
-    /// As [`Self::trunk`] where nobody looks: the same bits on one thread, with less to read and write.
+    /// As [`Self::trunk`] on one thread, if the probe needs no stage. Same bits, less memory traffic.
     fn trunk_on_one_thread(&self, native: &Native, features: &Tensor) -> Result<Tensor> {
         let x = FeatureMaps::images(&native.pool, &self.image(features)?)?;
         let x = x.cascade(&native.first)?;
         through(&self.blocks[native.blocks..], x, &mut Silent)
     }
 
-    /// What the first convolution sees: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
+    /// The input of the first convolution: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
     fn image(&self, features: &Tensor) -> Result<Tensor> {
         let image = features.to_dtype(self.engine.dtype)?.transpose(1, 2)?;
         image.unsqueeze(1)
     }
 
-    /// Embeddings of what [`Self::trunk`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
-    /// `weights` `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (those of
-    /// a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest. Weights that are 0
-    /// everywhere give the bias of the last layer. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    /// Embeddings of the trunk's output `frames`: `[batch, 256]`, or `[batch, speaker, 256]` with `weights`
+    /// `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (a segmentation has 589 for
+    /// 10 s); they are resampled to the trunk's. If all are 0, the embedding is the bias of the last layer. pyannote.audio
+    /// `BaseWeSpeakerResNet.forward_embedding`.
     ///
     /// # Errors
-    /// Where the shapes are others, or the probe fails.
+    /// If the weights have another shape, or the probe fails.
     fn forward_embedding(
         &self,
         frames: &Tensor,
@@ -210,11 +208,11 @@ impl Network for WeSpeakerResNet {
         &self.graphs[usize::from(masked)]
     }
 
-    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`.
-    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. pyannote.audio
+    /// `BaseWeSpeakerResNet.forward`.
     ///
-    /// On the CPU, where no probe looks at a stage, each thread takes one window after the other, so that
-    /// memory is that of as many windows as there are threads: 13 MB each for 10 s.
+    /// On the CPU, if the probe needs no stage, each thread computes one window at a time. This bounds the memory to one
+    /// window per thread, 13 MB each for 10 s.
     fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
         let Input { waveforms, masks } = input;
         let windows = waveforms.dim(0)?;
@@ -228,7 +226,7 @@ impl Network for WeSpeakerResNet {
             let frames = self.trunk(&features, probe)?;
             return self.forward_embedding(&frames, masks, probe);
         }
-        // Fewer windows than threads share the threads among them in each layer.
+        // With fewer windows than threads, each layer uses several threads for a window.
         let one_thread_each = windows >= rayon::current_num_threads();
         let parts = (0..windows).into_par_iter().map(|window| {
             let masks = masks.map(|masks| masks.narrow(0, window, 1));
@@ -241,7 +239,7 @@ impl Network for WeSpeakerResNet {
 }
 
 impl Native {
-    /// `None` where there are no kernels.
+    /// `None` if there are no kernels.
     fn new(conv1: &ConvNorm, blocks: &[Block]) -> Option<Self> {
         let mut steps = vec![step(conv1, 0, true)?];
         let mut count = 0;
@@ -261,7 +259,7 @@ impl Native {
     }
 }
 
-/// `layer` as a step of a cascade that reads the one at `input`; `None` where there are no kernels.
+/// `layer` as a step of a cascade, reading the output of step `input`. `None` if there are no kernels.
 fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<Step> {
     Some(Step {
         conv: layer.kernel()?.clone(),
@@ -271,7 +269,7 @@ fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<Step> {
     })
 }
 
-/// `x` through `blocks`, as a tensor.
+/// Runs `blocks` on `x`.
 fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Result<Tensor> {
     for block in blocks {
         x = block.forward(&x, probe)?;
@@ -279,8 +277,8 @@ fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Resul
     x.into_tensor()
 }
 
-/// The last frame where one of `weights` `[batch, speaker, frame]` is not 0.
-fn last_above_zero(weights: &Tensor) -> Result<Option<usize>> {
+/// The last frame in which one of `weights` `[batch, speaker, frame]` is not 0.
+fn last_active_frame(weights: &Tensor) -> Result<Option<usize>> {
     let frames = weights.dim(2)?;
     let weights = weights
         .to_dtype(DType::F32)?
@@ -299,12 +297,12 @@ struct Block {
     /// `conv1` and `bn1`, `conv2` and `bn2`, ... before the last.
     branch: Vec<ConvNorm>,
     last: ConvNorm,
-    /// Where the block changes size: `shortcut.0` and `shortcut.1`.
+    /// `shortcut.0` and `shortcut.1`, if the block changes the size of the image.
     shortcut: Option<ConvNorm>,
 }
 
 impl Block {
-    /// Reads the block `name` of `vb`, whose 3x3 convolution (the first of two) and shortcut move by `stride`.
+    /// Reads the block `name` from `vb`. `stride`: of its first 3x3 convolution, and of its shortcut.
     fn load(
         name: String,
         kind: Kind,
@@ -312,7 +310,7 @@ impl Block {
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        // Of conv1, conv2, ... before the last, which moves by 1.
+        // Of conv1, conv2, ... before the last, whose stride is 1.
         let strides: &[usize] = match kind {
             Kind::Basic => &[stride],
             Kind::Bottleneck => &[1, stride],
@@ -335,7 +333,7 @@ impl Block {
         })
     }
 
-    /// The block as steps of a cascade, after `input` of them; `None` where there are no kernels.
+    /// The block as steps of a cascade, reading the output of step `input`. `None` if there are no kernels.
     fn steps(&self, input: usize) -> Option<Vec<Step>> {
         let mut steps = Vec::new();
         let mut residual = input;

@@ -1,4 +1,4 @@
-//! What a network is: its architecture, with hyperparameters.
+//! Architectures, with their hyperparameters.
 
 mod plda;
 mod pyannet;
@@ -14,34 +14,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::Graph;
 
-/// What network a file holds, with its hyperparameters.
+/// Which network a file holds, with its hyperparameters.
+///
+/// In JSON: `{"architecture": "PyanNet", "hyperparameters": {...}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "architecture", content = "hyperparameters")]
 pub enum Architecture {
-    /// Speaker segmentation: SincNet, LSTM, linear layers, classifier.
+    /// Speaker segmentation: SincNet, LSTM, linear layers and a classifier.
     PyanNet(PyanNet),
     /// Speaker embedding: a two-dimensional residual network on mel filter banks.
     WeSpeakerResNet(WeSpeakerResNet),
-    /// The probabilistic linear discriminant analysis that compares embeddings.
+    /// Probabilistic linear discriminant analysis of embeddings. Not a network: it has tensors, but no graph.
     Plda(Plda),
 }
 
-/// What a network answers.
+/// The output of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Scores of each frame, `[batch, frame, scores]`.
     Scores {
         /// Scores of a frame.
         scores: usize,
-        /// What the scores are.
+        /// Whether the scores are log-probabilities or probabilities.
         activation: Activation,
     },
-    /// A vector for each window or mask.
+    /// A vector for each window, `[batch, dimension]`, or for each mask, `[batch, mask, dimension]`.
     Embedding {
-        /// Values of it.
+        /// Values of a vector.
         dimension: usize,
     },
-    /// No network: statistics by which embeddings are compared.
+    /// None: a PLDA is not a network. Its statistics are used to compare embeddings.
     Comparison {
         /// Values of an embedding.
         dimension: usize,
@@ -59,7 +61,7 @@ impl Architecture {
         }
     }
 
-    /// Every tensor the network needs, in the order in which its stages use them.
+    /// The tensors of the network, in the order in which the stages use them.
     #[must_use]
     pub fn tensors(&self) -> Vec<Expected> {
         match self {
@@ -69,7 +71,7 @@ impl Architecture {
         }
     }
 
-    /// Refuses hyperparameters that no network can have, before anything is computed from them.
+    /// Refuses impossible hyperparameters, before anything is computed from them.
     ///
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
@@ -81,7 +83,8 @@ impl Architecture {
         }
     }
 
-    /// Its stages; of an embedding with the stages of pooling by masks, or without. `None` for a PLDA, which is no network.
+    /// The stages. `masked`: an embedding is pooled over masks; other networks do not depend on it. `None` for a PLDA, which
+    /// is not a network.
     #[must_use]
     pub fn graph(&self, masked: bool) -> Option<Graph> {
         match self {
@@ -91,7 +94,7 @@ impl Architecture {
         }
     }
 
-    /// Samples per second of its input. `None` for a PLDA, which takes no audio.
+    /// Samples per second of the input. `None` for a PLDA, which takes no audio.
     #[must_use]
     pub fn sample_rate(&self) -> Option<u32> {
         match self {
@@ -101,7 +104,7 @@ impl Architecture {
         }
     }
 
-    /// What it answers.
+    /// The output.
     #[must_use]
     pub fn output(&self) -> Output {
         match self {
@@ -118,8 +121,8 @@ impl Architecture {
         }
     }
 
-    /// The architecture with the hyperparameters that choose between operations; numbers of layers and units do not.
-    /// `None` for a PLDA, which is no network.
+    /// The architecture with the hyperparameters that choose between operations, but not the numbers of layers and units:
+    /// `PyanNet, baked filters, log-softmax`. Networks of one variant run the same code. `None` for a PLDA.
     #[must_use]
     pub fn variant(&self) -> Option<String> {
         match self {
@@ -134,11 +137,11 @@ impl Architecture {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("hyperparameter `{name}` is {found}, expected {expected}")]
 pub struct Hyperparameter {
-    /// Its name, with the dictionary it is in: `lstm.hidden_size`.
+    /// The name, with that of its dictionary: `lstm.hidden_size`.
     pub name: String,
-    /// The value in the file.
+    /// The value that was found.
     pub found: String,
-    /// What it has to be.
+    /// The values that are allowed.
     pub expected: String,
 }
 
@@ -152,7 +155,7 @@ impl Hyperparameter {
     }
 }
 
-/// Refuses the value `found` of the hyperparameter `name` unless `holds`.
+/// Refuses the value `found` of the hyperparameter `name`, unless `holds` is true.
 pub(crate) fn require(
     holds: bool,
     name: &str,
@@ -165,8 +168,8 @@ pub(crate) fn require(
     }
 }
 
-/// Refuses a number outside `range`. The ranges are far beyond any real network; they keep what is
-/// computed from the numbers small.
+/// Refuses a number outside `range`. The ranges are far beyond any real network; they bound the shapes that are computed
+/// from the numbers.
 fn within(name: &str, found: usize, range: RangeInclusive<usize>) -> Result<(), Hyperparameter> {
     let expected = format!("{} to {}", range.start(), range.end());
     require(range.contains(&found), name, found, &expected)
@@ -175,20 +178,20 @@ fn within(name: &str, found: usize, range: RangeInclusive<usize>) -> Result<(), 
 /// One tensor that a network needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// PyTorch's name of it in the state dict.
+    /// PyTorch's name in the state dict: `classifier.weight`.
     pub name: String,
-    /// Its dimensions.
+    /// The dimensions.
     pub shape: Vec<usize>,
-    /// Which element types will do.
+    /// The element types that are allowed.
     pub kind: Kind,
     /// Whether training changes it.
     pub role: Role,
-    /// Whether a file may lack it: `num_batches_tracked`, which evaluation does not read.
+    /// Whether a file may leave it out: `num_batches_tracked`, which evaluation does not use.
     pub optional: bool,
 }
 
 impl Expected {
-    /// A tensor of floating point numbers, which no file may lack.
+    /// A tensor of floating point numbers that every file must have.
     pub(crate) fn floats(name: String, shape: &[usize], role: Role) -> Self {
         Self {
             name,
@@ -200,7 +203,7 @@ impl Expected {
     }
 }
 
-/// What element types will do for a tensor.
+/// The element types that are allowed for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any floating point type.
@@ -224,7 +227,7 @@ impl fmt::Display for Kind {
 pub enum Role {
     /// A weight: `nn.Parameter`.
     Parameter,
-    /// A constant or a statistic: `register_buffer` (`window_`, `n_`, `running_mean`,
-    /// `running_var`, `num_batches_tracked`), and sinc filters that an export has already built.
+    /// A constant or a statistic, `register_buffer`: `window_`, `n_`, `running_mean`, `running_var`,
+    /// `num_batches_tracked`, and the sinc filters of an export.
     Buffer,
 }

@@ -6,16 +6,17 @@ use super::{Expected, Hyperparameter, Role, within};
 
 /// Sizes of `pyannote.audio.core.plda.PLDA`: `xvec_transform.npz` and `plda.npz`.
 ///
-/// Tensors keep the names of the arrays. `mean1` `[embedding_dim]`, `lda` `[embedding_dim,
-/// lda_dim]`, `mean2` `[lda_dim]`: an embedding less `mean1`, scaled, times `lda`, less `mean2`.
-/// `mu` `[lda_dim]`, `tr` `[lda_dim, lda_dim]`, `psi` `[lda_dim]`: mean, transform and
-/// between-class variances of the PLDA. Types are kept as they are in the files, `f32` and `f64`.
+/// Tensors have the names of the arrays in these files, and their types, `f32` or `f64`.
+/// - `mean1` `[embedding_dim]`, `lda` `[embedding_dim, lda_dim]`, `mean2` `[lda_dim]`: subtract `mean1` from an embedding,
+///   scale it, multiply by `lda`, subtract `mean2`.
+/// - `mu` `[lda_dim]`, `tr` `[lda_dim, lda_dim]`, `psi` `[lda_dim]`: mean, transform and between-class variances of the
+///   PLDA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plda {
     /// Values of one embedding: 256.
     pub embedding_dim: usize,
-    /// Values after the linear discriminant analysis: 128.
+    /// Values of an embedding after the linear discriminant analysis: 128.
     pub lda_dim: usize,
 }
 

@@ -9,40 +9,40 @@ use crate::{Axis, Graph, Op, graph::Builder};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PyanNet {
-    /// Samples per second of the audio the network expects. SincNet knows 16000 only.
+    /// Samples per second of the input. SincNet supports 16000 only.
     pub sample_rate: u32,
     /// Audio channels: 1.
     pub num_channels: usize,
-    /// The filters at the front.
+    /// The convolutions at the front.
     pub sincnet: SincNet,
     /// The recurrent layers.
     pub lstm: Lstm,
     /// The linear layers after them.
     pub linear: Linear,
-    /// Outputs of the classifier: classes, or subsets of them for a powerset.
+    /// Outputs of the classifier: classes, or subsets of the classes for a powerset.
     pub num_outputs: usize,
-    /// What is applied to the outputs of the classifier.
+    /// The function applied to the outputs of the classifier.
     pub activation: Activation,
 }
 
-/// The front of the network. `pyannote.audio.models.blocks.sincnet.SincNet`.
+/// The convolutions at the front. `pyannote.audio.models.blocks.sincnet.SincNet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SincNet {
-    /// Samples between two outputs of the sinc filters.
+    /// Samples from one output of the sinc filters to the next.
     pub stride: usize,
-    /// The form in which the file has the sinc filters.
+    /// The form of the sinc filters in the file.
     pub filters: SincFilters,
 }
 
-/// The form in which a file has the sinc filters.
+/// The form of the sinc filters in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SincFilters {
-    /// As frequencies: `sincnet.conv1d.0.filterbank.{low_hz_, band_hz_}` `[40, 1]` in Hz, with the
-    /// constants `window_` `[125]` and `n_` `[1, 125]`. asteroid-filterbanks `ParamSincFB`.
+    /// Frequencies in Hz, `sincnet.conv1d.0.filterbank.{low_hz_, band_hz_}` `[40, 1]`, with the constants `window_` `[125]`
+    /// and `n_` `[1, 125]`. asteroid-filterbanks `ParamSincFB`.
     Parametrised,
-    /// Already built by an exporter: `sincnet.conv1d.0.filters` `[80, 1, 251]`.
+    /// Filters that an exporter has built, `sincnet.conv1d.0.filters` `[80, 1, 251]`.
     Baked,
 }
 
@@ -54,10 +54,10 @@ pub struct Lstm {
     pub hidden_size: usize,
     /// Layers.
     pub num_layers: usize,
-    /// Whether each layer also runs backwards in time.
+    /// Whether each layer also runs from the last frame to the first.
     pub bidirectional: bool,
-    /// One `nn.LSTM` (`lstm.weight_ih_l1`), or a list with one for each layer
-    /// (`lstm.1.weight_ih_l0`). Same arithmetic, other names.
+    /// Whether there is one `nn.LSTM` for all layers (`lstm.weight_ih_l1`), or a list with one per layer
+    /// (`lstm.1.weight_ih_l0`). The arithmetic is the same, the names of the tensors differ.
     pub monolithic: bool,
 }
 
@@ -65,19 +65,19 @@ pub struct Lstm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
-    /// Outputs of each layer. Without meaning where there are no layers.
+    /// Outputs of each layer. Not used if there are no layers.
     pub hidden_size: usize,
-    /// Layers; 0 for none.
+    /// Layers; may be 0.
     pub num_layers: usize,
 }
 
-/// What is applied to the outputs of the classifier. pyannote `Model.default_activation`.
+/// The function applied to the outputs of the classifier. pyannote `Model.default_activation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
-    /// Mono-label (powerset) models.
+    /// Log-probabilities of mono-label (powerset) models.
     LogSoftmax,
-    /// Binary and multi-label models.
+    /// Probabilities of binary and multi-label models.
     Sigmoid,
 }
 
@@ -95,13 +95,12 @@ impl SincNet {
 }
 
 impl Lstm {
-    /// Features of one frame at the output: both directions where there are two.
+    /// Features of one frame of the output, of all directions.
     pub fn num_features(&self) -> usize {
         self.hidden_size * if self.bidirectional { 2 } else { 1 }
     }
 
-    /// Name of one LSTM tensor in the state dict.
-    /// `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
+    /// Name of one tensor in the state dict. `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
     pub fn tensor_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
         let suffix = if reverse { "_reverse" } else { "" };
         if self.monolithic {
@@ -117,7 +116,7 @@ const MAX_LAYERS: usize = 64;
 /// Most units of a layer, or outputs of the classifier. Real networks have 128 and 7.
 const MAX_UNITS: usize = 1 << 16;
 
-/// Slope of LeakyReLU for negative values: PyTorch's default, which pyannote leaves alone.
+/// Slope of LeakyReLU for negative values: PyTorch's default, which pyannote keeps.
 const LEAKY_SLOPE: f64 = 0.01;
 /// Added to the variance by `torch.nn.InstanceNorm1d`: PyTorch's default.
 const NORM_EPS: f64 = 1e-5;
@@ -184,9 +183,7 @@ impl PyanNet {
             };
             if index == 0 {
                 let conv = conv(SincNet::KERNEL_SIZE, self.sincnet.stride);
-                let stage = graph.stage(&name, conv, &signal, &[waveform, filters]);
-                // Its filters are the stage before.
-                stage.parameters.clear();
+                graph.stage(&name, conv, &signal, &[waveform, filters]);
                 graph.then(format!("{name}.abs"), Op::Abs, &signal);
             } else {
                 graph.then(&name, conv(SincNet::CONV_KERNEL_SIZE, 1), &signal);
@@ -209,7 +206,7 @@ impl PyanNet {
         for layer in 0..self.lstm.num_layers {
             let name = format!("lstm.{layer}");
             graph.layer(&name);
-            // The transpose of the first layer's input belongs to it.
+            // The transpose of the convolutions' output is part of the first layer.
             let operand = graph.last();
             let whole = graph.next() + directions.len();
             let mut parameters = Vec::new();
@@ -256,8 +253,8 @@ impl PyanNet {
 }
 
 impl Lstm {
-    /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the four gates (input,
-    /// forget, cell, output) in the first dimension.
+    /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the gates i, f, g, o in the
+    /// first dimension.
     fn tensors(&self, layer: usize, inputs: usize, reverse: bool) -> Vec<Expected> {
         let gates = 4 * self.hidden_size;
         let shapes: [(&str, &[usize]); 4] = [

@@ -5,45 +5,44 @@ use serde::{Deserialize, Serialize};
 use super::{Hyperparameter, require, within};
 use crate::{Axis, FbankOptions, Graph, Op, Operand, graph::Builder};
 
-/// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: the mel filter
-/// bank of `torchaudio.compliance.kaldi.fbank` and the residual network behind it.
+/// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: a mel filter bank, whose options are
+/// those of [`FbankOptions`], and a residual network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeSpeakerResNet {
-    /// The number in the name of the class: 34, 152, 221, 293 (18, 50, 101).
+    /// The number in the name of the class: 34, 152, 221 or 293. The residual network also exists with 18, 50 and 101.
     pub depth: u32,
-    /// The kind of block that goes with the depth.
+    /// The kind of block; follows from the depth.
     pub block: Block,
-    /// Blocks in `layer1` to `layer4` that go with the depth.
+    /// Blocks in `layer1` to `layer4`; follows from the depth.
     pub num_blocks: [usize; 4],
-    /// Channels of `layer1` before the block's expansion: 32; doubled by each later layer.
+    /// Channels of `layer1` before the block's expansion: 32. Each later layer doubles them.
     pub m_channels: usize,
     /// Values of one embedding: 256.
     pub embed_dim: usize,
     /// Whether there are two embedding layers, `seg_bn_1` and `seg_2` after `seg_1`.
     pub two_emb_layer: bool,
-    /// Samples per second of the audio the network expects.
+    /// Samples per second of the input: 16000.
     pub sample_rate: u32,
     /// Audio channels: 1.
     pub num_channels: usize,
-    /// Mel bands: 80. Also the height of the network's input (`feat_dim`).
+    /// Mel bands: 80. Also the height of the image that the residual network reads (WeSpeaker's `feat_dim`).
     pub num_mel_bins: usize,
-    /// Length of a filter bank frame, in milliseconds.
+    /// Length of a frame, in milliseconds: 25.
     pub frame_length: f64,
-    /// Time between two filter bank frames, in milliseconds.
+    /// Time from one frame to the next, in milliseconds: 10.
     pub frame_shift: f64,
-    /// Whether a frame is padded to a power of two before its spectrum is taken.
+    /// Whether a frame is padded with zeros to a power of two.
     pub round_to_power_of_two: bool,
-    /// Whether only frames that lie whole inside the signal are made.
+    /// Whether frames that reach beyond an end of the signal are left out.
     pub snip_edges: bool,
-    /// Amount of random dither, in units of 16-bit samples: 0.
+    /// Amplitude of random dither: 0.
     pub dither: f64,
-    /// Kaldi's name of the window: `hamming`.
+    /// Kaldi's name of the window function: `hamming`.
     pub window_type: String,
-    /// Whether an energy is put before the bands.
+    /// Whether the energy of the frame is added before the bands.
     pub use_energy: bool,
-    /// Length of the running average taken off the filter bank, in seconds; `None`: the average of
-    /// the whole input.
+    /// Length of the running average that is subtracted, in seconds; `None`: the average of the whole input.
     pub fbank_centering_span: Option<f64>,
 }
 
@@ -53,12 +52,12 @@ pub struct WeSpeakerResNet {
 pub enum Block {
     /// Two 3x3 convolutions.
     Basic,
-    /// 1x1, 3x3, 1x1 with four times the channels at the end.
+    /// Convolutions of 1x1, 3x3 and 1x1, the last with four times the channels.
     Bottleneck,
 }
 
 impl Block {
-    /// Channels at the end of a block in multiples of those inside.
+    /// Channels at the end of a block over channels inside it.
     pub fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -67,7 +66,7 @@ impl Block {
     }
 }
 
-/// depth, block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
+/// Depth, kind of block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
 const TABLE: [(u32, Block, [usize; 4]); 7] = [
     (18, Block::Basic, [2, 2, 2, 2]),
     (34, Block::Basic, [3, 4, 6, 3]),
@@ -80,26 +79,26 @@ const TABLE: [(u32, Block, [usize; 4]); 7] = [
 
 /// Most channels, bands or embedding values. Real networks have 32, 80 and 256.
 const MAX_UNITS: usize = 1 << 14;
-/// Longest filter bank frame, in milliseconds. Real networks have 25.
+/// Longest frame and longest time between frames, in milliseconds. Real networks have 25 and 10.
 const MAX_MILLISECONDS: f64 = 1000.0;
 
 impl WeSpeakerResNet {
     /// Stride of the first block of `layer1` to `layer4`, in both dimensions.
     pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
 
-    /// Block kind and blocks per layer for a depth.
+    /// Kind of block and blocks per layer of a depth; `None` for an unknown depth.
     pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
         let row = TABLE.iter().find(|row| row.0 == depth)?;
         Some((row.1, row.2))
     }
 
-    /// Inputs of the first embedding layer: mean and standard deviation of each channel and band
-    /// that is left. pyannote `ResNet.pool_out_dim`.
+    /// Inputs of the first embedding layer: mean and standard deviation of each channel and remaining band.
+    /// pyannote `ResNet.pool_out_dim`.
     fn pool_out_dim(&self) -> usize {
         (self.num_mel_bins / 8) * self.m_channels * 8 * self.block.expansion() * 2
     }
 
-    /// Refuses what pyannote.audio itself cannot run, or not twice the same: what a file may hold is more.
+    /// Refuses networks that a file may hold but that pyannote.audio cannot run, or not deterministically.
     ///
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
@@ -109,7 +108,7 @@ impl WeSpeakerResNet {
         self.fbank().check()
     }
 
-    /// The options of its filter bank.
+    /// The options of the filter bank.
     #[must_use]
     pub fn fbank(&self) -> FbankOptions {
         FbankOptions {
@@ -158,7 +157,7 @@ impl WeSpeakerResNet {
         within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
         let bins = self.num_mel_bins;
         within("num_mel_bins", bins, 8..=MAX_UNITS)?;
-        // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
+        // Three strides of 2 leave ceil(bins / 8) bands; the linear layer has inputs for floor(bins / 8).
         let whole = bins.is_multiple_of(8);
         require(whole, "num_mel_bins", bins, "a multiple of 8")?;
         for (name, value) in [
@@ -187,7 +186,7 @@ impl WeSpeakerResNet {
         graph.then("fbank", Op::Fbank(fbank), &features);
         graph.then("fbank.centred", Op::Centre { span }, &features);
 
-        // The transpose before belongs to conv1.
+        // The transpose of the features is part of conv1.
         graph.layer("resnet.conv1");
         let centred = graph.last();
         let sizes = [1, self.m_channels, 3, 1];
@@ -226,7 +225,7 @@ impl WeSpeakerResNet {
     }
 }
 
-/// The axes of the trunk.
+/// The axes of the residual network.
 const IMAGE: [Axis; 4] = [Axis::Batch, Axis::Channel, Axis::Band, Axis::Time];
 
 /// A batch norm with PyTorch's default eps.
@@ -238,8 +237,8 @@ fn batch_norm(channels: usize, affine: bool) -> Op {
     }
 }
 
-/// Adds the convolution `conv` of `operand` and the batch norm `bn` after it. `sizes`: channels in, channels out, side of the
-/// kernel, stride. The convolution is padded so that a stride of 1 keeps the size of the image.
+/// Adds the convolution `conv` of `operand`, and the batch norm `bn` after it. `sizes`: inputs, outputs, side of the kernel,
+/// stride. The padding keeps the size of the image at a stride of 1.
 fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes: [usize; 4]) {
     let [inputs, outputs, kernel, stride] = sizes;
     let op = Op::Conv2d {
@@ -254,7 +253,8 @@ fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes
 }
 
 impl Block {
-    /// Adds the stages of the block `name`, from `inputs` channels over `planes`; returns its output channels.
+    /// Adds the stages of the block `name`, with `inputs` channels at its input and `planes` inside; returns its output
+    /// channels.
     /// pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
     fn stages(
         self,
