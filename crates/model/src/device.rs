@@ -1,13 +1,13 @@
-//! The device a network runs on.
+//! The device on which a network runs.
 
 use std::{fmt, str::FromStr};
 
 use candle_core::{Device, DeviceLocation};
 
-/// The device asked for on the command line.
+/// A device, as chosen on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// CUDA or Metal where this build has it and the machine has one, else the CPU.
+    /// A CUDA or Metal device if this build supports it and the machine has one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -18,25 +18,25 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-/// Why a device could not be had.
+/// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// This build has no support for the device.
+    /// This build does not support the device.
     #[error("this build has no {device} support; rebuild with `--features {device}`")]
     NotBuilt {
         /// The device, and the cargo feature of the same name.
         device: DeviceChoice,
     },
-    /// The device is supported but could not be opened.
+    /// This build supports the device, but it could not be opened.
     #[error("the {device} device could not be opened; is there one on this machine?")]
     NotThere {
         /// The device.
         device: DeviceChoice,
-        /// What candle said.
+        /// candle's error.
         source: candle_core::Error,
     },
-    /// No device has this name.
+    /// The name is not that of a device.
     #[error("unknown device `{name}`, expected auto, cpu, metal or cuda")]
     Unknown {
         /// The name given.
@@ -48,7 +48,8 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`DeviceError::NotBuilt`] without the cargo feature, [`DeviceError::NotThere`] without the hardware.
+    /// [`DeviceError::NotBuilt`] without the cargo feature, [`DeviceError::NotThere`] without the hardware. None for
+    /// [`Self::Auto`] and [`Self::Cpu`].
     pub fn open(self) -> Result<Device, DeviceError> {
         let open = |built: bool, new: fn(usize) -> candle_core::Result<Device>| {
             if !built {
@@ -67,7 +68,7 @@ impl DeviceChoice {
         }
     }
 
-    /// What `device` is called.
+    /// The name of `device`.
     #[must_use]
     pub fn of(device: &Device) -> Self {
         match device.location() {
@@ -78,7 +79,7 @@ impl DeviceChoice {
     }
 }
 
-/// The first GPU that `open` opens, else the CPU.
+/// The first GPU that `open` can open, else the CPU.
 fn preferred(open: impl Fn(DeviceChoice) -> Result<Device, DeviceError>) -> Device {
     let mut gpus = [DeviceChoice::Cuda, DeviceChoice::Metal].into_iter();
     gpus.find_map(|gpu| open(gpu).ok()).unwrap_or(Device::Cpu)
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// What is tried in which order, where the machine has `there` and the build all of them.
+    /// The devices that are tried, in order, if the build supports all of them and the machine has `there`.
     fn tried(there: &[DeviceChoice]) -> (Vec<DeviceChoice>, Device) {
         let tried = RefCell::new(Vec::new());
         let device = preferred(|device| {

@@ -1,22 +1,23 @@
-//! On what a network runs.
+//! Device, precision and code of a network.
 
 use candle_core::{DType, Device};
 
 use crate::Kernels;
 
-/// On what the networks of a pipeline run.
+/// Device, precision and code of the networks of a pipeline.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// Precision of weights and activations.
+    /// Data type of weights and activations.
     pub dtype: DType,
-    /// Where they are.
+    /// The device on which they are stored and computed.
     pub device: Device,
-    /// By which code they are computed, where there is more than one.
+    /// The code that computes them.
     pub kernels: Kernels,
 }
 
 impl Engine {
-    /// By which code the networks are computed in the end: kernels are for f32 on the CPU.
+    /// The code that is used in the end: [`Kernels::Portable`] in place of [`Kernels::Native`] for other data types than f32
+    /// and other devices than the CPU.
     #[must_use]
     pub fn used_kernels(&self) -> Kernels {
         let available = self.kernels.instructions(self.dtype, &self.device);
@@ -28,7 +29,7 @@ impl Engine {
 }
 
 impl Default for Engine {
-    /// In f32 on the CPU, with the fastest kernels there are.
+    /// f32 on the CPU, with the fastest kernels for this machine.
     fn default() -> Self {
         Self {
             dtype: DType::F32,

@@ -1,4 +1,4 @@
-//! Why a network could not be built from a bundle.
+//! Errors of loading.
 
 use soundalike_network::Hyperparameter;
 
@@ -6,22 +6,22 @@ use soundalike_network::Hyperparameter;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The bundle holds no network.
-    #[error("a {found} is no network; give the directory of its pipeline")]
+    /// The bundle holds a PLDA, which is not a network.
+    #[error("a {found} is not a network; pass the pipeline directory")]
     NoNetwork {
         /// What the bundle holds.
         found: String,
     },
-    /// The bundle holds another network than a speaker embedding.
+    /// The bundle holds a network other than a speaker embedding.
     #[error("the bundle holds a {found}, expected a speaker embedding (WeSpeakerResNet)")]
     NotEmbedding {
         /// What the bundle holds.
         found: String,
     },
-    /// The bundle is of a network that pyannote.audio's own code cannot run, or not twice alike.
+    /// pyannote.audio cannot run this network, or not deterministically.
     #[error(transparent)]
     Unsupported(#[from] Hyperparameter),
-    /// A tensor could not be placed on the device.
+    /// candle could not read a tensor, or not copy it to the device.
     #[error("the weights could not be loaded")]
     Tensor(#[from] candle_core::Error),
 }

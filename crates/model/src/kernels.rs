@@ -1,33 +1,34 @@
-//! By which code a network is computed.
+//! The code that computes a network.
 
 use std::fmt;
 
 use candle_core::{DType, Device};
 use soundalike_kernels::InstructionSet;
 
-/// By which code a network is computed: the same network, and the same numbers but for rounding.
+/// The code that computes a network. The results differ by rounding only.
 #[derive(Debug, Clone, Copy)]
 pub enum Kernels {
-    /// Hand-written loops for vector instructions, which take several stages in one pass: the last of them is
-    /// what a probe sees. For f32 on the CPU; elsewhere the portable expression.
+    /// Hand-written loops with vector instructions. They compute several stages in one pass, and a probe sees the last of
+    /// these. For f32 on the CPU; anything else is computed as by [`Self::Portable`].
     Native(InstructionSet),
-    /// Tensor operations of candle, one for each stage.
+    /// candle's tensor operations, stage by stage.
     Portable,
-    /// As [`Self::Portable`], in the dtypes that Metal has: the CPU computes what an Apple GPU is asked for.
+    /// As [`Self::Portable`], but in the data types of Metal: sums of f32 stay in f32. On the CPU, it computes what an Apple
+    /// GPU would.
     MetalOps,
-    /// As [`Self::MetalOps`], but a layer of the LSTM is one launch of a kernel (`lstm.wgsl`) that no Mac was seen to
-    /// run. On the CPU, the same in plain Rust.
+    /// As [`Self::MetalOps`], but one launch of a kernel (`lstm.wgsl`) computes a layer of the LSTM. Not verified on Apple
+    /// hardware. On the CPU, the same algorithm in plain Rust.
     Experimental,
 }
 
 impl Kernels {
-    /// The widest instructions that this machine has; portable where it has none.
+    /// The widest vector instructions of this machine; [`Self::Portable`] if there are no kernels for it.
     #[must_use]
     pub fn native() -> Self {
         InstructionSet::best().map_or(Self::Portable, Self::Native)
     }
 
-    /// The instructions for a network of `dtype` on `device`, if there are kernels for it.
+    /// The instructions of the kernels for `dtype` on `device`, if any.
     pub(crate) fn instructions(self, dtype: DType, device: &Device) -> Option<InstructionSet> {
         match self {
             Self::Native(instructions) if dtype == DType::F32 && device.is_cpu() => {
@@ -37,10 +38,10 @@ impl Kernels {
         }
     }
 
-    /// The dtype in which a network of dtype `dtype` sums up means and variances on `device`.
+    /// The data type in which a network of `dtype` computes the sums of means and variances on `device`.
     ///
-    /// PyTorch sums in f64 on the CPU (`acc_type<float, /*is_cuda=*/false>`); sums in f32 lanes are 9 to 88
-    /// times less exact on clipped, offset, padded or silent input. Metal has no f64.
+    /// PyTorch uses f64 on the CPU (`acc_type<float, /*is_cuda=*/false>`). Sums in f32 have 9 to 88 times the error on
+    /// clipped, offset, padded or silent input. Metal has no f64.
     pub(crate) fn sums(self, dtype: DType, device: &Device) -> DType {
         match (dtype, device, self) {
             (DType::F64, _, _) | (_, Device::Cpu, Self::Native(_) | Self::Portable) => DType::F64,

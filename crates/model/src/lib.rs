@@ -1,9 +1,8 @@
-//! The networks of the pipeline, each written once, on [candle](candle_core).
+//! The forward passes of the pipeline's networks, each written once, on [candle](candle_core).
 //!
-//! [`load`] builds the [`Network`] of a [`Bundle`](soundalike_convert::Bundle), whose tensors carry PyTorch's own
-//! names. Every stage of its forward pass goes through a [`Probe`], under the name and in the order of its
-//! [`Graph`](soundalike_network::Graph). The same string therefore names the weight, the probe point, the entry of a
-//! trace and the row of a report.
+//! [`load`] builds the [`Network`] of a [`Bundle`](soundalike_convert::Bundle). Its forward pass hands the output of every
+//! stage to a [`Probe`], under the name and in the order of the network's [`Graph`](soundalike_network::Graph). A probe can
+//! record the output or replace it.
 //!
 //! ```no_run
 //! use soundalike_model::{DType, Device, Engine, Silent, Tensor};
@@ -14,6 +13,11 @@
 //! let scores = network.forward((&waveform).into(), &mut Silent)?; // [1, 589, 7] log-probabilities
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Versions
+//!
+//! [`Tensor`], [`Device`], [`DType`], [`TensorError`] and [`Result`] are candle's own types and part of this crate's API. A
+//! new version of candle is therefore a breaking release of this crate, and of every crate that re-exports from it.
 
 mod device;
 mod engine;

@@ -1,4 +1,4 @@
-//! The one place where a stage of a network can be seen, or replaced.
+//! The interface through which the outputs of stages are recorded or replaced.
 
 use candle_core::Tensor;
 use soundalike_network::Stage;
@@ -6,31 +6,32 @@ use soundalike_network::Stage;
 /// candle's `Result`.
 pub type Result<T> = candle_core::Result<T>;
 
-/// Receives every stage of a forward pass, in order of execution.
+/// Receives the output of every stage of a forward pass, in order of execution.
 ///
-/// What it returns is what the network goes on with: returning the value observes, returning another
-/// tensor of the same shape replaces the stage's output for everything downstream.
+/// The network continues with the tensor that the probe returns. A probe that returns the value it got only observes; one
+/// that returns another tensor of the same shape replaces the output for all later stages.
 pub trait Probe {
-    /// `name` is the canonical name of the stage (`sincnet.conv1d.0`, `lstm.2`, ...), `value` its output.
+    /// Takes the output `value` of the stage `name` (`sincnet.conv1d.0`, `lstm.2`, ...), and returns the tensor with which
+    /// to continue.
     ///
     /// # Errors
-    /// Whatever keeps the probe from giving back a tensor; the forward pass ends with it.
+    /// Any error ends the forward pass.
     fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
 
-    /// Whether [`Self::see`] wants the stage `name`. Where it does not, a network whose activations are no tensors
-    /// need not make one, and may go on without a call.
+    /// Whether the probe needs the stage `name`. If not, the network may skip the call of [`Self::see`], and the conversion
+    /// of its activations to a tensor.
     fn looks_at(&self, name: &str) -> bool {
         let _ = name;
         true
     }
 
-    /// Whether [`Self::see`] wants any of `stages`.
+    /// Whether the probe needs any of `stages`.
     fn looks_at_any(&self, stages: &[Stage]) -> bool {
         stages.iter().any(|stage| self.looks_at(&stage.name))
     }
 }
 
-/// Looks at nothing: inference.
+/// The probe that needs no stage: inference.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -194,7 +194,7 @@ fn assert_is_the_graph(
             .any(|declared| declared.ends_with(&fused) && fused.len() > 1);
         assert!(
             declared,
-            "{case}: {name} is not shown, and nobody declared {fused:?}"
+            "{case}: {name} is not shown, and {fused:?} is not a declared fusion"
         );
     }
     let is_portable = !network.engine().kernels.to_string().ends_with("kernels")

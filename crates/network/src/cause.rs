@@ -1,10 +1,10 @@
-//! The mistakes that ports make, by name.
+//! The mistakes of ports, by name.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A gate of an LSTM, as PyTorch calls it.
+/// A gate of an LSTM, by PyTorch's letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
     /// Input gate.
@@ -20,13 +20,15 @@ pub enum Gate {
 /// Declares [`Cause`]: each variant with the name that reports print.
 macro_rules! causes {
     ($($variant:ident => $name:literal,)*) => {
-        /// A mistake that a port can make at a stage. A fault that is injected names the cause it should be diagnosed as, and
-        /// a hypothesis that is replayed on the reference the cause that it stands for. Both use this type, and nothing else
-        /// in common.
+        /// A mistake that a port can make at a stage.
+        ///
+        /// A fault that is injected has the cause that the diagnosis should report. A hypothesis that is replayed on the
+        /// reference has the cause that it stands for. Faults and hypotheses share this type and no other code, so that a
+        /// bug in one cannot hide in the other.
         #[derive(Debug, Clone, Copy, PartialEq)]
         pub enum Cause {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
-            /// `gates-iofg`: the gates of an LSTM in this order in place of i, f, g, o.
+            /// `gates-iofg`: the gates of an LSTM in this order instead of i, f, g, o.
             Gates([Gate; 4]),
             /// `slope-0.1`: a LeakyReLU with this slope.
             Slope(f64),

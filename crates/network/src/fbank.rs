@@ -1,32 +1,32 @@
 //! The options of a mel filter bank.
 
-use crate::Hyperparameter;
+use crate::{Hyperparameter, architecture::require};
 
-/// Seconds in a millisecond, as a factor: torchaudio multiplies by it, which rounds unlike a division.
+/// Seconds in a millisecond. torchaudio multiplies by it, which rounds differently from a division by 1000.
 const MILLISECONDS: f64 = 0.001;
 
-/// Options of `torchaudio.compliance.kaldi.fbank` that networks vary, and of the centring after it.
+/// Options of `torchaudio.compliance.kaldi.fbank`, and of the centring after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FbankOptions {
     /// Samples per second.
     pub sample_rate: u32,
     /// Mel bands.
     pub num_mel_bins: usize,
-    /// Length of a frame, milliseconds.
+    /// Length of a frame, in milliseconds: 25.
     pub frame_length: f64,
-    /// Time between two frames, milliseconds.
+    /// Time from one frame to the next, in milliseconds: 10.
     pub frame_shift: f64,
-    /// Whether a frame is padded to a power of two before its spectrum is taken.
+    /// Whether a frame is padded with zeros to a power of two before the Fourier transform.
     pub round_to_power_of_two: bool,
-    /// Whether only frames that lie whole inside the signal are made.
+    /// Whether frames that reach beyond an end of the signal are left out. If not, the signal is mirrored at its ends.
     pub snip_edges: bool,
-    /// Amount of random dither, in units of 16-bit samples: 0.
+    /// Amplitude of random dither, in units of 16-bit samples: 0.
     pub dither: f64,
-    /// Kaldi's name of the window: `hamming`, `hanning`, `povey`, `rectangular` or `blackman`.
+    /// Kaldi's name of the window function: `hamming`, `hanning`, `povey`, `rectangular` or `blackman`.
     pub window_type: String,
-    /// Whether an energy is put before the bands.
+    /// Whether the energy of the frame is added before the bands.
     pub use_energy: bool,
-    /// Length of the running average that is subtracted, seconds; `None` for the average of the whole input.
+    /// Length of the running average that is subtracted, in seconds; `None`: the average of the whole input.
     pub centering_span: Option<f64>,
 }
 
@@ -43,7 +43,7 @@ impl FbankOptions {
         self.samples(self.frame_shift)
     }
 
-    /// Samples of one frame with the zeros after it: 512.
+    /// Samples of one frame with its padding: 512 for 400.
     #[must_use]
     pub fn padded_window_size(&self) -> usize {
         match self.round_to_power_of_two {
@@ -52,7 +52,7 @@ impl FbankOptions {
         }
     }
 
-    /// Frames of the running average that is subtracted; `None` for the average of all.
+    /// Frames of the running average that is subtracted; `None`: the average of all frames.
     /// pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
     #[must_use]
     pub fn span_frames(&self) -> Option<usize> {
@@ -61,7 +61,7 @@ impl FbankOptions {
         Some(1 + rest / self.window_shift().max(1))
     }
 
-    /// Frames that `samples` samples give. torchaudio `_get_strided`.
+    /// Frames for `samples` samples. torchaudio `_get_strided`.
     #[must_use]
     pub fn num_frames(&self, samples: usize) -> usize {
         let shift = self.window_shift().max(1);
@@ -72,52 +72,35 @@ impl FbankOptions {
         }
     }
 
-    /// Refuses a window that torchaudio does not know; each engine has its own way to make those that it does.
+    /// The error for a window function that torchaudio lacks. [`Self::check`] does not look for it: each engine has its own
+    /// table of window functions.
     #[must_use]
     pub fn unknown_window(&self) -> Hyperparameter {
-        Hyperparameter {
-            name: "window_type".into(),
-            found: self.window_type.clone(),
-            expected: "hamming, hanning, povey, rectangular or blackman".into(),
-        }
+        let expected = "hamming, hanning, povey, rectangular or blackman";
+        Hyperparameter::new("window_type", &self.window_type, expected)
     }
 
-    /// Refuses options that torchaudio cannot compute, or not twice the same, its window aside.
+    /// Refuses options with which torchaudio fails or is not deterministic. The window function is not checked.
     ///
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check(&self) -> Result<(), Hyperparameter> {
-        let refuse = |name: &str, found: String, expected: &str| {
-            Err(Hyperparameter {
-                name: name.into(),
-                found,
-                expected: expected.into(),
-            })
-        };
         let size = self.window_size();
-        if size < 2 || !self.padded_window_size().is_multiple_of(2) {
-            let found = format!("{} ms, {size} samples", self.frame_length);
-            return refuse("frame_length", found, "an even number of samples");
+        let even = size >= 2 && self.padded_window_size().is_multiple_of(2);
+        let found = format!("{} ms, {size} samples", self.frame_length);
+        require(even, "frame_length", found, "an even number of samples")?;
+        let (shift, found) = (self.window_shift(), format!("{} ms", self.frame_shift));
+        require(shift > 0, "frame_shift", found, "one sample or more")?;
+        let expected = "0: random dither makes every run different";
+        require(self.dither == 0.0, "dither", self.dither, expected)?;
+        let expected = "false: the network has no input for the energy";
+        require(!self.use_energy, "use_energy", true, expected)?;
+        if let Some(seconds) = self.centering_span {
+            let holds = (seconds * f64::from(self.sample_rate)) as usize >= size;
+            let (name, found) = ("fbank_centering_span", format!("{seconds} s"));
+            require(holds, name, found, "one frame_length or more")?;
         }
-        if self.window_shift() == 0 {
-            let found = format!("{} ms", self.frame_shift);
-            return refuse("frame_shift", found, "one sample or more");
-        }
-        if self.dither != 0.0 {
-            let expected = "0: random dither would make every run another";
-            return refuse("dither", self.dither.to_string(), expected);
-        }
-        if self.use_energy {
-            let expected = "false: the network has no row for the energy";
-            return refuse("use_energy", "true".into(), expected);
-        }
-        match self.centering_span {
-            Some(seconds) if ((seconds * f64::from(self.sample_rate)) as usize) < size => {
-                let expected = "one frame_length or more";
-                refuse("fbank_centering_span", format!("{seconds} s"), expected)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn samples(&self, milliseconds: f64) -> usize {

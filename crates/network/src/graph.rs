@@ -1,4 +1,4 @@
-//! A network's stages as data.
+//! The stages of a network, as data.
 
 mod axes;
 mod op;
@@ -13,56 +13,58 @@ pub use shapes::{FrameGeometry, InputShapes};
 
 use crate::Expected;
 
-/// A network's stages in order of execution. Names are unique, and the operands of a stage come before it.
+/// The stages of a network in order of execution. Names are unique, and the operands of a stage come before it.
+///
+/// The last stage is the network's output. The crate's documentation has an example.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Graph {
     stages: Vec<Stage>,
 }
 
-/// One step of a network, and its output.
+/// One operation of a network. [`Stage::new`] makes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// PyTorch's module path, with a suffix where a function has no module. The same string is the prefix of its
-    /// weights, the probe point, the entry of a trace and the row of a report.
+    /// PyTorch's module path, with a suffix for a function without a module: `linear.0`, `linear.0.leaky_relu`. The same
+    /// string is the prefix of its weights, the probe point, the entry of a trace and the row of a report.
     pub name: String,
-    /// The layer it belongs to, of which a summary shows one row: `resnet.layer1`, `lstm.0`.
+    /// The layer that it belongs to: `resnet.layer1`, `lstm.0`. A summary has one row per layer.
     pub layer: String,
-    /// What it computes.
+    /// The operation.
     pub op: Op,
-    /// The tensors it uses, in the order in which its operation takes them.
+    /// Its weights and buffers, in the order in which the operation takes them.
     pub parameters: Vec<Expected>,
-    /// What it reads, in the order in which its operation takes it.
+    /// What it reads, in the order in which the operation takes it. Empty for a stage made of weights alone.
     pub operands: Vec<Operand>,
-    /// What the axes of its output are.
+    /// The axes of its output.
     pub axes: Axes,
-    /// The later stage that it stands in, side by side with others: `lstm.0.forward` in `lstm.0`. Both read the same
-    /// operands, and an engine that computes the whole at once need not show the parts.
+    /// Index of the later stage that it is a part of: `lstm.0.forward` is a part of `lstm.0`. Part and whole read the same
+    /// operands. An engine that computes the whole at once need not show the parts to a probe.
     pub part_of: Option<usize>,
 }
 
-/// What a stage reads.
+/// An input of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// The input of the network: waveforms `[batch, 1, samples]`.
+    /// The input of the network: waveforms, `[batch, 1, samples]`.
     Input,
-    /// The masks that embeddings are pooled by, `[batch, mask, frame]`.
+    /// The masks over which embeddings are pooled, `[batch, mask, frame]`.
     Masks,
-    /// The output of the stage of this index.
+    /// The output of the stage with this index.
     Stage(usize),
 }
 
-/// Why stages are no graph.
+/// Why a list of stages is not a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// Two stages have one name.
-    #[error("two stages are called `{name}`")]
+    /// Two stages have the same name.
+    #[error("two stages have the name `{name}`")]
     SameName {
         /// The name.
         name: String,
     },
-    /// A stage reads what is not before it, or is part of what is not behind it.
-    #[error("stage `{name}` refers to a stage that is not there, or not in order")]
+    /// An operand of a stage does not come before it, or the whole that it is a part of does not come after it.
+    #[error("stage `{name}` refers to a stage that is missing or out of order")]
     Order {
         /// The stage.
         name: String,
@@ -70,11 +72,11 @@ pub enum GraphError {
 }
 
 impl Graph {
-    /// A graph of these stages.
+    /// Checks the stages, in order of execution.
     ///
     /// # Errors
-    /// [`GraphError`] where a name is not unique, an operand does not come before its stage, or a whole does not come
-    /// behind its parts.
+    /// [`GraphError`] if a name is not unique, an operand does not come before its stage, or a whole does not come after
+    /// its parts.
     pub fn new(stages: Vec<Stage>) -> Result<Self, GraphError> {
         let mut names = BTreeMap::new();
         for (index, stage) in stages.iter().enumerate() {
@@ -102,13 +104,13 @@ impl Graph {
         &self.stages
     }
 
-    /// The stage of this name.
+    /// The stage with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// Where the stage of this name stands.
+    /// The index of the stage with this name.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
         self.stages.iter().position(|stage| stage.name == name)
@@ -120,23 +122,23 @@ impl Graph {
         self.stages.last()
     }
 
-    /// From the first to behind the last of the stages that `belongs` to. Empty, at the end, where it belongs to none.
+    /// The indices from the first stage for which `belongs` is true up to and including the last. Empty, at the end of the
+    /// graph, if there is none.
     pub fn span(&self, belongs: impl Fn(&Stage) -> bool) -> Range<usize> {
         let first = self.stages.iter().position(&belongs);
         let last = self.stages.iter().rposition(&belongs);
-        match (first, last) {
-            (Some(first), Some(last)) => first..last + 1,
-            _ => self.stages.len()..self.stages.len(),
-        }
+        let end = self.stages.len();
+        first.unwrap_or(end)..last.map_or(end, |last| last + 1)
     }
 
-    /// The parts of the stage at `whole`, in order: the directions of an LSTM layer.
+    /// The parts of the stage at index `whole`, in order: the directions of an LSTM layer.
     pub fn parts(&self, whole: usize) -> impl Iterator<Item = &Stage> {
         let stages = self.stages.iter();
         stages.filter(move |stage| stage.part_of == Some(whole))
     }
 
-    /// For each stage the last one that reads it: itself where none does.
+    /// For each stage, the index of the last stage that reads it; its own index if none does. After that stage, its output
+    /// can be dropped.
     #[must_use]
     pub fn last_readers(&self) -> Vec<usize> {
         let mut readers: Vec<usize> = (0..self.stages.len()).collect();
@@ -150,7 +152,7 @@ impl Graph {
         readers
     }
 
-    /// Every tensor that its stages use, once, in their order.
+    /// Every tensor that the stages use, once each, in their order.
     #[must_use]
     pub fn tensors(&self) -> Vec<Expected> {
         let mut tensors: Vec<Expected> = Vec::new();
@@ -164,20 +166,36 @@ impl Graph {
 }
 
 impl Stage {
-    /// Whether it is made of weights alone, whatever the input.
+    /// A stage that computes `op` from `operands`. It is a layer of its own and not a part of another stage. Its tensors are
+    /// those of the PyTorch module `name`, such as `NAME.weight` and `NAME.bias`; for an LSTM and for [`Op::Other`] there
+    /// are none yet: set [`Self::parameters`].
+    pub fn new(name: impl Into<String>, op: Op, axes: &[Axis], operands: &[Operand]) -> Self {
+        let name = name.into();
+        Self {
+            layer: name.clone(),
+            parameters: op.parameters(&name, operands.len()),
+            name,
+            op,
+            operands: operands.to_vec(),
+            axes: Axes::new(axes),
+            part_of: None,
+        }
+    }
+
+    /// Whether its output depends on weights alone, not on the input.
     #[must_use]
     pub fn is_constant(&self) -> bool {
         self.operands.is_empty()
     }
 
-    /// Whether it stands beside others in a larger stage.
+    /// Whether it is a part of a larger stage.
     #[must_use]
     pub fn is_part(&self) -> bool {
         self.part_of.is_some()
     }
 }
 
-/// A graph under construction: each stage reads the one before unless it says otherwise.
+/// A graph under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     stages: Vec<Stage>,
@@ -185,12 +203,12 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// The stages from here on belong to this layer.
+    /// Sets the layer of the stages that are added from here on. Empty: each is a layer of its own.
     pub(crate) fn layer(&mut self, layer: impl Into<String>) {
         self.layer = layer.into();
     }
 
-    /// Adds a stage that reads the one before, or the input.
+    /// Adds a stage that reads the previous one; the first reads the input.
     pub(crate) fn then(&mut self, name: impl Into<String>, op: Op, axes: &[Axis]) -> &mut Stage {
         let before = self.last();
         self.stage(name, op, axes, &[before])
@@ -204,38 +222,27 @@ impl Builder {
         axes: &[Axis],
         operands: &[Operand],
     ) -> &mut Stage {
-        let name = name.into();
-        let layer = match self.layer.is_empty() {
-            true => name.clone(),
-            false => self.layer.clone(),
-        };
-        self.stages.push(Stage {
-            parameters: op.parameters(&name),
-            name,
-            layer,
-            op,
-            operands: operands.to_vec(),
-            axes: Axes::new(axes),
-            part_of: None,
-        });
+        let mut stage = Stage::new(name, op, axes, operands);
+        if !self.layer.is_empty() {
+            stage.layer.clone_from(&self.layer);
+        }
+        self.stages.push(stage);
         let last = self.stages.len() - 1;
         &mut self.stages[last]
     }
 
-    /// What the next stage reads unless it says otherwise.
+    /// The output of the previous stage, or the input.
     pub(crate) fn last(&self) -> Operand {
-        match self.stages.len() {
-            0 => Operand::Input,
-            length => Operand::Stage(length - 1),
-        }
+        let before = self.stages.len().checked_sub(1);
+        before.map_or(Operand::Input, Operand::Stage)
     }
 
-    /// The index that the next stage will have.
+    /// The index of the next stage.
     pub(crate) fn next(&self) -> usize {
         self.stages.len()
     }
 
-    /// The graph. A builder makes no mistakes: its operands are behind it.
+    /// The graph. The check of [`Graph::new`] is not needed: names and operands come from this crate's own code.
     pub(crate) fn build(self) -> Graph {
         Graph {
             stages: self.stages,
@@ -248,19 +255,15 @@ mod tests {
     use super::*;
 
     fn stage(name: &str, operands: &[Operand], part_of: Option<usize>) -> Stage {
+        let op = Op::Other(String::new());
         Stage {
-            name: name.into(),
-            layer: name.into(),
-            op: Op::Other(String::new()),
-            parameters: Vec::new(),
-            operands: operands.to_vec(),
-            axes: Axes::new(&[Axis::Batch, Axis::Feature]),
             part_of,
+            ..Stage::new(name, op, &[Axis::Batch, Axis::Feature], operands)
         }
     }
 
     #[test]
-    fn operands_come_before_and_wholes_behind() {
+    fn operands_come_before_a_stage_and_wholes_after_their_parts() {
         use Operand::{Input, Stage};
         let good = vec![
             stage("a", &[Input], Some(2)),

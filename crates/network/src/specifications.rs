@@ -1,4 +1,4 @@
-//! What a network was trained to answer: `pyannote.audio.core.task.Specifications`.
+//! The task that a network was trained for: `pyannote.audio.core.task.Specifications`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Problem {
-    /// Yes or no per frame (0).
+    /// Yes or no for each frame (0).
     BinaryClassification,
-    /// One class out of several per frame (1): powerset segmentation.
+    /// Exactly one of several classes for each frame (1): powerset segmentation.
     MonoLabelClassification,
-    /// Any number of classes per frame (2): the older segmentation.
+    /// Any number of classes for each frame (2): the older segmentation.
     MultiLabelClassification,
     /// A vector (3): speaker embedding.
     Representation,
@@ -19,32 +19,37 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Value and name of each member of pyannote's enum.
+    const MEMBERS: [(i64, &str, Self); 5] = [
+        (0, "BINARY_CLASSIFICATION", Self::BinaryClassification),
+        (
+            1,
+            "MONO_LABEL_CLASSIFICATION",
+            Self::MonoLabelClassification,
+        ),
+        (
+            2,
+            "MULTI_LABEL_CLASSIFICATION",
+            Self::MultiLabelClassification,
+        ),
+        (3, "REPRESENTATION", Self::Representation),
+        (4, "REGRESSION", Self::Regression),
+    ];
+
     /// The member of pyannote's enum with this value.
     pub fn from_value(value: i64) -> Option<Self> {
-        Some(match value {
-            0 => Self::BinaryClassification,
-            1 => Self::MonoLabelClassification,
-            2 => Self::MultiLabelClassification,
-            3 => Self::Representation,
-            4 => Self::Regression,
-            _ => return None,
-        })
+        let mut members = Self::MEMBERS.into_iter();
+        members.find_map(|(number, _, member)| (number == value).then_some(member))
     }
 
     /// The member of pyannote's enum with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "BINARY_CLASSIFICATION" => Self::BinaryClassification,
-            "MONO_LABEL_CLASSIFICATION" => Self::MonoLabelClassification,
-            "MULTI_LABEL_CLASSIFICATION" => Self::MultiLabelClassification,
-            "REPRESENTATION" => Self::Representation,
-            "REGRESSION" => Self::Regression,
-            _ => return None,
-        })
+        let mut members = Self::MEMBERS.into_iter();
+        members.find_map(|(_, known, member)| (known == name).then_some(member))
     }
 }
 
-/// How often the network answers. Values as in `pyannote.audio.core.task.Resolution`.
+/// How often a network has an output. Values as in `pyannote.audio.core.task.Resolution`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resolution {
@@ -74,32 +79,31 @@ impl Resolution {
     }
 }
 
-/// What a network was trained to answer. `pyannote.audio.core.task.Specifications`.
+/// The task that a network was trained for. `pyannote.audio.core.task.Specifications`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Specifications {
     /// The kind of task.
     pub problem: Problem,
-    /// Once per frame or once per chunk.
+    /// How often there is an output.
     pub resolution: Resolution,
     /// Length of a chunk, in seconds.
     pub duration: f64,
     /// Shortest chunk of a variable-duration task, in seconds.
     pub min_duration: Option<f64>,
-    /// Parts of a chunk that only warm the network up: left and right, in seconds.
+    /// Parts of a chunk that only warm up the network, left and right, in seconds.
     pub warm_up: (f64, f64),
-    /// Names of the classes, `speaker#1` ... for segmentation; empty for an embedding.
+    /// Names of the classes: `speaker#1`, ... for a segmentation, none for an embedding.
     pub classes: Vec<String>,
-    /// Most classes active at once in a powerset model; `None`: not a powerset.
+    /// Most classes that are active at once in a powerset; `None`: not a powerset.
     pub powerset_max_classes: Option<usize>,
-    /// Whether the classes may be exchanged (diarization: speakers have no fixed order).
+    /// Whether the order of the classes has no meaning, as for the speakers of a diarization.
     pub permutation_invariant: bool,
 }
 
 impl Specifications {
-    /// Number of subsets of the classes with at most `powerset_max_classes` members: 7 for 3
-    /// classes and at most 2. `None` where the model is not a powerset or the number overflows.
-    /// pyannote `Specifications.num_powerset_classes`.
-    pub fn num_powerset_classes(&self) -> Option<usize> {
+    /// Number of subsets of the classes with at most `powerset_max_classes` members: 7 for 3 classes and at most 2. `None`
+    /// if the model is not a powerset or the number overflows. pyannote `Specifications.num_powerset_classes`.
+    fn num_powerset_classes(&self) -> Option<usize> {
         let most = self.powerset_max_classes?;
         let classes = self.classes.len();
         let mut binomial: usize = 1;
@@ -111,8 +115,8 @@ impl Specifications {
         Some(total)
     }
 
-    /// Number of outputs of the classifier: subsets for a powerset, else classes.
-    /// pyannote `PyanNet.dimension`.
+    /// Number of outputs of the classifier: subsets of the classes for a powerset, else classes. `None` if the number
+    /// overflows. pyannote `PyanNet.dimension`.
     pub fn num_outputs(&self) -> Option<usize> {
         match self.powerset_max_classes {
             Some(_) => self.num_powerset_classes(),
@@ -120,7 +124,7 @@ impl Specifications {
         }
     }
 
-    /// The first thing wrong with the values: (field, found, expected).
+    /// The first invalid value: field, found, expected.
     #[must_use]
     pub fn problem_with_values(&self) -> Option<(&'static str, String, &'static str)> {
         let seconds = |x: f64| x.is_finite() && (0.0..=MAX_SECONDS).contains(&x);
@@ -148,7 +152,7 @@ impl Specifications {
     }
 }
 
-/// Longest chunk that is believed, in seconds: one day. Nothing is trained on more.
+/// Longest plausible chunk, in seconds: one day. segmentation-3.0 has 10 s.
 const MAX_SECONDS: f64 = 86_400.0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Convolution and norm, which are one where there is a kernel.
+//! Convolution and norm over bands and time.
 
 use std::sync::Arc;
 
@@ -6,10 +6,18 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use soundalike_kernels as kernels;
 
-use super::{BatchNorm2d, Conv2d, FeatureMaps, frames::with_values, relu};
+use super::{
+    BatchNorm2d, FeatureMaps,
+    frames::{values, with_values},
+    precision::in_wide_enough,
+    relu,
+};
 use crate::{Kernels, Probe};
 
-/// A convolution and the batch norm after it, with what follows them in a residual network.
+/// A convolution and the batch norm after it. A kernel computes both in one pass, with the sum and the ReLU that follow.
+///
+/// The convolution is `torch.nn.Conv2d(bias=False)` with a square kernel and stride. The padding is zeros, half the kernel on
+/// each side.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvNorm {
     /// Canonical names: `resnet.conv1` and `resnet.bn1`.
@@ -17,46 +25,44 @@ pub(crate) struct ConvNorm {
     code: Code,
 }
 
-/// By what both are computed. A kernel has the weights in a layout of its own, beside which they are not kept.
+/// The code that computes both. A kernel has its own copy of the weights, in its own layout, and no other copy is kept.
 #[derive(Debug, Clone)]
 enum Code {
     Kernel(Arc<kernels::Conv2d>),
-    Expression(Conv2d, BatchNorm2d),
+    Expression(Expression),
 }
 
-/// Size of a convolution.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ConvShape {
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
+/// Convolution and norm as operations of candle.
+#[derive(Debug, Clone)]
+struct Expression {
+    /// `[out, in, kernel, kernel]`.
+    weight: Tensor,
+    stride: usize,
+    norm: BatchNorm2d,
 }
 
 impl ConvNorm {
-    /// Reads both from `vb`, by their canonical names.
+    /// Reads both from `vb` by their canonical names, convolution first.
     pub(crate) fn load(
         names: [String; 2],
-        shape: ConvShape,
+        stride: usize,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let ConvShape {
-            inputs,
-            outputs,
-            kernel,
-            stride,
-        } = shape;
-        let conv = Conv2d::load(inputs, outputs, kernel, stride, vb.pp(&names[0]))?;
-        let norm = BatchNorm2d::load(outputs, kernels, vb.pp(&names[1]))?;
+        let weight = vb.pp(&names[0]).get_unchecked("weight")?;
+        let norm = BatchNorm2d::load(kernels, &vb.pp(&names[1]))?;
         let code = match kernels.instructions(vb.dtype(), vb.device()) {
-            None => Code::Expression(conv, norm),
+            None => Code::Expression(Expression {
+                weight,
+                stride,
+                norm,
+            }),
             Some(instructions) => {
-                let (scale, shift) = (values(norm.scale())?, values(norm.shift())?);
+                let (scale, shift) = (values(&norm.scale)?, values(&norm.shift)?);
+                let (outputs, inputs, kernel, _) = weight.dims4()?;
                 let size = [outputs, inputs, kernel];
-                // Rows of the images are frames.
-                let weight = conv.weight().transpose(2, 3)?;
-                let packed = with_values(&weight, |weight| {
+                // The rows of an image in memory are frames.
+                let packed = with_values(&weight.transpose(2, 3)?, |weight| {
                     kernels::Conv2d::new(instructions, size, stride, weight, &scale, &shift)
                 })?;
                 Code::Kernel(Arc::new(packed))
@@ -68,37 +74,27 @@ impl ConvNorm {
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up.
     pub(crate) fn forward(&self, x: &FeatureMaps, probe: &mut dyn Probe) -> Result<FeatureMaps> {
         match &self.code {
-            Code::Kernel(kernel) => {
-                let out = kernel.forward(x.as_images()?, None, false);
-                FeatureMaps::Images(Arc::new(out)).see(&self.names[1], probe)
-            }
-            Code::Expression(conv, norm) => {
-                let out = self.expression(conv, norm, x, probe)?;
-                Ok(FeatureMaps::Tensor(out))
-            }
+            Code::Kernel(kernel) => by_kernel(kernel, x, None, false)?.see(&self.names[1], probe),
+            Code::Expression(both) => both.forward(x, &self.names, probe).map(FeatureMaps::Tensor),
         }
     }
 
-    /// As [`Self::forward`], and a ReLU.
+    /// As [`Self::forward`], then a ReLU.
     pub(crate) fn forward_relu(
         &self,
         x: &FeatureMaps,
         probe: &mut dyn Probe,
     ) -> Result<FeatureMaps> {
-        let name = format!("{}.relu", self.names[1]);
         let out = match &self.code {
-            Code::Kernel(kernel) => {
-                let out = kernel.forward(x.as_images()?, None, true);
-                FeatureMaps::Images(Arc::new(out))
-            }
-            Code::Expression(conv, norm) => {
-                FeatureMaps::Tensor(relu(&self.expression(conv, norm, x, probe)?)?)
+            Code::Kernel(kernel) => by_kernel(kernel, x, None, true)?,
+            Code::Expression(both) => {
+                FeatureMaps::Tensor(relu(&both.forward(x, &self.names, probe)?)?)
             }
         };
-        out.see(&name, probe)
+        out.see(&format!("{}.relu", self.names[1]), probe)
     }
 
-    /// As [`Self::forward`], the sum with what `shortcut` gives, and a ReLU: the end of the block `name`.
+    /// As [`Self::forward`], then the sum with the result of `shortcut`, then a ReLU: the end of the block `name`.
     pub(crate) fn forward_residual(
         &self,
         x: &FeatureMaps,
@@ -109,11 +105,10 @@ impl ConvNorm {
         let out = match &self.code {
             Code::Kernel(kernel) => {
                 let residual = shortcut(probe)?;
-                let out = kernel.forward(x.as_images()?, Some(residual.as_images()?), true);
-                FeatureMaps::Images(Arc::new(out))
+                by_kernel(kernel, x, Some(residual.as_images()?), true)?
             }
-            Code::Expression(conv, norm) => {
-                let out = self.expression(conv, norm, x, probe)?;
+            Code::Expression(both) => {
+                let out = both.forward(x, &self.names, probe)?;
                 let sum = (out + shortcut(probe)?.tensor()?)?;
                 FeatureMaps::Tensor(relu(&probe.see(&format!("{name}.add"), sum)?)?)
             }
@@ -121,27 +116,39 @@ impl ConvNorm {
         out.see(name, probe)
     }
 
-    /// What computes both in one, if there is a kernel.
+    /// The kernel that computes both, if there is one.
     pub(crate) fn kernel(&self) -> Option<&Arc<kernels::Conv2d>> {
         match &self.code {
             Code::Kernel(kernel) => Some(kernel),
-            Code::Expression(..) => None,
+            Code::Expression(_) => None,
         }
-    }
-
-    /// Convolution and norm, one after the other.
-    fn expression(
-        &self,
-        conv: &Conv2d,
-        norm: &BatchNorm2d,
-        x: &FeatureMaps,
-        probe: &mut dyn Probe,
-    ) -> Result<Tensor> {
-        let x = probe.see(&self.names[0], conv.forward(x.tensor()?)?)?;
-        probe.see(&self.names[1], norm.forward(&x)?)
     }
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1()
+impl Expression {
+    /// Computes the convolution, then the norm, and hands both to `probe`.
+    fn forward(
+        &self,
+        x: &FeatureMaps,
+        names: &[String; 2],
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor> {
+        let padding = self.weight.dim(3)? / 2;
+        let out = in_wide_enough([x.tensor()?, &self.weight], |[x, weight]| {
+            x.conv2d(weight, padding, self.stride, 1, 1)
+        })?;
+        let out = probe.see(&names[0], out)?;
+        probe.see(&names[1], self.norm.forward(&out)?)
+    }
+}
+
+/// Computes convolution and norm in one pass, then optionally the sum with `residual` and a ReLU.
+fn by_kernel(
+    kernel: &kernels::Conv2d,
+    x: &FeatureMaps,
+    residual: Option<&kernels::Images>,
+    relu: bool,
+) -> Result<FeatureMaps> {
+    let out = kernel.forward(x.as_images()?, residual, relu);
+    Ok(FeatureMaps::Images(Arc::new(out)))
 }

@@ -1,4 +1,4 @@
-//! Logarithmic mel filter banks, as Kaldi makes them.
+//! Log mel filter banks, as in Kaldi.
 
 use std::f64::consts::PI;
 
@@ -9,87 +9,63 @@ use soundalike_network::{FbankOptions, Hyperparameter};
 use super::precision::mean;
 use crate::Kernels;
 
-/// Full scale of 16-bit audio, in which Kaldi counts. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
+/// Full scale of 16-bit audio, the unit of Kaldi's samples. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
 const FULL_SCALE: f64 = 32_768.0;
-/// Part of the sample before that is taken off each sample (`kaldi.fbank(preemphasis_coefficient=0.97)`).
+/// Share of the previous sample that is subtracted from each sample (`kaldi.fbank(preemphasis_coefficient=0.97)`).
 const PREEMPHASIS: f64 = 0.97;
-/// Lower edge of the lowest band, Hz (`kaldi.fbank(low_freq=20.0)`); the highest ends at half the rate.
+/// Lower edge of the lowest band, in Hz (`kaldi.fbank(low_freq=20.0)`). The highest band ends at half the sample rate.
 const LOW_HZ: f64 = 20.0;
-/// Least energy that is put through the logarithm (`torch.finfo(torch.float).eps`).
+/// Lower bound of the energy before the logarithm (`torch.finfo(torch.float).eps`).
 const LEAST_ENERGY: f64 = f32::EPSILON as f64;
 /// First coefficient of the Blackman window (`kaldi.fbank(blackman_coeff=0.42)`).
 const BLACKMAN: f64 = 0.42;
 
-/// `torchaudio.compliance.kaldi.fbank` with the hyperparameters of a network.
+/// `torchaudio.compliance.kaldi.fbank` with the options of a network, and the centring after it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fbank {
-    /// Samples of one frame, tapered.
+    options: FbankOptions,
+    /// Window function, one value per sample of a frame.
     window: Vec<f64>,
-    /// Samples from one frame to the next.
-    shift: usize,
-    /// Samples of one frame with the zeros after it.
-    padded: usize,
-    /// Whether frames that reach over an end of the signal are left out.
-    snip_edges: bool,
     bands: Vec<Band>,
-    /// Frames in the running average that is taken off; none for the average of all.
-    span: Option<usize>,
 }
 
 /// A triangle on the mel scale.
 #[derive(Debug, Clone, PartialEq)]
 struct Band {
-    /// The first line of the spectrum with a weight above 0.
+    /// The first bin of the spectrum with a weight above 0.
     first: usize,
-    /// The weights from there on.
+    /// The weights from that bin on.
     weights: Vec<f32>,
 }
 
-/// What a filter bank can be computed in.
+/// The data types in which a filter bank can be computed: f32 and f64.
 trait Sample: FftNum + Float + WithDType {}
 
 impl<T: FftNum + Float + WithDType> Sample for T {}
 
-/// `value` in the dtype of a filter bank.
+/// `value` in the data type of a filter bank.
 fn of<T: Sample>(value: f64) -> T {
     <T as WithDType>::from_f64(value)
 }
 
 impl Fbank {
-    /// Reads the options.
+    /// Computes the tables of a filter bank.
     ///
     /// # Errors
-    /// [`Hyperparameter`] where torchaudio has no such filter bank, or not twice the same.
-    pub(crate) fn new(options: &FbankOptions) -> std::result::Result<Self, Hyperparameter> {
+    /// [`Hyperparameter`] if torchaudio lacks such a filter bank, or if it is not deterministic.
+    pub(crate) fn new(options: FbankOptions) -> std::result::Result<Self, Hyperparameter> {
         options.check()?;
-        let padded = options.padded_window_size();
+        let window = window(&options.window_type, options.window_size());
+        let rate = f64::from(options.sample_rate);
         Ok(Self {
-            window: window(&options.window_type, options.window_size())
-                .ok_or_else(|| options.unknown_window())?,
-            shift: options.window_shift(),
-            padded,
-            snip_edges: options.snip_edges,
-            bands: mel_bands(options.num_mel_bins, padded, f64::from(options.sample_rate)),
-            span: options.span_frames(),
+            window: window.ok_or_else(|| options.unknown_window())?,
+            bands: mel_bands(options.num_mel_bins, options.padded_window_size(), rate),
+            options,
         })
     }
 
-    /// Samples of one frame, and the fewest there may be.
-    pub(crate) fn window_size(&self) -> usize {
-        self.window.len()
-    }
-
-    /// Frames that `samples` samples give.
-    pub(crate) fn num_frames(&self, samples: usize) -> usize {
-        match samples.checked_sub(self.window.len()) {
-            None => 0,
-            Some(rest) if self.snip_edges => rest / self.shift + 1,
-            Some(_) => (samples + self.shift / 2) / self.shift,
-        }
-    }
-
-    /// Natural logarithm of the energy per band, `[batch, frame, band]`, of `waveforms`
-    /// `[batch, 1, samples]` between -1 and 1. In f32, or in f64 for waveforms in f64; always on the CPU.
+    /// Natural logarithm of the energy in each band: `waveforms` `[batch, 1, samples]` between -1 and 1 to
+    /// `[batch, frame, band]`. In f64 for waveforms in f64, else in f32; always on the CPU.
     pub(crate) fn forward(&self, waveforms: &Tensor) -> Result<Tensor> {
         let features = match waveforms.dtype() {
             DType::F64 => self.features::<f64>(waveforms)?,
@@ -98,11 +74,11 @@ impl Fbank {
         features.to_device(waveforms.device())
     }
 
-    /// `features` `[batch, frame, band]` less their average over time. pyannote.audio
+    /// `features` `[batch, frame, band]` minus their average over time. pyannote.audio
     /// `BaseWeSpeakerResNet.compute_fbank`.
     pub(crate) fn centre(&self, features: &Tensor, kernels: Kernels) -> Result<Tensor> {
         let wide = features.to_dtype(kernels.sums(features.dtype(), features.device()))?;
-        let mean = match self.span {
+        let mean = match self.options.span_frames() {
             None => mean(&wide.transpose(1, 2)?)?.transpose(1, 2)?,
             Some(span) => {
                 // `avg_pool1d(kernel_size=2 * (span // 2) + 1, count_include_pad=False)`
@@ -120,7 +96,7 @@ impl Fbank {
 
     fn features<T: Sample>(&self, waveforms: &Tensor) -> Result<Tensor> {
         let (batch, _, samples) = waveforms.dims3()?;
-        let frames = self.num_frames(samples);
+        let frames = self.options.num_frames(samples);
         let values = waveforms
             .to_device(&Device::Cpu)?
             .to_dtype(T::DTYPE)?
@@ -129,7 +105,7 @@ impl Fbank {
         let window: Vec<T> = self.window.iter().map(|x| of(*x)).collect();
         let (scale, preemphasis) = (of::<T>(FULL_SCALE), of::<T>(PREEMPHASIS));
         let least = of::<T>(LEAST_ENERGY);
-        let fft = RealFftPlanner::<T>::new().plan_fft_forward(self.padded);
+        let fft = RealFftPlanner::<T>::new().plan_fft_forward(self.options.padded_window_size());
         let (mut frame, mut spectrum) = (fft.make_input_vec(), fft.make_output_vec());
         let mut scratch = fft.make_scratch_vec();
         let mut power = vec![of::<T>(0.0); spectrum.len()];
@@ -140,7 +116,7 @@ impl Fbank {
                 self.take(signal, index, taken);
                 taken.iter_mut().for_each(|x| *x *= scale);
                 remove_mean(taken);
-                // From the end, so that each sample meets its neighbour as it was; the first is its own.
+                // From the end, so that each sample reads its unchanged neighbour. The first reads itself.
                 for i in (0..taken.len()).rev() {
                     taken[i] -= preemphasis * taken[i.saturating_sub(1)];
                 }
@@ -148,12 +124,12 @@ impl Fbank {
                 zeros.fill(of(0.0));
                 fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
                     .map_err(Error::wrap)?;
-                for (power, line) in power.iter_mut().zip(&spectrum) {
-                    *power = line.norm_sqr();
+                for (power, bin) in power.iter_mut().zip(&spectrum) {
+                    *power = bin.norm_sqr();
                 }
                 for band in &self.bands {
                     let energy = band.energy(&power);
-                    // Not max(), which would make a number of NaN.
+                    // Not max(), which returns a number for NaN.
                     let energy = if energy < least { least } else { energy };
                     features.push(Float::ln(energy));
                 }
@@ -162,15 +138,16 @@ impl Fbank {
         Tensor::from_vec(features, (batch, frames, self.bands.len()), &Device::Cpu)
     }
 
-    /// Copies the samples of one frame. Where edges are not snipped, the signal goes on as its own mirror
-    /// image on both sides, the sample at the edge twice.
+    /// Copies the samples of the frame `index`. Unless edges are snipped, the signal is mirrored at both ends, with the
+    /// sample at the end twice.
     fn take<T: Copy>(&self, signal: &[T], index: usize, frame: &mut [T]) {
-        let start = index * self.shift;
-        if self.snip_edges {
+        let shift = self.options.window_shift();
+        let start = index * shift;
+        if self.options.snip_edges {
             frame.copy_from_slice(&signal[start..start + frame.len()]);
             return;
         }
-        let before = (frame.len() / 2) as isize - (self.shift / 2) as isize;
+        let before = (frame.len() / 2) as isize - (shift / 2) as isize;
         let end = signal.len() as isize;
         for (i, x) in frame.iter_mut().enumerate() {
             let place = (start + i) as isize - before;
@@ -185,7 +162,7 @@ impl Fbank {
 }
 
 impl Band {
-    /// Energy in the band: the weighted sum of a power spectrum.
+    /// The energy in the band: the weighted sum of a power spectrum.
     fn energy<T: Sample>(&self, power: &[T]) -> T {
         let mut energy = of::<T>(0.0);
         for (weight, power) in self.weights.iter().zip(&power[self.first..]) {
@@ -195,14 +172,14 @@ impl Band {
     }
 }
 
-/// Takes the mean off, summed in f64.
+/// Subtracts the mean, whose sum is in f64.
 fn remove_mean<T: Sample>(frame: &mut [T]) {
     let sum: f64 = frame.iter().map(|x| WithDType::to_f64(*x)).sum();
     let mean = of::<T>(sum / frame.len() as f64);
     frame.iter_mut().for_each(|x| *x -= mean);
 }
 
-/// A window of `size` samples by Kaldi's name of it. torchaudio `_feature_window_function`.
+/// The window function with Kaldi's name `name`, of `size` samples. torchaudio `_feature_window_function`.
 fn window(name: &str, size: usize) -> Option<Vec<f64>> {
     let turn = |n: usize, times: f64| (times * 2.0 * PI * n as f64 / (size - 1) as f64).cos();
     let hann = |n: usize| 0.5 - 0.5 * turn(n, 1.0);
@@ -210,7 +187,7 @@ fn window(name: &str, size: usize) -> Option<Vec<f64>> {
         Some(match name {
             "hamming" => 0.54 - 0.46 * turn(n, 1.0),
             "hanning" => hann(n),
-            // A Hann window that goes to zero less steeply.
+            // A Hann window with a less steep fall to zero.
             "povey" => hann(n).powf(0.85),
             "rectangular" => 1.0,
             "blackman" => BLACKMAN - 0.5 * turn(n, 1.0) + (0.5 - BLACKMAN) * turn(n, 2.0),
@@ -220,34 +197,33 @@ fn window(name: &str, size: usize) -> Option<Vec<f64>> {
     (0..size).map(value).collect()
 }
 
-/// Triangles on the mel scale, each from the centre of the one below to that of the one above, over the
-/// lines of a spectrum of `padded` samples, the last line (half the rate) left out. torchaudio
-/// `get_mel_banks`.
+/// Triangles on the mel scale, each from the centre of the previous band to the centre of the next, over the bins of a
+/// spectrum of `padded` samples without the last bin (half the sample rate). torchaudio `get_mel_banks`.
 ///
-/// In f32 step by step whatever the dtype of the network, as torchaudio does: a weight is a small difference
-/// of large mels, so that f32 has only five or six of its digits. torch's own logarithm is up to a unit in the
-/// last place off, which moves a weight by 1e-5 and the features by a third of torch's rounding.
+/// Every step is in f32 for every network, as in torchaudio: a weight is a small difference of large mels, of which f32
+/// keeps five or six digits. torch's own logarithm is up to one unit in the last place off. This changes a weight by 1e-5
+/// and the features by a third of torch's rounding error.
 fn mel_bands(bands: usize, padded: usize, rate: f64) -> Vec<Band> {
     let mel = |hz: f64| 1127.0 * (1.0 + hz / 700.0).ln();
     let (low, high) = (mel(LOW_HZ), mel(0.5 * rate));
     let (delta, low) = (((high - low) / (bands + 1) as f64) as f32, low as f32);
     let width = (rate / padded as f64) as f32;
-    let lines: Vec<f32> = (0..padded / 2)
-        .map(|line| {
-            let ratio = 1.0_f32 + width * line as f32 / 700.0;
+    let bins: Vec<f32> = (0..padded / 2)
+        .map(|bin| {
+            let ratio = 1.0_f32 + width * bin as f32 / 700.0;
             1127.0 * f64::from(ratio).ln() as f32
         })
         .collect();
     let band = |index: usize| {
         let corner = |offset: f32| low + (index as f32 + offset) * delta;
         let (left, centre, right) = (corner(0.0), corner(1.0), corner(2.0));
-        let weight = |line: &f32| {
-            let up = (line - left) / (centre - left);
-            let down = (right - line) / (right - centre);
+        let weight = |bin: &f32| {
+            let up = (bin - left) / (centre - left);
+            let down = (right - bin) / (right - centre);
             up.min(down)
         };
-        let first = lines.iter().take_while(|line| weight(line) <= 0.0).count();
-        let weights = lines[first..].iter().map(weight).take_while(|w| *w > 0.0);
+        let first = bins.iter().take_while(|bin| weight(bin) <= 0.0).count();
+        let weights = bins[first..].iter().map(weight).take_while(|w| *w > 0.0);
         Band {
             first,
             weights: weights.collect(),
@@ -275,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Another filter bank than that of [`options`].
+    /// The options after `change`.
     fn with(change: impl FnOnce(&mut FbankOptions)) -> FbankOptions {
         let mut options = options();
         change(&mut options);
@@ -361,7 +337,7 @@ mod tests {
             ),
         ];
         for (options, frames, expected) in cases {
-            let fbank = Fbank::new(&options).unwrap();
+            let fbank = Fbank::new(options.clone()).unwrap();
             // torch's own f32 is 1e-5 away from its f64.
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {
                 let features = fbank.forward(&signal.to_dtype(dtype).unwrap()).unwrap();
@@ -379,8 +355,8 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_the_least_energy_and_not_a_number_stays_one() {
-        let fbank = Fbank::new(&options()).unwrap();
+    fn silence_is_the_least_energy_and_nan_stays_nan() {
+        let fbank = Fbank::new(options()).unwrap();
         let silence = Tensor::zeros((1, 1, 400), DType::F32, &Device::Cpu).unwrap();
         let bands = |x: &Tensor| fbank.forward(x).unwrap().flatten_all().unwrap();
         let least = f32::EPSILON.ln();
@@ -399,7 +375,7 @@ mod tests {
     #[test]
     fn a_running_average_has_fewer_frames_at_the_ends() {
         // 45 ms: frames at 0, 10 and 20 ms.
-        let fbank = Fbank::new(&with(|options| options.centering_span = Some(0.045))).unwrap();
+        let fbank = Fbank::new(with(|options| options.centering_span = Some(0.045))).unwrap();
         let features = Tensor::new(&[[[1.0_f64], [2.0], [6.0], [4.0]]], &Device::Cpu).unwrap();
         let centred = fbank
             .centre(&features, Kernels::Portable)
@@ -410,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_torchaudio_cannot_compute_twice_alike_is_refused_by_name() {
+    fn options_without_a_deterministic_result_are_refused_by_name() {
         for (name, options) in [
             ("dither", with(|options| options.dither = 1.0)),
             ("use_energy", with(|options| options.use_energy = true)),
@@ -425,21 +401,21 @@ mod tests {
                 with(|options| options.centering_span = Some(0.01)),
             ),
         ] {
-            let error = Fbank::new(&options).unwrap_err();
+            let error = Fbank::new(options).unwrap_err();
             assert_eq!(error.name, name, "{error}");
         }
     }
 
     #[test]
     fn a_mean_in_f32_is_that_in_f64_however_long_the_signal() {
-        let fbank = Fbank::new(&options()).unwrap();
+        let fbank = Fbank::new(options()).unwrap();
         let values: Vec<f32> = (0..998).map(|frame| 10.0 + (frame as f32).sin()).collect();
         let features = Tensor::from_vec(values, (1, 998, 1), &Device::Cpu).unwrap();
         let [ours, exact] = [Kernels::MetalOps, Kernels::Portable].map(|kernels| {
             let centred = fbank.centre(&features, kernels).unwrap();
             centred.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         });
-        // The mean is the same but for the unit in its last place.
+        // The means may differ by one unit in the last place.
         let allowed = 8.0 * f32::EPSILON;
         for (ours, exact) in ours.iter().zip(exact) {
             assert!((ours - exact).abs() <= allowed, "{ours}, expected {exact}");

@@ -1,35 +1,32 @@
-//! What flows through a residual network.
+//! The activations of a residual network.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Error, Result, Tensor};
 use soundalike_kernels::{Cascade, Images, Pool};
 
+use super::frames::{replaced, values};
 use crate::Probe;
 
-/// Channels of a two-dimensional network, in the layout of the kernels that compute it.
+/// Images of several channels, in candle's layout or in that of the kernels.
 #[derive(Debug, Clone)]
 pub(crate) enum FeatureMaps {
     /// `[batch, channel, band, frame]`.
     Tensor(Tensor),
-    /// The channels of a pixel side by side; a row is a frame, a column a band.
+    /// The layout of the kernels: the channels of a pixel are adjacent, rows are frames, columns are bands.
     Images(Arc<Images>),
 }
 
 impl FeatureMaps {
-    /// Shows the stage `name` to `probe`, where it looks at it, and returns what to go on with. Only what is
-    /// looked at is brought into the layout of a tensor, and only what was replaced is brought back.
+    /// Hands the stage `name` to `probe` and returns the value with which to continue. Images are converted to a tensor only
+    /// if the probe needs the stage, and a tensor to images only if the probe replaced it.
     pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
             Self::Tensor(tensor) => probe.see(name, tensor.clone()).map(Self::Tensor),
-            Self::Images(_) if !probe.looks_at(name) => Ok(self),
             Self::Images(images) => {
-                let shown = to_tensor(images)?;
-                let shown_id = shown.id();
-                let value = probe.see(name, shown)?;
-                if value.id() == shown_id {
+                let Some(value) = replaced(name, probe, || to_tensor(images))? else {
                     return Ok(self);
-                }
+                };
                 let [batch, channels, frames, bands] = images.shape();
                 let expected = [batch, channels, bands, frames];
                 if value.dims() != expected {
@@ -43,16 +40,15 @@ impl FeatureMaps {
         }
     }
 
-    /// Brings `tensor` `[batch, channel, band, frame]` into the layout of the kernels, in memory of `pool`.
+    /// Converts `tensor` `[batch, channel, band, frame]` to the layout of the kernels, in memory of `pool`.
     pub(crate) fn images(pool: &Pool, tensor: &Tensor) -> Result<Self> {
         let tensor = tensor.transpose(2, 3)?;
         let shape = tensor.dims4()?.into();
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let images = Images::from_planes(pool, shape, &values);
+        let images = Images::from_planes(pool, shape, &values(&tensor)?);
         Ok(Self::Images(Arc::new(images)))
     }
 
-    /// Through `cascade`, which is made of kernels.
+    /// Runs `cascade`, which consists of kernels.
     pub(crate) fn cascade(&self, cascade: &Cascade) -> Result<Self> {
         Ok(Self::Images(Arc::new(cascade.forward(self.as_images()?))))
     }
@@ -65,19 +61,23 @@ impl FeatureMaps {
         }
     }
 
-    /// The tensor of a layer that has no kernel.
+    /// The input of a layer without a kernel.
     pub(super) fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Images(_) => Err(Error::Msg("images came to a layer without a kernel".into())),
+            Self::Images(_) => Err(Error::Msg(
+                "a layer without a kernel cannot read images".into(),
+            )),
         }
     }
 
-    /// The images of a layer that has a kernel.
+    /// The input of a layer with a kernel.
     pub(super) fn as_images(&self) -> Result<&Images> {
         match self {
             Self::Images(images) => Ok(images),
-            Self::Tensor(_) => Err(Error::Msg("a tensor came to a kernel for images".into())),
+            Self::Tensor(_) => Err(Error::Msg(
+                "a kernel for images cannot read a tensor".into(),
+            )),
         }
     }
 }

@@ -1,33 +1,27 @@
-//! Activations over time, in the layout of the kernels.
+//! Activations over time, and running kernels on them.
 
 use candle_core::{Device, Error, Result, Storage, Tensor};
 
 use crate::Probe;
 
-/// What flows through an encoder: a few channels over time.
+/// The activations of SincNet: a few channels over time.
 #[derive(Debug, Clone)]
 pub(crate) enum Signal {
     /// `[batch, channel, frame]`.
     Channels(Tensor),
-    /// `[batch, frame, channel]`, as kernels have it.
+    /// `[batch, frame, channel]`, the layout of the kernels.
     Frames(Tensor),
 }
 
 impl Signal {
-    /// Shows the stage `name` to `probe` as `[batch, channel, frame]`, and returns what to go on with.
+    /// Hands the stage `name` to `probe` as `[batch, channel, frame]`, and returns the signal with which to continue.
     pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
             Self::Channels(x) => probe.see(name, x.clone()).map(Self::Channels),
-            Self::Frames(_) if !probe.looks_at(name) => Ok(self),
-            Self::Frames(x) => {
-                let shown = x.transpose(1, 2)?.contiguous()?;
-                let shown_id = shown.id();
-                let value = probe.see(name, shown)?;
-                if value.id() == shown_id {
-                    return Ok(self);
-                }
-                Ok(Self::Frames(value.transpose(1, 2)?.contiguous()?))
-            }
+            Self::Frames(_) => match replaced(name, probe, || self.channels())? {
+                None => Ok(self),
+                Some(value) => Ok(Self::Frames(value.transpose(1, 2)?.contiguous()?)),
+            },
         }
     }
 
@@ -48,8 +42,24 @@ impl Signal {
     }
 }
 
-/// What `kernel` makes of the values of `x` `[batch, frame, feature]`, given with the batch:
-/// `[batch, frame, features]` again.
+/// Hands the stage `name` to `probe` if the probe needs it, as the tensor that `show` returns. The replacement, or `None` if
+/// the probe did not replace it.
+pub(super) fn replaced(
+    name: &str,
+    probe: &mut dyn Probe,
+    show: impl FnOnce() -> Result<Tensor>,
+) -> Result<Option<Tensor>> {
+    if !probe.looks_at(name) {
+        return Ok(None);
+    }
+    let shown = show()?;
+    let shown_id = shown.id();
+    let value = probe.see(name, shown)?;
+    Ok((value.id() != shown_id).then_some(value))
+}
+
+/// Runs `kernel` on the values of `x` `[batch, frame, feature]` and the number of examples in the batch. Its result is
+/// `[batch, frame, features]`.
 pub(super) fn by_kernel(
     x: &Tensor,
     features: usize,
@@ -61,13 +71,18 @@ pub(super) fn by_kernel(
     Tensor::from_vec(out, (batch, frames, features), &Device::Cpu)
 }
 
-/// What `take` makes of the values of `x`, which are lent where they lie in order.
+/// Calls `take` with the values of `x`, without a copy if `x` is contiguous.
 pub(super) fn with_values<T>(x: &Tensor, take: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
     else {
-        return Err(Error::Msg("a kernel needs values on the CPU".into()));
+        return Err(Error::Msg("a kernel needs a tensor on the CPU".into()));
     };
     Ok(take(&storage.as_slice::<f32>()?[start..end]))
+}
+
+/// A copy of the values of `x`, whose data type is f32.
+pub(super) fn values(x: &Tensor) -> Result<Vec<f32>> {
+    x.flatten_all()?.to_vec1()
 }

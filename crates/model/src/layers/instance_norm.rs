@@ -17,23 +17,23 @@ use crate::{Kernels, Probe};
 /// Added to the variance: the default of `torch.nn.InstanceNorm1d`.
 const EPS: f64 = 1e-5;
 
-/// `torch.nn.InstanceNorm1d(channels, affine=True)`: each channel of each example to mean 0 and (biased)
-/// variance 1 over time, then scale and shift. PyTorch `aten/src/ATen/native/Normalization.cpp`.
+/// `torch.nn.InstanceNorm1d(channels, affine=True)`: normalises each channel of each example to mean 0 and (biased) variance
+/// 1 over time, then applies scale and shift. PyTorch `aten/src/ATen/native/Normalization.cpp`.
 #[derive(Debug, Clone)]
 pub(crate) struct InstanceNorm1d {
     /// `[1, channel, 1]`.
     weight: Tensor,
     /// `[1, channel, 1]`.
     bias: Tensor,
-    /// The dtype of sums.
+    /// The data type of sums.
     statistics: DType,
     kernel: Option<Arc<kernels::InstanceNorm>>,
 }
 
 impl InstanceNorm1d {
     /// Reads `weight` and `bias`, both `[channels]`.
-    pub(crate) fn load(channels: usize, kernels: Kernels, vb: VarBuilder<'_>) -> Result<Self> {
-        let (weight, bias) = (vb.get(channels, "weight")?, vb.get(channels, "bias")?);
+    pub(crate) fn load(kernels: Kernels, vb: &VarBuilder<'_>) -> Result<Self> {
+        let (weight, bias) = (vb.get_unchecked("weight")?, vb.get_unchecked("bias")?);
         let kernel = kernels
             .instructions(vb.dtype(), vb.device())
             .map(|instructions| {
@@ -46,17 +46,17 @@ impl InstanceNorm1d {
             })
             .transpose()?;
         Ok(Self {
-            weight: weight.reshape((1, channels, 1))?,
-            bias: bias.reshape((1, channels, 1))?,
+            weight: weight.reshape((1, (), 1))?,
+            bias: bias.reshape((1, (), 1))?,
             statistics: kernels.sums(vb.dtype(), vb.device()),
             kernel,
         })
     }
 
-    /// `[batch, channel, time]`, same shape out, in the dtype of the weights.
+    /// `[batch, channel, time]`, same shape out, in the data type of the weights.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.kernel {
-            // One channel lies alike in every layout.
+            // One channel has the same layout either way.
             Some(kernel) if x.dim(1)? == 1 => {
                 let frames = x.to_dtype(self.weight.dtype())?.transpose(1, 2)?;
                 self.by_kernel(kernel, &frames, None)?.transpose(1, 2)
@@ -65,7 +65,7 @@ impl InstanceNorm1d {
         }
     }
 
-    /// As [`Self::forward`], and a LeakyReLU; the stage is called `name`.
+    /// As [`Self::forward`], then a LeakyReLU. `name`: the stage of the norm.
     pub(crate) fn forward_leaky(
         &self,
         x: &Signal,
@@ -96,7 +96,7 @@ impl InstanceNorm1d {
         })
     }
 
-    /// Two passes: the mean first, then the variance about it.
+    /// Two passes over time: the mean, then the variance around it.
     fn expression(&self, x: &Tensor) -> Result<Tensor> {
         let statistics = self.statistics;
         let wide = x.to_dtype(statistics)?;

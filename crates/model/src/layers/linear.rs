@@ -6,10 +6,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Module, VarBuilder};
 use soundalike_kernels as kernels;
 
-use super::{
-    frames::{by_kernel, with_values},
-    precision::in_wide_enough,
-};
+use super::{conv1d::pack, frames::by_kernel, precision::in_wide_enough};
 use crate::Kernels;
 
 /// `torch.nn.Linear`.
@@ -19,39 +16,19 @@ pub(crate) struct Linear {
     weight: Tensor,
     /// `[out]`.
     bias: Tensor,
-    /// A row at a time, whatever others there are: a product of matrices takes another path for other sizes.
+    /// A convolution of length 1. Unlike a matrix product, its result for a row does not depend on the number of rows.
     kernel: Option<Arc<kernels::Conv1d>>,
 }
 
 impl Linear {
     /// Reads `weight` `[outputs, inputs]` and `bias` `[outputs]`.
-    pub(crate) fn load(
-        inputs: usize,
-        outputs: usize,
-        kernels: Kernels,
-        vb: VarBuilder<'_>,
-    ) -> Result<Self> {
-        let linear = Self::new(
-            vb.get((outputs, inputs), "weight")?,
-            vb.get(outputs, "bias")?,
-        );
-        let kernel = kernels
-            .instructions(vb.dtype(), vb.device())
-            .map(|instructions| {
-                let (size, bias) = ([outputs, inputs, 1], linear.bias.to_vec1::<f32>()?);
-                let after = kernels::After::default();
-                with_values(&linear.weight, |weight| {
-                    Arc::new(kernels::Conv1d::new(
-                        instructions,
-                        size,
-                        weight,
-                        &bias,
-                        after,
-                    ))
-                })
-            })
-            .transpose()?;
-        Ok(Self { kernel, ..linear })
+    pub(crate) fn load(kernels: Kernels, vb: &VarBuilder<'_>) -> Result<Self> {
+        let mut linear = Self::new(vb.get_unchecked("weight")?, vb.get_unchecked("bias")?);
+        if let Some(instructions) = kernels.instructions(vb.dtype(), vb.device()) {
+            let (weight, after) = (linear.weight.unsqueeze(2)?, kernels::After::default());
+            linear.kernel = Some(pack(instructions, &weight, Some(&linear.bias), after)?);
+        }
+        Ok(linear)
     }
 
     /// From tensors: `weight` `[out, in]`, `bias` `[out]`.

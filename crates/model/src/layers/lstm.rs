@@ -9,24 +9,29 @@ use std::sync::Arc;
 use candle_core::{D, IndexOp, Result, Tensor};
 use candle_nn::{VarBuilder, ops::sigmoid};
 use soundalike_kernels as kernels;
+use soundalike_network::Lstm;
 
 use self::whole_sequence::WholeSequence;
-use super::{Linear, frames::by_kernel, precision::in_wide_enough};
+use super::{
+    Linear,
+    frames::{by_kernel, values},
+    precision::in_wide_enough,
+};
 use crate::{Kernels, Probe};
 
-/// One layer of `torch.nn.LSTM(batch_first=True)`, zero initial state.
+/// One layer of `torch.nn.LSTM(batch_first=True)` with a zero initial state.
 #[derive(Debug, Clone)]
 pub(crate) struct BiLstm {
     /// Canonical name of the layer: `lstm.N`.
     name: String,
-    /// Of each direction, forward first, all gates' contribution of the input, both biases included.
+    /// For each direction, forward first: the map from the input to all gates, with the sum of both biases.
     input: Vec<Linear>,
-    /// `[direction, hidden, 4 hidden]`: the recurrent weights, transposed once.
+    /// The recurrent weights, transposed: `[direction, hidden, 4 hidden]`.
     recurrent: Tensor,
     fused: Option<Fused>,
 }
 
-/// What computes all frames of both directions in one go.
+/// Code that computes all frames of both directions in one call.
 #[derive(Debug, Clone)]
 enum Fused {
     Native(Arc<kernels::Lstm>),
@@ -35,83 +40,58 @@ enum Fused {
 
 /// Size of a layer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LstmShape {
-    pub(crate) inputs: usize,
-    pub(crate) hidden: usize,
-    pub(crate) bidirectional: bool,
+struct LstmShape {
+    inputs: usize,
+    hidden: usize,
 }
 
 impl BiLstm {
-    /// Reads layer `index`: `weight_ih_lK` `[4 hidden, inputs]`, `weight_hh_lK` `[4 hidden, hidden]`,
-    /// `bias_ih_lK` and `bias_hh_lK` `[4 hidden]`, gates in PyTorch's order i, f, g, o, and the same with
-    /// `_reverse`. A monolithic LSTM keeps all layers under one prefix (K = `index`), a split one each
-    /// under its own (`vb.pp(index)`, K = 0).
+    /// Reads layer `index` of an LSTM with these hyperparameters. Each direction has `weight_ih` `[4 hidden, inputs]`,
+    /// `weight_hh` `[4 hidden, hidden]`, `bias_ih` and `bias_hh` `[4 hidden]`, gates in PyTorch's order i, f, g, o.
     pub(crate) fn load(
         index: usize,
-        monolithic: bool,
-        shape: LstmShape,
+        config: &Lstm,
         kernels: Kernels,
-        vb: VarBuilder<'_>,
+        vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let LstmShape {
-            inputs,
-            hidden,
-            bidirectional,
-        } = shape;
-        let instructions = kernels.instructions(vb.dtype(), vb.device());
-        let (vb, k) = if monolithic {
-            (vb, index)
-        } else {
-            (vb.pp(index), 0)
-        };
-        let suffixes = if bidirectional {
-            &["", "_reverse"][..]
-        } else {
-            &[""]
-        };
-        let mut input = Vec::with_capacity(suffixes.len());
-        let mut recurrent = Vec::with_capacity(suffixes.len());
-        for suffix in suffixes {
-            let named = |kind: &str| format!("{kind}_l{k}{suffix}");
-            let bias = (vb.get(4 * hidden, &named("bias_ih"))?
-                + vb.get(4 * hidden, &named("bias_hh"))?)?;
-            input.push(Linear::new(
-                vb.get((4 * hidden, inputs), &named("weight_ih"))?,
-                bias,
-            ));
-            recurrent.push(vb.get((4 * hidden, hidden), &named("weight_hh"))?);
+        let (mut input, mut recurrent) = (Vec::new(), Vec::new());
+        for reverse in [false, true] {
+            if reverse && !config.bidirectional {
+                break;
+            }
+            let get = |kind| vb.get_unchecked(&config.tensor_name(kind, index, reverse));
+            let bias = (get("bias_ih")? + get("bias_hh")?)?;
+            input.push(Linear::new(get("weight_ih")?, bias));
+            recurrent.push(get("weight_hh")?);
         }
-        let native = instructions
-            .map(|instructions| {
-                let values = input
+        let shape = LstmShape {
+            inputs: input[0].weight().dim(1)?,
+            hidden: config.hidden_size,
+        };
+        let fused = match (kernels, kernels.instructions(vb.dtype(), vb.device())) {
+            (Kernels::Experimental, _) => {
+                let layer = WholeSequence::new(shape, &input, &recurrent)?;
+                Some(Fused::WholeSequence(layer))
+            }
+            (_, Some(instructions)) => {
+                let mut directions = Vec::new();
+                for (input, recurrent) in input.iter().zip(&recurrent) {
+                    let (weight, bias) = (values(input.weight())?, values(input.bias())?);
+                    directions.push((weight, values(recurrent)?, bias));
+                }
+                let weights: Vec<_> = directions
                     .iter()
-                    .zip(&recurrent)
-                    .map(|(input, recurrent)| {
-                        Ok([
-                            values(input.weight())?,
-                            values(recurrent)?,
-                            values(input.bias())?,
-                        ])
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                let weights: Vec<_> = values
-                    .iter()
-                    .map(|[input, recurrent, bias]| kernels::Weights {
+                    .map(|(input, recurrent, bias)| kernels::Weights {
                         input,
                         recurrent,
                         bias,
                     })
                     .collect();
-                let layer = kernels::Lstm::new(instructions, [inputs, hidden], &weights);
-                Ok::<_, candle_core::Error>(Fused::Native(Arc::new(layer)))
-            })
-            .transpose()?;
-        let fused = match kernels {
-            Kernels::Experimental => {
-                let layer = WholeSequence::new(shape, &input, &recurrent)?;
-                Some(Fused::WholeSequence(layer))
+                let size = [shape.inputs, shape.hidden];
+                let layer = kernels::Lstm::new(instructions, size, &weights);
+                Some(Fused::Native(Arc::new(layer)))
             }
-            _ => native,
+            (_, None) => None,
         };
         Ok(Self {
             name: format!("lstm.{index}"),
@@ -123,7 +103,7 @@ impl BiLstm {
         })
     }
 
-    /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide (forward, then reverse).
+    /// `[batch, frame, inputs]` to `[batch, frame, hidden]`, or twice as wide with two directions, forward first.
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let both = match &self.fused {
             None => self.expression(x, probe)?,
@@ -132,7 +112,7 @@ impl BiLstm {
         probe.see(&self.name, both)
     }
 
-    /// Both directions in one pass.
+    /// Both directions in one call.
     fn fused(&self, fused: &Fused, x: &Tensor) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
         match fused {
@@ -143,7 +123,7 @@ impl BiLstm {
         }
     }
 
-    /// Each direction of `both` is cut out only where the probe looks at it.
+    /// Hands the directions of `both` to `probe` if it needs one of them, and returns `both` with the replacements.
     fn see_parts(&self, both: Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
         let names = ["forward", "reverse"].map(|part| self.part(part));
@@ -167,12 +147,12 @@ impl BiLstm {
         }
     }
 
-    /// Both directions and all examples in each step, which on a GPU takes nine operations whatever their number;
-    /// a tenth puts its states where they belong.
+    /// Each step computes both directions of all examples. On a GPU this takes nine operations for any number of examples, and
+    /// a tenth to store the states.
     fn expression(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (batch, frames, _) = x.dims3()?;
         let (directions, hidden, _) = self.recurrent.dims3()?;
-        // Time-major, so that the gates of one step lie together, and each direction in its own order.
+        // Time first, so that the gates of one step are adjacent; the reverse direction is flipped in time.
         let x = x.transpose(0, 1)?.contiguous()?;
         let in_order = |index: usize, x: Tensor, time: usize| match index {
             0 => Ok(x),
@@ -188,7 +168,7 @@ impl BiLstm {
         for step in 0..frames {
             let recurrent = in_wide_enough([&h, &self.recurrent], |[h, w]| h.matmul(w))?;
             let gates = (gates.i(step)? + recurrent)?;
-            // Of all four in one go, though g has no use for it.
+            // One operation for all four gates, although g does not need it.
             let open = sigmoid(&gates)?;
             let new = (gate(&open, 0)? * gate(&gates, 2)?.tanh()?)?;
             c = ((gate(&open, 1)? * c)? + new)?;
@@ -208,8 +188,4 @@ impl BiLstm {
     fn part(&self, part: &str) -> String {
         format!("{}.{part}", self.name)
     }
-}
-
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1()
 }

@@ -1,10 +1,18 @@
-//! How sums are taken.
+//! Precision of sums and products.
 
 use candle_core::{D, DType, Result, Tensor};
 
-/// Runs a product of sums (`op`) on tensors of a 16-bit dtype in f32 on the CPU, which has no arithmetic
-/// of that width: the operands are exact in f32 and the result is rounded once. Elsewhere, and for wider
-/// dtypes, `op` gets the tensors as they are.
+/// The data type of values that 16 bits cannot represent, in a network of `dtype`.
+pub(crate) fn at_least_f32(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
+/// Runs `op`, a matrix product or convolution, in f32 for tensors of a 16-bit data type on the CPU, which has no 16-bit
+/// arithmetic. The operands are exact in f32, and the result is rounded once. On other devices, and for wider data types,
+/// `op` gets the tensors unchanged.
 pub(super) fn in_wide_enough<const N: usize>(
     tensors: [&Tensor; N],
     op: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
@@ -21,11 +29,11 @@ pub(super) fn in_wide_enough<const N: usize>(
     op(std::array::from_fn(|i| &wide[i]))?.to_dtype(dtype)
 }
 
-/// How many f32 are added up before their sum meets another.
+/// Values of f32 that are summed before the sum is added to another.
 const BLOCK: usize = 64;
 
-/// Sums over the last axis, which stays, of length 1. Those of f32 are taken in blocks, then over the blocks, so that
-/// their error does not grow with the length, in whatever order a device adds.
+/// The sum over the last axis, which is kept with length 1. In f32, blocks are summed first, then their sums, so that the
+/// error does not grow with the length, for any order in which a device adds.
 pub(super) fn sum(x: &Tensor) -> Result<Tensor> {
     let length = x.dim(D::Minus1)?;
     if x.dtype() == DType::F64 || length <= BLOCK {
@@ -49,7 +57,7 @@ pub(super) fn mean(x: &Tensor) -> Result<Tensor> {
     sum(x)? / x.dim(D::Minus1)? as f64
 }
 
-/// `x` less its mean over the last axis; where that is of f32, also what its rounding left.
+/// `x` minus its mean over the last axis. In f32, a second step subtracts the mean that rounding has left.
 pub(super) fn centre(x: &Tensor) -> Result<Tensor> {
     let centred = x.broadcast_sub(&mean(x)?)?;
     match x.dtype() {

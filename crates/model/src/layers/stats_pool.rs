@@ -1,15 +1,16 @@
-//! Mean and standard deviation over time, one speaker at a time.
+//! Mean and standard deviation over time, for each speaker.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use soundalike_kernels::{InstructionSet, weighted_statistics};
 
+use super::{at_least_f32, frames::values};
 use crate::Kernels;
 
-/// Keeps a speaker who is nowhere active from dividing by zero. pyannote.audio `blocks/pooling.py`.
+/// Prevents a division by zero for a speaker without active frames. pyannote.audio `blocks/pooling.py`.
 const EPS: f64 = 1e-8;
 
-/// `torch.nn.functional.interpolate(mode="nearest")` over time: `weights` `[batch, mask, frames of the
-/// mask]` to `[batch, mask, frames]`.
+/// `torch.nn.functional.interpolate(mode="nearest")` over time: `weights` `[batch, mask, any number of frames]` to
+/// `[batch, mask, frames]`.
 pub(crate) fn interpolate_nearest(weights: &Tensor, frames: usize) -> Result<Tensor> {
     let length = weights.dim(D::Minus1)?;
     if length == frames {
@@ -21,8 +22,8 @@ pub(crate) fn interpolate_nearest(weights: &Tensor, frames: usize) -> Result<Ten
         .index_select(&indices, weights.rank() - 1)
 }
 
-/// For each of `frames` the index of its nearest of `length`. In f32, as PyTorch has it: there 3 x (7 / 3)
-/// may well be less than 7. PyTorch `aten/src/ATen/native/UpSample.h`, `nearest_idx`.
+/// For each of `frames` output frames, the index of an input frame, of `length`. In f32, as in PyTorch, where 3 x (7 / 3) can
+/// be less than 7. PyTorch `aten/src/ATen/native/UpSample.h`, `nearest_idx`.
 fn nearest(length: usize, frames: usize) -> Vec<u32> {
     let scale = length as f32 / frames as f32;
     let last = length.saturating_sub(1);
@@ -31,22 +32,19 @@ fn nearest(length: usize, frames: usize) -> Vec<u32> {
         .collect()
 }
 
-/// `StatsPool`: `sequences` `[batch, feature, frame]` to the mean of each feature, then its (unbiased)
-/// standard deviation, over all frames, `[batch, 2 features]`, or over those where each of `weights`
-/// `[batch, mask, frame]` is, `[batch, mask, 2 features]`. pyannote.audio `models/blocks/pooling.py`.
+/// `StatsPool`: the means of all features of `sequences` `[batch, feature, frame]`, then their (unbiased) standard
+/// deviations. Over all frames, `[batch, 2 x features]`, or weighted by each mask of `weights` `[batch, mask, frame]`,
+/// `[batch, mask, 2 x features]`. pyannote.audio `models/blocks/pooling.py`.
 ///
-/// Without weights is not the same as with ones: only weights have an epsilon. The statistics are taken in
-/// f32 (f64 in a network of f64), whose rounding decides what a mask of one frame gives: the sums in the
-/// dtype of sums, what is done with them step by step as PyTorch does it.
+/// No weights and weights of 1 give different results: only the formula with weights has an epsilon. The statistics are
+/// computed in f32 (f64 in a network of f64), in the order of PyTorch's operations, because the result for a mask of one
+/// frame is rounding error. Only the sums may be wider.
 pub(crate) fn stats_pool(
     sequences: &Tensor,
     weights: Option<&Tensor>,
     kernels: Kernels,
 ) -> Result<Tensor> {
-    let dtype = match sequences.dtype() {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    };
+    let dtype = at_least_f32(sequences.dtype());
     let summed = kernels.sums(dtype, sequences.device());
     let wide = sequences.to_dtype(dtype)?;
     let stats = match weights {
@@ -66,11 +64,10 @@ pub(crate) fn stats_pool(
     stats.to_dtype(sequences.dtype())
 }
 
-/// As [`weighted`] for all masks, in f32 on the CPU.
+/// As [`weighted`] for all masks, by a kernel, in f32 on the CPU.
 fn by_kernel(instructions: InstructionSet, sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let (batch, features, frames) = sequences.dims3()?;
     let masks = weights.dim(1)?;
-    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
     let (sequences, weights) = (values(sequences)?, values(weights)?);
     let mut pooled = Vec::with_capacity(batch * masks * 2 * features);
     for (x, masks) in sequences
@@ -84,7 +81,7 @@ fn by_kernel(instructions: InstructionSet, sequences: &Tensor, weights: &Tensor)
     Tensor::from_vec(pooled, (batch, masks, 2 * features), &Device::Cpu)
 }
 
-/// `[batch, feature, frame]` to `[batch, 2 features]`. One frame has no deviation: NaN, as in PyTorch.
+/// `[batch, feature, frame]` to `[batch, 2 x features]`. The deviation of a single frame is NaN, as in PyTorch.
 fn unweighted(sequences: &Tensor) -> Result<Tensor> {
     let frames = sequences.dim(D::Minus1)?;
     let mean = sequences.mean_keepdim(D::Minus1)?;
@@ -93,8 +90,7 @@ fn unweighted(sequences: &Tensor) -> Result<Tensor> {
     Tensor::cat(&[mean.squeeze(D::Minus1)?, variance.sqrt()?], 1)
 }
 
-/// `_pool`: `sequences` `[batch, feature, frame]` and `weights` `[batch, 1, frame]` to
-/// `[batch, 2 features]`.
+/// `_pool`: `sequences` `[batch, feature, frame]` and `weights` `[batch, 1, frame]` to `[batch, 2 x features]`.
 fn weighted(sequences: &Tensor, weights: &Tensor, summed: DType) -> Result<Tensor> {
     let sum = |x: Tensor| {
         x.to_dtype(summed)?
@@ -120,7 +116,7 @@ mod tests {
             .unwrap()
     }
 
-    fn values(tensor: &Tensor) -> Vec<f64> {
+    fn f64s(tensor: &Tensor) -> Vec<f64> {
         let flat = tensor.to_dtype(DType::F64).and_then(|x| x.flatten_all());
         flat.and_then(|x| x.to_vec1()).unwrap()
     }
@@ -128,7 +124,7 @@ mod tests {
     fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
         assert_eq!(found.len(), expected.len(), "{name}");
         for (found, expected) in found.iter().zip(expected) {
-            // One unit in the last place of an f32: the sums are taken in another order.
+            // One unit in the last place of an f32: the order of the sums differs.
             let allowed = expected.abs() * f64::from(f32::EPSILON);
             assert!(
                 (found - expected).abs() <= allowed,
@@ -188,7 +184,7 @@ mod tests {
             [1.97, 100.3, 3.452_100_8, 0.480_884_6],
             [3.083_333_32, 100.166_666, 4.375_595_17, 0.381_881_306],
             [0.0, 0.0, 0.0, 0.0],
-            // Here the epsilons are all there is, and f32 has no room for them.
+            // Only the epsilons differ from 0 here, and f32 rounds them away.
             [
                 2.999_999_97,
                 99.749_999,
@@ -207,7 +203,7 @@ mod tests {
                 kernels.extend(InstructionSet::all().into_iter().map(Kernels::Native));
             }
             for kernels in kernels {
-                let found = values(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
+                let found = f64s(&stats_pool(&sequences, Some(&weights), kernels).unwrap());
                 for (((name, _), found), expected) in
                     masks.iter().zip(found.chunks(4)).zip(&expected)
                 {
@@ -220,7 +216,7 @@ mod tests {
         assert_eq!(found.dims(), [1, 4]);
         assert_close(
             "none",
-            &values(&found),
+            &f64s(&found),
             &[1.97, 100.3, 3.452_100_81, 0.480_884_602],
         );
     }

@@ -1,9 +1,10 @@
-//! The networks, a file each, and how one is loaded.
+//! The networks, one file each, and loading.
 
 mod pyannet;
 mod wespeaker;
 
 use candle_core::Tensor;
+use candle_nn::VarBuilder;
 use soundalike_convert::Bundle;
 use soundalike_network::{Architecture, Graph};
 
@@ -12,31 +13,28 @@ use crate::{Engine, LoadError, Probe, Result};
 
 /// A network that can be run. [`load`] builds the one that a bundle holds.
 pub trait Network: std::fmt::Debug + Send + Sync {
-    /// What it is.
-    fn architecture(&self) -> &Architecture;
-
-    /// What it runs on.
+    /// Device, precision and code.
     fn engine(&self) -> &Engine;
 
-    /// Its stages; of an embedding with those of pooling by masks, or without. A probe sees them in this order, all but those
-    /// that kernels compute together with a later one.
+    /// The stages. `masked`: an embedding is pooled over masks; other networks do not depend on it. A probe sees the stages
+    /// in this order, without those that a kernel computes in one pass with a later stage.
     fn graph(&self, masked: bool) -> &Graph;
 
-    /// Its output, of which `probe` sees every stage: of a segmentation `[batch, frame, output]`, of an embedding
-    /// `[batch, dimension]`, or `[batch, mask, dimension]` where there are masks.
+    /// The output of the network: `[batch, frame, output]` of a segmentation, `[batch, dimension]` of an embedding, or
+    /// `[batch, mask, dimension]` with masks. The outputs of all stages go through `probe`.
     ///
     /// # Errors
-    /// Where the input has another shape or is too short, or the device or the probe fails.
+    /// If the input has another shape or is too short, or the device or the probe fails.
     fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor>;
 }
 
-/// What a network is given.
+/// The input of a network.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// Amplitudes at the network's sample rate, `[batch, 1, samples]`.
     pub waveforms: &'a Tensor,
-    /// The frames by which embeddings are pooled, 0 to 1, `[batch, mask, frame]`; any number of frames. `None` for the whole
-    /// window, and for a segmentation.
+    /// Weights of the frames over which embeddings are pooled, 0 to 1, `[batch, mask, frame]`. Any number of frames: the
+    /// masks are resampled. `None`: the whole window; always for a segmentation.
     pub masks: Option<&'a Tensor>,
 }
 
@@ -52,47 +50,38 @@ impl<'a> From<&'a Tensor> for Input<'a> {
 /// Builds the network of `bundle`.
 ///
 /// # Errors
-/// [`LoadError`] where the bundle holds no network, one that pyannote.audio itself cannot run, or one that does not fit
-/// on the device.
+/// [`LoadError`] if the bundle holds no network, or one that pyannote.audio cannot run, or if the device has no memory left.
 pub fn load(bundle: &Bundle, engine: &Engine) -> std::result::Result<Box<dyn Network>, LoadError> {
-    Ok(match bundle.architecture() {
-        Architecture::PyanNet(config) => Box::new(PyanNet::load(config, bundle, engine)?),
+    let architecture = bundle.architecture();
+    let graph = |masked| architecture.graph(masked).unwrap_or_default();
+    let weights =
+        || VarBuilder::from_slice_safetensors(bundle.bytes(), engine.dtype, &engine.device);
+    Ok(match architecture {
+        Architecture::PyanNet(config) => {
+            Box::new(PyanNet::load(config, graph(false), engine, &weights()?)?)
+        }
         Architecture::WeSpeakerResNet(config) => {
-            Box::new(WeSpeakerResNet::load(config, bundle, engine)?)
+            config.check_supported()?;
+            let graphs = [false, true].map(graph);
+            Box::new(WeSpeakerResNet::load(config, graphs, engine, &weights()?)?)
         }
         Architecture::Plda(_) => {
             return Err(LoadError::NoNetwork {
-                found: bundle.architecture().name(),
+                found: architecture.name(),
             });
         }
     })
 }
 
-/// What every network keeps of itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) architecture: Architecture,
-    pub(crate) engine: Engine,
-    whole: Graph,
-    masked: Graph,
-}
-
-impl Identity {
-    pub(crate) fn new(bundle: &Bundle, engine: &Engine) -> Self {
-        let architecture = bundle.architecture();
-        let graph = |masked| architecture.graph(masked).unwrap_or_default();
-        Self {
-            whole: graph(false),
-            masked: graph(true),
-            architecture: architecture.clone(),
-            engine: engine.clone(),
-        }
+/// Refuses waveforms of another shape than `[batch, 1, samples]`, and too few samples for an output.
+fn check_waveforms(waveforms: &Tensor, graph: &Graph) -> Result<()> {
+    let (_, channels, samples) = waveforms.dims3()?;
+    let least = graph.min_num_samples().unwrap_or(1);
+    if channels != 1 || samples < least {
+        candle_core::bail!(
+            "waveforms have shape {:?}, expected [batch, 1, at least {least} samples]",
+            waveforms.dims(),
+        );
     }
-
-    pub(crate) fn graph(&self, masked: bool) -> &Graph {
-        match masked {
-            true => &self.masked,
-            false => &self.whole,
-        }
-    }
+    Ok(())
 }

@@ -1,126 +1,93 @@
-//! WeSpeaker's residual network: who speaks, as a vector.
+//! WeSpeaker's residual network: a speaker embedding.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
-use soundalike_convert::Bundle;
 use soundalike_kernels::{Cascade, Pool, Step};
-use soundalike_network::{Architecture, Block as Kind, Graph, WeSpeakerResNet as Config};
+use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
 
-use super::Identity;
+use super::check_waveforms;
 use crate::{
     Engine, Input, Kernels, LoadError, Network, Probe, Silent,
-    layers::{ConvNorm, ConvShape, Fbank, FeatureMaps, Linear, interpolate_nearest, stats_pool},
+    layers::{ConvNorm, Fbank, FeatureMaps, Linear, at_least_f32, interpolate_nearest, stats_pool},
 };
 
-/// The most convolutions of a block that look at neighbours.
+/// Most convolutions of a block that read neighbouring frames: a basic block has two, a bottleneck block one.
 const CONVOLUTIONS: usize = 2;
-/// How far behind itself a frame depends on others through such a convolution: by definition one frame, but a kernel
-/// that computes tiles of four rounds by all that a tile sees.
+/// Later frames on which the bits of a frame can depend through such a convolution. One frame by definition; but Winograd's
+/// algorithm computes tiles of four frames, and all frames that a tile reads enter its rounding.
 const FARTHEST: usize = 4;
 
-/// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual
-/// network (the *trunk*), statistics over time, one linear layer.
-/// `pyannote/audio/models/embedding/wespeaker/`.
+/// The speaker embedding network of pyannote.audio: Kaldi's mel filter bank, a two-dimensional residual network (the
+/// *trunk*), statistics over time, one linear layer. `pyannote/audio/models/embedding/wespeaker/`.
 ///
-/// The trunk sees no mask: computed once per window, it serves all speakers, which are then pooled one by one.
+/// The trunk does not depend on the masks. It is computed once per window, then its frames are pooled for each speaker.
 #[derive(Debug, Clone)]
 pub(super) struct WeSpeakerResNet {
-    identity: Identity,
+    /// Without masks, and with masks.
+    graphs: [Graph; 2],
+    engine: Engine,
     config: Config,
     fbank: Fbank,
     conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Linear,
-    /// What the kernels have, where there are some.
+    /// The state of the kernels, if they are used.
     native: Option<Native>,
 }
 
-/// What the trunk needs on hand-written kernels.
+/// The state of the trunk on hand-written kernels.
 #[derive(Debug, Clone)]
 struct Native {
     pool: Pool,
-    /// `conv1` and the first blocks, whose images are larger than their weights.
+    /// `conv1` and the first blocks, whose images are larger than their weights, a few rows at a time.
     first: Cascade,
-    /// How many blocks these are.
+    /// Number of blocks in `first`.
     blocks: usize,
 }
 
-/// Values of the weights of a convolution, at most, for which it is done some rows at a time: they are read again for
-/// each, while the cache of a core still has them.
+/// Most weights of a convolution that is computed a few rows at a time. The weights are read again for each few rows, so they
+/// must stay in the cache of a core.
 const CASCADED: usize = 64 * 64 * 9;
 
 impl WeSpeakerResNet {
-    /// Builds the network of `bundle`, whose hyperparameters are `config`.
-    pub(crate) fn load(
+    /// Builds the network from its hyperparameters and the tensors of a checked bundle.
+    pub(super) fn load(
         config: &Config,
-        bundle: &Bundle,
+        graphs: [Graph; 2],
         engine: &Engine,
+        vb: &VarBuilder<'_>,
     ) -> std::result::Result<Self, LoadError> {
-        config.check_supported()?;
-        let fbank = Fbank::new(&config.fbank())?;
-        let Engine {
-            dtype,
-            device,
-            kernels,
-        } = engine;
-        let (dtype, kernels) = (*dtype, *kernels);
-        let vb = VarBuilder::from_slice_safetensors(bundle.bytes(), dtype, device)?;
-        let (mut channels, mut sizes) = (config.m_channels, Vec::new());
+        let fbank = Fbank::new(config.fbank())?;
+        let kernels = engine.kernels;
+        let mut blocks = Vec::new();
         for (layer, (count, stride)) in config.num_blocks.iter().zip(Config::STRIDES).enumerate() {
-            let planes = config.m_channels << layer;
             for index in 0..*count {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
-                let stride = if index == 0 { stride } else { 1 };
-                sizes.push((name, [channels, planes, stride]));
-                channels = planes * config.block.expansion();
+                blocks.push((name, if index == 0 { stride } else { 1 }));
             }
         }
-        let conv1 = ConvNorm::load(
-            ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
-            ConvShape {
-                inputs: 1,
-                outputs: config.m_channels,
-                kernel: 3,
-                stride: 1,
-            },
-            kernels,
-            &vb,
-        )?;
-        // Bringing the weights into the layout of the kernels takes as long as a window.
-        let blocks = sizes
+        let names = ["resnet.conv1", "resnet.bn1"].map(str::to_owned);
+        let conv1 = ConvNorm::load(names, 1, kernels, vb)?;
+        // In parallel: packing the weights for the kernels takes as long as one window of inference.
+        let blocks = blocks
             .into_par_iter()
-            .map(|(name, [inputs, planes, stride])| {
-                Block::load(name, config.block, inputs, planes, stride, kernels, &vb)
-            });
-        let blocks = blocks.collect::<Result<Vec<_>>>()?;
+            .map(|(name, stride)| Block::load(name, config.block, stride, kernels, vb))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             fbank,
             native: Native::new(&conv1, &blocks),
             conv1,
             blocks,
-            seg_1: Linear::load(
-                config.pool_out_dim(),
-                config.embed_dim,
-                kernels,
-                vb.pp("resnet.seg_1"),
-            )?,
+            seg_1: Linear::load(kernels, &vb.pp("resnet.seg_1"))?,
             config: config.clone(),
-            identity: Identity::new(bundle, engine),
+            graphs,
+            engine: engine.clone(),
         })
     }
 
-    /// Frames of the trunk, over which an embedding is pooled, for `samples` samples: 125 for 10 s.
-    /// pyannote.audio `BaseWeSpeakerResNet.num_frames`.
-    fn num_frames(&self, samples: usize) -> usize {
-        let frames = self.fbank.num_frames(samples);
-        Config::STRIDES
-            .iter()
-            .fold(frames, |frames, stride| frames.div_ceil(*stride))
-    }
-
-    /// As [`Network::forward`], of one window that no probe looks at. Kernels leave out the end of a window where nobody is heard, as after a
-    /// recording of a second; what they do compute has the same bits.
+    /// As [`Network::forward`] for one window, if the probe needs no stage. With kernels, the trunk is not computed beyond
+    /// the last frame with a weight above 0, as in the padding of a short recording. The result has the same bits.
     fn forward_alone(
         &self,
         waveform: &Tensor,
@@ -139,15 +106,17 @@ impl WeSpeakerResNet {
         let Some(weights) = weights else {
             return self.forward_embedding(&trunk(&features)?, None, &mut Silent);
         };
-        let weights = interpolate_nearest(weights, self.num_frames(waveform.dim(2)?))?;
-        let heard = last_above_zero(&weights)?.map_or(1, |last| last + 1);
-        let reached = self.reach(heard).min(features.dim(1)?);
+        let strides = Config::STRIDES.iter();
+        let frames = strides.fold(features.dim(1)?, |frames, stride| frames.div_ceil(*stride));
+        let weights = interpolate_nearest(weights, frames)?;
+        let active = last_active_frame(&weights)?.map_or(1, |last| last + 1);
+        let reached = self.reach(active).min(features.dim(1)?);
         let frames = trunk(&features.narrow(1, 0, reached)?)?;
-        let (frames, weights) = (frames.narrow(3, 0, heard)?, weights.narrow(2, 0, heard)?);
+        let (frames, weights) = (frames.narrow(3, 0, active)?, weights.narrow(2, 0, active)?);
         self.forward_embedding(&frames, Some(&weights), &mut Silent)
     }
 
-    /// Frames of the filter bank on which the first `frames` of the trunk depend, to the last bit, or some more.
+    /// An upper bound of the frames of the filter bank on which the bits of the first `frames` frames of the trunk depend.
     fn reach(&self, frames: usize) -> usize {
         let layers = self.config.num_blocks.iter().zip(Config::STRIDES).rev();
         layers.fold(frames, |frames, (blocks, stride)| {
@@ -155,46 +124,23 @@ impl WeSpeakerResNet {
         }) + FARTHEST
     }
 
-    /// Logarithmic mel energies less their average over the window, `[batch, frame, band]`, of `waveforms`
-    /// `[batch, 1, samples]`: 998 frames of 80 bands for 10 s. pyannote.audio
-    /// `BaseWeSpeakerResNet.compute_fbank`.
+    /// Log mel energies minus their average over time: `[batch, 1, samples]` to `[batch, frame, band]`, 998 frames of 80
+    /// bands for 10 s. pyannote.audio `BaseWeSpeakerResNet.compute_fbank`.
     ///
-    /// In f32, or in f64 for a network in f64: energies of audio do not fit in 16 bits.
+    /// In f32, or in f64 for a network in f64: energies of audio exceed the range of 16 bits.
     ///
     /// # Errors
-    /// Where the waveforms have another shape, are shorter than [`Self::min_num_samples`], or the probe fails.
+    /// If the waveforms have another shape or are too short, or the probe fails.
     fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let (_, channels, samples) = waveforms.dims3()?;
-        let least = self.fbank.window_size();
-        if channels != 1 || samples < least {
-            candle_core::bail!(
-                "waveforms have shape {:?}, expected [batch, 1, at least {least} samples]",
-                waveforms.dims(),
-            );
-        }
-        let wide = match self.identity.engine.dtype {
-            DType::F64 => DType::F64,
-            _ => DType::F32,
-        };
-        let waveforms = waveforms.to_dtype(wide)?;
+        check_waveforms(waveforms, &self.graphs[0])?;
+        let waveforms = waveforms.to_dtype(at_least_f32(self.engine.dtype))?;
         let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
-        probe.see(
-            "fbank.centred",
-            self.fbank.centre(&features, self.identity.engine.kernels)?,
-        )
+        let centred = self.fbank.centre(&features, self.engine.kernels)?;
+        probe.see("fbank.centred", centred)
     }
 
-    /// The trunk: `[batch, channel, band, frame]`, 256 channels, 10 bands and 125 frames for 10 s of
-    /// `waveforms` `[batch, 1, samples]`. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
-    ///
-    /// # Errors
-    /// As [`Self::compute_fbank`].
-    fn forward_frames(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let features = self.compute_fbank(waveforms, probe)?;
-        self.trunk(&features, probe)
-    }
-
-    /// The trunk of `features` `[batch, frame, band]`.
+    /// The trunk: `features` `[batch, frame, band]` to `[batch, channel, band, frame]`, 256 channels, 10 bands and 125
+    /// frames for 10 s. pyannote.audio `BaseWeSpeakerResNet.forward_frames`.
     fn trunk(&self, features: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let image = self.image(features)?;
         let x = match &self.native {
@@ -205,28 +151,26 @@ impl WeSpeakerResNet {
         through(&self.blocks, x, probe)
     }
 
-    /// As [`Self::trunk`] where nobody looks: the same bits on one thread, with less to read and write.
+    /// As [`Self::trunk`] on one thread, if the probe needs no stage. Same bits, less memory traffic.
     fn trunk_on_one_thread(&self, native: &Native, features: &Tensor) -> Result<Tensor> {
         let x = FeatureMaps::images(&native.pool, &self.image(features)?)?;
         let x = x.cascade(&native.first)?;
         through(&self.blocks[native.blocks..], x, &mut Silent)
     }
 
-    /// What the first convolution sees: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
+    /// The input of the first convolution: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
     fn image(&self, features: &Tensor) -> Result<Tensor> {
-        let image = features
-            .to_dtype(self.identity.engine.dtype)?
-            .transpose(1, 2)?;
+        let image = features.to_dtype(self.engine.dtype)?.transpose(1, 2)?;
         image.unsqueeze(1)
     }
 
-    /// Embeddings of what [`Self::forward_frames`] gave, `[batch, 256]`, or `[batch, speaker, 256]` with
-    /// `weights` `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (those of
-    /// a segmentation, 589 for 10 s): they are resampled to the trunk's by the nearest. Weights that are 0
-    /// everywhere give the bias of the last layer. pyannote.audio `BaseWeSpeakerResNet.forward_embedding`.
+    /// Embeddings of the trunk's output `frames`: `[batch, 256]`, or `[batch, speaker, 256]` with `weights`
+    /// `[batch, speaker, frame]` between 0 and 1. The weights may have any number of frames (a segmentation has 589 for
+    /// 10 s); they are resampled to the trunk's. If all are 0, the embedding is the bias of the last layer. pyannote.audio
+    /// `BaseWeSpeakerResNet.forward_embedding`.
     ///
     /// # Errors
-    /// Where the shapes are others, or the probe fails.
+    /// If the weights have another shape, or the probe fails.
     fn forward_embedding(
         &self,
         frames: &Tensor,
@@ -244,51 +188,45 @@ impl WeSpeakerResNet {
                         weights.dims()
                     );
                 }
-                let weights =
-                    interpolate_nearest(&weights.to_dtype(self.identity.engine.dtype)?, length)?;
-                Some(probe.see("weights", weights)?)
+                let weights = weights.to_dtype(self.engine.dtype)?;
+                Some(probe.see("weights", interpolate_nearest(&weights, length)?)?)
             }
         };
         let sequences = frames.flatten(1, 2)?;
-        let stats = probe.see(
-            "resnet.pool",
-            stats_pool(&sequences, weights.as_ref(), self.identity.engine.kernels)?,
-        )?;
+        let stats = stats_pool(&sequences, weights.as_ref(), self.engine.kernels)?;
+        let stats = probe.see("resnet.pool", stats)?;
         probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
 }
 
 impl Network for WeSpeakerResNet {
-    fn architecture(&self) -> &Architecture {
-        &self.identity.architecture
-    }
-
     fn engine(&self) -> &Engine {
-        &self.identity.engine
+        &self.engine
     }
 
     fn graph(&self, masked: bool) -> &Graph {
-        self.identity.graph(masked)
+        &self.graphs[usize::from(masked)]
     }
 
-    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`.
-    /// pyannote.audio `BaseWeSpeakerResNet.forward`.
+    /// Embeddings, not normalised: one per window, `[batch, 256]`, or one per mask, `[batch, mask, 256]`. pyannote.audio
+    /// `BaseWeSpeakerResNet.forward`.
     ///
-    /// On the CPU, where no probe looks at a stage, each thread takes one window after the other, so that
-    /// memory is that of as many windows as there are threads: 13 MB each for 10 s.
+    /// On the CPU, if the probe needs no stage, each thread computes one window at a time. This bounds the memory to one
+    /// window per thread, 13 MB each for 10 s.
     fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
         let Input { waveforms, masks } = input;
         let windows = waveforms.dim(0)?;
         let of_each = |masks: &Tensor| masks.dims().first() == Some(&windows);
         if windows == 0
-            || !self.identity.engine.device.is_cpu()
+            || !self.engine.device.is_cpu()
             || probe.looks_at_any(self.graph(masks.is_some()).stages())
             || !masks.is_none_or(of_each)
         {
-            let frames = self.forward_frames(waveforms, probe)?;
+            let features = self.compute_fbank(waveforms, probe)?;
+            let frames = self.trunk(&features, probe)?;
             return self.forward_embedding(&frames, masks, probe);
         }
-        // Fewer windows than threads share the threads among them in each layer.
+        // With fewer windows than threads, each layer uses several threads for a window.
         let one_thread_each = windows >= rayon::current_num_threads();
         let parts = (0..windows).into_par_iter().map(|window| {
             let masks = masks.map(|masks| masks.narrow(0, window, 1));
@@ -301,14 +239,9 @@ impl Network for WeSpeakerResNet {
 }
 
 impl Native {
-    /// `None` where there are no kernels.
+    /// `None` if there are no kernels.
     fn new(conv1: &ConvNorm, blocks: &[Block]) -> Option<Self> {
-        let mut steps = vec![Step {
-            conv: conv1.kernel()?.clone(),
-            input: 0,
-            residual: None,
-            relu: true,
-        }];
+        let mut steps = vec![step(conv1, 0, true)?];
         let mut count = 0;
         for block in blocks {
             let more = block.steps(steps.len())?;
@@ -326,7 +259,17 @@ impl Native {
     }
 }
 
-/// `x` through `blocks`, as a tensor.
+/// `layer` as a step of a cascade, reading the output of step `input`. `None` if there are no kernels.
+fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<Step> {
+    Some(Step {
+        conv: layer.kernel()?.clone(),
+        input,
+        residual: None,
+        relu,
+    })
+}
+
+/// Runs `blocks` on `x`.
 fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Result<Tensor> {
     for block in blocks {
         x = block.forward(&x, probe)?;
@@ -334,8 +277,8 @@ fn through(blocks: &[Block], mut x: FeatureMaps, probe: &mut dyn Probe) -> Resul
     x.into_tensor()
 }
 
-/// The last frame where one of `weights` `[batch, speaker, frame]` is not 0.
-fn last_above_zero(weights: &Tensor) -> Result<Option<usize>> {
+/// The last frame in which one of `weights` `[batch, speaker, frame]` is not 0.
+fn last_active_frame(weights: &Tensor) -> Result<Option<usize>> {
     let frames = weights.dim(2)?;
     let weights = weights
         .to_dtype(DType::F32)?
@@ -354,82 +297,53 @@ struct Block {
     /// `conv1` and `bn1`, `conv2` and `bn2`, ... before the last.
     branch: Vec<ConvNorm>,
     last: ConvNorm,
-    /// Where the block changes size: `shortcut.0` and `shortcut.1`.
+    /// `shortcut.0` and `shortcut.1`, if the block changes the size of the image.
     shortcut: Option<ConvNorm>,
 }
 
 impl Block {
-    /// Reads the block `name` of `vb`: from `inputs` channels over `planes` to `planes` times the expansion.
+    /// Reads the block `name` from `vb`. `stride`: of its first 3x3 convolution, and of its shortcut.
     fn load(
         name: String,
         kind: Kind,
-        inputs: usize,
-        planes: usize,
         stride: usize,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let outputs = planes * kind.expansion();
-        // Outputs, kernel and stride of conv1, conv2, ... before the last.
-        let (before, last): (&[_], _) = match kind {
-            Kind::Basic => (&[(planes, 3, stride)], (planes, 3, 1)),
-            Kind::Bottleneck => (&[(planes, 1, 1), (planes, 3, stride)], (outputs, 1, 1)),
+        // Of conv1, conv2, ... before the last, whose stride is 1.
+        let strides: &[usize] = match kind {
+            Kind::Basic => &[stride],
+            Kind::Bottleneck => &[1, stride],
         };
-        let pair = |names: [&str; 2], inputs, (outputs, kernel, stride)| {
-            let shape = ConvShape {
-                inputs,
-                outputs,
-                kernel,
-                stride,
-            };
-            ConvNorm::load(
-                names.map(|part| format!("{name}.{part}")),
-                shape,
-                kernels,
-                vb,
-            )
+        let pair = |parts: [String; 2], stride| {
+            let names = parts.map(|part| format!("{name}.{part}"));
+            ConvNorm::load(names, stride, kernels, vb)
         };
-        let numbered =
-            |n: usize, inputs, size| pair([&format!("conv{n}"), &format!("bn{n}")], inputs, size);
-        let mut channels = inputs;
-        let mut branch = Vec::with_capacity(before.len());
-        for (size, n) in before.iter().zip(1..) {
-            branch.push(numbered(n, channels, *size)?);
-            channels = size.0;
-        }
-        let last = numbered(before.len() + 1, channels, last)?;
-        let shortcut = (stride != 1 || inputs != outputs)
-            .then(|| pair(["shortcut.0", "shortcut.1"], inputs, (outputs, 1, stride)))
-            .transpose()?;
+        let numbered = |n: usize, stride| pair([format!("conv{n}"), format!("bn{n}")], stride);
+        let branch = (1..).zip(strides).map(|(n, stride)| numbered(n, *stride));
+        let shortcut = ["shortcut.0", "shortcut.1"].map(str::to_owned);
         Ok(Self {
+            branch: branch.collect::<Result<_>>()?,
+            last: numbered(strides.len() + 1, 1)?,
+            shortcut: vb
+                .contains_tensor(&format!("{name}.shortcut.0.weight"))
+                .then(|| pair(shortcut, stride))
+                .transpose()?,
             name,
-            branch,
-            last,
-            shortcut,
         })
     }
 
-    /// The block as steps of a cascade, after `input` of them; `None` where there are no kernels.
+    /// The block as steps of a cascade, reading the output of step `input`. `None` if there are no kernels.
     fn steps(&self, input: usize) -> Option<Vec<Step>> {
         let mut steps = Vec::new();
         let mut residual = input;
         if let Some(shortcut) = &self.shortcut {
-            steps.push(Step {
-                conv: shortcut.kernel()?.clone(),
-                input,
-                residual: None,
-                relu: false,
-            });
+            steps.push(step(shortcut, input, false)?);
             residual += 1;
         }
         let mut last = input;
         for layer in self.branch.iter().chain([&self.last]) {
-            steps.push(Step {
-                conv: layer.kernel()?.clone(),
-                input: last,
-                residual: None,
-                relu: true,
-            });
+            steps.push(step(layer, last, true)?);
             last = input + steps.len();
         }
         steps.last_mut()?.residual = Some(residual);

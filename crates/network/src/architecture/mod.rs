@@ -1,8 +1,10 @@
-//! What a network is: its architecture, with hyperparameters.
+//! Architectures, with their hyperparameters.
 
 mod plda;
 mod pyannet;
 mod wespeaker;
+
+use std::{fmt, ops::RangeInclusive};
 
 pub use plda::Plda;
 pub use pyannet::{Activation, Linear, Lstm, PyanNet, SincFilters, SincNet};
@@ -12,110 +14,122 @@ use serde::{Deserialize, Serialize};
 
 use crate::Graph;
 
-/// What network a file holds, with its hyperparameters.
+/// Which network a file holds, with its hyperparameters.
+///
+/// In JSON: `{"architecture": "PyanNet", "hyperparameters": {...}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "architecture", content = "hyperparameters")]
 pub enum Architecture {
-    /// Speaker segmentation: SincNet, LSTM, linear layers, classifier.
+    /// Speaker segmentation: SincNet, LSTM, linear layers and a classifier.
     PyanNet(PyanNet),
     /// Speaker embedding: a two-dimensional residual network on mel filter banks.
     WeSpeakerResNet(WeSpeakerResNet),
-    /// The probabilistic linear discriminant analysis that compares embeddings.
+    /// Probabilistic linear discriminant analysis of embeddings. Not a network: it has tensors, but no graph.
     Plda(Plda),
 }
 
-/// What a network answers.
+/// The output of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Scores of each frame, `[batch, frame, scores]`.
     Scores {
         /// Scores of a frame.
         scores: usize,
-        /// What the scores are.
+        /// Whether the scores are log-probabilities or probabilities.
         activation: Activation,
     },
-    /// A vector for each window or mask.
+    /// A vector for each window, `[batch, dimension]`, or for each mask, `[batch, mask, dimension]`.
     Embedding {
-        /// Values of it.
+        /// Values of a vector.
         dimension: usize,
     },
-    /// No network: statistics by which embeddings are compared.
+    /// None: a PLDA is not a network. Its statistics are used to compare embeddings.
     Comparison {
         /// Values of an embedding.
         dimension: usize,
     },
 }
 
-/// What each architecture knows of itself.
-trait Description {
-    /// Its name, with the depth where the name has one.
-    fn name(&self) -> String;
-    /// Every tensor it needs, in PyTorch's order of modules.
-    fn tensors(&self) -> Vec<Expected>;
-    /// Refuses hyperparameters that no network can have.
-    fn check(&self) -> Result<(), Hyperparameter>;
-    /// Its stages; none of what is no network.
-    fn graph(&self, masked: bool) -> Option<Graph>;
-    /// Samples per second of its input; none of what takes no audio.
-    fn sample_rate(&self) -> Option<u32>;
-    /// What it answers.
-    fn output(&self) -> Output;
-    /// The hyperparameters that choose between operations; none of what is no network.
-    fn variant(&self) -> Option<String>;
-}
-
 impl Architecture {
-    fn description(&self) -> &dyn Description {
-        match self {
-            Self::PyanNet(pyannet) => pyannet,
-            Self::WeSpeakerResNet(resnet) => resnet,
-            Self::Plda(plda) => plda,
-        }
-    }
-
     /// The name, with the depth where the name has one: `PyanNet`, `WeSpeakerResNet34`, `Plda`.
     #[must_use]
     pub fn name(&self) -> String {
-        self.description().name()
+        match self {
+            Self::PyanNet(_) => "PyanNet".into(),
+            Self::WeSpeakerResNet(resnet) => resnet.name(),
+            Self::Plda(_) => "Plda".into(),
+        }
     }
 
-    /// Every tensor the network needs, in the order in which its stages use them.
+    /// The tensors of the network, in the order in which the stages use them.
     #[must_use]
     pub fn tensors(&self) -> Vec<Expected> {
-        self.description().tensors()
+        match self {
+            Self::PyanNet(pyannet) => pyannet.graph().tensors(),
+            Self::WeSpeakerResNet(resnet) => resnet.graph(false).tensors(),
+            Self::Plda(plda) => plda.tensors(),
+        }
     }
 
-    /// Refuses hyperparameters that no network can have, before anything is computed from them.
+    /// Refuses impossible hyperparameters, before anything is computed from them.
     ///
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check(&self) -> Result<(), Hyperparameter> {
-        self.description().check()
+        match self {
+            Self::PyanNet(pyannet) => pyannet.check(),
+            Self::WeSpeakerResNet(resnet) => resnet.check(),
+            Self::Plda(plda) => plda.check(),
+        }
     }
 
-    /// Its stages; of an embedding with the stages of pooling by masks, or without. `None` for a PLDA, which is no network.
+    /// The stages. `masked`: an embedding is pooled over masks; other networks do not depend on it. `None` for a PLDA, which
+    /// is not a network.
     #[must_use]
     pub fn graph(&self, masked: bool) -> Option<Graph> {
-        self.description().graph(masked)
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.graph()),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.graph(masked)),
+            Self::Plda(_) => None,
+        }
     }
 
-    /// Samples per second of its input. `None` for a PLDA, which takes no audio.
+    /// Samples per second of the input. `None` for a PLDA, which takes no audio.
     #[must_use]
     pub fn sample_rate(&self) -> Option<u32> {
-        self.description().sample_rate()
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.sample_rate),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.sample_rate),
+            Self::Plda(_) => None,
+        }
     }
 
-    /// What it answers.
+    /// The output.
     #[must_use]
     pub fn output(&self) -> Output {
-        self.description().output()
+        match self {
+            Self::PyanNet(pyannet) => Output::Scores {
+                scores: pyannet.num_outputs,
+                activation: pyannet.activation,
+            },
+            Self::WeSpeakerResNet(resnet) => Output::Embedding {
+                dimension: resnet.embed_dim,
+            },
+            Self::Plda(plda) => Output::Comparison {
+                dimension: plda.embedding_dim,
+            },
+        }
     }
 
-    /// The architecture with the hyperparameters that choose between operations; numbers of layers and units do not.
-    /// `None` for a PLDA, which is no network.
+    /// The architecture with the hyperparameters that choose between operations, but not the numbers of layers and units:
+    /// `PyanNet, baked filters, log-softmax`. Networks of one variant run the same code. `None` for a PLDA.
     #[must_use]
     pub fn variant(&self) -> Option<String> {
-        self.description().variant()
+        match self {
+            Self::PyanNet(pyannet) => Some(pyannet.variant()),
+            Self::WeSpeakerResNet(resnet) => Some(resnet.variant()),
+            Self::Plda(_) => None,
+        }
     }
 }
 
@@ -123,30 +137,73 @@ impl Architecture {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("hyperparameter `{name}` is {found}, expected {expected}")]
 pub struct Hyperparameter {
-    /// Its name, with the dictionary it is in: `lstm.hidden_size`.
+    /// The name, with that of its dictionary: `lstm.hidden_size`.
     pub name: String,
-    /// The value in the file.
+    /// The value that was found.
     pub found: String,
-    /// What it has to be.
+    /// The values that are allowed.
     pub expected: String,
+}
+
+impl Hyperparameter {
+    pub(crate) fn new(name: &str, found: impl ToString, expected: &str) -> Self {
+        Self {
+            name: name.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// Refuses the value `found` of the hyperparameter `name`, unless `holds` is true.
+pub(crate) fn require(
+    holds: bool,
+    name: &str,
+    found: impl ToString,
+    expected: &str,
+) -> Result<(), Hyperparameter> {
+    match holds {
+        true => Ok(()),
+        false => Err(Hyperparameter::new(name, found, expected)),
+    }
+}
+
+/// Refuses a number outside `range`. The ranges are far beyond any real network; they bound the shapes that are computed
+/// from the numbers.
+fn within(name: &str, found: usize, range: RangeInclusive<usize>) -> Result<(), Hyperparameter> {
+    let expected = format!("{} to {}", range.start(), range.end());
+    require(range.contains(&found), name, found, &expected)
 }
 
 /// One tensor that a network needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// PyTorch's name of it in the state dict.
+    /// PyTorch's name in the state dict: `classifier.weight`.
     pub name: String,
-    /// Its dimensions.
+    /// The dimensions.
     pub shape: Vec<usize>,
-    /// Which element types will do.
+    /// The element types that are allowed.
     pub kind: Kind,
     /// Whether training changes it.
     pub role: Role,
-    /// Whether a file may lack it: `num_batches_tracked`, which evaluation does not read.
+    /// Whether a file may leave it out: `num_batches_tracked`, which evaluation does not use.
     pub optional: bool,
 }
 
-/// What element types will do for a tensor.
+impl Expected {
+    /// A tensor of floating point numbers that every file must have.
+    pub(crate) fn floats(name: String, shape: &[usize], role: Role) -> Self {
+        Self {
+            name,
+            shape: shape.to_vec(),
+            kind: Kind::Float,
+            role,
+            optional: false,
+        }
+    }
+}
+
+/// The element types that are allowed for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any floating point type.
@@ -155,8 +212,8 @@ pub enum Kind {
     Counter,
 }
 
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Float => "float",
             Self::Counter => "i64",
@@ -170,24 +227,7 @@ impl std::fmt::Display for Kind {
 pub enum Role {
     /// A weight: `nn.Parameter`.
     Parameter,
-    /// A constant or a statistic: `register_buffer` (`window_`, `n_`, `running_mean`,
-    /// `running_var`, `num_batches_tracked`), and sinc filters that an export has already built.
+    /// A constant or a statistic, `register_buffer`: `window_`, `n_`, `running_mean`, `running_var`,
+    /// `num_batches_tracked`, and the sinc filters of an export.
     Buffer,
-}
-
-/// Refuses a number outside `range`. The ranges are far beyond any real network; they keep what is
-/// computed from the numbers small.
-fn within(
-    name: &'static str,
-    found: usize,
-    range: std::ops::RangeInclusive<usize>,
-) -> Result<(), Hyperparameter> {
-    if range.contains(&found) {
-        return Ok(());
-    }
-    Err(Hyperparameter {
-        name: name.into(),
-        found: found.to_string(),
-        expected: format!("{} to {}", range.start(), range.end()),
-    })
 }

@@ -2,38 +2,34 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Kind, Output, Role, within};
-use crate::Graph;
+use super::{Expected, Hyperparameter, Role, within};
 
 /// Sizes of `pyannote.audio.core.plda.PLDA`: `xvec_transform.npz` and `plda.npz`.
 ///
-/// Tensors keep the names of the arrays. `mean1` `[embedding_dim]`, `lda` `[embedding_dim,
-/// lda_dim]`, `mean2` `[lda_dim]`: an embedding less `mean1`, scaled, times `lda`, less `mean2`.
-/// `mu` `[lda_dim]`, `tr` `[lda_dim, lda_dim]`, `psi` `[lda_dim]`: mean, transform and
-/// between-class variances of the PLDA. Types are kept as they are in the files, `f32` and `f64`.
+/// Tensors have the names of the arrays in these files, and their types, `f32` or `f64`.
+/// - `mean1` `[embedding_dim]`, `lda` `[embedding_dim, lda_dim]`, `mean2` `[lda_dim]`: subtract `mean1` from an embedding,
+///   scale it, multiply by `lda`, subtract `mean2`.
+/// - `mu` `[lda_dim]`, `tr` `[lda_dim, lda_dim]`, `psi` `[lda_dim]`: mean, transform and between-class variances of the
+///   PLDA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plda {
     /// Values of one embedding: 256.
     pub embedding_dim: usize,
-    /// Values after the linear discriminant analysis: 128.
+    /// Values of an embedding after the linear discriminant analysis: 128.
     pub lda_dim: usize,
 }
 
 /// Most values of an embedding. Real ones have 256.
 const MAX_DIM: usize = 1 << 14;
 
-impl Description for Plda {
-    fn name(&self) -> String {
-        "Plda".into()
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
+impl Plda {
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
         within("embedding_dim", self.embedding_dim, 1..=MAX_DIM)?;
         within("lda_dim", self.lda_dim, 1..=MAX_DIM)
     }
 
-    fn tensors(&self) -> Vec<Expected> {
+    pub(super) fn tensors(&self) -> Vec<Expected> {
         let (embedding, lda) = (self.embedding_dim, self.lda_dim);
         let tensors: [(&str, &[usize]); 6] = [
             ("mean1", &[embedding]),
@@ -43,31 +39,9 @@ impl Description for Plda {
             ("tr", &[lda, lda]),
             ("psi", &[lda]),
         ];
-        let parameter = |(name, shape): &(&str, &[usize])| Expected {
-            name: (*name).to_owned(),
-            shape: shape.to_vec(),
-            kind: Kind::Float,
-            role: Role::Parameter,
-            optional: false,
-        };
-        tensors.iter().map(parameter).collect()
-    }
-
-    fn graph(&self, _masked: bool) -> Option<Graph> {
-        None
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        None
-    }
-
-    fn output(&self) -> Output {
-        Output::Comparison {
-            dimension: self.embedding_dim,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
-        None
+        let tensors = tensors.into_iter();
+        let parameter =
+            |(name, shape): (&str, _)| Expected::floats(name.into(), shape, Role::Parameter);
+        tensors.map(parameter).collect()
     }
 }

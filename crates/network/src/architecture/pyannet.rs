@@ -2,47 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Kind, Output, Role, within};
+use super::{Expected, Hyperparameter, Role, within};
 use crate::{Axis, Graph, Op, graph::Builder};
 
 /// Hyperparameters of `pyannote.audio.models.segmentation.PyanNet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PyanNet {
-    /// Samples per second of the audio the network expects. SincNet knows 16000 only.
+    /// Samples per second of the input. SincNet supports 16000 only.
     pub sample_rate: u32,
     /// Audio channels: 1.
     pub num_channels: usize,
-    /// The filters at the front.
+    /// The convolutions at the front.
     pub sincnet: SincNet,
     /// The recurrent layers.
     pub lstm: Lstm,
     /// The linear layers after them.
     pub linear: Linear,
-    /// Outputs of the classifier: classes, or subsets of them for a powerset.
+    /// Outputs of the classifier: classes, or subsets of the classes for a powerset.
     pub num_outputs: usize,
-    /// What is applied to the outputs of the classifier.
+    /// The function applied to the outputs of the classifier.
     pub activation: Activation,
 }
 
-/// The front of the network. `pyannote.audio.models.blocks.sincnet.SincNet`.
+/// The convolutions at the front. `pyannote.audio.models.blocks.sincnet.SincNet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SincNet {
-    /// Samples between two outputs of the sinc filters.
+    /// Samples from one output of the sinc filters to the next.
     pub stride: usize,
-    /// The form in which the file has the sinc filters.
+    /// The form of the sinc filters in the file.
     pub filters: SincFilters,
 }
 
-/// The form in which a file has the sinc filters.
+/// The form of the sinc filters in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SincFilters {
-    /// As frequencies: `sincnet.conv1d.0.filterbank.{low_hz_, band_hz_}` `[40, 1]` in Hz, with the
-    /// constants `window_` `[125]` and `n_` `[1, 125]`. asteroid-filterbanks `ParamSincFB`.
+    /// Frequencies in Hz, `sincnet.conv1d.0.filterbank.{low_hz_, band_hz_}` `[40, 1]`, with the constants `window_` `[125]`
+    /// and `n_` `[1, 125]`. asteroid-filterbanks `ParamSincFB`.
     Parametrised,
-    /// Already built by an exporter: `sincnet.conv1d.0.filters` `[80, 1, 251]`.
+    /// Filters that an exporter has built, `sincnet.conv1d.0.filters` `[80, 1, 251]`.
     Baked,
 }
 
@@ -54,10 +54,10 @@ pub struct Lstm {
     pub hidden_size: usize,
     /// Layers.
     pub num_layers: usize,
-    /// Whether each layer also runs backwards in time.
+    /// Whether each layer also runs from the last frame to the first.
     pub bidirectional: bool,
-    /// One `nn.LSTM` (`lstm.weight_ih_l1`), or a list with one for each layer
-    /// (`lstm.1.weight_ih_l0`). Same arithmetic, other names.
+    /// Whether there is one `nn.LSTM` for all layers (`lstm.weight_ih_l1`), or a list with one per layer
+    /// (`lstm.1.weight_ih_l0`). The arithmetic is the same, the names of the tensors differ.
     pub monolithic: bool,
 }
 
@@ -65,19 +65,19 @@ pub struct Lstm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
-    /// Outputs of each layer. Without meaning where there are no layers.
+    /// Outputs of each layer. Not used if there are no layers.
     pub hidden_size: usize,
-    /// Layers; 0 for none.
+    /// Layers; may be 0.
     pub num_layers: usize,
 }
 
-/// What is applied to the outputs of the classifier. pyannote `Model.default_activation`.
+/// The function applied to the outputs of the classifier. pyannote `Model.default_activation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
-    /// Mono-label (powerset) models.
+    /// Log-probabilities of mono-label (powerset) models.
     LogSoftmax,
-    /// Binary and multi-label models.
+    /// Probabilities of binary and multi-label models.
     Sigmoid,
 }
 
@@ -95,13 +95,12 @@ impl SincNet {
 }
 
 impl Lstm {
-    /// Features of one frame at the output: both directions where there are two.
+    /// Features of one frame of the output, of all directions.
     pub fn num_features(&self) -> usize {
         self.hidden_size * if self.bidirectional { 2 } else { 1 }
     }
 
-    /// Name of one LSTM tensor in the state dict.
-    /// `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
+    /// Name of one tensor in the state dict. `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
     pub fn tensor_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
         let suffix = if reverse { "_reverse" } else { "" };
         if self.monolithic {
@@ -117,53 +116,28 @@ const MAX_LAYERS: usize = 64;
 /// Most units of a layer, or outputs of the classifier. Real networks have 128 and 7.
 const MAX_UNITS: usize = 1 << 16;
 
-/// Slope of LeakyReLU for negative values: PyTorch's default, which pyannote leaves alone.
+/// Slope of LeakyReLU for negative values: PyTorch's default, which pyannote keeps.
 const LEAKY_SLOPE: f64 = 0.01;
 /// Added to the variance by `torch.nn.InstanceNorm1d`: PyTorch's default.
 const NORM_EPS: f64 = 1e-5;
 
-impl Description for PyanNet {
-    fn name(&self) -> String {
-        "PyanNet".into()
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
+impl PyanNet {
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+        let (lstm, linear) = (&self.lstm, &self.linear);
         within("sample_rate", self.sample_rate as usize, 16000..=16000)?;
         within("num_channels", self.num_channels, 1..=1)?;
-        within(
-            "sincnet.stride",
-            self.sincnet.stride,
-            1..=SincNet::KERNEL_SIZE,
-        )?;
-        within("lstm.hidden_size", self.lstm.hidden_size, 1..=MAX_UNITS)?;
-        within("lstm.num_layers", self.lstm.num_layers, 1..=MAX_LAYERS)?;
-        within("linear.num_layers", self.linear.num_layers, 0..=MAX_LAYERS)?;
-        if self.linear.num_layers > 0 {
-            within("linear.hidden_size", self.linear.hidden_size, 1..=MAX_UNITS)?;
+        let strides = 1..=SincNet::KERNEL_SIZE;
+        within("sincnet.stride", self.sincnet.stride, strides)?;
+        within("lstm.hidden_size", lstm.hidden_size, 1..=MAX_UNITS)?;
+        within("lstm.num_layers", lstm.num_layers, 1..=MAX_LAYERS)?;
+        within("linear.num_layers", linear.num_layers, 0..=MAX_LAYERS)?;
+        if linear.num_layers > 0 {
+            within("linear.hidden_size", linear.hidden_size, 1..=MAX_UNITS)?;
         }
         within("num_outputs", self.num_outputs, 1..=MAX_UNITS)
     }
 
-    fn tensors(&self) -> Vec<Expected> {
-        self.stages().tensors()
-    }
-
-    fn graph(&self, _masked: bool) -> Option<Graph> {
-        Some(self.stages())
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        Some(self.sample_rate)
-    }
-
-    fn output(&self) -> Output {
-        Output::Scores {
-            scores: self.num_outputs,
-            activation: self.activation,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
+    pub(super) fn variant(&self) -> String {
         let filters = match self.sincnet.filters {
             SincFilters::Baked => "baked filters",
             SincFilters::Parametrised => "parametrised filters",
@@ -172,13 +146,11 @@ impl Description for PyanNet {
             Activation::LogSoftmax => "log-softmax",
             Activation::Sigmoid => "sigmoid",
         };
-        Some(format!("PyanNet, {filters}, {activation}"))
+        format!("PyanNet, {filters}, {activation}")
     }
-}
 
-impl PyanNet {
     /// The stages in the order of `PyanNet.forward` and `SincNet.forward`.
-    fn stages(&self) -> Graph {
+    pub(super) fn graph(&self) -> Graph {
         use Axis::{Batch, Channel, Feature, Frame, One, Time};
         let signal = [Batch, Channel, Time];
         let sequence = [Batch, Frame, Feature];
@@ -187,6 +159,7 @@ impl PyanNet {
             channels,
             eps: NORM_EPS,
         };
+        let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
 
         graph.then("sincnet.wav_norm1d", norm(1), &signal);
         let waveform = graph.last();
@@ -210,9 +183,7 @@ impl PyanNet {
             };
             if index == 0 {
                 let conv = conv(SincNet::KERNEL_SIZE, self.sincnet.stride);
-                let stage = graph.stage(&name, conv, &signal, &[waveform, filters]);
-                // Its filters are the stage before.
-                stage.parameters.clear();
+                graph.stage(&name, conv, &signal, &[waveform, filters]);
                 graph.then(format!("{name}.abs"), Op::Abs, &signal);
             } else {
                 graph.then(&name, conv(SincNet::CONV_KERNEL_SIZE, 1), &signal);
@@ -223,8 +194,7 @@ impl PyanNet {
             graph.then(format!("sincnet.pool1d.{index}"), pool, &signal);
             let name = format!("sincnet.norm1d.{index}");
             graph.then(&name, norm(outputs), &signal);
-            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
-            graph.then(format!("{name}.leaky_relu"), leaky, &signal);
+            graph.then(format!("{name}.leaky_relu"), leaky.clone(), &signal);
             inputs = outputs;
         }
 
@@ -236,7 +206,7 @@ impl PyanNet {
         for layer in 0..self.lstm.num_layers {
             let name = format!("lstm.{layer}");
             graph.layer(&name);
-            // The transpose of the first layer's input belongs to it.
+            // The transpose of the convolutions' output is part of the first layer.
             let operand = graph.last();
             let whole = graph.next() + directions.len();
             let mut parameters = Vec::new();
@@ -268,8 +238,7 @@ impl PyanNet {
             let outputs = self.linear.hidden_size;
             let name = format!("linear.{index}");
             graph.then(&name, Op::Linear { inputs, outputs }, &sequence);
-            let leaky = Op::LeakyRelu { slope: LEAKY_SLOPE };
-            graph.then(format!("{name}.leaky_relu"), leaky, &sequence);
+            graph.then(format!("{name}.leaky_relu"), leaky.clone(), &sequence);
             inputs = outputs;
         }
         let outputs = self.num_outputs;
@@ -284,8 +253,8 @@ impl PyanNet {
 }
 
 impl Lstm {
-    /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the four gates (input,
-    /// forget, cell, output) in the first dimension.
+    /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the gates i, f, g, o in the
+    /// first dimension.
     fn tensors(&self, layer: usize, inputs: usize, reverse: bool) -> Vec<Expected> {
         let gates = 4 * self.hidden_size;
         let shapes: [(&str, &[usize]); 4] = [
@@ -294,13 +263,10 @@ impl Lstm {
             ("bias_ih", &[gates]),
             ("bias_hh", &[gates]),
         ];
-        let parameter = |(kind, shape): &(&str, &[usize])| Expected {
-            name: self.tensor_name(kind, layer, reverse),
-            shape: shape.to_vec(),
-            kind: Kind::Float,
-            role: Role::Parameter,
-            optional: false,
+        let parameter = |(kind, shape): (&str, _)| {
+            let name = self.tensor_name(kind, layer, reverse);
+            Expected::floats(name, shape, Role::Parameter)
         };
-        shapes.iter().map(parameter).collect()
+        shapes.into_iter().map(parameter).collect()
     }
 }

@@ -2,48 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Expected, Hyperparameter, Output, within};
+use super::{Hyperparameter, require, within};
 use crate::{Axis, FbankOptions, Graph, Op, Operand, graph::Builder};
 
-/// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: the mel filter
-/// bank of `torchaudio.compliance.kaldi.fbank` and the residual network behind it.
+/// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: a mel filter bank, whose options are
+/// those of [`FbankOptions`], and a residual network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeSpeakerResNet {
-    /// The number in the name of the class: 34, 152, 221, 293 (18, 50, 101).
+    /// The number in the name of the class: 34, 152, 221 or 293. The residual network also exists with 18, 50 and 101.
     pub depth: u32,
-    /// The kind of block that goes with the depth.
+    /// The kind of block; follows from the depth.
     pub block: Block,
-    /// Blocks in `layer1` to `layer4` that go with the depth.
+    /// Blocks in `layer1` to `layer4`; follows from the depth.
     pub num_blocks: [usize; 4],
-    /// Channels of `layer1` before the block's expansion: 32; doubled by each later layer.
+    /// Channels of `layer1` before the block's expansion: 32. Each later layer doubles them.
     pub m_channels: usize,
     /// Values of one embedding: 256.
     pub embed_dim: usize,
     /// Whether there are two embedding layers, `seg_bn_1` and `seg_2` after `seg_1`.
     pub two_emb_layer: bool,
-    /// Samples per second of the audio the network expects.
+    /// Samples per second of the input: 16000.
     pub sample_rate: u32,
     /// Audio channels: 1.
     pub num_channels: usize,
-    /// Mel bands: 80. Also the height of the network's input (`feat_dim`).
+    /// Mel bands: 80. Also the height of the image that the residual network reads (WeSpeaker's `feat_dim`).
     pub num_mel_bins: usize,
-    /// Length of a filter bank frame, in milliseconds.
+    /// Length of a frame, in milliseconds: 25.
     pub frame_length: f64,
-    /// Time between two filter bank frames, in milliseconds.
+    /// Time from one frame to the next, in milliseconds: 10.
     pub frame_shift: f64,
-    /// Whether a frame is padded to a power of two before its spectrum is taken.
+    /// Whether a frame is padded with zeros to a power of two.
     pub round_to_power_of_two: bool,
-    /// Whether only frames that lie whole inside the signal are made.
+    /// Whether frames that reach beyond an end of the signal are left out.
     pub snip_edges: bool,
-    /// Amount of random dither, in units of 16-bit samples: 0.
+    /// Amplitude of random dither: 0.
     pub dither: f64,
-    /// Kaldi's name of the window: `hamming`.
+    /// Kaldi's name of the window function: `hamming`.
     pub window_type: String,
-    /// Whether an energy is put before the bands.
+    /// Whether the energy of the frame is added before the bands.
     pub use_energy: bool,
-    /// Length of the running average taken off the filter bank, in seconds; `None`: the average of
-    /// the whole input.
+    /// Length of the running average that is subtracted, in seconds; `None`: the average of the whole input.
     pub fbank_centering_span: Option<f64>,
 }
 
@@ -53,12 +52,12 @@ pub struct WeSpeakerResNet {
 pub enum Block {
     /// Two 3x3 convolutions.
     Basic,
-    /// 1x1, 3x3, 1x1 with four times the channels at the end.
+    /// Convolutions of 1x1, 3x3 and 1x1, the last with four times the channels.
     Bottleneck,
 }
 
 impl Block {
-    /// Channels at the end of a block in multiples of those inside.
+    /// Channels at the end of a block over channels inside it.
     pub fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -67,7 +66,7 @@ impl Block {
     }
 }
 
-/// depth, block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
+/// Depth, kind of block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
 const TABLE: [(u32, Block, [usize; 4]); 7] = [
     (18, Block::Basic, [2, 2, 2, 2]),
     (34, Block::Basic, [3, 4, 6, 3]),
@@ -80,48 +79,36 @@ const TABLE: [(u32, Block, [usize; 4]); 7] = [
 
 /// Most channels, bands or embedding values. Real networks have 32, 80 and 256.
 const MAX_UNITS: usize = 1 << 14;
-/// Longest filter bank frame, in milliseconds. Real networks have 25.
+/// Longest frame and longest time between frames, in milliseconds. Real networks have 25 and 10.
 const MAX_MILLISECONDS: f64 = 1000.0;
 
 impl WeSpeakerResNet {
-    /// Block kind and blocks per layer for a depth.
-    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
-        TABLE
-            .iter()
-            .find(|row| row.0 == depth)
-            .map(|row| (row.1, row.2))
-    }
-
-    /// Height of the network's input: one row per mel band. pyannote `ResNet(feat_dim=...)`.
-    pub fn feat_dim(&self) -> usize {
-        self.num_mel_bins
-    }
-
     /// Stride of the first block of `layer1` to `layer4`, in both dimensions.
     pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
 
-    /// Inputs of the first embedding layer: mean and standard deviation of each channel and band
-    /// that is left. pyannote `ResNet.pool_out_dim`.
-    pub fn pool_out_dim(&self) -> usize {
+    /// Kind of block and blocks per layer of a depth; `None` for an unknown depth.
+    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
+        let row = TABLE.iter().find(|row| row.0 == depth)?;
+        Some((row.1, row.2))
+    }
+
+    /// Inputs of the first embedding layer: mean and standard deviation of each channel and remaining band.
+    /// pyannote `ResNet.pool_out_dim`.
+    fn pool_out_dim(&self) -> usize {
         (self.num_mel_bins / 8) * self.m_channels * 8 * self.block.expansion() * 2
     }
 
-    /// Refuses what pyannote.audio itself cannot run, or not twice the same: what a file may hold is more.
+    /// Refuses networks that a file may hold but that pyannote.audio cannot run, or not deterministically.
     ///
     /// # Errors
     /// The first [`Hyperparameter`] that is refused.
     pub fn check_supported(&self) -> Result<(), Hyperparameter> {
-        if self.two_emb_layer {
-            return Err(Hyperparameter {
-                name: "two_emb_layer".into(),
-                found: "true".into(),
-                expected: "false: pyannote.audio has no network with two embedding layers".into(),
-            });
-        }
+        let expected = "false: pyannote.audio has no network with two embedding layers";
+        require(!self.two_emb_layer, "two_emb_layer", true, expected)?;
         self.fbank().check()
     }
 
-    /// The options of its filter bank.
+    /// The options of the filter bank.
     #[must_use]
     pub fn fbank(&self) -> FbankOptions {
         FbankOptions {
@@ -138,8 +125,59 @@ impl WeSpeakerResNet {
         }
     }
 
+    pub(super) fn name(&self) -> String {
+        format!("WeSpeakerResNet{}", self.depth)
+    }
+
+    pub(super) fn variant(&self) -> String {
+        let edges = match self.snip_edges {
+            true => "snipped edges",
+            false => "mirrored edges",
+        };
+        let centre = match self.fbank_centering_span {
+            None => "window",
+            Some(_) => "running average",
+        };
+        let (name, window) = (self.name(), &self.window_type);
+        format!("{name}, {window} frames, {edges}, centred on the {centre}")
+    }
+
+    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+        let Some(blocks) = Self::blocks(self.depth) else {
+            let known = TABLE.map(|row| row.0.to_string()).join(", ");
+            let expected = format!("one of {known}");
+            return Err(Hyperparameter::new("depth", self.depth, &expected));
+        };
+        let found = (self.block, self.num_blocks);
+        let [known, given] = [blocks, found].map(|(block, layers)| format!("{block:?} {layers:?}"));
+        require(found == blocks, "num_blocks", given, &known)?;
+        within("sample_rate", self.sample_rate as usize, 1000..=768_000)?;
+        within("num_channels", self.num_channels, 1..=1)?;
+        within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
+        within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
+        let bins = self.num_mel_bins;
+        within("num_mel_bins", bins, 8..=MAX_UNITS)?;
+        // Three strides of 2 leave ceil(bins / 8) bands; the linear layer has inputs for floor(bins / 8).
+        let whole = bins.is_multiple_of(8);
+        require(whole, "num_mel_bins", bins, "a multiple of 8")?;
+        for (name, value) in [
+            ("frame_length", self.frame_length),
+            ("frame_shift", self.frame_shift),
+        ] {
+            let holds = value > 0.0 && value <= MAX_MILLISECONDS;
+            require(holds, name, value, "milliseconds above 0")?;
+        }
+        let dither = self.dither.is_finite() && self.dither >= 0.0;
+        require(dither, "dither", self.dither, "0 or more")?;
+        if let Some(span) = self.fbank_centering_span {
+            let (name, expected) = ("fbank_centering_span", "seconds above 0, or none");
+            require(span.is_finite() && span > 0.0, name, span, expected)?;
+        }
+        Ok(())
+    }
+
     /// The stages in the order of `BaseWeSpeakerResNet.forward` and `ResNet.forward`.
-    fn stages(&self, masked: bool) -> Graph {
+    pub(super) fn graph(&self, masked: bool) -> Graph {
         use Axis::{Batch, Feature, Frame, Mask};
         let features = [Batch, Frame, Feature];
         let fbank = self.fbank();
@@ -148,15 +186,11 @@ impl WeSpeakerResNet {
         graph.then("fbank", Op::Fbank(fbank), &features);
         graph.then("fbank.centred", Op::Centre { span }, &features);
 
-        // The transpose before belongs to conv1.
+        // The transpose of the features is part of conv1.
         graph.layer("resnet.conv1");
-        let conv = Conv {
-            inputs: 1,
-            outputs: self.m_channels,
-            kernel: 3,
-            stride: 1,
-        };
-        conv.then_norm(&mut graph, "resnet.conv1", "resnet.bn1");
+        let centred = graph.last();
+        let sizes = [1, self.m_channels, 3, 1];
+        conv_norm(&mut graph, centred, ["resnet.conv1", "resnet.bn1"], sizes);
         graph.then("resnet.bn1.relu", Op::Relu, &IMAGE);
         let mut inputs = self.m_channels;
         for (layer, (&blocks, stride)) in self.num_blocks.iter().zip(Self::STRIDES).enumerate() {
@@ -171,84 +205,56 @@ impl WeSpeakerResNet {
         graph.layer("");
 
         let trunk = graph.last();
-        let pooled: &[Axis] = match masked {
-            true => &[Batch, Mask, Feature],
-            false => &[Batch, Feature],
-        };
-        if masked {
-            let axes = [Batch, Mask, Frame];
-            graph.stage(
-                "weights",
-                Op::ResampleMasks,
-                &axes,
-                &[trunk, Operand::Masks],
-            );
-            let weights = graph.last();
-            graph.stage("resnet.pool", Op::StatsPool, pooled, &[trunk, weights]);
+        let (pooled, read): (&[Axis], &[Operand]) = if masked {
+            let read = [trunk, Operand::Masks];
+            graph.stage("weights", Op::ResampleMasks, &[Batch, Mask, Frame], &read);
+            (&[Batch, Mask, Feature], &[trunk, graph.last()])
         } else {
-            graph.then("resnet.pool", Op::StatsPool, pooled);
-        }
-        let linear = |inputs| Op::Linear {
-            inputs,
-            outputs: self.embed_dim,
+            (&[Batch, Feature], &[trunk])
         };
+        graph.stage("resnet.pool", Op::StatsPool, pooled, read);
+        let outputs = self.embed_dim;
+        let linear = |inputs| Op::Linear { inputs, outputs };
         graph.then("resnet.seg_1", linear(self.pool_out_dim()), pooled);
         if self.two_emb_layer {
             graph.then("resnet.seg_1.relu", Op::Relu, pooled);
-            let norm = Op::BatchNorm {
-                channels: self.embed_dim,
-                eps: NORM_EPS,
-                affine: false,
-            };
-            graph.then("resnet.seg_bn_1", norm, pooled);
-            graph.then("resnet.seg_2", linear(self.embed_dim), pooled);
+            graph.then("resnet.seg_bn_1", batch_norm(outputs, false), pooled);
+            graph.then("resnet.seg_2", linear(outputs), pooled);
         }
         graph.build()
     }
 }
 
-/// The axes of the trunk.
+/// The axes of the residual network.
 const IMAGE: [Axis; 4] = [Axis::Batch, Axis::Channel, Axis::Band, Axis::Time];
-/// Added to the variance by `torch.nn.BatchNorm2d`: PyTorch's default.
-const NORM_EPS: f64 = 1e-5;
 
-/// The sizes of a convolution, padded so that a stride of 1 keeps the size of the image.
-#[derive(Debug, Clone, Copy)]
-struct Conv {
-    inputs: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
+/// A batch norm with PyTorch's default eps.
+fn batch_norm(channels: usize, affine: bool) -> Op {
+    Op::BatchNorm {
+        channels,
+        eps: 1e-5,
+        affine,
+    }
 }
 
-impl Conv {
-    /// Adds the convolution `conv` and the batch norm `bn` after it.
-    fn then_norm(self, graph: &mut Builder, conv: &str, bn: &str) {
-        let before = graph.last();
-        self.of(before, graph, conv, bn);
-    }
-
-    /// As [`Self::then_norm`], reading `operand`.
-    fn of(self, operand: Operand, graph: &mut Builder, conv: &str, bn: &str) {
-        let op = Op::Conv2d {
-            inputs: self.inputs,
-            outputs: self.outputs,
-            kernel: self.kernel,
-            stride: self.stride,
-            padding: self.kernel / 2,
-        };
-        graph.stage(conv, op, &IMAGE, &[operand]);
-        let norm = Op::BatchNorm {
-            channels: self.outputs,
-            eps: NORM_EPS,
-            affine: true,
-        };
-        graph.then(bn, norm, &IMAGE);
-    }
+/// Adds the convolution `conv` of `operand`, and the batch norm `bn` after it. `sizes`: inputs, outputs, side of the kernel,
+/// stride. The padding keeps the size of the image at a stride of 1.
+fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes: [usize; 4]) {
+    let [inputs, outputs, kernel, stride] = sizes;
+    let op = Op::Conv2d {
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        padding: kernel / 2,
+    };
+    graph.stage(conv, op, &IMAGE, &[operand]);
+    graph.then(bn, batch_norm(outputs, true), &IMAGE);
 }
 
 impl Block {
-    /// Adds the stages of the block `name`, from `inputs` channels over `planes`; returns its output channels.
+    /// Adds the stages of the block `name`, with `inputs` channels at its input and `planes` inside; returns its output
+    /// channels.
     /// pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
     fn stages(
         self,
@@ -259,24 +265,19 @@ impl Block {
         stride: usize,
     ) -> usize {
         let outputs = planes * self.expansion();
-        let conv = |inputs, outputs, kernel, stride| Conv {
-            inputs,
-            outputs,
-            kernel,
-            stride,
-        };
-        let convolutions: &[Conv] = match self {
-            Self::Basic => &[conv(inputs, planes, 3, stride), conv(planes, planes, 3, 1)],
+        let convolutions: &[[usize; 4]] = match self {
+            Self::Basic => &[[inputs, planes, 3, stride], [planes, planes, 3, 1]],
             Self::Bottleneck => &[
-                conv(inputs, planes, 1, 1),
-                conv(planes, planes, 3, stride),
-                conv(planes, outputs, 1, 1),
+                [inputs, planes, 1, 1],
+                [planes, planes, 3, stride],
+                [planes, outputs, 1, 1],
             ],
         };
         let entry = graph.last();
-        for (conv, n) in convolutions.iter().zip(1..) {
-            let bn = format!("{name}.bn{n}");
-            conv.then_norm(graph, &format!("{name}.conv{n}"), &bn);
+        for (sizes, n) in convolutions.iter().zip(1..) {
+            let [conv, bn] = ["conv", "bn"].map(|part| format!("{name}.{part}{n}"));
+            let operand = graph.last();
+            conv_norm(graph, operand, [&conv, &bn], *sizes);
             if n < convolutions.len() {
                 graph.then(format!("{bn}.relu"), Op::Relu, &IMAGE);
             }
@@ -284,106 +285,12 @@ impl Block {
         let branch = graph.last();
         let mut residual = entry;
         if stride != 1 || inputs != outputs {
-            let [conv_name, bn] = ["shortcut.0", "shortcut.1"].map(|part| format!("{name}.{part}"));
-            conv(inputs, outputs, 1, stride).of(entry, graph, &conv_name, &bn);
+            let [conv, bn] = [0, 1].map(|part| format!("{name}.shortcut.{part}"));
+            conv_norm(graph, entry, [&conv, &bn], [inputs, outputs, 1, stride]);
             residual = graph.last();
         }
         graph.stage(format!("{name}.add"), Op::Add, &IMAGE, &[branch, residual]);
         graph.then(name, Op::Relu, &IMAGE);
         outputs
-    }
-}
-
-impl Description for WeSpeakerResNet {
-    fn name(&self) -> String {
-        format!("WeSpeakerResNet{}", self.depth)
-    }
-
-    fn check(&self) -> Result<(), Hyperparameter> {
-        let refuse = |name: &str, found: String, expected: &str| {
-            Err(Hyperparameter {
-                name: name.into(),
-                found,
-                expected: expected.into(),
-            })
-        };
-        match Self::blocks(self.depth) {
-            Some(row) if row == (self.block, self.num_blocks) => {}
-            Some(row) => {
-                let found = format!("{:?} {:?}", self.block, self.num_blocks);
-                return refuse("num_blocks", found, &format!("{:?} {:?}", row.0, row.1));
-            }
-            None => {
-                let known: Vec<String> = TABLE.iter().map(|row| row.0.to_string()).collect();
-                let expected = format!("one of {}", known.join(", "));
-                return refuse("depth", self.depth.to_string(), &expected);
-            }
-        }
-        within("sample_rate", self.sample_rate as usize, 1000..=768_000)?;
-        within("num_channels", self.num_channels, 1..=1)?;
-        within("m_channels", self.m_channels, 1..=MAX_UNITS)?;
-        within("embed_dim", self.embed_dim, 1..=MAX_UNITS)?;
-        within("num_mel_bins", self.num_mel_bins, 8..=MAX_UNITS)?;
-        if !self.num_mel_bins.is_multiple_of(8) {
-            // Three strides of 2 leave ceil(bins / 8) rows, the linear layer counts floor.
-            return refuse(
-                "num_mel_bins",
-                self.num_mel_bins.to_string(),
-                "a multiple of 8",
-            );
-        }
-        for (name, value) in [
-            ("frame_length", self.frame_length),
-            ("frame_shift", self.frame_shift),
-        ] {
-            if !(value > 0.0 && value <= MAX_MILLISECONDS) {
-                return refuse(name, value.to_string(), "milliseconds above 0");
-            }
-        }
-        if !(self.dither.is_finite() && self.dither >= 0.0) {
-            return refuse("dither", self.dither.to_string(), "0 or more");
-        }
-        match self.fbank_centering_span {
-            Some(span) if !(span.is_finite() && span > 0.0) => refuse(
-                "fbank_centering_span",
-                span.to_string(),
-                "seconds above 0, or none",
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn tensors(&self) -> Vec<Expected> {
-        self.stages(false).tensors()
-    }
-
-    fn graph(&self, masked: bool) -> Option<Graph> {
-        Some(self.stages(masked))
-    }
-
-    fn sample_rate(&self) -> Option<u32> {
-        Some(self.sample_rate)
-    }
-
-    fn output(&self) -> Output {
-        Output::Embedding {
-            dimension: self.embed_dim,
-        }
-    }
-
-    fn variant(&self) -> Option<String> {
-        let edges = match self.snip_edges {
-            true => "snipped edges",
-            false => "mirrored edges",
-        };
-        let centre = match self.fbank_centering_span {
-            None => "window",
-            Some(_) => "running average",
-        };
-        Some(format!(
-            "{}, {} frames, {edges}, centred on the {centre}",
-            self.name(),
-            self.window_type
-        ))
     }
 }

@@ -1,4 +1,4 @@
-//! What the axes of a stage's output are.
+//! The axes of a stage's output.
 
 /// The axes of a stage's output, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,33 +8,36 @@ pub struct Axes {
     frame: Option<usize>,
 }
 
-/// What one axis is.
+/// The meaning of one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Axis {
     /// Examples.
     Batch,
-    /// Channels, before features are flattened.
+    /// Channels of a signal or an image.
     Channel,
     /// Mel bands.
     Band,
-    /// Samples, or what pools leave of them.
+    /// Samples, or steps after strided convolutions and pooling.
     Time,
     /// Frames.
     Frame,
     /// Features of a frame, or of an embedding.
     Feature,
-    /// Masks that an embedding is pooled by: speakers.
+    /// Masks over which embeddings are pooled, one per speaker.
     Mask,
-    /// One value.
+    /// An axis of length 1.
     One,
-    /// What a network that is not defined here calls it.
+    /// An axis of a foreign network, by its own name.
     Other(String),
 }
 
 impl Axes {
-    /// Of these axes. Channels lie along the channels or features, or else along the masks; frames along time or
-    /// frames, or, where time was pooled away, along the masks. What has no batch is made of weights and has no frames.
-    /// As `reference/capture.py` has it.
+    /// Finds the channel and the frame axis by meaning.
+    ///
+    /// The channel axis is the first of [`Axis::Channel`] and [`Axis::Feature`], else [`Axis::Mask`], else the last axis.
+    /// The frame axis is the first of [`Axis::Time`] and [`Axis::Frame`], else [`Axis::Mask`], else none. Without an
+    /// [`Axis::Batch`] the output is made of weights, and there is no frame axis. `reference/capture.py` has the same
+    /// rules.
     #[must_use]
     pub fn new(axes: &[Axis]) -> Self {
         let find = |wanted: &[Axis]| axes.iter().position(|axis| wanted.contains(axis));
@@ -48,7 +51,7 @@ impl Axes {
         }
     }
 
-    /// Of these axes, of which the one at `channel` has the channels and the one at `frame` the frames.
+    /// Takes the positions of the channel and the frame axis.
     #[must_use]
     pub fn with(axes: Vec<Axis>, channel: usize, frame: Option<usize>) -> Self {
         Self {
@@ -58,27 +61,27 @@ impl Axes {
         }
     }
 
-    /// All of them, in order.
+    /// All axes, in order.
     #[must_use]
     pub fn all(&self) -> &[Axis] {
         &self.axes
     }
 
-    /// The axis along which channels or features lie.
+    /// Position of the axis of channels or features.
     #[must_use]
     pub fn channel(&self) -> usize {
         self.channel
     }
 
-    /// The axis along which frames or samples lie; none for what is made of weights alone.
+    /// Position of the axis of frames or samples. `None` for an output made of weights alone, and for one whose time was
+    /// pooled away.
     #[must_use]
     pub fn frame(&self) -> Option<usize> {
         self.frame
     }
 
     /// Whether channels come before time: `[batch, channel, time]`.
-    #[must_use]
-    pub fn channels_first(&self) -> bool {
+    pub(crate) fn channels_first(&self) -> bool {
         self.frame.is_some_and(|frame| self.channel < frame)
     }
 }
@@ -101,18 +104,17 @@ impl std::fmt::Display for Axis {
 
 impl From<&str> for Axis {
     fn from(name: &str) -> Self {
-        let known = [
-            Self::Batch,
-            Self::Channel,
-            Self::Band,
-            Self::Time,
-            Self::Frame,
-            Self::Feature,
-            Self::Mask,
-            Self::One,
-        ];
-        let found = known.into_iter().find(|axis| axis.to_string() == name);
-        found.unwrap_or_else(|| Self::Other(name.to_owned()))
+        match name {
+            "batch" => Self::Batch,
+            "channel" => Self::Channel,
+            "band" => Self::Band,
+            "time" => Self::Time,
+            "frame" => Self::Frame,
+            "feature" => Self::Feature,
+            "mask" => Self::Mask,
+            "_" => Self::One,
+            other => Self::Other(other.to_owned()),
+        }
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channels_and_frames_lie_where_the_captures_say() {
+    fn channel_and_frame_axes_are_those_of_the_captures() {
         // reference/README.md, "What is in the file".
         for (axes, channel, frame) in [
             (&["batch", "channel", "time"][..], 1, Some(2)),

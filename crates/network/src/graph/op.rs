@@ -1,21 +1,20 @@
-//! What a stage computes.
+//! Operations.
 
 use crate::{Expected, FbankOptions, Kind, Role, SincFilters};
 
-/// What a stage computes, with all that is needed to compute it besides its tensors.
+/// The operation of a stage, with everything needed to compute it except the tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// `torch.nn.InstanceNorm1d(affine=True)` of `[batch, channel, time]`.
+    /// `torch.nn.InstanceNorm1d(affine=True)`, `[batch, channel, time]`.
     InstanceNorm {
         /// Channels.
         channels: usize,
         /// Added to the variance.
         eps: f64,
     },
-    /// The filters of SincNet, `[2 pairs, 1, kernel]`, from frequencies or as an export has built them.
-    /// asteroid-filterbanks `ParamSincFB`.
+    /// The filters of SincNet, `[2 x pairs, 1, kernel]`, made of weights alone. asteroid-filterbanks `ParamSincFB`.
     SincFilters {
-        /// The form in which the tensors have them.
+        /// Whether the tensors are frequencies or the finished filters.
         filters: SincFilters,
         /// Samples per second.
         sample_rate: u32,
@@ -24,8 +23,8 @@ pub enum Op {
         /// Samples of a filter.
         kernel: usize,
     },
-    /// `torch.nn.Conv1d` without padding of `[batch, inputs, time]`. Filters that are a stage of their own are its second
-    /// operand, and then it has no bias.
+    /// `torch.nn.Conv1d` without padding, `[batch, inputs, time]` to `[batch, outputs, time]`. If the filters are a stage of
+    /// their own, that stage is the second operand and there is no bias.
     Conv1d {
         /// Channels of its operand.
         inputs: usize,
@@ -38,9 +37,9 @@ pub enum Op {
     },
     /// `torch.abs`.
     Abs,
-    /// `torch.nn.MaxPool1d(size)` over time; what is left over at the end is dropped.
+    /// `torch.nn.MaxPool1d(size)` over time; an incomplete window at the end is dropped.
     MaxPool {
-        /// Values in one maximum, and from one to the next.
+        /// Values in one window, and from one window to the next.
         size: usize,
     },
     /// `torch.nn.functional.leaky_relu`.
@@ -48,8 +47,8 @@ pub enum Op {
         /// Factor of negative values.
         slope: f64,
     },
-    /// One direction of a layer of `torch.nn.LSTM(batch_first=True)`. It transposes an operand whose channels come first.
-    /// Its tensors are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`, the gates in the order i, f, g, o.
+    /// One direction of a layer of `torch.nn.LSTM(batch_first=True)`, `[batch, frame, hidden]`. An operand with channels
+    /// first is transposed. The tensors are `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh`, gates in the order i, f, g, o.
     LstmDirection {
         /// Features of its operand.
         inputs: usize,
@@ -58,8 +57,8 @@ pub enum Op {
         /// Whether it runs from the last frame to the first.
         reverse: bool,
     },
-    /// A layer of `torch.nn.LSTM`: its directions side by side. Its tensors are those of the forward direction, then those
-    /// of the reverse one.
+    /// A layer of `torch.nn.LSTM`, `[batch, frame, hidden]`, or twice as wide with two directions, forward first. The
+    /// tensors are those of the forward direction, then those of the reverse one.
     Lstm {
         /// Features of its operand.
         inputs: usize,
@@ -68,7 +67,7 @@ pub enum Op {
         /// Whether there are two directions.
         bidirectional: bool,
     },
-    /// `torch.nn.Linear` of the last axis.
+    /// `torch.nn.Linear` over the last axis.
     Linear {
         /// Features of its operand.
         inputs: usize,
@@ -79,15 +78,15 @@ pub enum Op {
     LogSoftmax,
     /// `torch.nn.Sigmoid`.
     Sigmoid,
-    /// `torchaudio.compliance.kaldi.fbank` of waveforms: `[batch, frame, band]`.
+    /// `torchaudio.compliance.kaldi.fbank` of waveforms, `[batch, frame, band]`.
     Fbank(FbankOptions),
-    /// Subtracts the average over time.
+    /// Subtraction of the average over time.
     Centre {
-        /// Frames of the running average; none for the average of all frames.
+        /// Frames of the running average; `None`: the average of all frames.
         span: Option<usize>,
     },
-    /// `torch.nn.Conv2d` without bias, square kernel. It turns features `[batch, frame, band]` into an image
-    /// `[batch, 1, band, frame]`.
+    /// `torch.nn.Conv2d` with a square kernel and no bias, `[batch, channel, band, frame]`. Features
+    /// `[batch, frame, band]` are transposed to an image of one channel first.
     Conv2d {
         /// Channels of its operand.
         inputs: usize,
@@ -97,10 +96,10 @@ pub enum Op {
         kernel: usize,
         /// Pixels from one output to the next, along both axes.
         stride: usize,
-        /// Zeros around the image.
+        /// Zeros on each side of the image.
         padding: usize,
     },
-    /// `torch.nn.BatchNorm2d` (`BatchNorm1d`) in evaluation.
+    /// `torch.nn.BatchNorm2d` or `BatchNorm1d` in evaluation.
     BatchNorm {
         /// Channels.
         channels: usize,
@@ -113,30 +112,23 @@ pub enum Op {
     Relu,
     /// The sum of its two operands.
     Add,
-    /// Masks (the second operand) resampled to the frames of the first by the nearest:
-    /// `torch.nn.functional.interpolate`.
+    /// The masks (second operand) resampled to the frames of the first operand:
+    /// `torch.nn.functional.interpolate(mode="nearest")`, `[batch, mask, frame]`.
     ResampleMasks,
-    /// Mean and standard deviation over time of each feature, with a second operand over the frames of each mask.
-    /// pyannote.audio `StatsPool`.
+    /// Mean and standard deviation over time of each feature, `[batch, 2 x features]`. With masks as second operand, one
+    /// pair per mask, weighted by it, `[batch, mask, 2 x features]`. pyannote.audio `StatsPool`.
     StatsPool,
-    /// Something that is not defined here, by the name its maker gave it.
+    /// An operation of a foreign network, by its own name.
     Other(String),
 }
 
 impl Op {
-    /// The tensors of a module `module` that computes this. An LSTM's have names that depend on how its layers are
-    /// stored, so they come from its hyperparameters.
-    pub(crate) fn parameters(&self, module: &str) -> Vec<Expected> {
-        let tensor = |leaf: &str, shape: &[usize], kind, role, optional| Expected {
-            name: format!("{module}.{leaf}"),
-            shape: shape.to_vec(),
-            kind,
-            role,
-            optional,
-        };
-        let weight =
-            |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Parameter, false);
-        let buffer = |leaf, shape: &[usize]| tensor(leaf, shape, Kind::Float, Role::Buffer, false);
+    /// The tensors of the PyTorch module `module` with this operation on `operands` operands. Empty for an LSTM: the names of
+    /// its tensors depend on a hyperparameter.
+    pub(crate) fn parameters(&self, module: &str, operands: usize) -> Vec<Expected> {
+        let named = |leaf: &str| format!("{module}.{leaf}");
+        let weight = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Parameter);
+        let buffer = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Buffer);
         match *self {
             Self::InstanceNorm { channels, .. } => {
                 vec![weight("weight", &[channels]), weight("bias", &[channels])]
@@ -146,11 +138,11 @@ impl Op {
                 pairs,
                 kernel,
                 ..
-            } => vec![Expected {
-                name: module.to_owned(),
-                ..buffer("", &[2 * pairs, 1, kernel])
-            }],
-            // The module is the filter bank beside the filters: `conv1d.0.filters` is computed by `conv1d.0.filterbank`.
+            } => {
+                let shape = [2 * pairs, 1, kernel];
+                vec![Expected::floats(module.into(), &shape, Role::Buffer)]
+            }
+            // `conv1d.0.filters` is computed by the module `conv1d.0.filterbank`.
             Self::SincFilters {
                 filters: SincFilters::Parametrised,
                 pairs,
@@ -158,17 +150,18 @@ impl Op {
                 ..
             } => {
                 let bank = module.strip_suffix("filters").unwrap_or(module);
-                let within = |tensor: Expected, leaf: &str| Expected {
-                    name: format!("{bank}filterbank.{leaf}"),
-                    ..tensor
+                let tensor = |leaf, shape: &[usize], role| {
+                    Expected::floats(format!("{bank}filterbank.{leaf}"), shape, role)
                 };
                 vec![
-                    within(weight("", &[pairs, 1]), "low_hz_"),
-                    within(weight("", &[pairs, 1]), "band_hz_"),
-                    within(buffer("", &[kernel / 2]), "window_"),
-                    within(buffer("", &[1, kernel / 2]), "n_"),
+                    tensor("low_hz_", &[pairs, 1], Role::Parameter),
+                    tensor("band_hz_", &[pairs, 1], Role::Parameter),
+                    tensor("window_", &[kernel / 2], Role::Buffer),
+                    tensor("n_", &[1, kernel / 2], Role::Buffer),
                 ]
             }
+            // The second operand has the filters.
+            Self::Conv1d { .. } if operands > 1 => Vec::new(),
             Self::Conv1d {
                 inputs,
                 outputs,
@@ -198,8 +191,11 @@ impl Op {
                 }
                 tensors.push(buffer("running_mean", &[channels]));
                 tensors.push(buffer("running_var", &[channels]));
-                let counter = "num_batches_tracked";
-                tensors.push(tensor(counter, &[], Kind::Counter, Role::Buffer, true));
+                tensors.push(Expected {
+                    kind: Kind::Counter,
+                    optional: true,
+                    ..buffer("num_batches_tracked", &[])
+                });
                 tensors
             }
             Self::LstmDirection { .. }
@@ -219,8 +215,8 @@ impl Op {
         }
     }
 
-    /// The shape of its output, from the shapes of its operands. `transposed`: it puts features last and reads channels
-    /// first. `None` where an operand is missing, too short or of another rank, or for [`Op::Other`].
+    /// The shape of the output, from the shapes of the operands. `transposed`: the operand has channels first, the output
+    /// features last. `None` if an operand is missing, too short or of another rank, and for [`Op::Other`].
     pub(super) fn shape(&self, operands: &[Vec<usize>], transposed: bool) -> Option<Vec<usize>> {
         let first = || operands.first().map(Vec::as_slice);
         let windows = |length: usize, size: usize, stride: usize| {
@@ -306,59 +302,38 @@ impl Op {
         (!shape.contains(&0)).then_some(shape)
     }
 
-    /// Multiplications and additions for each value of its output, as the layer is defined: a transform that needs fewer
-    /// (Winograd's) does not change the count. 0 for an operation that hardly multiplies, and for an LSTM layer, whose
-    /// directions are counted.
-    pub(super) const fn multiply_adds(&self) -> usize {
+    /// Two facts per value of the output.
+    ///
+    /// The multiply-adds, by the definition of the layer; a faster algorithm (Winograd) does not change the count. 0 for
+    /// elementwise operations, norms and pooling, and for an LSTM layer, whose directions are counted instead.
+    ///
+    /// The window over time: values that one output depends on, and values from one output to the next. `None` if the
+    /// number of outputs follows another rule.
+    pub(super) const fn cost_and_window(&self) -> (usize, Option<(usize, usize)>) {
         match *self {
-            Self::Conv1d { inputs, kernel, .. } => inputs * kernel,
-            Self::LstmDirection { inputs, hidden, .. } => 4 * (inputs + hidden),
-            Self::Linear { inputs, .. } => inputs,
-            Self::Conv2d { inputs, kernel, .. } => inputs * kernel * kernel,
+            Self::Conv1d {
+                inputs,
+                kernel,
+                stride,
+                ..
+            } => (inputs * kernel, Some((kernel, stride))),
+            Self::MaxPool { size } => (0, Some((size, size))),
+            // An LSTM depends on every frame; it has one output per frame of its operand.
+            Self::LstmDirection { inputs, hidden, .. } => (4 * (inputs + hidden), Some((1, 1))),
+            Self::Linear { inputs, .. } => (inputs, Some((1, 1))),
+            Self::Conv2d { inputs, kernel, .. } => (inputs * kernel * kernel, None),
             Self::Lstm { .. }
             | Self::InstanceNorm { .. }
             | Self::SincFilters { .. }
             | Self::Abs
-            | Self::MaxPool { .. }
             | Self::LeakyRelu { .. }
-            | Self::LogSoftmax
-            | Self::Sigmoid
-            | Self::Fbank(_)
-            | Self::Centre { .. }
-            | Self::BatchNorm { .. }
-            | Self::Relu
-            | Self::Add
-            | Self::ResampleMasks
-            | Self::StatsPool
-            | Self::Other(_) => 0,
-        }
-    }
-
-    /// Values along time that one output sees, and the values from one output to the next. `None` where another rule decides
-    /// how many outputs there are.
-    pub(super) const fn window(&self) -> Option<(usize, usize)> {
-        match *self {
-            Self::Conv1d { kernel, stride, .. } => Some((kernel, stride)),
-            Self::MaxPool { size } => Some((size, size)),
-            // A sequence layer sees every frame; its frames are those of its operand.
-            Self::LstmDirection { .. }
-            | Self::Lstm { .. }
-            | Self::InstanceNorm { .. }
-            | Self::SincFilters { .. }
-            | Self::Abs
-            | Self::LeakyRelu { .. }
-            | Self::Linear { .. }
             | Self::LogSoftmax
             | Self::Sigmoid
             | Self::Centre { .. }
             | Self::BatchNorm { .. }
             | Self::Relu
-            | Self::Add => Some((1, 1)),
-            Self::Fbank(_)
-            | Self::Conv2d { .. }
-            | Self::ResampleMasks
-            | Self::StatsPool
-            | Self::Other(_) => None,
+            | Self::Add => (0, Some((1, 1))),
+            Self::Fbank(_) | Self::ResampleMasks | Self::StatsPool | Self::Other(_) => (0, None),
         }
     }
 }
