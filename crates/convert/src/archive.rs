@@ -4,20 +4,19 @@
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek};
 
+use zip::read::ZipFileEntry;
 use zip::result::ZipError;
 
 use crate::name::quoted_name;
 
-/// What is wrong with a zip archive.
+/// What is wrong with a zip archive. The zip library's text includes its causes, so it is printed and is not the
+/// `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
     /// Its directory cannot be read.
-    #[error("zip archive is damaged or cut off: {reason}; copy or download it again")]
-    Directory {
-        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
-        reason: ZipError,
-    },
+    #[error("zip archive is damaged or cut off: {0}; copy or download it again")]
+    Directory(ZipError),
     /// Two entries of one name.
     #[error("zip archive has two entries of one name, which no program writes")]
     Duplicate,
@@ -25,25 +24,14 @@ pub enum ArchiveError {
     #[error("zip archive has entries that overlap, which no program writes")]
     Overlap,
     /// An entry that should be there.
-    #[error("zip archive lacks {}", quoted_name(.entry))]
-    Missing {
-        /// Its name.
-        entry: String,
-    },
+    #[error("zip archive lacks {}", quoted_name(.0))]
+    Missing(String),
     /// An entry that is encrypted.
-    #[error("zip archive has {} encrypted; unpack it and save the model again", quoted_name(.entry))]
-    Encrypted {
-        /// Its name.
-        entry: String,
-    },
+    #[error("zip archive has {} encrypted; unpack it and save the model again", quoted_name(.0))]
+    Encrypted(String),
     /// An entry that cannot be read.
-    #[error("zip archive has {}, which cannot be read: {reason}", quoted_name(.entry))]
-    Entry {
-        /// Its name.
-        entry: String,
-        /// The zip library's error. Its text includes its causes, so it is printed here and is not the `source()`.
-        reason: ZipError,
-    },
+    #[error("zip archive has {}, which cannot be read: {reason}", quoted_name(.0), reason = .1)]
+    Entry(String, ZipError),
     /// An entry that says to hold more than it can.
     #[error(
         "zip archive has {} with {found} bytes declared, more than the {limit} that can be meant",
@@ -98,12 +86,14 @@ const DEFLATE_INFLATION: u64 = 1032;
 
 /// Reads the directory of an archive. Its entries have different names and share no bytes.
 pub(crate) fn checked<R: Read + Seek>(reader: R) -> Result<zip::ZipArchive<R>, ArchiveError> {
-    let directory = |reason| ArchiveError::Directory { reason };
-    let mut zip = zip::ZipArchive::new(reader).map_err(directory)?;
+    let mut zip = zip::ZipArchive::new(reader).map_err(ArchiveError::Directory)?;
     if zip.has_duplicate_names() {
         return Err(ArchiveError::Duplicate);
     }
-    if zip.has_overlapping_entries().map_err(directory)? {
+    if zip
+        .has_overlapping_entries()
+        .map_err(ArchiveError::Directory)?
+    {
         return Err(ArchiveError::Overlap);
     }
     Ok(zip)
@@ -111,10 +101,7 @@ pub(crate) fn checked<R: Read + Seek>(reader: R) -> Result<zip::ZipArchive<R>, A
 
 /// For `map_err` where the entry `name` cannot be read.
 pub(crate) fn unreadable(name: &str) -> impl Fn(ZipError) -> ArchiveError + Copy {
-    move |reason| ArchiveError::Entry {
-        entry: name.into(),
-        reason,
-    }
+    move |reason| ArchiveError::Entry(name.into(), reason)
 }
 
 /// The declared length of the entry `name` of an archive of `file` bytes, which can hold it.
@@ -124,15 +111,19 @@ pub(crate) fn possible_len<R: Read + Seek>(
     file: u64,
 ) -> Result<u64, ArchiveError> {
     let data = zip.by_index_data(index).map_err(unreadable(name))?;
-    if data.encrypted() {
-        return Err(ArchiveError::Encrypted { entry: name.into() });
-    }
     let packed = data.compressed_size().min(file);
-    let limit = if data.compression() == zip::CompressionMethod::Stored {
-        packed
-    } else {
-        packed.saturating_mul(DEFLATE_INFLATION)
+    let limit = match data.compression() {
+        zip::CompressionMethod::Stored => packed,
+        _ => packed.saturating_mul(DEFLATE_INFLATION),
     };
+    check_len(&data, name, limit)
+}
+
+/// The declared length of an entry, which is not encrypted and has at most `limit` bytes.
+fn check_len(data: &ZipFileEntry<'_>, name: &str, limit: u64) -> Result<u64, ArchiveError> {
+    if data.encrypted() {
+        return Err(ArchiveError::Encrypted(name.into()));
+    }
     if data.size() > limit {
         return Err(ArchiveError::TooLarge {
             entry: name.into(),
@@ -175,66 +166,48 @@ impl<'a> Archive<'a> {
 
     /// Declared length of an entry, in bytes.
     pub(crate) fn len(&self, entry: &str) -> Result<u64, ArchiveError> {
-        let missing = || ArchiveError::Missing {
-            entry: entry.into(),
-        };
-        let index = self.zip.index_for_name(entry).ok_or_else(missing)?;
-        Ok(self.zip.by_index_data(index).map_err(|_| missing())?.size())
+        let index = self.index(entry)?;
+        let data = self.zip.by_index_data(index);
+        Ok(data
+            .map_err(|_| ArchiveError::Missing(entry.into()))?
+            .size())
+    }
+
+    fn index(&self, entry: &str) -> Result<usize, ArchiveError> {
+        let index = self.zip.index_for_name(entry);
+        index.ok_or_else(|| ArchiveError::Missing(entry.into()))
     }
 
     /// The bytes of an entry, at most `limit` of them, its checksum verified.
     pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
         let broken = unreadable(entry);
-        let index = self
-            .zip
-            .index_for_name(entry)
-            .ok_or_else(|| ArchiveError::Missing {
-                entry: entry.into(),
-            })?;
+        let index = self.index(entry)?;
         let data = self.zip.by_index_data(index).map_err(broken)?;
-        if data.encrypted() {
-            return Err(ArchiveError::Encrypted {
-                entry: entry.into(),
-            });
-        }
-        let (expected, stored) = (
-            data.size(),
-            data.compression() == zip::CompressionMethod::Stored,
-        );
-        let honest = if stored {
-            data.compressed_size()
-        } else {
-            data.compressed_size()
-                .max(SMALL_ENTRY)
-                .saturating_mul(MAX_INFLATION)
+        let (packed, checksum) = (data.compressed_size(), data.crc32());
+        let stored = data.compression() == zip::CompressionMethod::Stored;
+        let honest = match stored {
+            true => packed,
+            false => packed.max(SMALL_ENTRY).saturating_mul(MAX_INFLATION),
         };
-        let limit = limit.min(honest);
-        if expected > limit {
-            return Err(ArchiveError::TooLarge {
-                entry: entry.into(),
-                found: expected,
-                limit,
-            });
-        }
+        let expected = check_len(&data, entry, limit.min(honest))?;
+        let wrong = |found| ArchiveError::Length {
+            entry: entry.into(),
+            found,
+            expected,
+        };
 
         if stored {
-            let checksum = data.crc32();
             let file = self.zip.by_index_raw(index).map_err(broken)?;
             let lent = file.data_start().and_then(|start| {
                 let start = usize::try_from(start).ok()?;
                 let end = start.checked_add(usize::try_from(expected).ok()?)?;
                 self.bytes.get(start..end)
             });
-            let lent = lent.ok_or_else(|| ArchiveError::Length {
-                entry: entry.into(),
-                found: self.bytes.len() as u64,
-                expected,
-            })?;
+            let lent = lent.ok_or_else(|| wrong(self.bytes.len() as u64))?;
             let found = crc32fast::hash(lent);
             if self.checksums && found != checksum {
-                let entry = entry.into();
                 return Err(ArchiveError::Checksum {
-                    entry,
+                    entry: entry.into(),
                     found,
                     expected: checksum,
                 });
@@ -250,11 +223,7 @@ impl<'a> Archive<'a> {
             .map_err(|error| broken(error.into()))?;
         let found = inflated.len() as u64;
         if found != expected {
-            return Err(ArchiveError::Length {
-                entry: entry.into(),
-                found,
-                expected,
-            });
+            return Err(wrong(found));
         }
         Ok(Cow::Owned(inflated))
     }

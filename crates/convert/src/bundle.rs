@@ -30,13 +30,10 @@ const CONTAINER: Container = Container {
 impl From<ContainerError> for ErrorKind {
     fn from(error: ContainerError) -> Self {
         match error {
-            ContainerError::Safetensors(reason) => Self::Safetensors { reason },
+            ContainerError::Safetensors(reason) => Self::Safetensors(reason),
             ContainerError::MissingKey => Self::NotABundle,
-            ContainerError::Format(found) => Self::BundleFormat {
-                found,
-                expected: BUNDLE_FORMAT,
-            },
-            ContainerError::Header(source) => Self::Metadata { source },
+            ContainerError::Format(found) => Self::BundleFormat(found),
+            ContainerError::Header(source) => Self::Metadata(source),
         }
     }
 }
@@ -53,47 +50,45 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// A header with values that are possible. Its tensors are not compared.
     pub(crate) fn new(
         architecture: Architecture,
         specifications: Option<Specifications>,
         source: Source,
         notes: Vec<String>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ErrorKind> {
+        let header = Self {
             format: BUNDLE_FORMAT,
             architecture,
             specifications,
             source,
             notes,
-        }
+        };
+        header.check()?;
+        Ok(header)
     }
 
     /// Everything that can be checked before a tensor is looked at.
-    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
+    fn check(&self) -> Result<(), ErrorKind> {
         self.architecture.check()?;
         let Some(specifications) = &self.specifications else {
             return Ok(());
         };
+        let wrong = |field, found, expected| ErrorKind::Specification {
+            field,
+            found,
+            expected,
+        };
         if let Some((field, found, expected)) = specifications.problem_with_values() {
-            return Err(ErrorKind::Specification {
-                field,
-                found,
-                expected: expected.into(),
-            });
+            return Err(wrong(field, found, expected.into()));
         }
-        if let Output::Scores { scores, .. } = self.architecture.output() {
-            let outputs = specifications.num_outputs();
-            if outputs != Some(scores) {
-                return Err(ErrorKind::Specification {
-                    field: "classes",
-                    found: format!(
-                        "{} classes, at most {:?} at once",
-                        specifications.classes.len(),
-                        specifications.powerset_max_classes
-                    ),
-                    expected: format!("the {scores} outputs of the classifier"),
-                });
-            }
+        if let Output::Scores { scores, .. } = self.architecture.output()
+            && specifications.num_outputs() != Some(scores)
+        {
+            let (classes, most) = (&specifications.classes, specifications.powerset_max_classes);
+            let found = format!("{} classes, at most {most:?} at once", classes.len());
+            let expected = format!("the {scores} outputs of the classifier");
+            return Err(wrong("classes", found, expected));
         }
         Ok(())
     }
@@ -104,9 +99,8 @@ impl Header {
         found: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
     ) -> Result<(), ErrorKind> {
         let tensors = self.architecture.tensors().into_iter();
-        let mut expected: BTreeMap<String, Expected> = tensors
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect();
+        let named = tensors.map(|tensor| (tensor.name.clone(), tensor));
+        let mut expected: BTreeMap<String, Expected> = named.collect();
         let mut unexpected = Vec::new();
         let mut differing = Vec::new();
         for (name, dtype, shape) in found {
@@ -192,21 +186,13 @@ impl Tensor<'_> {
 
     /// How many elements are infinite or NaN.
     fn not_finite(&self) -> usize {
-        match self.dtype {
-            Dtype::F32 => chunks(self.bytes)
-                .filter(|&b| !f32::from_le_bytes(b).is_finite())
-                .count(),
-            Dtype::F64 => chunks(self.bytes)
-                .filter(|&b| !f64::from_le_bytes(b).is_finite())
-                .count(),
-            Dtype::F16 => chunks(self.bytes)
-                .filter(|&b| !half::f16::from_le_bytes(b).is_finite())
-                .count(),
-            Dtype::BF16 => chunks(self.bytes)
-                .filter(|&b| !half::bf16::from_le_bytes(b).is_finite())
-                .count(),
-            _ => 0,
+        // A finite `f64` may be infinite as `f32`.
+        if self.dtype == Dtype::F64 {
+            let values = chunks(self.bytes).map(f64::from_le_bytes);
+            return values.filter(|value| !value.is_finite()).count();
         }
+        let values = self.to_f32().unwrap_or_default().into_iter();
+        values.filter(|value| !value.is_finite()).count()
     }
 }
 
@@ -221,11 +207,25 @@ pub(crate) struct Draft<'a> {
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    pub(crate) elements: Elements<'a>,
+    /// Makes the elements: as many as the shape and the type say.
+    elements: Box<dyn Fn() -> Cow<'a, [u8]> + 'a>,
 }
 
-/// Makes the elements of a tensor: as many as its shape and type say.
-pub(crate) type Elements<'a> = Box<dyn Fn() -> Cow<'a, [u8]> + 'a>;
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: &[usize],
+        elements: impl Fn() -> Cow<'a, [u8]> + 'a,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+            elements: Box::new(elements),
+        }
+    }
+}
 
 impl View for &Draft<'_> {
     fn dtype(&self) -> safetensors::Dtype {
@@ -260,7 +260,7 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     bytes: Cow<'static, [u8]>,
-    header: Header,
+    pub(crate) header: Header,
     entries: BTreeMap<String, Entry>,
     /// Of `bytes`, once somebody has asked: it takes as long as reading them.
     sha256: OnceLock<String>,
@@ -319,7 +319,7 @@ impl Bundle {
             .filter(|tensor| tensor.values > 0)
             .collect();
         if !tensors.is_empty() {
-            return Err(ErrorKind::NotFinite { tensors });
+            return Err(ErrorKind::NotFinite(tensors));
         }
         Ok(bundle)
     }
@@ -352,10 +352,6 @@ impl Bundle {
         &self.header.notes
     }
 
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
-    }
-
     /// All tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
         self.entries
@@ -365,18 +361,14 @@ impl Bundle {
 
     /// Whether training changes a tensor, by name.
     pub(crate) fn roles(&self) -> BTreeMap<String, Role> {
-        let expected = self.header.architecture.tensors();
-        expected
-            .into_iter()
-            .map(|tensor| (tensor.name, tensor.role))
-            .collect()
+        let expected = self.header.architecture.tensors().into_iter();
+        expected.map(|tensor| (tensor.name, tensor.role)).collect()
     }
 
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
-        self.entries
-            .get_key_value(name)
-            .map(|(name, entry)| self.view(name, entry))
+        let (name, entry) = self.entries.get_key_value(name)?;
+        Some(self.view(name, entry))
     }
 
     fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> Tensor<'a> {
@@ -391,15 +383,11 @@ impl Bundle {
     }
 
     /// The first byte of each tensor in the file.
-    pub(crate) fn offsets(&self) -> impl Iterator<Item = (String, Origin)> {
-        self.entries.iter().map(|(name, entry)| {
-            (
-                name.clone(),
-                Origin::Bundle {
-                    offset: entry.start,
-                },
-            )
-        })
+    pub(crate) fn origins(&self) -> BTreeMap<String, Origin> {
+        let entries = self.entries.iter();
+        entries
+            .map(|(name, &Entry { start: offset, .. })| (name.clone(), Origin::Bundle { offset }))
+            .collect()
     }
 
     /// The safetensors file.

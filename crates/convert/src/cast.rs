@@ -44,7 +44,7 @@ impl Bundle {
 
     fn cast_kind(&self, dtype: Dtype) -> Result<(Self, CastReport), ErrorKind> {
         if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            return Err(ErrorKind::CastTarget { dtype });
+            return Err(ErrorKind::CastTarget(dtype));
         }
         let mut report = CastReport {
             dtype,
@@ -61,47 +61,34 @@ impl Bundle {
         let mut changed = false;
         let mut drafts = Vec::new();
         for tensor in self.tensors() {
-            let (name, shape) = (tensor.name.to_owned(), tensor.shape.to_vec());
             // Baked filters are a buffer by role and weights by nature. The PLDA is arithmetic in
             // f64, not a network.
             let weight = !plda
                 && (roles.get(tensor.name) == Some(&Role::Parameter)
                     || tensor.name == "sincnet.conv1d.0.filters");
             if !weight || !tensor.dtype.is_float() {
-                report.kept.push(name.clone());
-                let elements = Box::new(move || Cow::Borrowed(tensor.bytes));
-                drafts.push(Draft {
-                    name,
-                    dtype: tensor.dtype,
-                    shape,
-                    elements,
-                });
+                report.kept.push(tensor.name.into());
+                let elements = move || Cow::Borrowed(tensor.bytes);
+                let draft = Draft::new(tensor.name, tensor.dtype, tensor.shape, elements);
+                drafts.push(draft);
                 continue;
             }
             let infinite = count(&tensor, dtype, &mut report);
             if infinite > 0 {
                 overflowed.push(NotFinite {
-                    tensor: name.clone(),
+                    tensor: tensor.name.into(),
                     values: infinite,
                 });
             }
             report.converted += 1;
             changed |= tensor.dtype != dtype;
-            let elements = Box::new(move || Cow::Owned(convert(&tensor, dtype)));
-            drafts.push(Draft {
-                name,
-                dtype,
-                shape,
-                elements,
-            });
+            let elements = move || Cow::Owned(convert(&tensor, dtype));
+            drafts.push(Draft::new(tensor.name, dtype, tensor.shape, elements));
         }
         if !overflowed.is_empty() {
-            return Err(ErrorKind::Overflow {
-                dtype,
-                tensors: overflowed,
-            });
+            return Err(ErrorKind::Overflow(dtype, overflowed));
         }
-        let mut header = self.header().clone();
+        let mut header = self.header.clone();
         if changed {
             header.notes.push(format!(
                 "weights were converted to {dtype}; buffers were kept"

@@ -21,8 +21,8 @@ use crate::archive::Archive;
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
-use crate::source::{CONVERTER, Format, sha256};
-use crate::{Bundle, Conversion, Origin, Source};
+use crate::source::{Format, sha256};
+use crate::{Conversion, Origin, Source};
 
 /// First bytes of a zip archive that has entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
@@ -35,7 +35,7 @@ const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 pub(crate) struct Checkpoint<'a> {
     bytes: &'a [u8],
     archive: Archive<'a>,
-    pickle: Pickle,
+    pub(crate) pickle: Pickle,
     /// Folder of the archive that everything lies in, with the slash.
     prefix: String,
     state_dict: Vec<(String, View)>,
@@ -66,13 +66,8 @@ impl<'a> Checkpoint<'a> {
             .collect();
         let prefix = match *pickles {
             [name] => name.strip_suffix("data.pkl").unwrap_or_default().to_owned(),
-            [] => return Err(CheckpointError::NoPickle { entries: names }.into()),
-            [..] => {
-                return Err(CheckpointError::ManyPickles {
-                    count: pickles.len(),
-                }
-                .into());
-            }
+            [] => return Err(CheckpointError::NoPickle(names).into()),
+            [..] => return Err(CheckpointError::ManyPickles(pickles.len()).into()),
         };
         let script = |name: &String| {
             let inside = name.strip_prefix(&prefix).unwrap_or_default();
@@ -102,15 +97,9 @@ impl<'a> Checkpoint<'a> {
 
     /// Classes and functions in the pickle that are not known to be harmless: reported, inert.
     pub(crate) fn foreign_globals(&self) -> Vec<String> {
-        let foreign = self
-            .pickle
-            .globals()
-            .filter(|global| !globals::is_known(global));
+        let globals = self.pickle.globals();
+        let foreign = globals.filter(|global| !globals::is_known(global));
         foreign.map(ToString::to_string).collect()
-    }
-
-    pub(crate) fn pickle(&self) -> &Pickle {
-        &self.pickle
     }
 
     pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &View)> {
@@ -148,79 +137,56 @@ impl<'a> Checkpoint<'a> {
     /// What network this is and what it was trained to answer.
     pub(crate) fn architecture(&self) -> Result<(Architecture, Option<Specifications>), ErrorKind> {
         let specifications = hyperparameters::specifications(&self.pickle)?;
-        let architecture = match self.class() {
-            (Some(class), Some(module)) if module.starts_with("pyannote.") => {
-                let outputs = self.outputs();
-                hyperparameters::architecture(
-                    &self.pickle,
-                    self.hyperparameters(),
-                    &class,
-                    specifications.as_ref(),
-                    outputs,
-                )?
-            }
-            _ => None,
-        };
-        let Some(architecture) = architecture else {
-            let (class, module) = self.class();
-            let prefixes: BTreeSet<String> = self
-                .state_dict
-                .iter()
-                .map(|(name, _)| name.split('.').next().unwrap_or_default().to_owned())
-                .collect();
-            return Err(ErrorKind::UnknownArchitecture {
+        let (class, module) = self.class();
+        if let (Some(class), Some(module)) = (&class, &module)
+            && module.starts_with("pyannote.")
+            && let Some(architecture) = hyperparameters::architecture(
+                &self.pickle,
+                self.hyperparameters(),
                 class,
-                module,
-                prefixes: prefixes.into_iter().collect(),
-                tensors: self.state_dict.len(),
-            });
-        };
-        Ok((architecture, specifications))
+                specifications.as_ref(),
+                self.outputs(),
+            )?
+        {
+            return Ok((architecture, specifications));
+        }
+        let names = self.tensors().map(|(name, _)| name);
+        let prefixes: BTreeSet<&str> = names.filter_map(|name| name.split('.').next()).collect();
+        Err(ErrorKind::UnknownArchitecture {
+            class,
+            module,
+            prefixes: prefixes.into_iter().map(str::to_owned).collect(),
+            tensors: self.state_dict.len(),
+        })
     }
 
     /// Rows of the classifier.
     fn outputs(&self) -> Option<usize> {
         let (_, view) = self
-            .state_dict
-            .iter()
-            .find(|(name, _)| name == "classifier.weight")?;
+            .tensors()
+            .find(|&(name, _)| name == "classifier.weight")?;
         view.shape.first().copied()
     }
 
     pub(crate) fn convert(mut self, file: String) -> Result<Conversion, ErrorKind> {
         let (architecture, specifications) = self.architecture()?;
-        let source = Source {
-            file,
-            format: Format::PytorchZip,
-            sha256: sha256([self.bytes]),
-            converter: CONVERTER.into(),
-        };
-        let header = Header::new(architecture, specifications, source, Vec::new());
-        header.check()?;
+        let source = Source::new(file, Format::PytorchZip, sha256([self.bytes]));
+        let header = Header::new(architecture, specifications, source, Vec::new())?;
         let found = self
-            .state_dict
-            .iter()
-            .map(|(name, view)| (&**name, view.storage.dtype, &*view.shape));
+            .tensors()
+            .map(|(name, view)| (name, view.storage.dtype, &*view.shape));
         header.check_tensors(found)?;
         let storages = self.storages()?;
 
-        let mut drafts = Vec::with_capacity(self.state_dict.len());
-        let mut origins = BTreeMap::new();
-        for (name, view) in &self.state_dict {
+        let tensors = self.state_dict.iter().map(|(name, view)| {
             let storage: &[u8] = &storages[&view.storage.key];
-            drafts.push(Draft {
-                name: name.clone(),
-                dtype: view.storage.dtype,
-                shape: view.shape.clone(),
-                elements: Box::new(move || view.elements(storage)),
-            });
-            origins.insert(name.clone(), self.origin(view));
-        }
-        let bundle = Bundle::assemble(&header, &drafts)?;
+            let elements = move || view.elements(storage);
+            let draft = Draft::new(name, view.storage.dtype, &view.shape, elements);
+            (draft, self.origin(view))
+        });
         Ok(Conversion {
-            bundle,
-            origins,
             foreign_globals: self.foreign_globals(),
+            ..Conversion::assemble(&header, tensors.collect())?
         })
     }
 
@@ -266,10 +232,7 @@ const MAX_SHARING: usize = 2;
 fn state_dict(pickle: &Pickle) -> Result<Vec<(String, View)>, ErrorKind> {
     let root = pickle.root();
     if pickle.entries(root).is_none() {
-        return Err(CheckpointError::Root {
-            found: pickle.describe(root),
-        }
-        .into());
+        return Err(CheckpointError::Root(pickle.describe(root)).into());
     }
     let (id, nested) = match pickle.get(root, "state_dict") {
         Some(id) => (id, true),
@@ -277,25 +240,17 @@ fn state_dict(pickle: &Pickle) -> Result<Vec<(String, View)>, ErrorKind> {
     };
     let entries = pickle
         .entries(id)
-        .ok_or_else(|| CheckpointError::StateDict {
-            found: pickle.describe(id),
-        })?;
+        .ok_or_else(|| CheckpointError::StateDict(pickle.describe(id)))?;
     let mut names = BTreeSet::new();
     let mut tensors = Vec::new();
     for &(key, value) in entries {
         let Some(name) = pickle.str(key) else {
-            return Err(CheckpointError::Key {
-                found: pickle.describe(key),
-            }
-            .into());
+            return Err(CheckpointError::Key(pickle.describe(key)).into());
         };
         match view(pickle, value, name)? {
             Some(view) => {
                 if !names.insert(name) {
-                    return Err(CheckpointError::DuplicateTensor {
-                        tensor: name.into(),
-                    }
-                    .into());
+                    return Err(CheckpointError::DuplicateTensor(name.into()).into());
                 }
                 tensors.push((name.to_owned(), view));
             }

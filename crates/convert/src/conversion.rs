@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::archive::Archive;
+use crate::bundle::{Draft, Header};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, ErrorKind, start_of};
 use crate::source::Format;
@@ -22,6 +23,31 @@ pub struct Conversion {
     /// Classes and functions in the checkpoint's pickle that are not known to be harmless, sorted.
     /// They stayed names: nothing was run.
     pub foreign_globals: Vec<String>,
+}
+
+impl Conversion {
+    /// A bundle of these tensors, which the header needs.
+    pub(crate) fn assemble(
+        header: &Header,
+        tensors: Vec<(Draft<'_>, Origin)>,
+    ) -> Result<Self, ErrorKind> {
+        let (drafts, origins): (Vec<_>, Vec<_>) = tensors.into_iter().unzip();
+        let names = drafts.iter().map(|draft| draft.name.clone());
+        Ok(Self {
+            origins: names.zip(origins).collect(),
+            bundle: Bundle::assemble(header, &drafts)?,
+            foreign_globals: Vec::new(),
+        })
+    }
+
+    /// A bundle as it was read.
+    pub(crate) fn of_bundle(bundle: Bundle) -> Self {
+        Self {
+            origins: bundle.origins(),
+            bundle,
+            foreign_globals: Vec::new(),
+        }
+    }
 }
 
 /// Where a tensor came from.
@@ -72,6 +98,16 @@ pub enum Change {
         /// 0: forwards, 1: backwards in time.
         direction: usize,
     },
+}
+
+impl Origin {
+    /// The array `name` of a numpy archive.
+    pub(crate) fn array(file: impl Into<String>, name: &str) -> Self {
+        Self::Array {
+            file: file.into(),
+            entry: format!("{name}.npy"),
+        }
+    }
 }
 
 impl std::fmt::Display for Origin {
@@ -154,15 +190,7 @@ pub fn convert_bytes(
 ) -> Result<Conversion, ErrorKind> {
     let (bytes, name) = (bytes.into(), name.into());
     match sniff(&bytes)? {
-        Format::Bundle => {
-            let bundle = Bundle::parse(bytes)?;
-            let origins = bundle.offsets().collect();
-            Ok(Conversion {
-                bundle,
-                origins,
-                foreign_globals: Vec::new(),
-            })
-        }
+        Format::Bundle => Bundle::parse(bytes).map(Conversion::of_bundle),
         Format::PytorchZip => Checkpoint::read(&bytes)?.convert(name),
         Format::Onnx => onnx::Export::read(&bytes)?.convert(name),
         Format::Npz | Format::PldaNpz | Format::PipelineDirectory => Err(ErrorKind::NumpyArchive),
@@ -186,6 +214,5 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ErrorKind> {
     if onnx::is_onnx(bytes) {
         return Ok(Format::Onnx);
     }
-    let start = start_of(bytes);
-    Err(ErrorKind::Format { start })
+    Err(ErrorKind::Format(start_of(bytes)))
 }

@@ -29,6 +29,59 @@ pub enum Dtype {
     F64,
 }
 
+/// What the formats that are read call a type.
+pub(crate) struct Names {
+    dtype: Dtype,
+    /// Here: on the command line, in reports and in JSON.
+    name: &'static str,
+    safetensors: safetensors::Dtype,
+    /// In PyTorch's module `torch`.
+    pub(crate) torch: &'static str,
+    /// PyTorch's class of storages, without `Storage` at the end.
+    pub(crate) storage: &'static str,
+    /// numpy's `descr`. Empty where numpy lacks the type.
+    pub(crate) numpy: &'static str,
+    /// `TensorProto.DataType` of ONNX.
+    pub(crate) onnx: i64,
+}
+
+/// All types, in the order of [`Dtype`].
+const NAMES: [Names; 10] = {
+    use safetensors::Dtype as S;
+    [
+        names(Dtype::Bool, "bool", S::BOOL, "bool", "Bool", "|b1", 9),
+        names(Dtype::U8, "u8", S::U8, "uint8", "Byte", "|u1", 2),
+        names(Dtype::I8, "i8", S::I8, "int8", "Char", "|i1", 3),
+        names(Dtype::I16, "i16", S::I16, "int16", "Short", "<i2", 5),
+        names(Dtype::I32, "i32", S::I32, "int32", "Int", "<i4", 6),
+        names(Dtype::I64, "i64", S::I64, "int64", "Long", "<i8", 7),
+        names(Dtype::F16, "f16", S::F16, "float16", "Half", "<f2", 10),
+        names(Dtype::BF16, "bf16", S::BF16, "bfloat16", "BFloat16", "", 16),
+        names(Dtype::F32, "f32", S::F32, "float32", "Float", "<f4", 1),
+        names(Dtype::F64, "f64", S::F64, "float64", "Double", "<f8", 11),
+    ]
+};
+
+const fn names(
+    dtype: Dtype,
+    name: &'static str,
+    safetensors: safetensors::Dtype,
+    torch: &'static str,
+    storage: &'static str,
+    numpy: &'static str,
+    onnx: i64,
+) -> Names {
+    Names {
+        dtype,
+        name,
+        safetensors,
+        torch,
+        storage,
+        numpy,
+        onnx,
+    }
+}
+
 impl Dtype {
     /// Bytes per element.
     pub fn size(self) -> usize {
@@ -38,6 +91,12 @@ impl Dtype {
             Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
         }
+    }
+
+    /// Bytes of a tensor, where they can be counted.
+    pub(crate) fn bytes_of(self, shape: &[usize]) -> Option<usize> {
+        let mut sizes = shape.iter();
+        sizes.try_fold(self.size(), |bytes, &size| bytes.checked_mul(size))
     }
 
     /// Whether a tensor of this kind may have the type.
@@ -55,54 +114,40 @@ impl Dtype {
 
     /// The name as the command line and the reports spell it: `f32`, `bf16`, `i64`, ...
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Bool => "bool",
-            Self::U8 => "u8",
-            Self::I8 => "i8",
-            Self::I16 => "i16",
-            Self::I32 => "i32",
-            Self::I64 => "i64",
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-        }
+        NAMES[self as usize].name
     }
 
     pub(crate) fn to_safetensors(self) -> safetensors::Dtype {
-        match self {
-            Self::Bool => safetensors::Dtype::BOOL,
-            Self::U8 => safetensors::Dtype::U8,
-            Self::I8 => safetensors::Dtype::I8,
-            Self::I16 => safetensors::Dtype::I16,
-            Self::I32 => safetensors::Dtype::I32,
-            Self::I64 => safetensors::Dtype::I64,
-            Self::F16 => safetensors::Dtype::F16,
-            Self::BF16 => safetensors::Dtype::BF16,
-            Self::F32 => safetensors::Dtype::F32,
-            Self::F64 => safetensors::Dtype::F64,
-        }
+        NAMES[self as usize].safetensors
     }
 
     pub(crate) fn from_safetensors(dtype: safetensors::Dtype) -> Option<Self> {
-        Some(match dtype {
-            safetensors::Dtype::BOOL => Self::Bool,
-            safetensors::Dtype::U8 => Self::U8,
-            safetensors::Dtype::I8 => Self::I8,
-            safetensors::Dtype::I16 => Self::I16,
-            safetensors::Dtype::I32 => Self::I32,
-            safetensors::Dtype::I64 => Self::I64,
-            safetensors::Dtype::F16 => Self::F16,
-            safetensors::Dtype::BF16 => Self::BF16,
-            safetensors::Dtype::F32 => Self::F32,
-            safetensors::Dtype::F64 => Self::F64,
-            _ => return None,
-        })
+        Self::find(|names| names.safetensors == dtype)
+    }
+
+    /// The type of which a format's name is the one that is looked for.
+    pub(crate) fn find(wanted: impl Fn(&Names) -> bool) -> Option<Self> {
+        let mut all = NAMES.iter();
+        all.find(|names| wanted(names)).map(|names| names.dtype)
     }
 }
 
 impl std::fmt::Display for Dtype {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_the_order_of_the_types() {
+        for (index, names) in NAMES.iter().enumerate() {
+            assert_eq!(names.dtype as usize, index);
+            let json = serde_json::to_value(names.dtype).unwrap();
+            assert_eq!(json, names.dtype.name());
+        }
     }
 }

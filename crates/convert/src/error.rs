@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Dtype;
 use crate::archive::ArchiveError;
+use crate::bundle::BUNDLE_FORMAT;
 use crate::checkpoint::CheckpointError;
 use crate::name::quoted_name;
 use crate::npz::NpzError;
@@ -76,12 +77,9 @@ pub enum ErrorKind {
     Empty,
     /// A file of no known format.
     #[error(
-        "is not a model: starts with {start}, expected a PyTorch checkpoint (zip), an ONNX export or a bundle (safetensors)"
+        "is not a model: starts with {0}, expected a PyTorch checkpoint (zip), an ONNX export or a bundle (safetensors)"
     )]
-    Format {
-        /// The first bytes, readable.
-        start: String,
-    },
+    Format(String),
     /// A numpy archive given where a model was expected.
     #[error(
         "is a numpy archive, not a model; the PLDA is given as the directory that holds plda.npz and xvec_transform.npz"
@@ -92,27 +90,16 @@ pub enum ErrorKind {
         "is a safetensors file without the metadata key `soundalike`; convert the original checkpoint instead"
     )]
     NotABundle,
-    /// A safetensors file that lies about itself.
-    #[error("is not a valid safetensors file: {reason}")]
-    Safetensors {
-        /// The safetensors library's error. Its text includes its causes, so it is printed here and is not the
-        /// `source()`.
-        reason: safetensors::SafeTensorError,
-    },
+    /// A safetensors file that lies about itself. The library's text includes its causes, so it is printed here and is
+    /// not the `source()`.
+    #[error("is not a valid safetensors file: {0}")]
+    Safetensors(safetensors::SafeTensorError),
     /// Metadata of a bundle that cannot be read.
     #[error("metadata of the bundle cannot be read; convert the original again")]
-    Metadata {
-        /// What the JSON library said.
-        source: serde_json::Error,
-    },
-    /// A bundle of another format version.
-    #[error("bundle has format {found}, this program reads {expected}; convert the original again")]
-    BundleFormat {
-        /// The version in the file.
-        found: u32,
-        /// The version this crate writes.
-        expected: u32,
-    },
+    Metadata(#[source] serde_json::Error),
+    /// A bundle of another format version than [`BUNDLE_FORMAT`].
+    #[error("bundle has format {0}, this program reads {expected}; convert the original again", expected = BUNDLE_FORMAT)]
+    BundleFormat(u32),
     /// A tensor of an element type that no network here uses.
     #[error("tensor {} has element type {dtype}, which is not supported", quoted_name(.tensor))]
     ElementType {
@@ -122,13 +109,10 @@ pub enum ErrorKind {
         dtype: String,
     },
     /// Tensors with infinities or NaN in them.
-    #[error("{} not finite: {}; the weights are broken", plural(.tensors.len(), "tensor is", "tensors are"), listed(.tensors))]
-    NotFinite {
-        /// Their names, each with the number of values that are not finite.
-        tensors: Vec<NotFinite>,
-    },
+    #[error("{} not finite: {}; the weights are broken", plural(.0.len(), "tensor is", "tensors are"), listed(.0))]
+    NotFinite(Vec<NotFinite>),
     /// Tensors that do not fit the architecture: all of them.
-    #[error("tensors do not fit {architecture}{}", Differences { missing, unexpected, differing })]
+    #[error("tensors do not fit {architecture}: {}", differences(missing, unexpected, differing).join("; "))]
     Tensors {
         /// The architecture with its depth.
         architecture: String,
@@ -169,26 +153,15 @@ pub enum ErrorKind {
         /// How many tensors there are.
         tensors: usize,
     },
-    /// Values that the wished type cannot hold.
-    #[error("{dtype} cannot hold {}: {}; use bf16 or f32", plural(.tensors.len(), "tensor", "tensors"), listed(.tensors))]
-    Overflow {
-        /// The wished type.
-        dtype: Dtype,
-        /// Names of the tensors, each with the number of values that became infinite.
-        tensors: Vec<NotFinite>,
-    },
+    /// Tensors with values that became infinite in the wished type.
+    #[error("{dtype} cannot hold {}: {}; use bf16 or f32", plural(.1.len(), "tensor", "tensors"), listed(.1), dtype = .0)]
+    Overflow(Dtype, Vec<NotFinite>),
     /// A type that weights cannot be converted to.
-    #[error("weights cannot be converted to {dtype}; use f32, f16 or bf16")]
-    CastTarget {
-        /// The wished type.
-        dtype: Dtype,
-    },
-    /// The file on disk is not what was written to it.
-    #[error("differs from what was written at byte {offset}; the disk is not to be trusted")]
-    ReadBack {
-        /// First byte that differs.
-        offset: usize,
-    },
+    #[error("weights cannot be converted to {0}; use f32, f16 or bf16")]
+    CastTarget(Dtype),
+    /// The file on disk is not what was written to it. The number is that of the first byte that differs.
+    #[error("differs from what was written at byte {0}; the disk is not to be trusted")]
+    ReadBack(usize),
     /// A zip archive that is damaged, hostile or of another kind.
     #[error(transparent)]
     Zip(#[from] ArchiveError),
@@ -240,55 +213,40 @@ pub struct Found {
     pub shape: Vec<usize>,
 }
 
-struct Differences<'a> {
-    missing: &'a [Expected],
-    unexpected: &'a [Found],
-    differing: &'a [(Expected, Found)],
-}
-
-impl std::fmt::Display for Differences<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut separator = ": ";
-        if !self.missing.is_empty() {
-            write!(f, "{separator}missing ")?;
-            for (i, tensor) in self.missing.iter().enumerate() {
-                let comma = if i == 0 { "" } else { ", " };
-                write!(f, "{comma}{} {:?}", quoted_name(&tensor.name), tensor.shape)?;
-            }
-            separator = "; ";
+/// The tensors that do not fit, in the order of the arguments: one phrase for all that are missing, one for all that are
+/// unexpected, and one for each that differs.
+fn differences(
+    missing: &[Expected],
+    unexpected: &[Found],
+    differing: &[(Expected, Found)],
+) -> Vec<String> {
+    let named = |name: &str, shape: &[usize]| format!("{} {shape:?}", quoted_name(name));
+    let missing = missing.iter().map(|t| named(&t.name, &t.shape)).collect();
+    let unexpected = unexpected
+        .iter()
+        .map(|t| named(&t.name, &t.shape))
+        .collect();
+    let lists: [(&str, Vec<String>); 2] = [("missing", missing), ("unexpected", unexpected)];
+    let lists = lists.into_iter().filter(|(_, tensors)| !tensors.is_empty());
+    let lists = lists.map(|(what, tensors)| format!("{what} {}", tensors.join(", ")));
+    let differing = differing.iter().map(|(expected, found)| {
+        let (name, shape) = (quoted_name(&found.name), &found.shape);
+        if expected.shape == *shape {
+            let (found, expected) = (found.dtype, expected.kind);
+            return format!("{name} has shape {shape:?} of {found}, expected {expected}");
         }
-        if !self.unexpected.is_empty() {
-            write!(f, "{separator}unexpected ")?;
-            for (i, tensor) in self.unexpected.iter().enumerate() {
-                let comma = if i == 0 { "" } else { ", " };
-                write!(f, "{comma}{} {:?}", quoted_name(&tensor.name), tensor.shape)?;
-            }
-            separator = "; ";
-        }
-        for (expected, found) in self.differing {
-            let name = quoted_name(&found.name);
-            write!(f, "{separator}{name} has shape {:?}", found.shape)?;
-            if expected.shape == found.shape {
-                write!(f, " of {}, expected {}", found.dtype, expected.kind)?;
-            } else {
-                write!(f, ", expected {:?}", expected.shape)?;
-            }
-            separator = "; ";
-        }
-        Ok(())
-    }
+        format!("{name} has shape {shape:?}, expected {:?}", expected.shape)
+    });
+    lists.chain(differing).collect()
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn listed<T: std::fmt::Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(T::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn listed<T: ToString>(items: &[T]) -> String {
+    let texts: Vec<_> = items.iter().map(T::to_string).collect();
+    texts.join(", ")
 }
 
 /// Bytes of an unknown file that are shown in the error.
@@ -301,12 +259,9 @@ pub(crate) fn start_of(bytes: &[u8]) -> String {
 }
 
 /// Names in backquotes, separated by commas.
-pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
-    names
-        .iter()
-        .map(|name| quoted_name(name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
+pub(crate) fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| quoted_name(name)).collect();
+    names.join(", ")
 }
 
 impl ErrorKind {

@@ -65,9 +65,7 @@ fn verify(mut file: File, bytes: &[u8]) -> Result<(), ErrorKind> {
             .take_while(|(a, b)| a == b)
             .count();
         if same < read || (read == 0 && !rest.is_empty()) {
-            return Err(ErrorKind::ReadBack {
-                offset: offset + same,
-            });
+            return Err(ErrorKind::ReadBack(offset + same));
         }
         if read == 0 {
             return Ok(());

@@ -7,13 +7,15 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use soundalike_network::{Architecture, Role, Specifications};
 
-use crate::checkpoint::{Checkpoint, View};
+use crate::checkpoint::Checkpoint;
 use crate::conversion::{MODEL_FILE, sniff};
 use crate::error::{Error, ErrorKind};
 use crate::pickle::{Id, Pickle, Value};
+use crate::shape::len_of;
 use crate::source::{Format, sha256};
 use crate::{
-    Bundle, Change, Conversion, Dtype, Npz, Origin, PipelineDirectory, files, onnx, pipeline, plda,
+    Bundle, Change, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, files, onnx,
+    pipeline, plda,
 };
 
 /// What is in a file or directory.
@@ -62,14 +64,20 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
+    /// A tensor of a network that is not known.
+    fn new(name: &str, shape: &[usize], dtype: Dtype, origin: Origin) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            dtype,
+            role: None,
+            origin,
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
-        // Sizes were compared with the file; a dimension of 0 may stand beside any other.
-        if self.shape.contains(&0) {
-            0
-        } else {
-            self.shape.iter().product()
-        }
+        len_of(&self.shape)
     }
 
     /// Whether one of its dimensions is 0.
@@ -120,16 +128,13 @@ impl Conversion {
     /// The tensors of the bundle as rows of a table, sorted by name.
     pub fn tensors(&self) -> Vec<TensorInfo> {
         let roles = self.bundle.roles();
-        let row = |tensor: crate::Tensor<'_>| TensorInfo {
-            name: tensor.name.into(),
-            shape: tensor.shape.to_vec(),
-            dtype: tensor.dtype,
-            role: roles.get(tensor.name).copied(),
-            origin: self
-                .origins
-                .get(tensor.name)
-                .cloned()
-                .unwrap_or(Origin::Bundle { offset: 0 }),
+        let row = |tensor: Tensor<'_>| {
+            let origin = self.origins.get(tensor.name).cloned();
+            let origin = origin.unwrap_or(Origin::Bundle { offset: 0 });
+            TensorInfo {
+                role: roles.get(tensor.name).copied(),
+                ..TensorInfo::new(tensor.name, tensor.shape, tensor.dtype, origin)
+            }
         };
         self.bundle.tensors().map(row).collect()
     }
@@ -144,10 +149,9 @@ impl Inspection {
                 return Self::of_pipeline(path);
             }
             if plda::is_plda(path) {
-                let conversion = plda::convert(path)?;
+                let (file, conversion) = (files::name(path), plda::convert(path)?);
                 let sha256 = conversion.bundle.source().sha256.clone();
-                let (file, format) = (files::name(path), Format::PldaNpz);
-                return Ok(Self::of_conversion(&conversion, file, format, sha256));
+                return Ok(Self::new(file, Format::PldaNpz, sha256).converted(&conversion));
             }
             if path.join(MODEL_FILE).is_file() {
                 return Self::of(&path.join(MODEL_FILE));
@@ -159,33 +163,21 @@ impl Inspection {
     }
 
     fn of_bytes(bytes: Vec<u8>, file: String) -> Result<Self, ErrorKind> {
-        let sha256 = sha256([&*bytes]);
-        match sniff(&bytes)? {
-            Format::PytorchZip => Self::of_checkpoint(&bytes, file, sha256),
-            Format::Onnx => Self::of_export(&bytes, file, sha256),
+        let format = sniff(&bytes)?;
+        let nothing = Self::new(file, format, sha256([&*bytes]));
+        match format {
+            Format::PytorchZip => nothing.checkpoint(&bytes),
+            Format::Onnx => nothing.export(&bytes),
             Format::Bundle => {
                 let bundle = Bundle::parse(bytes.into())?;
-                let origins = bundle.offsets().collect();
-                let conversion = Conversion {
-                    bundle,
-                    origins,
-                    foreign_globals: Vec::new(),
-                };
-                Ok(Self::of_conversion(
-                    &conversion,
-                    file,
-                    Format::Bundle,
-                    sha256,
-                ))
+                Ok(nothing.converted(&Conversion::of_bundle(bundle)))
             }
-            Format::Npz | Format::PldaNpz | Format::PipelineDirectory => {
-                Self::of_npz(&bytes, file, sha256)
-            }
+            Format::Npz | Format::PldaNpz | Format::PipelineDirectory => nothing.npz(&bytes),
         }
     }
 
-    fn new(file: String, format: Format, sha256: String, mut tensors: Vec<TensorInfo>) -> Self {
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    /// A file in which nothing was found.
+    fn new(file: String, format: Format, sha256: String) -> Self {
         Self {
             file,
             format,
@@ -196,43 +188,69 @@ impl Inspection {
             details: Json::Null,
             foreign_globals: Vec::new(),
             notes: Vec::new(),
-            counts: Counts::of(&tensors),
-            tensors,
+            tensors: Vec::new(),
+            counts: Counts::default(),
             models: Vec::new(),
         }
     }
 
-    fn of_conversion(
-        conversion: &Conversion,
-        file: String,
-        format: Format,
-        sha256: String,
-    ) -> Self {
+    /// With the tensors of an unknown network, and the reason why it is one.
+    fn with_tensors(self, mut tensors: Vec<TensorInfo>) -> Self {
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            counts: Counts::of(&tensors),
+            tensors,
+            ..self
+        }
+    }
+
+    /// With all that a bundle says.
+    fn converted(self, conversion: &Conversion) -> Self {
         let bundle = &conversion.bundle;
         Self {
             architecture: Some(bundle.architecture().clone()),
             specifications: bundle.specifications().cloned(),
             details: serde_json::json!({ "source": bundle.source() }),
             notes: bundle.notes().to_vec(),
-            ..Self::new(file, format, sha256, conversion.tensors())
+            ..self.with_tensors(conversion.tensors())
         }
     }
 
-    fn of_checkpoint(bytes: &[u8], file: String, sha256: String) -> Result<Self, ErrorKind> {
-        let checkpoint = Checkpoint::read(bytes)?;
-        let row = |(name, view): (&str, &View)| TensorInfo {
-            name: name.into(),
-            shape: view.shape.clone(),
-            dtype: view.storage.dtype,
-            role: None,
-            origin: checkpoint.origin(view),
+    /// With what the conversion made of the file. `tensors` are those of a file that cannot be converted.
+    fn described(
+        self,
+        conversion: Result<Conversion, ErrorKind>,
+        tensors: Vec<TensorInfo>,
+        details: Json,
+    ) -> Self {
+        let inspection = match conversion {
+            Ok(conversion) => self.converted(&conversion),
+            Err(kind) => Self {
+                problem: Some(kind.to_string()),
+                ..self.with_tensors(tensors)
+            },
         };
-        let tensors: Vec<TensorInfo> = checkpoint.tensors().map(row).collect();
+        Self {
+            details,
+            ..inspection
+        }
+    }
+
+    fn checkpoint(self, bytes: &[u8]) -> Result<Self, ErrorKind> {
+        let checkpoint = Checkpoint::read(bytes)?;
+        let tensors = checkpoint.tensors().map(|(name, view)| {
+            TensorInfo::new(
+                name,
+                &view.shape,
+                view.storage.dtype,
+                checkpoint.origin(view),
+            )
+        });
+        let tensors = tensors.collect();
         let (class, module) = checkpoint.class();
-        let pickle = checkpoint.pickle();
         let mut budget = MAX_DETAILS;
         let hyperparameters = checkpoint.hyperparameters().map_or(Json::Null, |id| {
-            to_json(pickle, id, MAX_DETAIL_DEPTH, &mut budget)
+            to_json(&checkpoint.pickle, id, MAX_DETAIL_DEPTH, &mut budget)
         });
         let details = serde_json::json!({
             "class": class,
@@ -240,73 +258,47 @@ impl Inspection {
             "hyperparameters": hyperparameters,
         });
         let foreign_globals = checkpoint.foreign_globals();
-
-        let mut inspection = match checkpoint.convert(file.clone()) {
-            Ok(conversion) => Self::of_conversion(&conversion, file, Format::PytorchZip, sha256),
-            Err(kind) => Self {
-                problem: Some(kind.to_string()),
-                ..Self::new(file, Format::PytorchZip, sha256, tensors)
-            },
-        };
-        inspection.details = details;
-        inspection.foreign_globals = foreign_globals;
-        Ok(inspection)
+        let conversion = checkpoint.convert(self.file.clone());
+        Ok(Self {
+            foreign_globals,
+            ..self.described(conversion, tensors, details)
+        })
     }
 
-    fn of_export(bytes: &[u8], file: String, sha256: String) -> Result<Self, ErrorKind> {
+    fn export(self, bytes: &[u8]) -> Result<Self, ErrorKind> {
         let export = onnx::Export::read(bytes)?;
-        let row = |tensor: &onnx::Initializer<'_>| TensorInfo {
-            name: tensor.name.into(),
-            shape: tensor.shape.clone(),
-            dtype: tensor.dtype,
-            role: None,
-            origin: Origin::Initializer {
+        let stored = export.graph.initializers();
+        let complete = stored.filter(|tensor| tensor.elements().is_ok());
+        let tensors = complete.map(|tensor| {
+            let origin = Origin::Initializer {
                 name: tensor.name.into(),
                 change: Change::None,
-            },
-        };
-        let complete = export
-            .graph()
-            .initializers()
-            .filter(|tensor| tensor.elements().is_ok());
-        let tensors: Vec<TensorInfo> = complete.map(row).collect();
-        let details = serde_json::json!({ "producer": export.graph().producer() });
-        let mut inspection = match export.convert(file.clone()) {
-            Ok(conversion) => Self::of_conversion(&conversion, file, Format::Onnx, sha256),
-            Err(kind) => Self {
-                problem: Some(kind.to_string()),
-                ..Self::new(file, Format::Onnx, sha256, tensors)
-            },
-        };
-        inspection.details = details;
-        Ok(inspection)
+            };
+            TensorInfo::new(tensor.name, &tensor.shape, tensor.dtype, origin)
+        });
+        let tensors = tensors.collect();
+        let details = serde_json::json!({ "producer": export.graph.producer() });
+        let conversion = export.convert(self.file.clone());
+        Ok(self.described(conversion, tensors, details))
     }
 
-    fn of_npz(bytes: &[u8], file: String, sha256: String) -> Result<Self, ErrorKind> {
+    fn npz(self, bytes: &[u8]) -> Result<Self, ErrorKind> {
         let mut tensors = Vec::new();
         // Text (a trace's manifest) and whatever else is not numbers: numpy's name of the type.
         let mut other = serde_json::Map::new();
         for array in Npz::parse(Cursor::new(bytes), 0)?.entries() {
-            let Some(dtype) = array.dtype() else {
-                other.insert(array.name().into(), Json::String(array.descr().into()));
-                continue;
-            };
-            let entry = format!("{}.npy", array.name());
-            let origin = Origin::Array {
-                file: file.clone(),
-                entry,
-            };
-            tensors.push(TensorInfo {
-                name: array.name().into(),
-                shape: array.shape().to_vec(),
-                dtype,
-                role: None,
-                origin,
-            });
+            let name = array.name();
+            match array.dtype() {
+                Some(dtype) => {
+                    let origin = Origin::array(&self.file, name);
+                    tensors.push(TensorInfo::new(name, array.shape(), dtype, origin));
+                }
+                None => drop(other.insert(name.into(), array.descr().into())),
+            }
         }
         Ok(Self {
             details: serde_json::json!({ "other": other }),
-            ..Self::new(file, Format::Npz, sha256, tensors)
+            ..self.with_tensors(tensors)
         })
     }
 
@@ -315,21 +307,20 @@ impl Inspection {
         let models = pipeline::Part::ALL.into_iter().filter_map(|part| {
             let conversion = pipeline.conversion(part)?;
             let source = conversion.bundle.source();
-            let (file, sha256) = (part.name().to_owned(), source.sha256.clone());
-            Some(Self::of_conversion(conversion, file, source.format, sha256))
+            let file = Self::new(part.name().into(), source.format, source.sha256.clone());
+            Some(file.converted(conversion))
         });
-        let models = models.collect();
         let source = pipeline.source();
-        let format = Format::PipelineDirectory;
-        let mut inspection =
-            Self::new(files::name(path), format, source.sha256.clone(), Vec::new());
-        inspection.details = serde_json::json!({
-            "pipeline": pipeline.config(),
-            "source": source,
-            "ignored": pipeline.ignored(),
-        });
-        inspection.models = models;
-        Ok(inspection)
+        let (file, sha256) = (files::name(path), source.sha256.clone());
+        Ok(Self {
+            details: serde_json::json!({
+                "pipeline": pipeline.config(),
+                "source": source,
+                "ignored": pipeline.ignored(),
+            }),
+            models: models.collect(),
+            ..Self::new(file, Format::PipelineDirectory, sha256)
+        })
     }
 }
 
@@ -352,9 +343,8 @@ fn to_json(pickle: &Pickle, id: Id, depth: usize, budget: &mut usize) -> Json {
         Value::Float(value) => Json::from(*value),
         Value::Str(text) => Json::from(&**text),
         Value::Tuple(_) | Value::List(_) => {
-            let items = pickle.sequence(id).unwrap_or_default();
             let mut list = Vec::new();
-            for &item in items {
+            for &item in pickle.sequence(id).unwrap_or_default() {
                 if *budget == 0 {
                     list.push(Json::String("...".into()));
                     break;
@@ -370,9 +360,10 @@ fn to_json(pickle: &Pickle, id: Id, depth: usize, budget: &mut usize) -> Json {
                     if *budget == 0 {
                         break;
                     }
-                    let key = pickle
-                        .str(key)
-                        .map_or_else(|| pickle.describe(key), str::to_owned);
+                    let key = match pickle.str(key) {
+                        Some(text) => text.to_owned(),
+                        None => pickle.describe(key),
+                    };
                     map.insert(key, to_json(pickle, value, depth - 1, budget));
                 }
                 Json::Object(map)

@@ -28,6 +28,7 @@ mod onnx;
 mod pickle;
 mod pipeline;
 mod plda;
+mod shape;
 mod source;
 
 // The weights of a network.

@@ -47,8 +47,17 @@ pub struct Source {
     pub converter: String,
 }
 
-/// Version of this crate, as bundles record it.
-pub(crate) const CONVERTER: &str = env!("CARGO_PKG_VERSION");
+impl Source {
+    /// A file that this version of the crate converts.
+    pub(crate) fn new(file: impl Into<String>, format: Format, sha256: String) -> Self {
+        Self {
+            file: file.into(),
+            format,
+            sha256,
+            converter: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
 
 /// SHA-256 of the parts, one after the other, in lower-case hexadecimal.
 #[must_use]

@@ -28,44 +28,24 @@ pub enum CheckpointError {
     /// A zip of something else.
     #[error(
         "is a zip archive without a checkpoint in it (no data.pkl); it holds {}",
-        some(entries)
+        some(.0)
     )]
-    NoPickle {
-        /// Names of its entries.
-        entries: Vec<String>,
-    },
+    NoPickle(Vec<String>),
     /// More than one pickle.
-    #[error("is a zip archive with {count} data.pkl; a checkpoint has one")]
-    ManyPickles {
-        /// How many.
-        count: usize,
-    },
+    #[error("is a zip archive with {0} data.pkl; a checkpoint has one")]
+    ManyPickles(usize),
     /// The pickle is not a dictionary.
-    #[error(
-        "checkpoint is {found}, expected a dictionary; save the state_dict, not the model object"
-    )]
-    Root {
-        /// What it is.
-        found: String,
-    },
+    #[error("checkpoint is {0}, expected a dictionary; save the state_dict, not the model object")]
+    Root(String),
     /// `state_dict` is not a dictionary.
-    #[error("checkpoint's state_dict is {found}, expected a dictionary of tensors")]
-    StateDict {
-        /// What it is.
-        found: String,
-    },
+    #[error("checkpoint's state_dict is {0}, expected a dictionary of tensors")]
+    StateDict(String),
     /// A key of the state dict that is not text.
-    #[error("checkpoint's state_dict has {found} as a name")]
-    Key {
-        /// What it is.
-        found: String,
-    },
+    #[error("checkpoint's state_dict has {0} as a name")]
+    Key(String),
     /// Two tensors of one name.
-    #[error("checkpoint's state_dict has {} twice", quoted_name(.tensor))]
-    DuplicateTensor {
-        /// Its name.
-        tensor: String,
-    },
+    #[error("checkpoint's state_dict has {} twice", quoted_name(.0))]
+    DuplicateTensor(String),
     /// An entry of the state dict that is not a tensor.
     #[error("checkpoint's state_dict has {found} for {}, expected a tensor", quoted_name(.tensor))]
     NotATensor {
@@ -143,11 +123,8 @@ pub enum CheckpointError {
         expected: usize,
     },
     /// Several tasks in one network.
-    #[error("network was trained for {count} tasks at once; networks for one task are supported")]
-    Tasks {
-        /// How many specifications there are.
-        count: usize,
-    },
+    #[error("network was trained for {0} tasks at once; networks for one task are supported")]
+    Tasks(usize),
     /// A specification that cannot be read.
     #[error("checkpoint's specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {

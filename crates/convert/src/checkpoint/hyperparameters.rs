@@ -66,9 +66,7 @@ impl<'p> Dictionary<'p> {
     }
 
     fn count(&self, key: &str, default: usize) -> Result<usize, Hyperparameter> {
-        self.read(key, default, "a whole number", |id| {
-            usize::try_from(self.pickle.int(id)?).ok()
-        })
+        self.read(key, default, "a whole number", |id| self.pickle.count(id))
     }
 
     fn flag(&self, key: &str, default: bool) -> Result<bool, Hyperparameter> {
@@ -81,11 +79,8 @@ impl<'p> Dictionary<'p> {
 
     /// Refuses keys that would change the network in a way that is not implemented.
     fn only(&self, known: &[&str]) -> Result<(), Hyperparameter> {
-        let entries = self
-            .id
-            .and_then(|id| self.pickle.entries(id))
-            .unwrap_or_default();
-        for &(key, value) in entries {
+        let entries = self.id.and_then(|id| self.pickle.entries(id));
+        for &(key, value) in entries.unwrap_or_default() {
             let name = self.pickle.str(key).unwrap_or("?");
             if !known.contains(&name) {
                 let expected = format!("only {}", known.join(", "));
@@ -112,21 +107,15 @@ const MAX_WRAPPING: usize = 4;
 /// The value inside omegaconf's wrappers.
 fn plain(pickle: &Pickle, mut id: Id) -> Id {
     for _ in 0..MAX_WRAPPING {
-        let omegaconf = pickle
-            .object(id)
-            .and_then(|object| pickle.global(object.class))
-            .is_some_and(|class| class.module.starts_with("omegaconf."));
-        let inner = if omegaconf {
-            pickle
-                .attribute(id, "_val")
-                .or_else(|| pickle.attribute(id, "_content"))
-        } else {
-            None
-        };
-        match inner {
-            Some(inner) => id = inner,
-            None => break,
+        let class = pickle.class(id);
+        if !class.is_some_and(|class| class.module.starts_with("omegaconf.")) {
+            break;
         }
+        let content = || pickle.attribute(id, "_content");
+        let Some(inner) = pickle.attribute(id, "_val").or_else(content) else {
+            break;
+        };
+        id = inner;
     }
     id
 }
@@ -145,24 +134,32 @@ pub(super) fn architecture(
         id,
         prefix: "",
     };
-    if class == "PyanNet" {
-        return pyannet(&dictionary, specifications, outputs)
-            .map(Architecture::PyanNet)
-            .map(Some);
-    }
     // pyannote `wespeaker/__init__.py` has these four.
     let depth = match class {
+        "PyanNet" => {
+            let pyannet = pyannet(&dictionary, specifications, outputs)?;
+            return Ok(Some(Architecture::PyanNet(pyannet)));
+        }
         "WeSpeakerResNet34" => 34,
         "WeSpeakerResNet152" => 152,
         "WeSpeakerResNet221" => 221,
         "WeSpeakerResNet293" => 293,
         _ => return Ok(None),
     };
-    Ok(Some(Architecture::WeSpeakerResNet(wespeaker(
-        &dictionary,
-        depth,
-    )?)))
+    let resnet = wespeaker(&dictionary, depth)?;
+    Ok(Some(Architecture::WeSpeakerResNet(resnet)))
 }
+
+/// Arguments of PyTorch's LSTM that are read, and those that change nothing here. Any other changes the network.
+const LSTM_KEYS: [&str; 7] = [
+    "hidden_size",
+    "num_layers",
+    "bidirectional",
+    "monolithic",
+    "dropout",
+    "batch_first",
+    "bias",
+];
 
 /// pyannote `PyanNet.__init__`; defaults from its `*_DEFAULTS`.
 fn pyannet(
@@ -173,14 +170,7 @@ fn pyannet(
     let sincnet = dictionary.dictionary("sincnet", "sincnet.")?;
     sincnet.only(&["stride", "sample_rate"])?;
     let lstm = dictionary.dictionary("lstm", "lstm.")?;
-    let lstm_keys = [
-        "hidden_size",
-        "num_layers",
-        "bidirectional",
-        "monolithic",
-        "dropout",
-    ];
-    lstm.only(&[&lstm_keys[..], &["batch_first", "bias"]].concat())?;
+    lstm.only(&LSTM_KEYS)?;
     lstm.fixed("batch_first", true)?;
     lstm.fixed("bias", true)?;
     let linear = dictionary.dictionary("linear", "linear.")?;
@@ -275,104 +265,114 @@ pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, 
     };
     let id = match pickle.sequence(id) {
         Some(&[one]) => one,
-        Some(several) => {
-            return Err(CheckpointError::Tasks {
-                count: several.len(),
-            });
-        }
+        Some(several) => return Err(CheckpointError::Tasks(several.len())),
         None => id,
     };
-
-    let wrong = |field, id, expected| CheckpointError::Specification {
-        field,
-        found: pickle.describe(id),
-        expected,
-    };
-    let missing = |field, expected| CheckpointError::Specification {
-        field,
-        found: "missing".into(),
-        expected,
-    };
-    let is_class = pickle
-        .object(id)
-        .and_then(|object| pickle.global(object.class))
-        .is_some_and(|class| class.is("pyannote.audio.core.task", "Specifications"));
-    if !is_class {
-        return Err(wrong("specifications", id, "a pyannote Specifications"));
+    let fields = Fields { pickle, id };
+    let class = pickle.class(id);
+    if !class.is_some_and(|class| class.is("pyannote.audio.core.task", "Specifications")) {
+        return Err(fields.wrong("specifications", id, "a pyannote Specifications"));
     }
-    // A field that is missing has the default of pyannote's dataclass, so do those that are `None`.
-    let field = |name| {
-        pickle
-            .attribute(id, name)
-            .filter(|&value| *pickle.value(value) != Value::None)
-    };
 
-    let expected = "a member of pyannote's Problem";
-    let problem = field("problem").ok_or_else(|| missing("problem", expected))?;
-    let problem = member(pickle, problem, Problem::from_value, Problem::from_name)
-        .ok_or_else(|| wrong("problem", problem, expected))?;
-    let expected = "a member of pyannote's Resolution";
-    let resolution = field("resolution").ok_or_else(|| missing("resolution", expected))?;
-    let resolution = member(
-        pickle,
-        resolution,
-        Resolution::from_value,
-        Resolution::from_name,
-    )
-    .ok_or_else(|| wrong("resolution", resolution, expected))?;
-    let duration = field("duration").ok_or_else(|| missing("duration", "seconds"))?;
-    let seconds = |name, id| pickle.float(id).ok_or_else(|| wrong(name, id, "seconds"));
-
-    let warm_up = match field("warm_up") {
-        None => (0.0, 0.0),
-        Some(id) => match pickle.sequence(id) {
-            Some(&[left, right]) => (seconds("warm_up", left)?, seconds("warm_up", right)?),
-            Some(_) => return Err(wrong("warm_up", id, "two times")),
-            None => (seconds("warm_up", id)?, seconds("warm_up", id)?),
-        },
-    };
-    let classes = match field("classes") {
-        None => Vec::new(),
-        Some(id) => {
-            let id = plain(pickle, id);
-            let items = pickle
-                .sequence(id)
-                .ok_or_else(|| wrong("classes", id, "a list of names"))?;
-            let names = items.iter().map(|&item| {
-                let name = pickle.str(plain(pickle, item));
-                name.map(str::to_owned)
-                    .ok_or_else(|| wrong("classes", item, "a name"))
-            });
-            names.collect::<Result<_, _>>()?
-        }
-    };
-    let powerset_max_classes = match field("powerset_max_classes") {
-        None => None,
-        Some(id) => Some(
-            pickle
-                .int(id)
-                .and_then(|count| usize::try_from(count).ok())
-                .ok_or_else(|| wrong("powerset_max_classes", id, "a whole number"))?,
-        ),
-    };
-    let permutation_invariant = match field("permutation_invariant") {
-        None => false,
-        Some(id) => pickle
-            .bool(id)
-            .ok_or_else(|| wrong("permutation_invariant", id, "True or False"))?,
-    };
+    let seconds = |id| pickle.float(id);
+    let optional_seconds = |id| seconds(id).map(Some);
+    let count = |id| pickle.count(id).map(Some);
+    let flag = |id| pickle.bool(id);
+    let name = |id| pickle.str(plain(pickle, id)).map(str::to_owned);
+    let problem = |id| member(pickle, id, Problem::from_value, Problem::from_name);
+    let resolution = |id| member(pickle, id, Resolution::from_value, Resolution::from_name);
     Ok(Some(Specifications {
-        problem,
-        resolution,
-        duration: seconds("duration", duration)?,
-        min_duration: field("min_duration")
-            .map(|id| seconds("min_duration", id))
-            .transpose()?,
-        warm_up,
-        classes,
-        powerset_max_classes,
-        permutation_invariant,
+        problem: fields.read("problem", "a member of pyannote's Problem", None, problem)?,
+        resolution: fields.read(
+            "resolution",
+            "a member of pyannote's Resolution",
+            None,
+            resolution,
+        )?,
+        duration: fields.read("duration", "seconds", None, seconds)?,
+        min_duration: fields.read("min_duration", "seconds", Some(None), optional_seconds)?,
+        warm_up: match fields.get("warm_up") {
+            None => (0.0, 0.0),
+            Some(id) => {
+                let time = |id| fields.typed("warm_up", id, "seconds", seconds);
+                match pickle.sequence(id) {
+                    Some(&[left, right]) => (time(left)?, time(right)?),
+                    Some(_) => return Err(fields.wrong("warm_up", id, "two times")),
+                    None => (time(id)?, time(id)?),
+                }
+            }
+        },
+        classes: match fields.get("classes").map(|id| plain(pickle, id)) {
+            None => Vec::new(),
+            Some(id) => {
+                let expected = "a list of names";
+                let items = fields.typed("classes", id, expected, |id| pickle.sequence(id))?;
+                let name = |&item: &Id| fields.typed("classes", item, "a name", name);
+                items.iter().map(name).collect::<Result<_, _>>()?
+            }
+        },
+        powerset_max_classes: fields.read(
+            "powerset_max_classes",
+            "a whole number",
+            Some(None),
+            count,
+        )?,
+        permutation_invariant: fields.read(
+            "permutation_invariant",
+            "True or False",
+            Some(false),
+            flag,
+        )?,
     }))
+}
+
+/// The fields of a `Specifications`. One that is missing or `None` has the default of pyannote's dataclass.
+struct Fields<'p> {
+    pickle: &'p Pickle,
+    id: Id,
+}
+
+impl Fields<'_> {
+    fn get(&self, field: &str) -> Option<Id> {
+        let value = self.pickle.attribute(self.id, field)?;
+        (*self.pickle.value(value) != Value::None).then_some(value)
+    }
+
+    fn wrong(&self, field: &'static str, id: Id, expected: &'static str) -> CheckpointError {
+        CheckpointError::Specification {
+            field,
+            found: self.pickle.describe(id),
+            expected,
+        }
+    }
+
+    fn typed<T>(
+        &self,
+        field: &'static str,
+        id: Id,
+        expected: &'static str,
+        read: impl FnOnce(Id) -> Option<T>,
+    ) -> Result<T, CheckpointError> {
+        read(id).ok_or_else(|| self.wrong(field, id, expected))
+    }
+
+    /// The value of a field. Without a default it must be there.
+    fn read<T>(
+        &self,
+        field: &'static str,
+        expected: &'static str,
+        default: Option<T>,
+        read: impl FnOnce(Id) -> Option<T>,
+    ) -> Result<T, CheckpointError> {
+        match self.get(field) {
+            Some(id) => self.typed(field, id, expected, read),
+            None => default.ok_or_else(|| CheckpointError::Specification {
+                field,
+                found: "missing".into(),
+                expected,
+            }),
+        }
+    }
 }
 
 /// A member of an enumeration: `Problem(1)`, or `getattr(Problem, "NAME")` by Python 3.11.0.

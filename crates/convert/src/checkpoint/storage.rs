@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::CheckpointError;
 use crate::Dtype;
 use crate::pickle::{Global, Id, Pickle, Value};
+use crate::shape::{len_of, row_major};
 
 /// A plain array in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +69,11 @@ impl View {
             });
         }
         if len > storage.len as u128 {
-            let (tensor, found, len) = (tensor.into(), len, storage.len);
-            return Err(CheckpointError::Expanded { tensor, found, len });
+            return Err(CheckpointError::Expanded {
+                tensor: tensor.into(),
+                found: len,
+                len: storage.len,
+            });
         }
         Ok(Self {
             storage,
@@ -79,14 +83,9 @@ impl View {
         })
     }
 
-    /// Number of elements. The product was checked against the storage, unless a dimension is 0
-    /// and the others may be anything.
+    /// Number of elements, which was checked against the storage.
     pub(crate) fn len(&self) -> usize {
-        if self.shape.contains(&0) {
-            0
-        } else {
-            self.shape.iter().product()
-        }
+        len_of(&self.shape)
     }
 
     /// Whether the elements lie in the order in which they are read.
@@ -112,25 +111,8 @@ impl View {
         if self.is_contiguous() {
             return Cow::Borrowed(&storage[self.offset * size..][..self.len() * size]);
         }
-        let mut gathered = Vec::with_capacity(self.len() * size);
-        let mut index = vec![0; self.shape.len()];
-        for _ in 0..self.len() {
-            let at = index
-                .iter()
-                .zip(&self.strides)
-                .map(|(i, stride)| i * stride)
-                .sum::<usize>();
-            gathered.extend_from_slice(&storage[(self.offset + at) * size..][..size]);
-            // Count up, last dimension first.
-            for (i, &end) in index.iter_mut().zip(&self.shape).rev() {
-                *i += 1;
-                if *i < end {
-                    break;
-                }
-                *i = 0;
-            }
-        }
-        Cow::Owned(gathered)
+        let data = &storage[self.offset * size..];
+        Cow::Owned(row_major(data, size, &self.shape, &self.strides))
     }
 }
 
@@ -144,27 +126,24 @@ pub(super) fn view(
     mut id: Id,
     tensor: &str,
 ) -> Result<Option<View>, CheckpointError> {
+    let refused = |class| CheckpointError::TensorClass {
+        tensor: tensor.into(),
+        class,
+    };
     for _ in 0..MAX_WRAPPING {
         let Some(object) = pickle.object(id) else {
             return Ok(None);
         };
-        let Some(global) = pickle.global(object.class) else {
+        let (global, args) = (pickle.global(object.class), pickle.tuple(object.args));
+        let (Some(global), Some(args)) = (global, args) else {
             return Ok(None);
         };
-        let Some(args) = pickle.tuple(object.args) else {
-            return Ok(None);
+        let function = match &*global.module {
+            "torch._utils" => &*global.name,
+            "torch._tensor" => return Err(refused(global.to_string())),
+            _ => return Ok(None),
         };
-        if global.module != "torch._utils" {
-            let class = global.to_string();
-            let made = global.module == "torch._tensor";
-            let tensor = tensor.into();
-            return if made {
-                Err(CheckpointError::TensorClass { tensor, class })
-            } else {
-                Ok(None)
-            };
-        }
-        match (&*global.name, args) {
+        match (function, args) {
             // (data, requires_grad, backward_hooks[, state])
             ("_rebuild_parameter" | "_rebuild_parameter_with_state", &[data, ..]) => id = data,
             // (storage, storage_offset, size, stride[, requires_grad, backward_hooks[, metadata]])
@@ -176,20 +155,10 @@ pub(super) fn view(
                 let parts = [offset, shape, strides];
                 return rebuild(pickle, tensor, storage, Some(dtype), parts).map(Some);
             }
-            _ => {
-                let class = global.to_string();
-                return Err(CheckpointError::TensorClass {
-                    tensor: tensor.into(),
-                    class,
-                });
-            }
+            _ => return Err(refused(global.to_string())),
         }
     }
-    let class = "nested parameters".into();
-    Err(CheckpointError::TensorClass {
-        tensor: tensor.into(),
-        class,
-    })
+    Err(refused("nested parameters".into()))
 }
 
 fn rebuild(
@@ -204,7 +173,7 @@ fn rebuild(
         part,
         found: pickle.describe(id),
     };
-    let number = |id| pickle.int(id).and_then(|value| usize::try_from(value).ok());
+    let number = |id| pickle.count(id);
     let numbers = |id| -> Option<Vec<usize>> {
         // `torch.Size` is a tuple by another name.
         let items = match pickle.object(id) {
@@ -217,15 +186,11 @@ fn rebuild(
         items.iter().map(|&item| number(item)).collect()
     };
 
-    let dtype = match dtype {
-        Some(id) => Some(
-            pickle
-                .global(id)
-                .and_then(dtype_of_global)
-                .ok_or_else(|| damaged("element type", id))?,
-        ),
-        None => None,
-    };
+    let dtype = dtype.map(|id| {
+        let dtype = pickle.global(id).and_then(dtype_of_global);
+        dtype.ok_or_else(|| damaged("element type", id))
+    });
+    let dtype = dtype.transpose()?;
     let storage =
         self::storage(pickle, storage, dtype).ok_or_else(|| damaged("storage", storage))?;
     let offset = number(offset).ok_or_else(|| damaged("offset", offset))?;
@@ -250,7 +215,7 @@ fn storage(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
         return None;
     }
     let key = pickle.str(key)?.to_owned();
-    let len = usize::try_from(pickle.int(len)?).ok()?;
+    let len = pickle.count(len)?;
     let class = pickle.global(class)?;
     match (dtype, dtype_of_storage(class)) {
         (None, Some(dtype)) => Some(Storage { key, dtype, len }),
@@ -267,39 +232,10 @@ fn storage(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
 }
 
 fn dtype_of_storage(class: &Global) -> Option<Dtype> {
-    if class.module != "torch" {
-        return None;
-    }
-    Some(match &*class.name {
-        "BoolStorage" => Dtype::Bool,
-        "ByteStorage" => Dtype::U8,
-        "CharStorage" => Dtype::I8,
-        "ShortStorage" => Dtype::I16,
-        "IntStorage" => Dtype::I32,
-        "LongStorage" => Dtype::I64,
-        "HalfStorage" => Dtype::F16,
-        "BFloat16Storage" => Dtype::BF16,
-        "FloatStorage" => Dtype::F32,
-        "DoubleStorage" => Dtype::F64,
-        _ => return None,
-    })
+    let name = class.name.strip_suffix("Storage")?;
+    Dtype::find(|names| class.module == "torch" && names.storage == name)
 }
 
 fn dtype_of_global(global: &Global) -> Option<Dtype> {
-    if global.module != "torch" {
-        return None;
-    }
-    Some(match &*global.name {
-        "bool" => Dtype::Bool,
-        "uint8" => Dtype::U8,
-        "int8" => Dtype::I8,
-        "int16" => Dtype::I16,
-        "int32" => Dtype::I32,
-        "int64" => Dtype::I64,
-        "float16" => Dtype::F16,
-        "bfloat16" => Dtype::BF16,
-        "float32" => Dtype::F32,
-        "float64" => Dtype::F64,
-        _ => return None,
-    })
+    Dtype::find(|names| global.is("torch", names.torch))
 }

@@ -8,17 +8,11 @@ use crate::name::quoted_name;
 #[non_exhaustive]
 pub enum NpzError {
     /// Not a zip archive at all.
-    #[error("is not a numpy archive (.npz): starts with {start}")]
-    NotAnArchive {
-        /// The first bytes, readable.
-        start: String,
-    },
+    #[error("is not a numpy archive (.npz): starts with {0}")]
+    NotAnArchive(String),
     /// Not an array at all.
-    #[error("{} is not a numpy array; the file is damaged", quoted_name(.array))]
-    NotAnArray {
-        /// Its name in the archive.
-        array: String,
-    },
+    #[error("{} is not a numpy array; the file is damaged", quoted_name(.0))]
+    NotAnArray(String),
     /// A header that cannot be read.
     #[error("{} has a header without a readable {part}: {found}", quoted_name(.array))]
     Header {
@@ -51,11 +45,8 @@ pub enum NpzError {
         expected: &'static str,
     },
     /// Column-major order.
-    #[error("{} is in Fortran order; save numpy.ascontiguousarray of it", quoted_name(.array))]
-    FortranOrder {
-        /// Its name in the archive.
-        array: String,
-    },
+    #[error("{} is in Fortran order; save numpy.ascontiguousarray of it", quoted_name(.0))]
+    FortranOrder(String),
     /// More bytes in all arrays together than a file of this length is meant to hold: a zip bomb.
     #[error(
         "numpy archive declares {found} bytes of arrays, more than the {limit} that can be meant"
@@ -77,11 +68,8 @@ pub enum NpzError {
         expected: u64,
     },
     /// An array that should be there.
-    #[error("lacks the array {}", quoted_name(.array))]
-    Missing {
-        /// Its name in the archive.
-        array: String,
-    },
+    #[error("lacks the array {}", quoted_name(.0))]
+    Missing(String),
     /// An array of another number of dimensions.
     #[error("{} has shape {found:?}, expected {expected}", quoted_name(.array))]
     Shape {

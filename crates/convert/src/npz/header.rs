@@ -36,7 +36,7 @@ impl Header {
         file: &mut impl Read,
         failed: impl Fn(std::io::Error) -> ErrorKind,
     ) -> Result<Self, ErrorKind> {
-        let not = || NpzError::NotAnArray { array: name.into() };
+        let not = || NpzError::NotAnArray(name.into());
         let mut take = |len: usize| -> Result<Vec<u8>, ErrorKind> {
             let mut bytes = Vec::new();
             file.take(len as u64)
@@ -86,18 +86,7 @@ impl Header {
             .strip_prefix(['\'', '"'])
             .and_then(|rest| rest.split(['\'', '"']).next())
             .unwrap_or("a structure");
-        let dtype = match descr {
-            "|b1" => Some(Dtype::Bool),
-            "|u1" => Some(Dtype::U8),
-            "|i1" => Some(Dtype::I8),
-            "<i2" => Some(Dtype::I16),
-            "<i4" => Some(Dtype::I32),
-            "<i8" => Some(Dtype::I64),
-            "<f2" => Some(Dtype::F16),
-            "<f4" => Some(Dtype::F32),
-            "<f8" => Some(Dtype::F64),
-            _ => None,
-        };
+        let dtype = Dtype::find(|names| !descr.is_empty() && names.numpy == descr);
         let order = value(header, "fortran_order").ok_or_else(|| broken("fortran_order"))?;
         let fortran_order = order.trim_start().starts_with("True");
         let shape = value(header, "shape")
@@ -127,11 +116,8 @@ impl Header {
         let Some(dtype) = self.dtype else {
             return Ok(());
         };
-        let expected = self
-            .shape
-            .iter()
-            .try_fold(dtype.size(), |len, &size| len.checked_mul(size))
-            .map_or(u64::MAX, |len| len as u64);
+        let expected = dtype.bytes_of(&self.shape);
+        let expected = expected.map_or(u64::MAX, |len| len as u64);
         let found = file.saturating_sub(self.start);
         if found != expected {
             return Err(NpzError::Length {

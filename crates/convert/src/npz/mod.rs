@@ -20,6 +20,7 @@ use crate::Dtype;
 use crate::archive::{self, ArchiveError};
 use crate::error::{Error, ErrorKind, SHOWN_BYTES, start_of};
 use crate::name::shown;
+use crate::shape::row_major;
 
 /// How much larger than the file its arrays may be, all together. Activations compress by a few per cent, decisions of
 /// 0 and 1 by a factor of 300, but those are few.
@@ -27,7 +28,7 @@ const MAX_INFLATION: u64 = 64;
 /// Bytes of all arrays below which [`MAX_INFLATION`] does not matter: activations on silence shrink to almost nothing.
 const SMALL_ARCHIVE: u64 = 1 << 30;
 /// Bytes read at a time: a multiple of every element's size.
-const CHUNK: usize = 1 << 16;
+const CHUNK: u64 = 1 << 16;
 
 /// A numpy archive, from which arrays are read one by one.
 ///
@@ -165,26 +166,25 @@ impl<R: Read + Seek> Npz<R> {
         let (mut entries, mut places) = (Vec::new(), HashMap::new());
         let mut declared = 0_u64;
         for index in 0..zip.len() {
-            let file_name = zip.name_for_index(index).and_then(Result::ok);
-            let Some(name) = file_name
-                .as_deref()
-                .and_then(|name| name.strip_suffix(EXTENSION))
-            else {
+            let Some(Ok(file_name)) = zip.name_for_index(index) else {
                 continue;
             };
-            let (name, file_name) = (name.to_owned(), file_name.unwrap_or_default().into_owned());
+            let file_name = file_name.into_owned();
+            let Some(name) = file_name.strip_suffix(EXTENSION) else {
+                continue;
+            };
             let len = archive::possible_len(&zip, (index, &file_name), file)?;
             let broken = archive::unreadable(&file_name);
             let mut data = zip.by_index(index).map_err(broken)?;
-            let header = Header::read(&name, &mut data, |error| broken(error.into()).into())?;
-            header.check_len(&name, len)?;
+            let header = Header::read(name, &mut data, |error| broken(error.into()).into())?;
+            header.check_len(name, len)?;
             declared = declared.saturating_add(len);
             // Two names may be the same text in different encodings.
-            if places.insert(name.clone(), entries.len()).is_some() {
+            if places.insert(name.to_owned(), entries.len()).is_some() {
                 return Err(ArchiveError::Duplicate.into());
             }
             entries.push(NpzEntry {
-                name,
+                name: name.into(),
                 bytes: len.saturating_sub(header.start),
                 header,
                 index,
@@ -226,14 +226,13 @@ impl<R: Read + Seek> Npz<R> {
     fn array<T: NpzElement>(&mut self, name: &str) -> Result<NpzArray<T>, ErrorKind> {
         let entry = self.readable(name)?;
         let dtype = entry.number()?;
-        let array = || name.to_owned();
         let append = T::append(dtype).ok_or_else(|| NpzError::OtherType {
-            array: array(),
+            array: name.into(),
             found: dtype,
             expected: T::READ_FROM,
         })?;
         if entry.is_fortran_order() {
-            return Err(NpzError::FortranOrder { array: array() }.into());
+            return Err(NpzError::FortranOrder(name.into()).into());
         }
         let mut values = Vec::with_capacity(entry.bytes as usize / dtype.size());
         self.stream(&entry, |bytes| append(bytes, &mut values))?;
@@ -250,7 +249,10 @@ impl<R: Read + Seek> Npz<R> {
         let mut data = Vec::with_capacity(entry.bytes as usize);
         self.stream(&entry, |bytes| data.extend_from_slice(bytes))?;
         if entry.is_fortran_order() {
-            data = transposed(&data, &entry.header.shape, dtype.size());
+            // First dimension fastest.
+            let shape = entry.shape();
+            let strides = (0..shape.len()).map(|i| shape[..i].iter().product());
+            data = row_major(&data, dtype.size(), shape, &strides.collect::<Vec<_>>());
         }
         Ok(data)
     }
@@ -258,7 +260,7 @@ impl<R: Read + Seek> Npz<R> {
     /// An array that may be read, as far as its size goes.
     fn readable(&self, name: &str) -> Result<NpzEntry, NpzError> {
         let entry = self.entry(name).cloned();
-        let entry = entry.ok_or_else(|| NpzError::Missing { array: name.into() })?;
+        let entry = entry.ok_or_else(|| NpzError::Missing(name.into()))?;
         self.too_large.clone().map_or(Ok(entry), Err)
     }
 
@@ -270,25 +272,18 @@ impl<R: Read + Seek> Npz<R> {
         let failed = |error: std::io::Error| broken(error.into());
         let header = &mut (&mut file).take(entry.header.start);
         std::io::copy(header, &mut std::io::sink()).map_err(failed)?;
-        let mut chunk = [0; CHUNK];
+        let mut chunk = Vec::with_capacity(CHUNK as usize);
         let mut found = 0;
         loop {
-            let mut filled = 0;
-            // A short read may end within an element. The last, empty one verifies the checksum.
-            while filled < CHUNK {
-                match file.read(&mut chunk[filled..]) {
-                    Ok(0) => break,
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(failed(error).into()),
-                }
-            }
-            found += filled as u64;
+            chunk.clear();
+            // The last, empty read verifies the checksum.
+            let piece = (&mut file).take(CHUNK).read_to_end(&mut chunk);
+            found += piece.map_err(failed)? as u64;
             // More than was declared is counted, not kept.
-            if filled == 0 || found > entry.bytes {
+            if chunk.is_empty() || found > entry.bytes {
                 break;
             }
-            take(&chunk[..filled]);
+            take(&chunk);
         }
         if found != entry.bytes {
             return Err(ArchiveError::Length {
@@ -323,30 +318,7 @@ fn check_start(reader: &mut (impl Read + Seek)) -> Result<u64, ErrorKind> {
         return Err(ErrorKind::Empty);
     }
     if !start.starts_with(b"PK") {
-        return Err(NpzError::NotAnArchive {
-            start: start_of(&start),
-        }
-        .into());
+        return Err(NpzError::NotAnArchive(start_of(&start)).into());
     }
     Ok(len)
-}
-
-/// Row-major elements of an array in column-major order, which is row-major with the dimensions reversed.
-fn transposed(data: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
-    let mut strides = Vec::with_capacity(shape.len());
-    let mut stride = 1;
-    for &dimension in shape {
-        strides.push(stride);
-        stride *= dimension;
-    }
-    let mut gathered = Vec::with_capacity(data.len());
-    for mut i in 0..data.len() / size {
-        let mut at = 0;
-        for (&dimension, stride) in shape.iter().zip(&strides).rev() {
-            at += i % dimension * stride;
-            i /= dimension;
-        }
-        gathered.extend_from_slice(&data[at * size..][..size]);
-    }
-    gathered
 }

@@ -7,56 +7,30 @@ use crate::name::quoted_name;
 #[non_exhaustive]
 pub enum OnnxError {
     /// The protobuf encoding is broken.
-    #[error("ONNX export is damaged or cut off in its {part}; copy or download it again")]
-    Damaged {
-        /// The message that cannot be read.
-        part: &'static str,
-    },
+    #[error("ONNX export is damaged or cut off in its {0}; copy or download it again")]
+    Damaged(&'static str),
     /// More of something than any export of these networks has.
-    #[error("ONNX export has more than {limit} {what}; no network here needs as many")]
-    TooMany {
-        /// `nodes`, `initializers`, ...
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
+    #[error("ONNX export has more than {1} {0}; no network here needs as many")]
+    TooMany(&'static str, usize),
     /// No graph, no output, or an output that nothing computes.
-    #[error("ONNX export has no node that computes {}", quoted_name(.name))]
-    NotComputed {
-        /// The name of the value.
-        name: String,
-    },
+    #[error("ONNX export has no node that computes {}", quoted_name(.0))]
+    NotComputed(String),
     /// The graph runs in a circle.
-    #[error("ONNX export computes {} from itself", quoted_name(.name))]
-    Circle {
-        /// The name of the value.
-        name: String,
-    },
-    /// A node whose input is not a stored weight.
+    #[error("ONNX export computes {} from itself", quoted_name(.0))]
+    Circle(String),
+    /// A node, and which of its inputs is not a stored weight.
     #[error(
         "ONNX export computes input {input} of {} instead of storing it; export with constant folding",
-        quoted_name(.node)
+        quoted_name(.0),
+        input = .1
     )]
-    NotStored {
-        /// The node.
-        node: String,
-        /// Which of its inputs.
-        input: usize,
-    },
+    NotStored(String, usize),
     /// Weights in other files.
-    #[error("ONNX export keeps {} in another file; save it as one file", quoted_name(.name))]
-    External {
-        /// The initializer.
-        name: String,
-    },
-    /// A weight of an element type that no network here has.
-    #[error("ONNX export has {} of element type {found}, expected a float type or int64", quoted_name(.name))]
-    ElementType {
-        /// The initializer.
-        name: String,
-        /// `TensorProto.DataType`.
-        found: i64,
-    },
+    #[error("ONNX export keeps {} in another file; save it as one file", quoted_name(.0))]
+    External(String),
+    /// A weight of an element type that no network here has: its `TensorProto.DataType`.
+    #[error("ONNX export has {} of element type {found}, expected a float type or int64", quoted_name(.0), found = .1)]
+    ElementType(String, i64),
     /// A weight with more or fewer elements than its shape says.
     #[error(
         "ONNX export has {} with {found} bytes, {expected} expected; the file is damaged",
@@ -81,13 +55,8 @@ pub enum OnnxError {
         expected: &'static str,
     },
     /// A node that PyanNet does not have in this place.
-    #[error("ONNX export is not of PyanNet: {found} where {expected} should be")]
-    Unexpected {
-        /// What is there.
-        found: String,
-        /// What should be there.
-        expected: &'static str,
-    },
+    #[error("ONNX export is not of PyanNet: {0} where {1} should be")]
+    Unexpected(String, &'static str),
     /// A node with another constant than PyanNet has.
     #[error(
         "ONNX export is not of PyanNet: {} of {} is {found}, expected {expected}",
@@ -104,9 +73,6 @@ pub enum OnnxError {
         expected: String,
     },
     /// Two branches that do not do the same.
-    #[error("ONNX export has {} with branches that differ", quoted_name(.node))]
-    Branches {
-        /// The node.
-        node: String,
-    },
+    #[error("ONNX export has {} with branches that differ", quoted_name(.0))]
+    Branches(String),
 }

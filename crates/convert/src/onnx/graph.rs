@@ -24,48 +24,27 @@ pub(crate) struct Initializer<'a> {
     pub(crate) name: &'a str,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    data: Data<'a>,
+    /// Little-endian elements: `raw_data` is lent, other fields are decoded.
+    data: Cow<'a, [u8]>,
 }
 
-#[derive(Debug, Clone)]
-enum Data<'a> {
-    /// `raw_data`: little-endian.
-    Raw(&'a [u8]),
-    /// `float_data`, `int64_data`, ...: decoded.
-    Typed(Vec<u8>),
-}
-
-impl<'a> Initializer<'a> {
-    /// Bytes of its shape, if that is a size at all.
-    fn expected_len(&self) -> Option<usize> {
-        self.shape
-            .iter()
-            .try_fold(self.dtype.size(), |len, &size| len.checked_mul(size))
-    }
-
+impl Initializer<'_> {
     /// The elements in row-major order, as many as the shape says.
-    pub(crate) fn elements(&self) -> Result<Cow<'_, [u8]>, OnnxError> {
-        let found = match &self.data {
-            Data::Raw(bytes) => bytes.len(),
-            Data::Typed(bytes) => bytes.len(),
-        };
-        let expected = self.expected_len().unwrap_or(usize::MAX);
-        if found != expected {
+    pub(crate) fn elements(&self) -> Result<&[u8], OnnxError> {
+        let expected = self.dtype.bytes_of(&self.shape).unwrap_or(usize::MAX);
+        if self.data.len() != expected {
             return Err(OnnxError::Length {
                 name: self.name.into(),
-                found,
+                found: self.data.len(),
                 expected,
             });
         }
-        Ok(match &self.data {
-            Data::Raw(bytes) => Cow::Borrowed(bytes),
-            Data::Typed(bytes) => Cow::Borrowed(bytes),
-        })
+        Ok(&self.data)
     }
 }
 
 /// One operation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Node<'a> {
     pub(crate) op: &'a str,
     pub(crate) name: &'a str,
@@ -78,13 +57,20 @@ pub(crate) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn attribute(&self, name: &str, field: u64) -> Result<Option<Wire<'a>>, OnnxError> {
-        let Some(&(_, message)) = self.attributes.iter().find(|(found, _)| *found == name) else {
-            return Ok(None);
-        };
+    /// The fields of an `AttributeProto`; none where the node lacks it.
+    fn attribute(
+        &self,
+        name: &str,
+    ) -> impl Iterator<Item = Result<(u64, Wire<'a>), OnnxError>> + use<'a> {
+        let found = self.attributes.iter().find(|(found, _)| *found == name);
+        parts(found.map_or(&[], |&(_, message)| message), "attribute")
+    }
+
+    /// The last value of one field of an attribute.
+    fn value(&self, name: &str, field: u64) -> Result<Option<Wire<'a>>, OnnxError> {
         let mut value = None;
-        for part in fields(message) {
-            let (number, wire) = part.ok_or(OnnxError::Damaged { part: "attribute" })?;
+        for part in self.attribute(name) {
+            let (number, wire) = part?;
             if number == field {
                 value = Some(wire);
             }
@@ -97,38 +83,46 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn float(&self, name: &str) -> Result<Option<f32>, OnnxError> {
-        Ok(self.attribute(name, 2)?.and_then(Wire::float))
+        Ok(self.value(name, 2)?.and_then(Wire::float))
     }
 
     pub(super) fn int(&self, name: &str) -> Result<Option<i64>, OnnxError> {
-        Ok(self.attribute(name, 3)?.and_then(Wire::int))
+        Ok(self.value(name, 3)?.and_then(Wire::int))
     }
 
     pub(super) fn string(&self, name: &str) -> Result<Option<&'a str>, OnnxError> {
-        Ok(self.attribute(name, 4)?.and_then(Wire::text))
+        Ok(self.value(name, 4)?.and_then(Wire::text))
     }
 
     /// One integer or several.
     pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, OnnxError> {
-        let damaged = OnnxError::Damaged { part: "attribute" };
-        let Some(&(_, message)) = self.attributes.iter().find(|(found, _)| *found == name) else {
-            return Ok(Vec::new());
-        };
         let mut found = Vec::new();
-        for part in fields(message) {
-            match part.ok_or(damaged.clone())? {
-                (3 | 8, wire) => ints(wire, &mut found).ok_or(damaged.clone())?,
-                _ => continue,
+        for part in self.attribute(name) {
+            if let (3 | 8, wire) = part? {
+                ints(wire, &mut found).ok_or(OnnxError::Damaged("attribute"))?;
             }
             if found.len() > MAX_OPERANDS {
-                return Err(OnnxError::TooMany {
-                    what: "numbers in an attribute",
-                    limit: MAX_OPERANDS,
-                });
+                return Err(OnnxError::TooMany("numbers in an attribute", MAX_OPERANDS));
             }
         }
         Ok(found)
     }
+}
+
+/// The fields of one message of the model.
+fn parts<'a>(
+    message: &'a [u8],
+    part: &'static str,
+) -> impl Iterator<Item = Result<(u64, Wire<'a>), OnnxError>> + use<'a> {
+    fields(message).map(move |field| field.ok_or(OnnxError::Damaged(part)))
+}
+
+/// The first field of this number, as far as the message can be read.
+fn first(message: &[u8], number: u64) -> Option<Wire<'_>> {
+    let mut fields = fields(message).flatten();
+    fields
+        .find(|&(found, _)| found == number)
+        .map(|(_, wire)| wire)
 }
 
 /// A model's graph, branches and all: names are unique across them.
@@ -166,32 +160,28 @@ impl<'a> Graph<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, OnnxError> {
         let mut graph = Self::default();
         let mut main = None;
-        for field in fields(bytes) {
-            match field.ok_or(OnnxError::Damaged { part: "model" })? {
+        for field in parts(bytes, "model") {
+            match field? {
                 (2, wire) => graph.producer = wire.text().unwrap_or_default().to_owned(),
                 (7, wire) => main = wire.bytes(),
                 (14, wire) => {
-                    let entry = wire.bytes().unwrap_or_default();
                     let (mut key, mut value) = ("", "");
-                    for part in fields(entry) {
-                        match part.ok_or(OnnxError::Damaged { part: "metadata" })? {
+                    for part in parts(wire.bytes().unwrap_or_default(), "metadata") {
+                        match part? {
                             (1, wire) => key = wire.text().unwrap_or_default(),
                             (2, wire) => value = wire.text().unwrap_or_default(),
                             _ => {}
                         }
                     }
                     if graph.metadata.len() >= MAX_OPERANDS {
-                        return Err(OnnxError::TooMany {
-                            what: "metadata",
-                            limit: MAX_OPERANDS,
-                        });
+                        return Err(OnnxError::TooMany("metadata", MAX_OPERANDS));
                     }
                     graph.metadata.push((key, value));
                 }
                 _ => {}
             }
         }
-        let main = main.ok_or(OnnxError::Damaged { part: "graph" })?;
+        let main = main.ok_or(OnnxError::Damaged("graph"))?;
         graph.outputs = graph.read_graph(main, 0)?;
         for (index, node) in graph.nodes.iter().enumerate() {
             for &output in &node.outputs {
@@ -206,31 +196,24 @@ impl<'a> Graph<'a> {
     /// Reads a `GraphProto`, and those of its branches. Returns the names of its outputs.
     fn read_graph(&mut self, message: &'a [u8], depth: usize) -> Result<Vec<&'a str>, OnnxError> {
         if depth > MAX_DEPTH {
-            return Err(OnnxError::TooMany {
-                what: "nested branches",
-                limit: MAX_DEPTH,
-            });
+            return Err(OnnxError::TooMany("nested branches", MAX_DEPTH));
         }
         let mut outputs = Vec::new();
-        for field in fields(message) {
-            match field.ok_or(OnnxError::Damaged { part: "graph" })? {
-                (1, wire) => {
-                    let node = self.read_node(wire.bytes().unwrap_or_default(), depth)?;
+        for field in parts(message, "graph") {
+            let (number, wire) = field?;
+            let bytes = wire.bytes().unwrap_or_default();
+            match number {
+                1 => {
+                    let node = self.read_node(bytes, depth)?;
                     if self.nodes.len() >= MAX_NODES {
-                        return Err(OnnxError::TooMany {
-                            what: "nodes",
-                            limit: MAX_NODES,
-                        });
+                        return Err(OnnxError::TooMany("nodes", MAX_NODES));
                     }
                     self.nodes.push(node);
                 }
-                (5, wire) => self.store(read_tensor(wire.bytes().unwrap_or_default())?)?,
-                (11, wire) if depth == 0 && self.inputs.len() < MAX_OPERANDS => {
-                    self.inputs.push(wire.bytes().unwrap_or_default());
-                }
-                (12, wire) if outputs.len() < MAX_OPERANDS => {
-                    let name = value_name(wire.bytes().unwrap_or_default());
-                    outputs.push(name.ok_or(OnnxError::Damaged { part: "output" })?);
+                5 => self.store(read_tensor(bytes)?)?,
+                11 if depth == 0 && self.inputs.len() < MAX_OPERANDS => self.inputs.push(bytes),
+                12 if outputs.len() < MAX_OPERANDS => {
+                    outputs.push(value_name(bytes).ok_or(OnnxError::Damaged("output"))?);
                 }
                 _ => {}
             }
@@ -240,8 +223,7 @@ impl<'a> Graph<'a> {
 
     fn store(&mut self, tensor: Initializer<'a>) -> Result<(), OnnxError> {
         if self.order.len() >= MAX_INITIALIZERS {
-            let (what, limit) = ("initializers", MAX_INITIALIZERS);
-            return Err(OnnxError::TooMany { what, limit });
+            return Err(OnnxError::TooMany("initializers", MAX_INITIALIZERS));
         }
         self.order.push(tensor.name);
         self.initializers.insert(tensor.name, tensor);
@@ -249,32 +231,25 @@ impl<'a> Graph<'a> {
     }
 
     fn read_node(&mut self, message: &'a [u8], depth: usize) -> Result<Node<'a>, OnnxError> {
-        let damaged = OnnxError::Damaged { part: "node" };
-        let mut node = Node {
-            op: "",
-            name: "",
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            attributes: Vec::new(),
-            branches: Vec::new(),
-        };
-        for field in fields(message) {
-            let (number, wire) = field.ok_or(damaged.clone())?;
-            let text = || wire.text().ok_or(damaged.clone());
+        let damaged = || OnnxError::Damaged("node");
+        let mut node = Node::default();
+        for field in parts(message, "node") {
+            let (number, wire) = field?;
+            let text = || wire.text().ok_or_else(damaged);
             match number {
                 1 => node.inputs.push(text()?),
                 2 => node.outputs.push(text()?),
                 3 => node.name = text()?,
                 4 => node.op = text()?,
                 5 => {
-                    let attribute = wire.bytes().ok_or(damaged.clone())?;
+                    let attribute = wire.bytes().ok_or_else(damaged)?;
                     let mut name = "";
-                    for part in fields(attribute) {
-                        match part.ok_or(OnnxError::Damaged { part: "attribute" })? {
-                            (1, wire) => name = wire.text().ok_or(damaged.clone())?,
+                    for part in parts(attribute, "attribute") {
+                        match part? {
+                            (1, wire) => name = wire.text().ok_or_else(damaged)?,
                             // A branch of an `If`.
                             (6, wire) => {
-                                let graph = wire.bytes().ok_or(damaged.clone())?;
+                                let graph = wire.bytes().ok_or_else(damaged)?;
                                 let outputs = self.read_graph(graph, depth + 1)?;
                                 node.branches.extend(outputs.first());
                             }
@@ -285,23 +260,15 @@ impl<'a> Graph<'a> {
                 }
                 _ => {}
             }
-            if node
-                .inputs
-                .len()
-                .max(node.outputs.len())
-                .max(node.attributes.len())
-                > MAX_OPERANDS
-            {
-                return Err(OnnxError::TooMany {
-                    what: "operands of a node",
-                    limit: MAX_OPERANDS,
-                });
+            let operands = node.inputs.len().max(node.outputs.len());
+            if operands.max(node.attributes.len()) > MAX_OPERANDS {
+                return Err(OnnxError::TooMany("operands of a node", MAX_OPERANDS));
             }
         }
         // A constant is a weight that is stored in the node.
         if node.op == "Constant"
             && let Some(&output) = node.outputs.first()
-            && let Some(Wire::Bytes(tensor)) = node.attribute("value", 5)?
+            && let Some(Wire::Bytes(tensor)) = node.value("value", 5)?
         {
             self.store(Initializer {
                 name: output,
@@ -312,8 +279,8 @@ impl<'a> Graph<'a> {
     }
 
     pub(super) fn metadata(&self, key: &str) -> Option<&'a str> {
-        self.metadata
-            .iter()
+        let mut metadata = self.metadata.iter();
+        metadata
             .find(|(found, _)| *found == key)
             .map(|&(_, value)| value)
     }
@@ -337,12 +304,8 @@ impl<'a> Graph<'a> {
         input: usize,
     ) -> Result<&Initializer<'a>, OnnxError> {
         let name = node.inputs.get(input).copied().unwrap_or_default();
-        self.initializers
-            .get(name)
-            .ok_or_else(|| OnnxError::NotStored {
-                node: node.name.into(),
-                input,
-            })
+        let stored = self.initializers.get(name);
+        stored.ok_or_else(|| OnnxError::NotStored(node.name.into(), input))
     }
 
     /// Samples of the audio, where the export fixes them.
@@ -353,20 +316,12 @@ impl<'a> Graph<'a> {
         // ValueInfoProto.type = 2, TypeProto.tensor_type = 1, Tensor.shape = 2, dim = 1.
         let mut message: &[u8] = value;
         for path in [2, 1, 2] {
-            message = fields(message)
-                .flatten()
-                .find(|&(number, _)| number == path)?
-                .1
-                .bytes()?;
+            message = first(message, path)?.bytes()?;
         }
-        let last = fields(message)
-            .flatten()
-            .filter(|&(number, _)| number == 1)
-            .last()?
-            .1
-            .bytes()?;
-        let (_, len) = fields(last).flatten().find(|&(number, _)| number == 1)?;
-        usize::try_from(len.int()?).ok().filter(|&len| len > 0)
+        let dimensions = fields(message).flatten().filter(|&(number, _)| number == 1);
+        let (_, last) = dimensions.last()?;
+        let len = first(last.bytes()?, 1)?.int()?;
+        usize::try_from(len).ok().filter(|&len| len > 0)
     }
 
     /// The nodes that do arithmetic between the audio and the output, in order of execution.
@@ -374,14 +329,12 @@ impl<'a> Graph<'a> {
         let mut path = Vec::new();
         let mut seen = HashSet::new();
         let Some(&output) = self.outputs.first() else {
-            return Err(OnnxError::NotComputed {
-                name: "output".into(),
-            });
+            return Err(OnnxError::NotComputed("output".into()));
         };
         let mut value = output;
         while let Some(&index) = self.producers.get(value) {
             if !seen.insert(index) {
-                return Err(OnnxError::Circle { name: value.into() });
+                return Err(OnnxError::Circle(value.into()));
             }
             let node = &self.nodes[index];
             if !MOVES_ONLY.contains(&node.op) {
@@ -390,7 +343,7 @@ impl<'a> Graph<'a> {
             value = self.data_input(node)?;
         }
         if path.is_empty() {
-            return Err(OnnxError::NotComputed { name: value.into() });
+            return Err(OnnxError::NotComputed(value.into()));
         }
         path.reverse();
         Ok(path)
@@ -401,30 +354,26 @@ impl<'a> Graph<'a> {
         if node.op == "If" {
             // torch exports a convolution of two- and of three-dimensional input this way. The
             // first branch is followed; the weights of the others have to be the same.
-            let first = self.convolution(node.branches.first().copied());
-            if node
-                .branches
+            let Some((&first, others)) = node.branches.split_first() else {
+                return Ok("");
+            };
+            let weights = self.convolution(first);
+            if others
                 .iter()
-                .any(|&branch| self.convolution(Some(branch)) != first)
+                .any(|other| self.convolution(other) != weights)
             {
-                return Err(OnnxError::Branches {
-                    node: node.name.into(),
-                });
+                return Err(OnnxError::Branches(node.name.into()));
             }
-            return Ok(node.branches.first().copied().unwrap_or_default());
+            return Ok(first);
         }
-        let computed = |name: &&&str| !self.initializers.contains_key(**name);
-        Ok(node
-            .inputs
-            .iter()
-            .find(computed)
-            .copied()
-            .unwrap_or_default())
+        let mut inputs = node.inputs.iter().copied();
+        let computed = inputs.find(|&name| !self.initializers.contains_key(name));
+        Ok(computed.unwrap_or_default())
     }
 
     /// Weight, bias and strides of the convolution that a branch ends with.
-    fn convolution(&self, output: Option<&'a str>) -> Option<(Vec<&'a str>, Vec<i64>)> {
-        let mut value = output?;
+    fn convolution(&self, output: &'a str) -> Option<(Vec<&'a str>, Vec<i64>)> {
+        let mut value = output;
         for _ in 0..MAX_NODES {
             let node = &self.nodes[*self.producers.get(value)?];
             if node.op == "Conv" {
@@ -454,90 +403,62 @@ const MOVES_ONLY: &[&str] = &[
 ];
 
 fn value_name(message: &[u8]) -> Option<&str> {
-    fields(message)
-        .flatten()
-        .find(|&(number, _)| number == 1)?
-        .1
-        .text()
+    first(message, 1)?.text()
 }
 
 /// Reads a `TensorProto`.
 fn read_tensor(message: &[u8]) -> Result<Initializer<'_>, OnnxError> {
-    let damaged = OnnxError::Damaged {
-        part: "initializer",
-    };
+    let damaged = || OnnxError::Damaged("initializer");
     let mut name = "";
     let mut dims = Vec::new();
     let mut data_type = 0;
     let mut raw = None;
-    let mut typed: Vec<(u64, Wire<'_>)> = Vec::new();
+    let mut typed = None;
     let mut external = false;
-    for field in fields(message) {
-        let (number, wire) = field.ok_or(damaged.clone())?;
+    for field in parts(message, "initializer") {
+        let (number, wire) = field?;
         match number {
-            1 => ints(wire, &mut dims).ok_or(damaged.clone())?,
-            2 => data_type = wire.int().ok_or(damaged.clone())?,
+            1 => ints(wire, &mut dims).ok_or_else(damaged)?,
+            2 => data_type = wire.int().ok_or_else(damaged)?,
             // float_data, int32_data, int64_data, double_data: packed in all known files.
-            4 | 5 | 7 | 10 if typed.is_empty() => typed.push((number, wire)),
-            4 | 5 | 7 | 10 => return Err(damaged),
-            8 => name = wire.text().ok_or(damaged.clone())?,
-            9 => raw = Some(wire.bytes().ok_or(damaged.clone())?),
+            4 | 5 | 7 | 10 if typed.is_none() => typed = Some((number, wire)),
+            4 | 5 | 7 | 10 => return Err(damaged()),
+            8 => name = wire.text().ok_or_else(damaged)?,
+            9 => raw = Some(wire.bytes().ok_or_else(damaged)?),
             14 => external = wire.int() == Some(1),
             _ => {}
         }
         if dims.len() > MAX_DIMENSIONS {
-            return Err(OnnxError::TooMany {
-                what: "dimensions",
-                limit: MAX_DIMENSIONS,
-            });
+            return Err(OnnxError::TooMany("dimensions", MAX_DIMENSIONS));
         }
     }
     if external {
-        return Err(OnnxError::External { name: name.into() });
+        return Err(OnnxError::External(name.into()));
     }
-    let dtype = match data_type {
-        1 => Dtype::F32,
-        2 => Dtype::U8,
-        3 => Dtype::I8,
-        5 => Dtype::I16,
-        6 => Dtype::I32,
-        7 => Dtype::I64,
-        9 => Dtype::Bool,
-        10 => Dtype::F16,
-        11 => Dtype::F64,
-        16 => Dtype::BF16,
-        found => {
-            return Err(OnnxError::ElementType {
-                name: name.into(),
-                found,
-            });
-        }
-    };
-    let shape = dims
-        .iter()
-        .map(|&size| usize::try_from(size))
-        .collect::<Result<Vec<_>, _>>();
-    let shape = shape.map_err(|_| damaged.clone())?;
-    let data = match (raw, typed.first()) {
-        (Some(raw), _) => Data::Raw(raw),
-        (None, None) => Data::Raw(&[]),
-        (None, Some(&(number, wire))) => match (number, dtype, wire) {
+    let dtype = Dtype::find(|names| names.onnx == data_type);
+    let dtype = dtype.ok_or_else(|| OnnxError::ElementType(name.into(), data_type))?;
+    let shape: Result<_, _> = dims.into_iter().map(usize::try_from).collect();
+    let shape = shape.map_err(|_| damaged())?;
+    let data = match (raw, typed) {
+        (Some(raw), _) => Cow::Borrowed(raw),
+        (None, None) => Cow::Borrowed(&[][..]),
+        (None, Some((number, wire))) => match (number, dtype, wire) {
             // Packed fixed-width numbers are little-endian already.
             (4, Dtype::F32, Wire::Bytes(bytes)) | (10, Dtype::F64, Wire::Bytes(bytes)) => {
-                Data::Raw(bytes)
+                Cow::Borrowed(bytes)
             }
-            (4, Dtype::F32, Wire::Fixed32(bytes)) => Data::Typed(bytes.to_vec()),
-            (10, Dtype::F64, Wire::Fixed64(bytes)) => Data::Typed(bytes.to_vec()),
+            (4, Dtype::F32, Wire::Fixed32(bytes)) => Cow::Owned(bytes.to_vec()),
+            (10, Dtype::F64, Wire::Fixed64(bytes)) => Cow::Owned(bytes.to_vec()),
             (7, Dtype::I64, wire) | (5, _, wire) => {
                 let mut numbers = Vec::new();
-                ints(wire, &mut numbers).ok_or(damaged.clone())?;
-                let bytes = numbers.iter().flat_map(|number| {
+                ints(wire, &mut numbers).ok_or_else(damaged)?;
+                let bytes = numbers.into_iter().flat_map(|number| {
                     let wide = number.to_le_bytes();
                     wide.into_iter().take(dtype.size())
                 });
-                Data::Typed(bytes.collect())
+                Cow::Owned(bytes.collect())
             }
-            _ => return Err(damaged),
+            _ => return Err(damaged()),
         },
     };
     Ok(Initializer {

@@ -10,7 +10,6 @@ mod graph;
 mod wire;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 pub use error::OnnxError;
 pub(crate) use graph::Initializer;
@@ -24,8 +23,9 @@ use soundalike_network::{
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::name::quoted_name;
-use crate::source::{CONVERTER, Format, sha256};
-use crate::{Bundle, Change, Conversion, Dtype, Origin, Source};
+use crate::shape::row_major;
+use crate::source::{Format, sha256};
+use crate::{Change, Conversion, Origin, Source};
 
 /// Slope of every LeakyReLU in PyanNet below 0: PyTorch's default, rounded to `f32`.
 const LEAKY_RELU_SLOPE: f32 = 0.01;
@@ -40,7 +40,7 @@ pub(crate) fn is_onnx(bytes: &[u8]) -> bool {
 /// The weights of an export, read but not yet a bundle.
 pub(crate) struct Export<'a> {
     bytes: &'a [u8],
-    graph: Graph<'a>,
+    pub(crate) graph: Graph<'a>,
 }
 
 impl<'a> Export<'a> {
@@ -49,10 +49,6 @@ impl<'a> Export<'a> {
             bytes,
             graph: Graph::read(bytes)?,
         })
-    }
-
-    pub(crate) fn graph(&self) -> &Graph<'a> {
-        &self.graph
     }
 
     pub(crate) fn convert(self, file: String) -> Result<Conversion, ErrorKind> {
@@ -69,36 +65,14 @@ impl<'a> Export<'a> {
         let mut notes =
             vec!["sinc filters are baked: the export holds the built filters".to_owned()];
         let specifications = self.specifications(&pyannet, &mut notes);
-        let source = Source {
-            file,
-            format: Format::Onnx,
-            sha256: sha256([self.bytes]),
-            converter: CONVERTER.into(),
-        };
-        let header = Header::new(
-            Architecture::PyanNet(pyannet),
-            specifications,
-            source,
-            notes,
-        );
-        header.check()?;
+        let source = Source::new(file, Format::Onnx, sha256([self.bytes]));
+        let architecture = Architecture::PyanNet(pyannet);
+        let header = Header::new(architecture, specifications, source, notes)?;
         let found = tensors
             .iter()
             .map(|(draft, _)| (&*draft.name, draft.dtype, &*draft.shape));
         header.check_tensors(found)?;
-
-        let mut drafts = Vec::with_capacity(tensors.len());
-        let mut origins = BTreeMap::new();
-        for (draft, origin) in tensors {
-            origins.insert(draft.name.clone(), origin);
-            drafts.push(draft);
-        }
-        let bundle = Bundle::assemble(&header, &drafts)?;
-        Ok(Conversion {
-            bundle,
-            origins,
-            foreign_globals: Vec::new(),
-        })
+        Conversion::assemble(&header, tensors)
     }
 
     /// What the export says about its training, or what can be inferred.
@@ -107,45 +81,38 @@ impl<'a> Export<'a> {
     /// `powerset_max_classes`, `window_size` (samples).
     fn specifications(&self, pyannet: &PyanNet, notes: &mut Vec<String>) -> Option<Specifications> {
         let number = |key: &str| self.graph.metadata(key)?.trim().parse::<usize>().ok();
-        let duration = match number("window_size").filter(|&samples| samples > 0) {
+        let outputs = pyannet.num_outputs;
+        let samples = number("window_size").filter(|&samples| samples > 0);
+        let duration = match samples.or_else(|| self.graph.input_len()) {
             Some(samples) => samples as f64 / f64::from(pyannet.sample_rate),
-            None => match self.graph.input_len() {
-                Some(samples) => samples as f64 / f64::from(pyannet.sample_rate),
-                None => {
-                    let seconds = SEGMENTATION_3_DURATION;
-                    notes.push(format!(
-                        "duration is inferred: {seconds} s, as segmentation-3.0 was trained; the export does not say"
-                    ));
-                    seconds
-                }
-            },
+            None => {
+                let seconds = SEGMENTATION_3_DURATION;
+                notes.push(format!(
+                    "duration is inferred: {seconds} s, as segmentation-3.0 was trained; the export does not say"
+                ));
+                seconds
+            }
         };
-        let (problem, classes, most) = match pyannet.activation {
-            Activation::LogSoftmax => {
-                let (classes, most) = match (number("num_speakers"), number("powerset_max_classes"))
-                {
-                    (Some(classes), Some(most)) if classes <= pyannet.num_outputs => {
-                        (classes, most)
-                    }
-                    _ if pyannet.num_outputs == 7 => {
-                        notes.push(
-                            "classes are inferred: 7 outputs are the powerset of 3 speakers, at most 2 at once; the export does not say".into(),
-                        );
-                        (3, 2)
-                    }
-                    _ => {
-                        notes.push("the export does not say what its classes are".into());
-                        return None;
-                    }
-                };
+        let powerset = (number("num_speakers"), number("powerset_max_classes"));
+        let (problem, classes, most) = match (pyannet.activation, powerset) {
+            (Activation::LogSoftmax, (Some(classes), Some(most))) if classes <= outputs => {
                 (Problem::MonoLabelClassification, classes, Some(most))
             }
-            Activation::Sigmoid => {
+            (Activation::LogSoftmax, _) if outputs == 7 => {
+                notes.push(
+                    "classes are inferred: 7 outputs are the powerset of 3 speakers, at most 2 at once; the export does not say".into(),
+                );
+                (Problem::MonoLabelClassification, 3, Some(2))
+            }
+            (Activation::LogSoftmax, _) => {
+                notes.push("the export does not say what its classes are".into());
+                return None;
+            }
+            (Activation::Sigmoid, _) => {
                 notes.push(format!(
-                    "classes are inferred: {} independent speakers; the export does not say",
-                    pyannet.num_outputs
+                    "classes are inferred: {outputs} independent speakers; the export does not say"
                 ));
-                (Problem::MultiLabelClassification, pyannet.num_outputs, None)
+                (Problem::MultiLabelClassification, outputs, None)
             }
         };
         Some(Specifications {
@@ -191,23 +158,22 @@ impl<'g, 'a> Reader<'g, 'a> {
         let lstm = lstm.ok_or_else(|| self.unexpected("LSTM"))?;
 
         // Each linear layer is followed by an activation; the one that is not is the classifier.
-        let mut layers: Vec<(usize, Matrix<'g>)> = Vec::new();
-        let (num_outputs, classifier) = loop {
-            let (outputs, matrix) = self.matrix()?;
+        let mut linear = Linear {
+            hidden_size: 0,
+            num_layers: 0,
+        };
+        let num_outputs = loop {
+            let matrix = self.matrix()?;
             if !self.peek("LeakyRelu") {
-                break (outputs, matrix);
+                break self.take_matrix("classifier", matrix)?;
             }
+            let outputs = self.take_matrix(&format!("linear.{}", linear.num_layers), matrix)?;
             self.leaky_relu()?;
-            layers.push((outputs, matrix));
+            if linear.num_layers == 0 {
+                linear.hidden_size = outputs;
+            }
+            linear.num_layers += 1;
         };
-        let linear = Linear {
-            hidden_size: layers.first().map_or(0, |&(outputs, _)| outputs),
-            num_layers: layers.len(),
-        };
-        for (i, (_, matrix)) in layers.into_iter().enumerate() {
-            self.take_matrix(&format!("linear.{i}"), matrix);
-        }
-        self.take_matrix("classifier", classifier);
 
         let activation = if self.peek("LogSoftmax") {
             Activation::LogSoftmax
@@ -244,7 +210,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             Some(node) => format!("{} ({})", quoted_name(node.name), node.op),
             None => "the output".into(),
         };
-        OnnxError::Unexpected { found, expected }
+        OnnxError::Unexpected(found, expected)
     }
 
     fn expect(&mut self, op: &'static str) -> Result<&'g Node<'a>, OnnxError> {
@@ -261,73 +227,55 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.graph.initializer(node, input)
     }
 
+    /// Takes a weight of which `elements` makes the elements of the tensor.
+    fn take_changed(
+        &mut self,
+        name: String,
+        weight: &'g Initializer<'a>,
+        shape: &[usize],
+        change: Change,
+        elements: impl Fn() -> Cow<'g, [u8]> + 'g,
+    ) {
+        let origin = Origin::Initializer {
+            name: weight.name.into(),
+            change,
+        };
+        let draft = Draft::new(name, weight.dtype, shape, elements);
+        self.tensors.push((draft, origin));
+    }
+
+    /// Takes a weight as it is stored.
     fn take(&mut self, name: String, weight: &'g Initializer<'a>) -> Result<(), OnnxError> {
-        let tensor = unchanged(name, weight)?;
-        self.tensors.push(tensor);
+        let elements = weight.elements()?;
+        let elements = move || Cow::Borrowed(elements);
+        self.take_changed(name, weight, &weight.shape, Change::None, elements);
         Ok(())
     }
 
-    fn instance_norm(&mut self, module: &str) -> Result<(), OnnxError> {
-        let node = self.expect("InstanceNormalization")?;
-        let epsilon = node.float("epsilon")?.unwrap_or(INSTANCE_NORM_EPSILON);
-        self.constant(node, "epsilon", epsilon, INSTANCE_NORM_EPSILON)?;
+    /// Takes weight and bias of a node.
+    fn take_affine(&mut self, module: &str, node: &Node<'a>) -> Result<(), OnnxError> {
         self.take(format!("{module}.weight"), self.weight(node, 1)?)?;
         self.take(format!("{module}.bias"), self.weight(node, 2)?)
     }
 
+    fn instance_norm(&mut self, module: &str) -> Result<(), OnnxError> {
+        let node = self.expect("InstanceNormalization")?;
+        float(node, "epsilon", INSTANCE_NORM_EPSILON)?;
+        self.take_affine(module, node)
+    }
+
     fn leaky_relu(&mut self) -> Result<(), OnnxError> {
-        let node = self.expect("LeakyRelu")?;
         // ONNX's default is 0.01 as well.
-        let alpha = node.float("alpha")?.unwrap_or(LEAKY_RELU_SLOPE);
-        self.constant(node, "alpha", alpha, LEAKY_RELU_SLOPE)
-    }
-
-    fn constant(
-        &self,
-        node: &Node<'a>,
-        attribute: &'static str,
-        found: f32,
-        expected: f32,
-    ) -> Result<(), OnnxError> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(OnnxError::Constant {
-            node: node.name.into(),
-            attribute,
-            found: found.to_string(),
-            expected: expected.to_string(),
-        })
-    }
-
-    fn ints(
-        &self,
-        node: &Node<'a>,
-        attribute: &'static str,
-        default: i64,
-        expected: i64,
-    ) -> Result<(), OnnxError> {
-        let found = node.ints(attribute)?;
-        if found.iter().all(|&value| value == expected)
-            && (!found.is_empty() || default == expected)
-        {
-            return Ok(());
-        }
-        Err(OnnxError::Constant {
-            node: node.name.into(),
-            attribute,
-            found: format!("{found:?}"),
-            expected: expected.to_string(),
-        })
+        float(self.expect("LeakyRelu")?, "alpha", LEAKY_RELU_SLOPE)
     }
 
     fn pool_norm_activate(&mut self, i: usize) -> Result<(), OnnxError> {
         let node = self.expect("MaxPool")?;
         let size = SincNet::POOL_SIZE as i64;
-        self.ints(node, "kernel_shape", 0, size)?;
-        self.ints(node, "strides", 1, size)?;
-        self.ints(node, "pads", 0, 0)?;
-        self.ints(node, "dilations", 1, 1)?;
+        ints(node, "kernel_shape", 0, size)?;
+        ints(node, "strides", 1, size)?;
+        ints(node, "pads", 0, 0)?;
+        ints(node, "dilations", 1, 1)?;
         self.instance_norm(&format!("sincnet.norm1d.{i}"))?;
         self.leaky_relu()
     }
@@ -335,36 +283,33 @@ impl<'g, 'a> Reader<'g, 'a> {
     /// The first convolution: its weights are the filters, its stride is SincNet's.
     fn sinc_filters(&mut self) -> Result<usize, OnnxError> {
         let node = self.expect("Conv")?;
-        self.ints(node, "pads", 0, 0)?;
-        self.ints(node, "dilations", 1, 1)?;
+        ints(node, "pads", 0, 0)?;
+        ints(node, "dilations", 1, 1)?;
         let filters = self.weight(node, 1)?;
         if node.inputs.get(2).is_some_and(|input| !input.is_empty()) {
-            return Err(OnnxError::Unexpected {
-                found: format!("a bias of {}", quoted_name(node.name)),
-                expected: "sinc filters without one",
-            });
+            let found = format!("a bias of {}", quoted_name(node.name));
+            return Err(OnnxError::Unexpected(found, "sinc filters without one"));
         }
         self.take("sincnet.conv1d.0.filters".into(), filters)?;
         match node.ints("strides")?[..] {
             [] => Ok(1),
             [stride] if stride > 0 => Ok(stride as usize),
-            _ => Err(OnnxError::Constant {
-                node: node.name.into(),
-                attribute: "strides",
-                found: format!("{:?}", node.ints("strides")?),
-                expected: "one stride".into(),
-            }),
+            ref found => Err(constant(
+                node,
+                "strides",
+                format!("{found:?}"),
+                "one stride",
+            )),
         }
     }
 
     fn convolution(&mut self, module: &str) -> Result<(), OnnxError> {
         let node = self.expect("Conv")?;
-        self.ints(node, "pads", 0, 0)?;
-        self.ints(node, "dilations", 1, 1)?;
-        self.ints(node, "strides", 1, 1)?;
-        self.ints(node, "group", 1, 1)?;
-        self.take(format!("{module}.weight"), self.weight(node, 1)?)?;
-        self.take(format!("{module}.bias"), self.weight(node, 2)?)
+        ints(node, "pads", 0, 0)?;
+        ints(node, "dilations", 1, 1)?;
+        ints(node, "strides", 1, 1)?;
+        ints(node, "group", 1, 1)?;
+        self.take_affine(module, node)
     }
 
     /// `W` `[directions, 4H, inputs]`, `R` `[directions, 4H, H]`, `B` `[directions, 8H]`: gates in
@@ -377,24 +322,15 @@ impl<'g, 'a> Reader<'g, 'a> {
             "forward" => false,
             "bidirectional" => true,
             other => {
-                return Err(OnnxError::Constant {
-                    node: node.name.into(),
-                    attribute: "direction",
-                    found: other.into(),
-                    expected: "forward or bidirectional".into(),
-                });
+                let expected = "forward or bidirectional";
+                return Err(constant(node, "direction", other, expected));
             }
         };
-        self.ints(node, "layout", 0, 0)?;
-        self.ints(node, "input_forget", 0, 0)?;
+        ints(node, "layout", 0, 0)?;
+        ints(node, "input_forget", 0, 0)?;
         for attribute in ["activations", "clip", "activation_alpha"] {
             if node.has(attribute) {
-                return Err(OnnxError::Constant {
-                    node: node.name.into(),
-                    attribute,
-                    found: "set".into(),
-                    expected: "the default".into(),
-                });
+                return Err(constant(node, attribute, "set", "the default"));
             }
         }
         let [w, r, b] = [
@@ -404,32 +340,24 @@ impl<'g, 'a> Reader<'g, 'a> {
         ];
         for (input, absent) in [(4, "sequence lengths"), (7, "peepholes")] {
             if node.inputs.get(input).is_some_and(|name| !name.is_empty()) {
-                return Err(OnnxError::Unexpected {
-                    found: format!("{absent} of {}", quoted_name(node.name)),
-                    expected: "an LSTM without them",
-                });
+                let found = format!("{absent} of {}", quoted_name(node.name));
+                return Err(OnnxError::Unexpected(found, "an LSTM without them"));
             }
         }
         let directions = if bidirectional { 2 } else { 1 };
-        let shape = |weight: &Initializer<'a>, expected: &'static str| OnnxError::Shape {
-            name: weight.name.into(),
-            found: weight.shape.clone(),
-            expected,
+        // `[directions, 4 hidden, columns]`.
+        let gates = |weight: &Initializer<'a>| match weight.shape[..] {
+            [d, gates, columns] if d == directions => Some((gates, columns)),
+            _ => None,
         };
-        let hidden_size = match r.shape[..] {
-            [d, gates, hidden]
-                if d == directions && hidden > 0 && hidden.checked_mul(4) == Some(gates) =>
-            {
-                hidden
-            }
-            _ => return Err(shape(r, "[directions, 4 hidden, hidden]")),
-        };
-        let inputs = match w.shape[..] {
-            [d, gates, inputs] if d == directions && hidden_size.checked_mul(4) == Some(gates) => {
-                inputs
-            }
-            _ => return Err(shape(w, "[directions, 4 hidden, inputs]")),
-        };
+        let hidden_size = gates(r)
+            .filter(|&(gates, hidden)| hidden > 0 && hidden.checked_mul(4) == Some(gates))
+            .ok_or_else(|| shape(r, "[directions, 4 hidden, hidden]"))?
+            .1;
+        let inputs = gates(w)
+            .filter(|&(gates, _)| hidden_size.checked_mul(4) == Some(gates))
+            .ok_or_else(|| shape(w, "[directions, 4 hidden, inputs]"))?
+            .1;
         // No overflow: the recurrent weights, four times as many, are in the file.
         r.elements()?;
         if b.shape != [directions, hidden_size * 8] {
@@ -444,35 +372,21 @@ impl<'g, 'a> Reader<'g, 'a> {
         if let Some(before) = before
             && (before.hidden_size, before.bidirectional) != (hidden_size, bidirectional)
         {
-            return Err(OnnxError::Unexpected {
-                found: format!("{} of another size or direction", quoted_name(node.name)),
-                expected: "LSTM layers that are alike",
-            });
+            let found = format!("{} of another size or direction", quoted_name(node.name));
+            return Err(OnnxError::Unexpected(found, "LSTM layers that are alike"));
         }
 
         let gates = hidden_size * 4;
         for direction in 0..directions {
-            let parts: [(&str, &'g Initializer<'a>, Vec<usize>, usize, usize); 4] = [
-                (
-                    "weight_ih",
-                    w,
-                    vec![gates, inputs],
-                    inputs,
-                    direction * gates,
-                ),
-                (
-                    "weight_hh",
-                    r,
-                    vec![gates, hidden_size],
-                    hidden_size,
-                    direction * gates,
-                ),
-                ("bias_ih", b, vec![gates], 1, direction * 2 * gates),
-                ("bias_hh", b, vec![gates], 1, (direction * 2 + 1) * gates),
-            ];
-            for (kind, weight, shape, columns, first_row) in parts {
+            let name = |kind| lstm.tensor_name(kind, layer, direction == 1);
+            for (kind, weight, shape, first_row) in [
+                ("weight_ih", w, &[gates, inputs][..], direction * gates),
+                ("weight_hh", r, &[gates, hidden_size], direction * gates),
+                ("bias_ih", b, &[gates], direction * 2 * gates),
+                ("bias_hh", b, &[gates], (direction * 2 + 1) * gates),
+            ] {
                 let all = weight.elements()?;
-                let row = columns * weight.dtype.size();
+                let row = shape[1..].iter().product::<usize>() * weight.dtype.size();
                 let gate = hidden_size * row;
                 let elements = move || {
                     let mut bytes = Vec::with_capacity(4 * gate);
@@ -482,48 +396,100 @@ impl<'g, 'a> Reader<'g, 'a> {
                     Cow::Owned(bytes)
                 };
                 let change = Change::GatesReordered { direction };
-                let origin = Origin::Initializer {
-                    name: weight.name.into(),
-                    change,
-                };
-                let name = lstm.tensor_name(kind, layer, direction == 1);
-                let elements = Box::new(elements);
-                let draft = Draft {
-                    name,
-                    dtype: weight.dtype,
-                    shape,
-                    elements,
-                };
-                self.tensors.push((draft, origin));
+                self.take_changed(name(kind), weight, shape, change, elements);
             }
         }
         Ok(lstm)
     }
 
     /// A linear layer: `MatMul` with a transposed matrix and `Add`, or `Gemm`.
-    fn matrix(&mut self) -> Result<(usize, Matrix<'g>), OnnxError> {
+    fn matrix(&mut self) -> Result<Matrix<'g, 'a>, OnnxError> {
         if self.peek("Gemm") {
             let node = self.expect("Gemm")?;
             let transposed = node.int("transB")?.unwrap_or(0) == 0;
-            self.constant(node, "alpha", node.float("alpha")?.unwrap_or(1.0), 1.0)?;
-            self.constant(node, "beta", node.float("beta")?.unwrap_or(1.0), 1.0)?;
-            self.ints(node, "transA", 0, 0)?;
-            return Matrix::new(self.weight(node, 1)?, self.weight(node, 2)?, transposed);
+            float(node, "alpha", 1.0)?;
+            float(node, "beta", 1.0)?;
+            ints(node, "transA", 0, 0)?;
+            return Ok(Matrix {
+                weight: self.weight(node, 1)?,
+                bias: self.weight(node, 2)?,
+                transposed,
+            });
         }
         let product = self.expect("MatMul")?;
         let weight = self.weight(product, 1)?;
         let sum = self.expect("Add")?;
-        // The bias may be either of the two.
-        let bias = self.weight(sum, 0).or_else(|_| self.weight(sum, 1))?;
-        Matrix::new(weight, bias, true)
+        Ok(Matrix {
+            weight,
+            // The bias may be either of the two.
+            bias: self.weight(sum, 0).or_else(|_| self.weight(sum, 1))?,
+            transposed: true,
+        })
     }
 
-    fn take_matrix(&mut self, module: &str, matrix: Matrix<'g>) {
-        let (mut weight, bias) = (matrix.weight, matrix.bias);
-        weight.0.name = format!("{module}.weight");
-        let mut bias = bias;
-        bias.0.name = format!("{module}.bias");
-        self.tensors.extend([weight, bias]);
+    /// Takes a linear layer as `[outputs, inputs]` and `[outputs]`. Returns the number of outputs.
+    fn take_matrix(&mut self, module: &str, matrix: Matrix<'g, 'a>) -> Result<usize, OnnxError> {
+        let weight = matrix.weight;
+        let &[rows, columns] = &weight.shape[..] else {
+            return Err(shape(weight, "a matrix"));
+        };
+        let name = format!("{module}.weight");
+        if matrix.transposed {
+            let (elements, size) = (weight.elements()?, weight.dtype.size());
+            let shape = [columns, rows];
+            let transposed = move || Cow::Owned(row_major(elements, size, &shape, &[1, columns]));
+            self.take_changed(name, weight, &shape, Change::Transposed, transposed);
+        } else {
+            self.take(name, weight)?;
+        }
+        self.take(format!("{module}.bias"), matrix.bias)?;
+        Ok(if matrix.transposed { columns } else { rows })
+    }
+}
+
+/// Refuses a constant of a node that is not `expected`, which is its default as well.
+fn float(node: &Node<'_>, attribute: &'static str, expected: f32) -> Result<(), OnnxError> {
+    let found = node.float(attribute)?.unwrap_or(expected);
+    if found == expected {
+        return Ok(());
+    }
+    Err(constant(node, attribute, found, expected))
+}
+
+/// Refuses integers of a node of which one is not `expected`.
+fn ints(
+    node: &Node<'_>,
+    attribute: &'static str,
+    default: i64,
+    expected: i64,
+) -> Result<(), OnnxError> {
+    let found = node.ints(attribute)?;
+    let given = !found.is_empty() || default == expected;
+    if given && found.iter().all(|&value| value == expected) {
+        return Ok(());
+    }
+    Err(constant(node, attribute, format!("{found:?}"), expected))
+}
+
+fn constant(
+    node: &Node<'_>,
+    attribute: &'static str,
+    found: impl ToString,
+    expected: impl ToString,
+) -> OnnxError {
+    OnnxError::Constant {
+        node: node.name.into(),
+        attribute,
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }
+}
+
+fn shape(weight: &Initializer<'_>, expected: &'static str) -> OnnxError {
+    OnnxError::Shape {
+        name: weight.name.into(),
+        found: weight.shape.clone(),
+        expected,
     }
 }
 
@@ -531,75 +497,10 @@ impl<'g, 'a> Reader<'g, 'a> {
 /// cell).
 const PYTORCH_GATES: [usize; 4] = [0, 2, 3, 1];
 
-/// Weight `[outputs, inputs]` and bias `[outputs]` of a linear layer that has no name yet.
-struct Matrix<'a> {
-    weight: (Draft<'a>, Origin),
-    bias: (Draft<'a>, Origin),
-}
-
-impl<'g> Matrix<'g> {
-    fn new(
-        weight: &'g Initializer<'_>,
-        bias: &'g Initializer<'_>,
-        transposed: bool,
-    ) -> Result<(usize, Self), OnnxError> {
-        let &[rows, columns] = &weight.shape[..] else {
-            return Err(OnnxError::Shape {
-                name: weight.name.into(),
-                found: weight.shape.clone(),
-                expected: "a matrix",
-            });
-        };
-        let mut taken = unchanged(String::new(), weight)?;
-        if transposed {
-            let (elements, dtype) = (weight.elements()?, weight.dtype);
-            let transposed = move || Cow::Owned(transpose(&elements, rows, columns, dtype));
-            taken.0.shape = vec![columns, rows];
-            taken.0.elements = Box::new(transposed);
-            taken.1 = Origin::Initializer {
-                name: weight.name.into(),
-                change: Change::Transposed,
-            };
-        }
-        let outputs = taken.0.shape[0];
-        Ok((
-            outputs,
-            Self {
-                weight: taken,
-                bias: unchanged(String::new(), bias)?,
-            },
-        ))
-    }
-}
-
-/// A weight as it is stored.
-fn unchanged<'g>(
-    name: String,
-    weight: &'g Initializer<'_>,
-) -> Result<(Draft<'g>, Origin), OnnxError> {
-    let elements = weight.elements()?;
-    let origin = Origin::Initializer {
-        name: weight.name.into(),
-        change: Change::None,
-    };
-    let elements = Box::new(move || elements.clone());
-    let draft = Draft {
-        name,
-        dtype: weight.dtype,
-        shape: weight.shape.clone(),
-        elements,
-    };
-    Ok((draft, origin))
-}
-
-/// A matrix `[rows, columns]` as `[columns, rows]`.
-fn transpose(bytes: &[u8], rows: usize, columns: usize, dtype: Dtype) -> Vec<u8> {
-    let size = dtype.size();
-    let mut transposed = Vec::with_capacity(bytes.len());
-    for column in 0..columns {
-        for row in 0..rows {
-            transposed.extend_from_slice(&bytes[(row * columns + column) * size..][..size]);
-        }
-    }
-    transposed
+/// A linear layer as it is stored.
+struct Matrix<'g, 'a> {
+    weight: &'g Initializer<'a>,
+    bias: &'g Initializer<'a>,
+    /// Whether the weight is `[inputs, outputs]`.
+    transposed: bool,
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a pickle.
 
+use super::{MAX_PICKLE_BYTES, MAX_VALUES};
 use crate::name::quoted_name;
 
 /// What is wrong with a pickle.
@@ -18,19 +19,11 @@ pub enum PickleError {
         offset: usize,
     },
     /// It ends in the middle.
-    #[error("pickle ends in the middle of an instruction (byte {offset}); the file is truncated")]
-    Truncated {
-        /// Where the instruction begins.
-        offset: usize,
-    },
+    #[error("pickle ends in the middle of an instruction (byte {0}); the file is truncated")]
+    Truncated(usize),
     /// An instruction that is not part of protocols 0 to 5, or that torch never writes.
-    #[error("pickle has instruction 0x{opcode:02x} (byte {offset}), which no checkpoint uses")]
-    Opcode {
-        /// The byte.
-        opcode: u8,
-        /// Where it is.
-        offset: usize,
-    },
+    #[error("pickle has instruction 0x{0:02x} (byte {1}), which no checkpoint uses")]
+    Opcode(u8, usize),
     /// An instruction that takes something from the stack that is not there.
     #[error("pickle is damaged: instruction 0x{opcode:02x} (byte {offset}) wants {wants}")]
     Stack {
@@ -42,41 +35,21 @@ pub enum PickleError {
         wants: &'static str,
     },
     /// Text that is not text, or a number that is not a number.
-    #[error("pickle is damaged: byte {offset} should hold {expected}")]
-    Text {
-        /// Where it is.
-        offset: usize,
-        /// What it should be.
-        expected: &'static str,
-    },
+    #[error("pickle is damaged: byte {0} should hold {1}")]
+    Text(usize, &'static str),
     /// A newer protocol.
-    #[error("pickle has protocol {found}, the newest known is 5")]
-    Protocol {
-        /// The protocol in the file.
-        found: u8,
-    },
+    #[error("pickle has protocol {0}, the newest known is 5")]
+    Protocol(u8),
     /// A value fetched before it was stored.
-    #[error("pickle is damaged: byte {offset} fetches value {index}, which was never stored")]
-    Memo {
-        /// Where the instruction is.
-        offset: usize,
-        /// The number of the value.
-        index: u64,
-    },
+    #[error("pickle is damaged: byte {0} fetches value {1}, which was never stored")]
+    Memo(usize, u64),
     /// Larger than any checkpoint's.
     #[error(
-        "pickle has {found} bytes, more than the {limit} that are read; the weights belong beside it"
+        "pickle has {0} bytes, more than the {limit} that are read; the weights belong beside it",
+        limit = MAX_PICKLE_BYTES
     )]
-    TooLarge {
-        /// Its length.
-        found: usize,
-        /// The limit.
-        limit: usize,
-    },
+    TooLarge(usize),
     /// More values than any checkpoint's.
-    #[error("pickle builds more than {limit} values; no checkpoint does")]
-    TooManyValues {
-        /// The limit.
-        limit: usize,
-    },
+    #[error("pickle builds more than {limit} values; no checkpoint does", limit = MAX_VALUES)]
+    TooManyValues,
 }

@@ -169,7 +169,7 @@ fn is_builtins(module: &str) -> bool {
     matches!(module, "builtins" | "__builtin__" | "__builtins__")
 }
 
-fn package(module: &str) -> &str {
+pub(super) fn package(module: &str) -> &str {
     module.split('.').next().unwrap_or(module)
 }
 

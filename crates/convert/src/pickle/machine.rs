@@ -1,6 +1,7 @@
 //! The stack machine. Opcode numbers and meanings: Python's `Lib/pickletools.py`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
 
 use super::{
     Global, Id, MAX_PICKLE_BYTES, MAX_VALUES, Object, Pickle, PickleError, Value, globals,
@@ -14,26 +15,17 @@ const EMPTY_TUPLE: Id = Id(3);
 
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle, PickleError> {
     if bytes.len() > MAX_PICKLE_BYTES {
-        return Err(PickleError::TooLarge {
-            found: bytes.len(),
-            limit: MAX_PICKLE_BYTES,
-        });
+        return Err(PickleError::TooLarge(bytes.len()));
     }
     let mut machine = Machine {
         bytes,
-        at: 0,
-        begin: 0,
-        opcode: 0,
         values: vec![
             Value::None,
             Value::Bool(true),
             Value::Bool(false),
             Value::Tuple([].into()),
         ],
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-        globals: BTreeSet::new(),
+        ..Machine::default()
     };
     loop {
         if let Some(root) = machine.step()? {
@@ -46,6 +38,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<Pickle, PickleError> {
     }
 }
 
+#[derive(Default)]
 struct Machine<'a> {
     bytes: &'a [u8],
     /// The next byte to read.
@@ -71,7 +64,7 @@ impl<'a> Machine<'a> {
             0x80 => {
                 let found = self.u8()?;
                 if found > 5 {
-                    return Err(PickleError::Protocol { found });
+                    return Err(PickleError::Protocol(found));
                 }
             }
             0x95 => drop(self.take(8)?),
@@ -86,128 +79,20 @@ impl<'a> Machine<'a> {
                 }
             }
             b'1' => drop(self.pop_mark()?),
-            b'2' => {
-                let top = self.top()?;
-                self.stack.push(top);
-            }
+            b'2' => self.stack.push(self.top()?),
 
-            // Numbers.
+            // Values that are there already.
             b'N' => self.stack.push(NONE),
             0x88 => self.stack.push(TRUE),
             0x89 => self.stack.push(FALSE),
-            b'K' => {
-                let value = self.u8()?;
-                self.push(Value::Int(value.into()))?;
-            }
-            b'M' => {
-                let value = u16::from_le_bytes(self.array()?);
-                self.push(Value::Int(value.into()))?;
-            }
-            b'J' => {
-                let value = i32::from_le_bytes(self.array()?);
-                self.push(Value::Int(value.into()))?;
-            }
-            b'G' => {
-                let value = f64::from_be_bytes(self.array()?);
-                self.push(Value::Float(value))?;
-            }
-            0x8a => {
-                let len = self.u8()?;
-                self.long(len.into())?;
-            }
-            0x8b => {
-                let len = self.len_u32()?;
-                self.long(len)?;
-            }
+            b')' => self.stack.push(EMPTY_TUPLE),
             b'I' => match self.line()? {
                 "01" => self.stack.push(TRUE),
                 "00" => self.stack.push(FALSE),
-                text => {
-                    let value = text.trim().parse().map_err(|_| self.text("an integer"))?;
-                    self.push(Value::Int(value))?;
-                }
+                text => self.push(Value::Int(self.parse(text.trim(), "an integer")?))?,
             },
-            b'L' => {
-                let text = self.line()?;
-                let digits = text.strip_suffix('L').unwrap_or(text);
-                let value = digits.parse().map_err(|_| self.text("an integer"))?;
-                self.push(Value::Int(value))?;
-            }
-            b'F' => {
-                let value = self
-                    .line()?
-                    .trim()
-                    .parse()
-                    .map_err(|_| self.text("a number"))?;
-                self.push(Value::Float(value))?;
-            }
 
-            // Text and bytes.
-            b'X' => {
-                let len = self.len_u32()?;
-                self.str(len)?;
-            }
-            0x8c => {
-                let len = self.u8()?;
-                self.str(len.into())?;
-            }
-            0x8d => {
-                let len = self.len_u64()?;
-                self.str(len)?;
-            }
-            b'V' => {
-                let text = self.line()?.into();
-                self.push(Value::Str(text))?;
-            }
-            b'S' => {
-                let line = self.line()?;
-                let text = line
-                    .strip_prefix('\'')
-                    .and_then(|rest| rest.strip_suffix('\''))
-                    .or_else(|| {
-                        line.strip_prefix('"')
-                            .and_then(|rest| rest.strip_suffix('"'))
-                    })
-                    .ok_or_else(|| self.text("a quoted string"))?;
-                self.push(Value::Str(text.into()))?;
-            }
-            // A Python 2 string: text where it is text.
-            b'T' => {
-                let len = self.len_u32()?;
-                self.python2_string(len)?;
-            }
-            b'U' => {
-                let len = self.u8()?;
-                self.python2_string(len.into())?;
-            }
-            b'B' => {
-                let len = self.len_u32()?;
-                self.byte_string(len)?;
-            }
-            b'C' => {
-                let len = self.u8()?;
-                self.byte_string(len.into())?;
-            }
-            0x8e | 0x96 => {
-                let len = self.len_u64()?;
-                self.byte_string(len)?;
-            }
-
-            // Containers.
-            b')' => self.stack.push(EMPTY_TUPLE),
-            b't' => {
-                let items = self.pop_mark()?;
-                self.push(Value::Tuple(items.into()))?;
-            }
-            0x85..=0x87 => {
-                let items = self.pop_n(usize::from(self.opcode - 0x84))?;
-                self.push(Value::Tuple(items.into()))?;
-            }
-            b']' => self.push(Value::List(Vec::new()))?,
-            b'l' => {
-                let items = self.pop_mark()?;
-                self.push(Value::List(items))?;
-            }
+            // Into containers and objects.
             b'a' => {
                 let item = self.pop()?;
                 self.append(vec![item])?;
@@ -215,12 +100,6 @@ impl<'a> Machine<'a> {
             b'e' => {
                 let items = self.pop_mark()?;
                 self.append(items)?;
-            }
-            b'}' => self.push(Value::Dict(Vec::new()))?,
-            b'd' => {
-                let items = self.pop_mark()?;
-                let entries = self.pairs(items)?;
-                self.push(Value::Dict(entries))?;
             }
             b's' => {
                 let items = self.pop_n(2)?;
@@ -230,117 +109,136 @@ impl<'a> Machine<'a> {
                 let items = self.pop_mark()?;
                 self.set_entries(items)?;
             }
-            0x8f => self.push(Value::Set(Vec::new()))?,
             0x90 => {
                 let items = self.pop_mark()?;
-                let set = self.top()?;
-                match &mut self.values[set.0 as usize] {
+                match self.top_value()? {
                     Value::Set(found) => found.extend(items),
                     Value::Object(object) => object.items.extend(items),
                     _ => return Err(self.stack("a set")),
                 }
             }
-            0x91 => {
-                let items = self.pop_mark()?;
-                self.push(Value::Set(items))?;
+            b'b' => {
+                let state = self.pop()?;
+                match self.top_value()? {
+                    Value::Object(object) => object.state = Some(state),
+                    _ => return Err(self.stack("an object to put a state into")),
+                }
             }
 
-            // Names, calls and what goes into their results: recorded, never done.
-            b'c' => {
-                let module = self.line()?.to_owned();
-                let name = self.line()?.to_owned();
-                self.global(Global { module, name })?;
+            // The memo.
+            b'q' | b'r' | b'p' | 0x94 => {
+                let index = self.index()?;
+                let top = self.top()?;
+                self.memo.insert(index, top);
             }
+            b'h' | b'j' | b'g' => {
+                let index = self.index()?;
+                let id = self.memo.get(&index).copied();
+                let id = id.ok_or(PickleError::Memo(self.begin, index))?;
+                self.stack.push(id);
+            }
+
+            _ => {
+                let value = self.make()?;
+                self.push(value)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value that an instruction makes from the bytes after it and from the stack.
+    fn make(&mut self) -> Result<Value, PickleError> {
+        Ok(match self.opcode {
+            // Numbers.
+            b'K' => Value::Int(self.number(1)? as i64),
+            b'M' => Value::Int(self.number(2)? as i64),
+            b'J' => Value::Int(i32::from_le_bytes(self.array()?).into()),
+            b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
+            0x8a => integer(self.counted(1)?),
+            0x8b => integer(self.counted(4)?),
+            b'L' => {
+                let text = self.line()?;
+                Value::Int(self.parse(text.strip_suffix('L').unwrap_or(text), "an integer")?)
+            }
+            b'F' => {
+                let text = self.line()?.trim();
+                Value::Float(self.parse(text, "a number")?)
+            }
+
+            // Text and bytes.
+            b'X' => text(self.counted(4)?),
+            0x8c => text(self.counted(1)?),
+            0x8d => text(self.counted(8)?),
+            b'V' => Value::Str(self.line()?.into()),
+            b'S' => {
+                let line = self.line()?;
+                let quotes = ['\'', '"'].into_iter();
+                let mut inside = quotes.filter_map(|q| line.strip_prefix(q)?.strip_suffix(q));
+                let text = inside.next().ok_or_else(|| self.text("a quoted string"))?;
+                Value::Str(text.into())
+            }
+            b'T' => python2_string(self.counted(4)?),
+            b'U' => python2_string(self.counted(1)?),
+            b'B' => Value::Bytes(self.counted(4)?.into()),
+            b'C' => Value::Bytes(self.counted(1)?.into()),
+            0x8e | 0x96 => Value::Bytes(self.counted(8)?.into()),
+
+            // Containers.
+            b't' => Value::Tuple(self.pop_mark()?.into()),
+            0x85..=0x87 => Value::Tuple(self.pop_n(usize::from(self.opcode - 0x84))?.into()),
+            b']' => Value::List(Vec::new()),
+            b'l' => Value::List(self.pop_mark()?),
+            b'}' => Value::Dict(Vec::new()),
+            b'd' => {
+                let items = self.pop_mark()?;
+                Value::Dict(self.pairs(items)?)
+            }
+            0x8f => Value::Set(Vec::new()),
+            0x91 => Value::Set(self.pop_mark()?),
+
+            // Names and calls: recorded, never done.
+            b'c' => self.global_of_lines()?,
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Str(module), Value::Str(name)) = (self.value(module), self.value(name))
-                else {
-                    return Err(self.stack("a module and a name"));
-                };
-                let global = Global {
-                    module: module.to_string(),
-                    name: name.to_string(),
-                };
-                self.global(global)?;
+                match (self.value(module), self.value(name)) {
+                    (Value::Str(module), Value::Str(name)) => {
+                        let (module, name) = (module.to_string(), name.to_string());
+                        self.global(Global { module, name })
+                    }
+                    _ => return Err(self.stack("a module and a name")),
+                }
             }
             b'R' | 0x81 => {
                 let (args, class) = (self.pop()?, self.pop()?);
-                self.call(class, args)?;
+                self.call(class, args)?
             }
             0x92 => {
                 let (keywords, args, class) = (self.pop()?, self.pop()?, self.pop()?);
                 let args = self.insert(Value::Tuple([args, keywords].into()))?;
-                self.call(class, args)?;
+                self.call(class, args)?
             }
             b'i' => {
-                let module = self.line()?.to_owned();
-                let name = self.line()?.to_owned();
+                let class = self.global_of_lines()?;
                 let args = self.pop_mark()?;
-                self.global(Global { module, name })?;
-                let class = self.pop()?;
+                let class = self.insert(class)?;
                 let args = self.insert(Value::Tuple(args.into()))?;
-                self.call(class, args)?;
+                self.call(class, args)?
             }
             b'o' => {
                 let mut args = self.pop_mark()?.into_iter();
                 let class = args.next().ok_or_else(|| self.stack("a class"))?;
                 let args = self.insert(Value::Tuple(args.collect()))?;
-                self.call(class, args)?;
+                self.call(class, args)?
             }
-            b'b' => {
-                let state = self.pop()?;
-                let object = self.top()?;
-                match &mut self.values[object.0 as usize] {
-                    Value::Object(object) => object.state = Some(state),
-                    _ => return Err(self.stack("an object to put a state into")),
-                }
-            }
-            b'Q' => {
-                let id = self.pop()?;
-                self.push(Value::Persistent(id))?;
-            }
+            b'Q' => Value::Persistent(self.pop()?),
             b'P' => {
                 let text = self.line()?.into();
-                let id = self.insert(Value::Str(text))?;
-                self.push(Value::Persistent(id))?;
-            }
-
-            // The memo.
-            b'q' => {
-                let index = self.u8()?;
-                self.store(index.into())?;
-            }
-            b'r' => {
-                let index = u32::from_le_bytes(self.array()?);
-                self.store(index.into())?;
-            }
-            b'p' => {
-                let index = self.index()?;
-                self.store(index)?;
-            }
-            0x94 => self.store(self.memo.len() as u64)?,
-            b'h' => {
-                let index = self.u8()?;
-                self.fetch(index.into())?;
-            }
-            b'j' => {
-                let index = u32::from_le_bytes(self.array()?);
-                self.fetch(index.into())?;
-            }
-            b'g' => {
-                let index = self.index()?;
-                self.fetch(index)?;
+                Value::Persistent(self.insert(Value::Str(text))?)
             }
 
             // EXT1, EXT2, EXT4 (a registry that torch does not use) and out-of-band buffers too.
-            opcode => {
-                return Err(PickleError::Opcode {
-                    opcode,
-                    offset: self.begin,
-                });
-            }
-        }
-        Ok(None)
+            opcode => return Err(PickleError::Opcode(opcode, self.begin)),
+        })
     }
 
     // Reading.
@@ -348,7 +246,7 @@ impl<'a> Machine<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], PickleError> {
         let end = self.at.checked_add(len);
         let bytes = end.and_then(|end| self.bytes.get(self.at..end));
-        let bytes = bytes.ok_or(PickleError::Truncated { offset: self.begin })?;
+        let bytes = bytes.ok_or(PickleError::Truncated(self.begin))?;
         self.at += len;
         Ok(bytes)
     }
@@ -357,78 +255,58 @@ impl<'a> Machine<'a> {
         let bytes = self.take(N)?;
         bytes
             .try_into()
-            .map_err(|_| PickleError::Truncated { offset: self.begin })
+            .map_err(|_| PickleError::Truncated(self.begin))
     }
 
     fn u8(&mut self) -> Result<u8, PickleError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    fn len_u32(&mut self) -> Result<usize, PickleError> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
+    /// An unsigned number of `width` bytes, at most eight.
+    fn number(&mut self, width: usize) -> Result<u64, PickleError> {
+        let bytes = self.take(width)?.iter().rev();
+        Ok(bytes.fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    fn len_u64(&mut self) -> Result<usize, PickleError> {
+    /// The bytes after a length that is given in `width` bytes.
+    fn counted(&mut self, width: usize) -> Result<&'a [u8], PickleError> {
+        let len = self.number(width)?;
         // A length beyond the address space is beyond the file.
-        Ok(usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
+        self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
     /// Text up to the next line feed, which is dropped.
     fn line(&mut self) -> Result<&'a str, PickleError> {
         let rest = &self.bytes[self.at..];
         let len = rest.iter().position(|&byte| byte == b'\n');
-        let len = len.ok_or(PickleError::Truncated { offset: self.begin })?;
+        let len = len.ok_or(PickleError::Truncated(self.begin))?;
         let line = self.take(len)?;
         self.take(1)?;
         std::str::from_utf8(line).map_err(|_| self.text("text"))
     }
 
+    fn parse<T: FromStr>(&self, text: &str, expected: &'static str) -> Result<T, PickleError> {
+        text.parse().map_err(|_| self.text(expected))
+    }
+
+    /// The place in the memo that an instruction names.
     fn index(&mut self) -> Result<u64, PickleError> {
-        let line = self.line()?;
-        line.trim().parse().map_err(|_| self.text("an index"))
-    }
-
-    fn long(&mut self, len: usize) -> Result<(), PickleError> {
-        let bytes = self.take(len)?;
-        let value = if bytes.len() <= 8 {
-            let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
-            let mut wide = [if negative { 0xff } else { 0 }; 8];
-            wide[..bytes.len()].copy_from_slice(bytes);
-            Value::Int(i64::from_le_bytes(wide))
-        } else {
-            Value::Long(bytes.into())
-        };
-        self.push(value)
-    }
-
-    fn str(&mut self, len: usize) -> Result<(), PickleError> {
-        let bytes = self.take(len)?;
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text.into(),
-            // Python writes lone surrogates, which are not UTF-8 here.
-            Err(_) => String::from_utf8_lossy(bytes).into(),
-        };
-        self.push(Value::Str(text))
-    }
-
-    fn python2_string(&mut self, len: usize) -> Result<(), PickleError> {
-        let bytes = self.take(len)?;
-        self.push(match std::str::from_utf8(bytes) {
-            Ok(text) => Value::Str(text.into()),
-            Err(_) => Value::Bytes(bytes.into()),
-        })
-    }
-
-    fn byte_string(&mut self, len: usize) -> Result<(), PickleError> {
-        let bytes = self.take(len)?.into();
-        self.push(Value::Bytes(bytes))
+        match self.opcode {
+            b'q' | b'h' => self.number(1),
+            b'r' | b'j' => self.number(4),
+            0x94 => Ok(self.memo.len() as u64),
+            _ => {
+                let line = self.line()?;
+                self.parse(line.trim(), "an index")
+            }
+        }
     }
 
     // The arena and the stack.
 
     fn insert(&mut self, value: Value) -> Result<Id, PickleError> {
         if self.values.len() >= MAX_VALUES {
-            return Err(PickleError::TooManyValues { limit: MAX_VALUES });
+            return Err(PickleError::TooManyValues);
         }
         self.values.push(value);
         Ok(Id(self.values.len() as u32 - 1))
@@ -454,6 +332,11 @@ impl<'a> Machine<'a> {
             Some(&top) if self.stack.len() > self.floor() => Ok(top),
             _ => Err(self.stack("a value")),
         }
+    }
+
+    fn top_value(&mut self) -> Result<&mut Value, PickleError> {
+        let top = self.top()?;
+        Ok(&mut self.values[top.0 as usize])
     }
 
     fn pop(&mut self) -> Result<Id, PickleError> {
@@ -484,8 +367,7 @@ impl<'a> Machine<'a> {
     }
 
     fn append(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
-        let list = self.top()?;
-        match &mut self.values[list.0 as usize] {
+        match self.top_value()? {
             Value::List(found) => found.extend(items),
             Value::Object(object) => object.items.extend(items),
             _ => return Err(self.stack("a list")),
@@ -495,8 +377,7 @@ impl<'a> Machine<'a> {
 
     fn set_entries(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
         let pairs = self.pairs(items)?;
-        let dictionary = self.top()?;
-        match &mut self.values[dictionary.0 as usize] {
+        match self.top_value()? {
             Value::Dict(entries) => entries.extend(pairs),
             Value::Object(object) => object.entries.extend(pairs),
             _ => return Err(self.stack("a dictionary")),
@@ -504,37 +385,26 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn store(&mut self, index: u64) -> Result<(), PickleError> {
-        let top = self.top()?;
-        self.memo.insert(index, top);
-        Ok(())
-    }
-
-    fn fetch(&mut self, index: u64) -> Result<(), PickleError> {
-        let id = self.memo.get(&index).copied();
-        let id = id.ok_or(PickleError::Memo {
-            offset: self.begin,
-            index,
-        })?;
-        self.stack.push(id);
-        Ok(())
-    }
-
     // Names and calls.
 
-    fn global(&mut self, global: Global) -> Result<(), PickleError> {
+    fn global(&mut self, global: Global) -> Value {
         self.globals.insert(global.clone());
-        self.push(Value::Global(Box::new(global)))
+        Value::Global(Box::new(global))
+    }
+
+    /// A name given as two lines: module and name.
+    fn global_of_lines(&mut self) -> Result<Value, PickleError> {
+        let (module, name) = (self.line()?.to_owned(), self.line()?.to_owned());
+        Ok(self.global(Global { module, name }))
     }
 
     /// Records a call, or refuses the file.
-    fn call(&mut self, class: Id, args: Id) -> Result<(), PickleError> {
+    fn call(&self, class: Id, args: Id) -> Result<Value, PickleError> {
         match self.value(class) {
             Value::Global(global) => {
                 if globals::is_hostile(global) && !self.is_enum_member(global, args) {
-                    let global = global.to_string();
                     return Err(PickleError::Hostile {
-                        global,
+                        global: global.to_string(),
                         offset: self.begin,
                     });
                 }
@@ -542,33 +412,27 @@ impl<'a> Machine<'a> {
             Value::Object(_) | Value::Persistent(_) => {}
             _ => return Err(self.stack("something to call")),
         }
-        let object = Object {
+        Ok(Value::Object(Box::new(Object {
             class,
             args,
             state: None,
             entries: Vec::new(),
             items: Vec::new(),
-        };
-        self.push(Value::Object(Box::new(object)))
+        })))
     }
 
     /// Python 3.11.0 to 3.11.3 wrote a member of an enumeration as `getattr(Problem, "NAME")`:
     /// harmless for classes that checkpoints are known to hold and for plain names.
     fn is_enum_member(&self, global: &Global, args: Id) -> bool {
-        if global.name != "getattr" {
-            return false;
+        if global.name == "getattr"
+            && let Value::Tuple(args) = self.value(args)
+            && let [class, name] = **args
+            && let (Value::Global(class), Value::Str(name)) = (self.value(class), self.value(name))
+        {
+            let package = globals::package(&class.module);
+            return package == "pyannote" && globals::is_known(class) && !name.starts_with('_');
         }
-        let Value::Tuple(args) = self.value(args) else {
-            return false;
-        };
-        let &[class, name] = &**args else {
-            return false;
-        };
-        let (Value::Global(class), Value::Str(name)) = (self.value(class), self.value(name)) else {
-            return false;
-        };
-        let package = class.module.split('.').next().unwrap_or_default();
-        package == "pyannote" && globals::is_known(class) && !name.starts_with('_')
+        false
     }
 
     // Errors.
@@ -582,9 +446,30 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&self, expected: &'static str) -> PickleError {
-        PickleError::Text {
-            offset: self.begin,
-            expected,
-        }
+        PickleError::Text(self.begin, expected)
+    }
+}
+
+/// An integer in little-endian two's complement.
+fn integer(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Long(bytes.into());
+    }
+    let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
+    let mut wide = [if negative { 0xff } else { 0 }; 8];
+    wide[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(wide))
+}
+
+/// Text. Python writes lone surrogates, which are not UTF-8 here: they are replaced.
+fn text(bytes: &[u8]) -> Value {
+    Value::Str(String::from_utf8_lossy(bytes).into())
+}
+
+/// A Python 2 string: text where it is text.
+fn python2_string(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::Str(text.into()),
+        Err(_) => Value::Bytes(bytes.into()),
     }
 }

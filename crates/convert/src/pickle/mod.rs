@@ -128,7 +128,7 @@ impl Pickle {
         match self.value(id) {
             Value::Str(text) => Some(text),
             // A `str` subclass (torch's `TorchVersion`): the text is its argument.
-            Value::Object(object) if self.global(object.class)?.name == "TorchVersion" => {
+            Value::Object(object) if self.class(id)?.name == "TorchVersion" => {
                 match self.value(*self.tuple(object.args)?.first()?) {
                     Value::Str(text) => Some(text),
                     _ => None,
@@ -143,6 +143,11 @@ impl Pickle {
             Value::Int(value) => Some(value),
             _ => None,
         }
+    }
+
+    /// An integer that is a size.
+    pub(crate) fn count(&self, id: Id) -> Option<usize> {
+        usize::try_from(self.int(id)?).ok()
     }
 
     pub(crate) fn float(&self, id: Id) -> Option<f64> {
@@ -185,14 +190,19 @@ impl Pickle {
         }
     }
 
+    /// The class of an object.
+    pub(crate) fn class(&self, id: Id) -> Option<&Global> {
+        self.global(self.object(id)?.class)
+    }
+
     /// The entries of a dictionary, or of an object that is one (`OrderedDict`, `defaultdict`,
     /// omegaconf's `DictConfig`).
     pub(crate) fn entries(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.value(id) {
             Value::Dict(entries) => Some(entries),
             Value::Object(object) if !object.entries.is_empty() => Some(&object.entries),
-            Value::Object(object) => {
-                let global = self.global(object.class)?;
+            Value::Object(_) => {
+                let global = self.class(id)?;
                 (global.module == "collections" || global.name == "dict").then_some(&[])
             }
             _ => None,
@@ -242,7 +252,7 @@ impl Pickle {
             Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
             Value::Set(items) => format!("a set of {}", items.len()),
             Value::Global(global) => shown(&global.to_string()),
-            Value::Object(object) => match self.global(object.class) {
+            Value::Object(_) => match self.class(id) {
                 Some(global) => format!("a {}", shown(&global.to_string())),
                 None => "an object".into(),
             },

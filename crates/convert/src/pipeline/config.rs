@@ -95,52 +95,46 @@ impl PipelineConfig {
     /// Refuses numbers with which nothing can be computed. pyannote's own ranges are for its
     /// search of parameters and narrower.
     pub(super) fn check(&self) -> Result<(), PipelineError> {
-        let refuse = |key: &str, found: String, expected: &str| {
-            Err(PipelineError::Value {
-                key: key.into(),
-                found,
-                expected: expected.into(),
-            })
+        let above_zero = |key, x: f64| {
+            let fits = x.is_finite() && x > 0.0;
+            (key, x.to_string(), fits, "a number above 0")
         };
-        let mut positive = vec![("segmentation_step", self.segmentation_step)];
-        let mut zero_or_more = vec![("segmentation.min_duration_off", self.min_duration_off)];
-        zero_or_more.extend(
-            self.segmentation_threshold
-                .map(|x| ("segmentation.threshold", x)),
-        );
-        match self.clustering {
-            Clustering::VBx { threshold, fa, fb } => {
-                positive.extend([("clustering.Fa", fa), ("clustering.Fb", fb)]);
-                zero_or_more.push(("clustering.threshold", threshold));
-            }
+        let zero_or_more = |key, x: f64| {
+            let fits = x.is_finite() && x >= 0.0;
+            (key, x.to_string(), fits, "0 or more")
+        };
+        let one_or_more = |key, n: usize| (key, n.to_string(), n >= 1, "1 or more");
+        let mut checks = match self.clustering {
+            Clustering::VBx { threshold, fa, fb } => vec![
+                above_zero("clustering.Fa", fa),
+                above_zero("clustering.Fb", fb),
+                zero_or_more("clustering.threshold", threshold),
+            ],
             Clustering::Agglomerative {
-                threshold,
+                method: _,
                 min_cluster_size,
-                ..
-            } => {
-                zero_or_more.push(("clustering.threshold", threshold));
-                if min_cluster_size == 0 {
-                    return refuse("clustering.min_cluster_size", "0".into(), "1 or more");
-                }
-            }
-            Clustering::KMeans {} | Clustering::Oracle {} => {}
-        }
-        for (key, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return refuse(key, value.to_string(), "a number above 0");
-            }
-        }
-        for (key, value) in zero_or_more {
-            if !(value.is_finite() && value >= 0.0) {
-                return refuse(key, value.to_string(), "0 or more");
-            }
-        }
-        for (key, value) in [
-            ("segmentation_batch_size", self.segmentation_batch_size),
-            ("embedding_batch_size", self.embedding_batch_size),
-        ] {
-            if value == 0 {
-                return refuse(key, "0".into(), "1 or more");
+                threshold,
+            } => vec![
+                one_or_more("clustering.min_cluster_size", min_cluster_size),
+                zero_or_more("clustering.threshold", threshold),
+            ],
+            Clustering::KMeans {} | Clustering::Oracle {} => vec![],
+        };
+        let threshold = self.segmentation_threshold;
+        checks.extend(threshold.map(|x| zero_or_more("segmentation.threshold", x)));
+        checks.extend([
+            above_zero("segmentation_step", self.segmentation_step),
+            zero_or_more("segmentation.min_duration_off", self.min_duration_off),
+            one_or_more("segmentation_batch_size", self.segmentation_batch_size),
+            one_or_more("embedding_batch_size", self.embedding_batch_size),
+        ]);
+        for (key, found, fits, expected) in checks {
+            if !fits {
+                return Err(PipelineError::Value {
+                    key: key.into(),
+                    found,
+                    expected: expected.into(),
+                });
             }
         }
         Ok(())

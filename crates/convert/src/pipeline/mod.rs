@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub use error::PipelineError;
 use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
 use crate::name::{is_path, leads_down, quoted_name};
-use crate::source::{CONVERTER, Format, sha256};
+use crate::source::{Format, sha256};
 use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
 
 /// pyannote's file in the directory.
@@ -66,6 +67,21 @@ impl Part {
         }
     }
 
+    /// Converts the part's file, which has this SHA-256 where one is expected.
+    fn read(self, file: &Path, sha256: Option<String>) -> Result<(Self, Conversion), Error> {
+        let conversion = conversion::convert(file)?;
+        let bundle = &conversion.bundle;
+        let checked = match sha256 {
+            Some(expected) if expected != bundle.sha256() => Err(PipelineError::Changed {
+                found: bundle.sha256().to_owned(),
+                expected,
+            }),
+            _ => self.check(bundle.architecture()),
+        };
+        checked.map_err(|error| ErrorKind::from(error).at(file))?;
+        Ok((self, conversion))
+    }
+
     /// Refuses a network that cannot do the part's work.
     fn check(self, architecture: &Architecture) -> Result<(), PipelineError> {
         let fits = matches!(
@@ -77,10 +93,7 @@ impl Part {
         if fits {
             return Ok(());
         }
-        Err(PipelineError::WrongModel {
-            part: self.name(),
-            found: architecture.name(),
-        })
+        Err(PipelineError::WrongModel(self, architecture.name()))
     }
 }
 
@@ -174,100 +187,69 @@ impl PipelineDirectory {
     fn read_original(path: &Path, config_path: &Path) -> Result<Self, Error> {
         let bytes = files::read(config_path)?;
         let here = |error: PipelineError| ErrorKind::from(error).at(config_path);
-        let yaml::Document {
-            config,
-            references,
-            ignored,
-        } = yaml::read(&bytes).map_err(here)?;
-        let models = at_once(references, |(part, reference)| {
+        let document = yaml::read(&bytes).map_err(here)?;
+        let models = at_once(document.references, |(part, reference)| {
             let file = locate(path, part, &reference).map_err(here)?;
-            let model = conversion::convert(&file)?;
-            part.check(model.bundle.architecture())
-                .map_err(|e| ErrorKind::from(e).at(&file))?;
-            Ok((part, model))
+            part.read(&file, None)
         })?;
-        let source = Source {
-            file: CONFIG_YAML.into(),
-            format: Format::PipelineDirectory,
-            sha256: sha256([&*bytes]),
-            converter: CONVERTER.into(),
+        let pipeline = Self {
+            config: document.config,
+            source: Source::new(CONFIG_YAML, Format::PipelineDirectory, sha256([&*bytes])),
+            ignored: document.ignored,
+            models,
         };
-        Self::new(config, source, ignored, models).map_err(here)
+        pipeline.check().map_err(here)?;
+        Ok(pipeline)
     }
 
     fn read_converted(path: &Path) -> Result<Self, Error> {
         let manifest_path = path.join(PIPELINE_JSON);
         let bytes = files::read(&manifest_path)?;
         let here = |error: PipelineError| ErrorKind::from(error).at(&manifest_path);
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|source| here(PipelineError::Json { source }))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| here(PipelineError::Json(error)))?;
         if manifest.format != PIPELINE_FORMAT {
-            let (found, expected) = (manifest.format, PIPELINE_FORMAT);
-            return Err(here(PipelineError::Format { found, expected }));
+            return Err(here(PipelineError::Format(manifest.format)));
         }
-        for (index, model) in manifest.models.iter().enumerate() {
-            let part = model.part;
-            if manifest.models[..index]
-                .iter()
-                .any(|other| other.part == part)
-            {
-                return Err(here(PipelineError::Twice { part: part.name() }));
+        let mut parts = BTreeSet::new();
+        for model in &manifest.models {
+            if !parts.insert(model.part) {
+                return Err(here(PipelineError::Twice(model.part)));
             }
         }
         let models = at_once(manifest.models, |model| {
             let file = path.join(model.part.file());
-            let conversion = conversion::convert(&file)?;
-            let found = conversion.bundle.sha256();
-            if found != model.sha256 {
-                let error = PipelineError::Changed {
-                    found: found.to_owned(),
-                    expected: model.sha256,
-                };
-                return Err(ErrorKind::from(error).at(&file));
-            }
-            let (part, architecture) = (model.part, conversion.bundle.architecture());
-            part.check(architecture)
-                .map_err(|e| ErrorKind::from(e).at(&file))?;
-            Ok((part, conversion))
+            model.part.read(&file, Some(model.sha256))
         })?;
-        Self::new(manifest.pipeline, manifest.source, manifest.ignored, models).map_err(here)
+        let pipeline = Self {
+            config: manifest.pipeline,
+            source: manifest.source,
+            ignored: manifest.ignored,
+            models,
+        };
+        pipeline.check().map_err(here)?;
+        Ok(pipeline)
     }
 
     /// Checks that the parameters make sense and that the models they need are there.
-    fn new(
-        config: PipelineConfig,
-        source: Source,
-        ignored: Vec<String>,
-        models: Vec<(Part, Conversion)>,
-    ) -> Result<Self, PipelineError> {
-        config.check()?;
-        let pipeline = Self {
-            config,
-            source,
-            ignored,
-            models,
-        };
-        for part in pipeline.config.needs() {
-            if pipeline.model(part).is_none() {
-                return Err(PipelineError::MissingModel { part: part.name() });
+    fn check(&self) -> Result<(), PipelineError> {
+        self.config.check()?;
+        for part in self.config.needs() {
+            if self.model(part).is_none() {
+                return Err(PipelineError::MissingModel(part));
             }
         }
-        let output = |part| {
-            pipeline
-                .model(part)
-                .map(|model| model.architecture().output())
-        };
-        if let (
-            Some(Output::Embedding {
-                dimension: embedding,
-            }),
-            Some(Output::Comparison { dimension: plda }),
-        ) = (output(Part::Embedding), output(Part::Plda))
-            && embedding != plda
+        let output = |part| Some(self.model(part)?.architecture().output());
+        if let Some(Output::Embedding { dimension }) = output(Part::Embedding)
+            && let Some(Output::Comparison { dimension: plda }) = output(Part::Plda)
+            && dimension != plda
         {
-            return Err(PipelineError::Dimensions { embedding, plda });
+            return Err(PipelineError::Dimensions {
+                embedding: dimension,
+                plda,
+            });
         }
-        Ok(pipeline)
+        Ok(())
     }
 
     /// The parameters.
@@ -293,10 +275,9 @@ impl PipelineDirectory {
 
     /// One of the models, and where its tensors came from.
     pub fn conversion(&self, part: Part) -> Option<&Conversion> {
-        self.models
-            .iter()
-            .find(|(found, _)| *found == part)
-            .map(|(_, conversion)| conversion)
+        let mut models = self.models.iter();
+        let (_, conversion) = models.find(|(found, _)| *found == part)?;
+        Some(conversion)
     }
 
     /// The same pipeline with the weights of its networks in another type; see [`Bundle::cast`].
@@ -313,19 +294,16 @@ impl PipelineDirectory {
 
     /// Writes the converted form, the manifest last.
     pub fn save(&self, directory: &Path) -> Result<(), Error> {
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| ErrorKind::Io { action, source }.at(path)
-        };
+        let io = |action, path| move |source| ErrorKind::Io { action, source }.at(path);
         fs::create_dir_all(directory).map_err(io("making the directory", directory))?;
-        let manifest_path = directory.join(PIPELINE_JSON);
+        let manifest_path = &*directory.join(PIPELINE_JSON);
         if manifest_path.exists() {
-            fs::remove_file(&manifest_path).map_err(io("replacing", &manifest_path))?;
+            fs::remove_file(manifest_path).map_err(io("replacing", manifest_path))?;
         }
         for (part, conversion) in &self.models {
             conversion.bundle.save(&directory.join(part.file()))?;
         }
-        files::write(&manifest_path, self.manifest().as_bytes())
+        files::write(manifest_path, self.manifest().as_bytes())
     }
 
     /// The text of `pipeline.json`: same pipeline, same bytes.
@@ -385,22 +363,15 @@ impl Reference {
                 expected: expected.into(),
             })
         };
-        let (checkpoint, subfolder) = (&self.checkpoint, self.subfolder.as_deref());
-        for path in [checkpoint]
-            .into_iter()
-            .map(String::as_str)
-            .chain(subfolder)
-        {
-            if !is_path(path) {
-                return refuse(
-                    path,
-                    "a path without control characters, of names of at most 255 bytes",
-                );
-            }
+        let (checkpoint, subfolder) = (&*self.checkpoint, self.subfolder.as_deref());
+        let mut paths = [checkpoint].into_iter().chain(subfolder);
+        if let Some(path) = paths.find(|path| !is_path(path)) {
+            let expected = "a path without control characters, of names of at most 255 bytes";
+            return refuse(path, expected);
         }
-        let inside = "a path that stays within the pipeline's directory";
         if self.inside && !leads_down(checkpoint) {
-            return refuse(&format!("$model/{checkpoint}"), inside);
+            let expected = "a path that stays within the pipeline's directory";
+            return refuse(&format!("$model/{checkpoint}"), expected);
         }
         match subfolder.filter(|path| !leads_down(path)) {
             Some(path) => refuse(path, "a path that stays within the checkpoint's directory"),
@@ -419,37 +390,19 @@ fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf
     if path.is_file() {
         return Ok(path);
     }
+    let name = reference.checkpoint.clone();
     if !path.is_dir() {
-        let name = reference.checkpoint.clone();
-        return Err(if reference.inside {
-            PipelineError::NoFile {
-                part: part.name(),
-                file: name,
-            }
-        } else {
-            PipelineError::NotLocal {
-                part: part.name(),
-                name,
-            }
+        return Err(match reference.inside {
+            true => PipelineError::NoFile(part, name),
+            false => PipelineError::NotLocal(part, name),
         });
     }
-    if part == Part::Plda {
-        if plda::is_plda(&path) {
-            return Ok(path);
+    let (found, file) = match part {
+        Part::Plda => (plda::is_plda(&path).then_some(path), plda::PLDA_FILE),
+        Part::Segmentation | Part::Embedding => {
+            let file = path.join(MODEL_FILE);
+            (file.is_file().then_some(file), MODEL_FILE)
         }
-        let file = format!("{}/{}", reference.checkpoint, plda::PLDA_FILE);
-        return Err(PipelineError::NoFile {
-            part: part.name(),
-            file,
-        });
-    }
-    let file = path.join(MODEL_FILE);
-    if file.is_file() {
-        return Ok(file);
-    }
-    let file = format!("{}/{MODEL_FILE}", reference.checkpoint);
-    Err(PipelineError::NoFile {
-        part: part.name(),
-        file,
-    })
+    };
+    found.ok_or_else(|| PipelineError::NoFile(part, format!("{name}/{file}")))
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Part, PipelineConfig, PipelineError, Reference};
 
 /// Largest configuration that is read, in bytes. Real ones have 500.
-const MAX_CONFIG_BYTES: usize = 1 << 20;
+pub(super) const MAX_CONFIG_BYTES: usize = 1 << 20;
 /// Most aliases, and most anchors, in a configuration. Real ones have none.
 const MAX_ALIASES: usize = 100;
 /// Most nodes of a configuration with its aliases followed. Real ones have 50.
@@ -101,10 +101,7 @@ const MEANINGLESS: [(&str, &[&str]); 2] = [
 
 pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
     if bytes.len() > MAX_CONFIG_BYTES {
-        return Err(PipelineError::TooLarge {
-            found: bytes.len(),
-            limit: MAX_CONFIG_BYTES,
-        });
+        return Err(PipelineError::TooLarge(bytes.len()));
     }
     let budget = serde_saphyr::budget! {
         max_nodes: MAX_NODES,
@@ -114,12 +111,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
     };
     // Without a drawing of the place, an error is one line.
     let options = serde_saphyr::options! { budget: budget, with_snippet: false };
-    let mut root: Value =
-        serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
-            PipelineError::Yaml {
-                reason: Box::new(error),
-            }
-        })?;
+    let root = serde_saphyr::from_slice_with_options(bytes, options);
+    let mut root: Value = root.map_err(|error| PipelineError::Yaml(Box::new(error)))?;
     removed(&mut root, &UNTOLD);
     let ignored = removed(&mut root, &MEANINGLESS);
     refuse_lists(&root)?;
@@ -129,11 +122,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
         params: thawed,
     } = typed(&root, |keys| keys.join("."))?;
     if !CLASSES.contains(&&*name) {
-        return Err(PipelineError::Pipeline { found: name });
+        return Err(PipelineError::Pipeline(name));
     }
     let (frozen, thawed) = (freeze.unwrap_or_default(), thawed.unwrap_or_default());
-    let segmentation = Section::new("segmentation", frozen.segmentation, thawed.segmentation);
-    let parameters = Section::new("clustering", frozen.clustering, thawed.clustering);
+    let segmentation = Section {
+        name: "segmentation",
+        frozen: frozen.segmentation.unwrap_or_default(),
+        thawed: thawed.segmentation.unwrap_or_default(),
+    };
+    let parameters = Section {
+        name: "clustering",
+        frozen: frozen.clustering.unwrap_or_default(),
+        thawed: thawed.clustering.unwrap_or_default(),
+    };
     let Segmentation {
         threshold,
         min_duration_off,
@@ -214,18 +215,6 @@ struct Section {
 }
 
 impl Section {
-    fn new(
-        name: &'static str,
-        frozen: Option<Map<String, Value>>,
-        thawed: Option<Map<String, Value>>,
-    ) -> Self {
-        Self {
-            name,
-            frozen: frozen.unwrap_or_default(),
-            thawed: thawed.unwrap_or_default(),
-        }
-    }
-
     fn merged(&self) -> Value {
         let mut merged = self.frozen.clone();
         for (key, value) in &self.thawed {
@@ -262,33 +251,28 @@ fn typed<T: DeserializeOwned>(
         let problem = error.inner().to_string();
         // serde has three kinds of problem, which its error tells by its text alone.
         if problem.starts_with("unknown field") {
-            return PipelineError::UnknownKey { key: key(&keys) };
+            return PipelineError::UnknownKey(key(&keys));
         }
-        let missing = problem
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.split('`').next());
-        keys.extend(missing.map(str::to_owned));
+        if let Some(rest) = problem.strip_prefix("missing field `") {
+            keys.extend(rest.split('`').next().map(str::to_owned));
+        }
         let found = keys.iter().try_fold(value, |value, key| value.get(key));
-        let expected = problem
-            .split_once(", expected ")
-            .map(|(_, expected)| expected);
+        let expected = match problem.split_once(", expected ") {
+            None => "a value",
+            Some((_, "f64")) => "a number",
+            Some((_, "usize")) => "a whole number",
+            Some((_, "a boolean")) => "true or false",
+            Some((_, "a string")) => "a name",
+            Some((_, "a map")) => "a dictionary",
+            Some((_, expected)) => expected,
+        };
         PipelineError::Value {
-            key: if keys.is_empty() {
-                WHOLE.into()
-            } else {
-                key(&keys)
+            key: match keys[..] {
+                [] => WHOLE.into(),
+                _ => key(&keys),
             },
             found: describe(found.unwrap_or(&Value::Null)),
-            expected: match expected {
-                None => "a value",
-                Some("f64") => "a number",
-                Some("usize") => "a whole number",
-                Some("a boolean") => "true or false",
-                Some("a string") => "a name",
-                Some("a map") => "a dictionary",
-                Some(expected) => expected,
-            }
-            .into(),
+            expected: expected.into(),
         }
     })
 }
