@@ -1,24 +1,23 @@
-//! Where the test data is that no checkout brings along. Tests of several packages include this file.
+//! Test data that no checkout has. Tests of several packages include this file. They stand in `mod assets` or
+//! `mod captures` and are ignored unless asked for: CONTRIBUTING.md.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
-/// The directory of test data: `SOUNDALIKE_ASSETS`, or `shared/assets` beside the workspace. Without it the test is
-/// skipped, unless `SOUNDALIKE_REQUIRE_ASSETS` is 1.
-pub(crate) fn assets() -> Option<PathBuf> {
+/// Recordings and models that cannot be published: `SOUNDALIKE_ASSETS`, or `shared/assets` beside the workspace.
+pub(crate) fn assets() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets");
     let directory = std::env::var_os("SOUNDALIKE_ASSETS").map_or_else(beside, PathBuf::from);
-    required(directory.is_dir().then_some(directory))
+    assert!(directory.is_dir(), "SOUNDALIKE_ASSETS names no directory");
+    directory
 }
 
-/// `path`, which the test is skipped without, unless `SOUNDALIKE_REQUIRE_ASSETS` is 1.
-pub(crate) fn required(path: Option<PathBuf>) -> Option<PathBuf> {
-    if path.is_none() {
-        let required = std::env::var("SOUNDALIKE_REQUIRE_ASSETS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "SOUNDALIKE_REQUIRE_ASSETS is 1 and the assets are not there"
-        );
-        println!("skipped: no assets");
-    }
-    path
+/// What `scripts/capture_suite.sh` made: `SOUNDALIKE_CAPTURES`.
+pub(crate) fn captures() -> PathBuf {
+    let directory = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from);
+    let directory =
+        directory.expect("SOUNDALIKE_CAPTURES: a directory that scripts/capture_suite.sh filled");
+    assert!(directory.is_dir(), "SOUNDALIKE_CAPTURES names no directory");
+    directory
 }

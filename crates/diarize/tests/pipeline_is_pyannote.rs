@@ -18,10 +18,8 @@ use soundalike_diarize::{
 };
 use soundalike_metrics::{Annotation, rttm};
 use soundalike_model::Engine;
-use support::assets;
+use support::{assets, data::captures};
 
-/// Directories of pipelines with the same networks and different clusterings.
-const PIPELINES: [&str; 2] = ["community-1-synthetic", "3.1-synthetic"];
 /// Of an embedding: f32 through a network of 33 convolutions, where PyTorch and we differ by some 1e-6 of each
 /// value.
 const MIN_COSINE: f64 = 1.0 - 1e-6;
@@ -32,8 +30,7 @@ const PYANNOTE: Options = Options {
 };
 
 /// Recordings that pyannote has diarized, by name.
-fn recordings(assets: &Path) -> Vec<(String, PathBuf)> {
-    let expected = assets.join("pipelines").join(PIPELINES[0]).join("expected");
+fn recordings(assets: &Path, expected: &Path) -> Vec<(String, PathBuf)> {
     let mut names: Vec<String> = std::fs::read_dir(expected)
         .expect("results of pyannote")
         .filter_map(|entry| {
@@ -53,9 +50,12 @@ fn recordings(assets: &Path) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-fn pipeline(assets: &Path, name: &str) -> (PipelineDirectory, Diarizer) {
-    let path = assets.join("pipelines").join(name);
-    let pipeline = PipelineDirectory::read(&path).unwrap_or_else(|error| panic!("{error}"));
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav")
+}
+
+fn pipeline(path: &Path) -> (PipelineDirectory, Diarizer) {
+    let pipeline = PipelineDirectory::read(path).unwrap_or_else(|error| panic!("{error}"));
     let diarizer = Diarizer::from_pipeline(&pipeline, &Overrides::default(), &Engine::default());
     (pipeline, diarizer.unwrap_or_else(|error| panic!("{error}")))
 }
@@ -97,23 +97,29 @@ fn least_cosine(ours: &Diarization, expected: &Path, name: &str) -> f64 {
         .fold(1.0, f64::min)
 }
 
-#[test]
-fn audio_becomes_pyannotes_turns_with_both_pipelines() {
-    let Some(assets) = assets() else { return };
-    let [(_, first), (second, other)] = PIPELINES.map(|name| pipeline(&assets, name));
+/// Of one embedding, relative to its length.
+fn relative_difference(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
+    let difference = &a - &b;
+    (difference.dot(&difference) / b.dot(&b).max(f32::MIN_POSITIVE)).sqrt()
+}
+
+/// Asserts that two pipelines, of the same networks and different clusterings, give pyannote's turns.
+fn assert_is_pyannote(pipelines: &[PathBuf; 2], recordings: Vec<(String, PathBuf)>) {
+    let [(_, first), (second, other)] = pipelines.each_ref().map(|path| pipeline(path));
     let mut differing = Vec::new();
-    for (name, path) in recordings(&assets) {
+    for (name, path) in recordings {
         let mut run = listen(&first, &name, &path);
-        for pipeline in PIPELINES {
-            if pipeline != PIPELINES[0] {
-                // The networks say the same of the recording, so they need not be asked twice.
+        for (index, pipeline) in pipelines.iter().enumerate() {
+            if index == 1 {
+                // The networks are the same, so their outputs are.
                 assert_eq!(other.models()[..2], first.models()[..2]);
                 run = run.with_parameters(second.config().into()).expect("a run");
             }
             let ours = run
                 .diarize(&PYANNOTE)
                 .unwrap_or_else(|error| panic!("{error}"));
-            let expected = assets.join("pipelines").join(pipeline).join("expected");
+            let expected = pipeline.join("expected");
+            let pipeline = pipeline.display();
             for (kind, annotation) in [("", &ours.turns), (".exclusive", &ours.exclusive)] {
                 let theirs = std::fs::read_to_string(expected.join(format!("{name}{kind}.rttm")));
                 let (ours, theirs) = (lines(annotation), theirs.expect("a result of pyannote"));
@@ -133,42 +139,62 @@ fn audio_becomes_pyannotes_turns_with_both_pipelines() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-/// Of one embedding, relative to its length.
-fn relative_difference(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
-    let difference = &a - &b;
-    (difference.dot(&difference) / b.dot(&b).max(f32::MIN_POSITIVE)).sqrt()
+mod captures {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn the_sample_becomes_pyannotes_turns_with_both_pipelines() {
+        let folder = captures().join("pipelines");
+        let pipelines = ["vbx", "agglomerative"].map(|name| folder.join(name));
+        assert_is_pyannote(&pipelines, vec![("sample".to_owned(), sample())]);
+    }
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
+        let (_, diarizer) = pipeline(&captures().join("pipelines/vbx"));
+        let audio = Audio::read(&sample(), diarizer.sample_rate());
+        let mut audio = audio.unwrap_or_else(|error| panic!("{error}"));
+        // Six to eighteen seconds: speech from the first window on, padding in none.
+        audio.samples = audio.samples[96_000..288_000].to_vec();
+        let together = diarizer
+            .listen("x", &mut audio.clone().into(), &mut |_| {})
+            .expect("a run");
+        assert_eq!(together.activity().dim(), (3, 589, 3));
+        for window in 0..3 {
+            let mut alone = audio.clone();
+            alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
+            let alone = diarizer
+                .listen("x", &mut alone.into(), &mut |_| {})
+                .expect("a run");
+            assert_eq!(
+                alone.activity().index_axis(Axis(0), 0),
+                together.activity().index_axis(Axis(0), window)
+            );
+            for speaker in 0..3 {
+                let [a, b] = [(&alone, 0), (&together, window)]
+                    .map(|(run, window)| run.embeddings().slice(ndarray::s![window, speaker, ..]));
+                // f32 sums of up to 2304 terms in another order.
+                assert!(
+                    relative_difference(a, b) < 1e-5,
+                    "window {window}, speaker {speaker}"
+                );
+            }
+        }
+    }
 }
 
-#[test]
-fn what_a_window_gives_does_not_depend_on_its_batch_or_its_neighbours() {
-    let Some(assets) = assets() else { return };
-    let (_, diarizer) = pipeline(&assets, PIPELINES[0]);
-    let audio = Audio::read(&assets.join("audio/sample.wav"), diarizer.sample_rate());
-    let mut audio = audio.unwrap_or_else(|error| panic!("{error}"));
-    // Six to eighteen seconds: speech from the first window on, padding in none.
-    audio.samples = audio.samples[96_000..288_000].to_vec();
-    let together = diarizer
-        .listen("x", &mut audio.clone().into(), &mut |_| {})
-        .expect("a run");
-    assert_eq!(together.activity().dim(), (3, 589, 3));
-    for window in 0..3 {
-        let mut alone = audio.clone();
-        alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
-        let alone = diarizer
-            .listen("x", &mut alone.into(), &mut |_| {})
-            .expect("a run");
-        assert_eq!(
-            alone.activity().index_axis(Axis(0), 0),
-            together.activity().index_axis(Axis(0), window)
-        );
-        for speaker in 0..3 {
-            let [a, b] = [(&alone, 0), (&together, window)]
-                .map(|(run, window)| run.embeddings().slice(ndarray::s![window, speaker, ..]));
-            // f32 sums of up to 2304 terms in another order.
-            assert!(
-                relative_difference(a, b) < 1e-5,
-                "window {window}, speaker {speaker}"
-            );
-        }
+mod assets {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_ASSETS"]
+    fn audio_becomes_pyannotes_turns_with_both_pipelines() {
+        let assets = assets();
+        let folder = assets.join("pipelines");
+        let pipelines = ["community-1-synthetic", "3.1-synthetic"].map(|name| folder.join(name));
+        let recordings = recordings(&assets, &pipelines[0].join("expected"));
+        assert_is_pyannote(&pipelines, recordings);
     }
 }

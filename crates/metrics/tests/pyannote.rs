@@ -16,15 +16,15 @@
     reason = "helpers of tests may panic and print like the tests themselves"
 )]
 
-#[path = "../../../tests/support/assets.rs"]
-mod assets;
 mod cases;
+#[path = "../../../tests/support/assets.rs"]
+mod data;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use assets::assets;
 use cases::Case;
+use data::assets;
 use serde::Deserialize;
 use soundalike_metrics as metrics;
 use soundalike_metrics::{Annotation, DiarizationErrorRate, Mapping, Scope, Timeline};
@@ -205,57 +205,6 @@ struct Pairs {
     cases: Vec<Pair>,
 }
 
-#[test]
-fn every_rttm_of_the_assets_is_scored_like_the_official_scorer_does() {
-    let Some(folder) = assets() else { return };
-    let pairs: Pairs =
-        load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/metrics_assets.json"));
-    let mut read: BTreeMap<String, Vec<Annotation>> = BTreeMap::new();
-    let mut comparison = Comparison::default();
-    for pair in &pairs.cases {
-        for (file, _) in [&pair.reference, &pair.hypothesis] {
-            read.entry(file.clone())
-                .or_insert_with(|| metrics::rttm::read(folder.join(file)).unwrap());
-        }
-        let find = |(file, uri): &Place| read[file].iter().find(|a| a.uri == *uri).unwrap();
-        let scope = Scope {
-            collar: pair.collar,
-            skip_overlap: pair.skip_overlap,
-        };
-        let numbers = ours(find(&pair.reference), find(&pair.hypothesis), None, scope);
-        comparison.see(
-            &format!("{:?} {:?}", pair.reference, pair.hypothesis),
-            &numbers,
-            &pair.answers,
-        );
-    }
-    comparison.close();
-    assert_eq!(
-        read.keys().cloned().collect::<Vec<_>>(),
-        rttm_files(&folder),
-        "every file was scored"
-    );
-}
-
-#[test]
-fn what_the_official_pipeline_wrote_is_written_byte_for_byte_again() {
-    let Some(folder) = assets() else { return };
-    let written = rttm_files(&folder)
-        .into_iter()
-        .filter(|f| f.starts_with("pipelines") || f.starts_with("pyannote"));
-    let mut files = 0;
-    for file in written {
-        let official = std::fs::read_to_string(folder.join(&file)).unwrap();
-        let mut ours = Vec::new();
-        for annotation in metrics::rttm::parse(&official, &file).unwrap() {
-            metrics::rttm::write(&annotation, &mut ours).unwrap();
-        }
-        assert_eq!(String::from_utf8(ours).unwrap(), official, "{file}");
-        files += 1;
-    }
-    assert!(files > 30, "only {files} files");
-}
-
 /// All RTTM files in a folder, by their path within it, sorted.
 fn rttm_files(folder: &Path) -> Vec<String> {
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
@@ -300,4 +249,62 @@ fn writes_cases() {
         std::env::var("SOUNDALIKE_CASES").expect("SOUNDALIKE_CASES names the file to write"),
     );
     std::fs::write(path, serde_json::to_string(&cases::cases(FRESH)).unwrap()).unwrap();
+}
+
+mod assets {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_ASSETS"]
+    fn every_rttm_of_the_assets_is_scored_like_the_official_scorer_does() {
+        let folder = assets();
+        let pairs: Pairs = load(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/metrics_assets.json"),
+        );
+        let mut read: BTreeMap<String, Vec<Annotation>> = BTreeMap::new();
+        let mut comparison = Comparison::default();
+        for pair in &pairs.cases {
+            for (file, _) in [&pair.reference, &pair.hypothesis] {
+                read.entry(file.clone())
+                    .or_insert_with(|| metrics::rttm::read(folder.join(file)).unwrap());
+            }
+            let find = |(file, uri): &Place| read[file].iter().find(|a| a.uri == *uri).unwrap();
+            let scope = Scope {
+                collar: pair.collar,
+                skip_overlap: pair.skip_overlap,
+            };
+            let numbers = ours(find(&pair.reference), find(&pair.hypothesis), None, scope);
+            comparison.see(
+                &format!("{:?} {:?}", pair.reference, pair.hypothesis),
+                &numbers,
+                &pair.answers,
+            );
+        }
+        comparison.close();
+        assert_eq!(
+            read.keys().cloned().collect::<Vec<_>>(),
+            rttm_files(&folder),
+            "every file was scored"
+        );
+    }
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_ASSETS"]
+    fn what_the_official_pipeline_wrote_is_written_byte_for_byte_again() {
+        let folder = assets();
+        let written = rttm_files(&folder)
+            .into_iter()
+            .filter(|f| f.starts_with("pipelines") || f.starts_with("pyannote"));
+        let mut files = 0;
+        for file in written {
+            let official = std::fs::read_to_string(folder.join(&file)).unwrap();
+            let mut ours = Vec::new();
+            for annotation in metrics::rttm::parse(&official, &file).unwrap() {
+                metrics::rttm::write(&annotation, &mut ours).unwrap();
+            }
+            assert_eq!(String::from_utf8(ours).unwrap(), official, "{file}");
+            files += 1;
+        }
+        assert!(files > 30, "only {files} files");
+    }
 }

@@ -48,10 +48,7 @@ fn input<'a>(waveforms: &'a Tensor, masks: Option<&'a Tensor>) -> Input<'a> {
 
 /// `NETWORK.ckpt`, and its traces in `NETWORK/`.
 fn networks() -> Vec<(PathBuf, Vec<PathBuf>)> {
-    let Some(directory) = captures() else {
-        return Vec::new();
-    };
-    let checkpoints = files(&directory.join("wespeaker"), "ckpt");
+    let checkpoints = files(&captures().join("wespeaker"), "ckpt");
     let traces = |checkpoint: PathBuf| {
         let traces = files(&checkpoint.with_extension(""), "npz");
         (checkpoint, traces)
@@ -102,104 +99,112 @@ fn assert_embeddings(trace: &Path, case: &str, ours: &ArrayD<f64>, golden: &Arra
     }
 }
 
-#[test]
-fn embeddings_are_exact_at_every_stage() {
-    for (checkpoint, traces) in networks() {
-        for kernels in [Kernels::Portable, Kernels::MetalOps] {
-            let network = network(&checkpoint, DType::F32, kernels);
-            for trace in &traces {
-                println!("{kernels}");
-                let masks = masks(trace);
-                support::assert_exact(
-                    trace,
-                    |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
-                    |case, ours, reference: &mut ReferenceTrace<File>| {
-                        let golden = reference.golden(EMBEDDING).expect("a golden output");
-                        assert_embeddings(trace, case, ours, &golden);
-                    },
-                );
+mod captures {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn embeddings_are_exact_at_every_stage() {
+        for (checkpoint, traces) in networks() {
+            for kernels in [Kernels::Portable, Kernels::MetalOps] {
+                let network = network(&checkpoint, DType::F32, kernels);
+                for trace in &traces {
+                    println!("{kernels}");
+                    let masks = masks(trace);
+                    support::assert_exact(
+                        trace,
+                        |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
+                        |case, ours, reference: &mut ReferenceTrace<File>| {
+                            let golden = reference.golden(EMBEDDING).expect("a golden output");
+                            assert_embeddings(trace, case, ours, &golden);
+                        },
+                    );
+                }
             }
         }
     }
-}
 
-#[test]
-fn embeddings_by_every_instruction_set_are_exact() {
-    for (checkpoint, traces) in networks() {
-        let portable = network(&checkpoint, DType::F32, Kernels::Portable);
-        for instructions in InstructionSet::all() {
-            let network = network(&checkpoint, DType::F32, Kernels::Native(instructions));
-            for trace in &traces {
-                println!("{instructions:?}");
-                support::assert_same_bits(trace, |waveform, probe| {
-                    network.forward(waveform.into(), probe)
-                });
-                let masks = masks(trace);
-                support::assert_fused(
-                    trace,
-                    |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
-                    |waveform, probe| portable.forward(input(waveform, masks.as_ref()), probe),
-                    |case, ours, reference: &mut ReferenceTrace<File>| {
-                        let golden = reference.golden(EMBEDDING).expect("a golden output");
-                        assert_embeddings(trace, case, ours, &golden);
-                    },
-                );
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn embeddings_by_every_instruction_set_are_exact() {
+        for (checkpoint, traces) in networks() {
+            let portable = network(&checkpoint, DType::F32, Kernels::Portable);
+            for instructions in InstructionSet::all() {
+                let network = network(&checkpoint, DType::F32, Kernels::Native(instructions));
+                for trace in &traces {
+                    println!("{instructions:?}");
+                    support::assert_same_bits(trace, |waveform, probe| {
+                        network.forward(waveform.into(), probe)
+                    });
+                    let masks = masks(trace);
+                    support::assert_fused(
+                        trace,
+                        |waveform, probe| network.forward(input(waveform, masks.as_ref()), probe),
+                        |waveform, probe| portable.forward(input(waveform, masks.as_ref()), probe),
+                        |case, ours, reference: &mut ReferenceTrace<File>| {
+                            let golden = reference.golden(EMBEDDING).expect("a golden output");
+                            assert_embeddings(trace, case, ours, &golden);
+                        },
+                    );
+                }
             }
         }
     }
-}
 
-#[test]
-fn in_f64_the_mel_bank_is_all_that_is_not_the_golden() {
-    for (checkpoint, traces) in networks() {
-        let network = network(&checkpoint, DType::F64, Kernels::Portable);
-        for trace in traces {
-            let mut reference = ReferenceTrace::open(&trace).expect("a trace");
-            let mut recorder = Recorder::default();
-            let waveform = tensor(reference.waveform().expect("a waveform"));
-            network
-                .forward(input(&waveform, masks(&trace).as_ref()), &mut recorder)
-                .expect("the forward pass");
-            for (name, ours) in recorder.into_stages() {
-                let golden = reference.golden(&name).expect("a golden output");
-                let rms = |x: &ArrayD<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
-                let error = rms(&(&ours - &golden));
-                // torch's f32 logarithm is up to one unit in the last place off, which a mel weight shows
-                // as 1e-5 of 1; the rest is f64.
-                assert!(error <= 1e-5 * rms(&golden), "{trace:?} {name}: {error}");
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn in_f64_the_mel_bank_is_all_that_is_not_the_golden() {
+        for (checkpoint, traces) in networks() {
+            let network = network(&checkpoint, DType::F64, Kernels::Portable);
+            for trace in traces {
+                let mut reference = ReferenceTrace::open(&trace).expect("a trace");
+                let mut recorder = Recorder::default();
+                let waveform = tensor(reference.waveform().expect("a waveform"));
+                network
+                    .forward(input(&waveform, masks(&trace).as_ref()), &mut recorder)
+                    .expect("the forward pass");
+                for (name, ours) in recorder.into_stages() {
+                    let golden = reference.golden(&name).expect("a golden output");
+                    let rms = |x: &ArrayD<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    let error = rms(&(&ours - &golden));
+                    // torch's f32 logarithm is up to one unit in the last place off, which a mel weight shows
+                    // as 1e-5 of 1; the rest is f64.
+                    assert!(error <= 1e-5 * rms(&golden), "{trace:?} {name}: {error}");
+                }
             }
         }
     }
-}
 
-#[test]
-fn one_trunk_serves_all_speakers() {
-    for (checkpoint, traces) in networks() {
-        let network = network(&checkpoint, DType::F32, Kernels::native());
-        for trace in traces {
-            let Some(masks) = masks(&trace) else { continue };
-            let mut reference = ReferenceTrace::open(&trace).expect("a trace");
-            let waveform = tensor(reference.waveform().expect("a waveform"));
-            let vectors = |masks: &Tensor| -> Vec<f32> {
-                let vectors = network.forward(input(&waveform, Some(masks)), &mut Silent);
-                let values = vectors.and_then(|x| x.flatten_all()?.to_vec1());
-                values.expect("embeddings")
-            };
-            let speakers = masks.dim(1).expect("speakers");
-            let together = vectors(&masks);
-            for (speaker, together) in together.chunks(together.len() / speakers).enumerate() {
-                let alone = vectors(&masks.narrow(1, speaker, 1).expect("one speaker"));
-                assert!(alone.iter().all(|x| x.is_finite()), "{trace:?} {speaker}");
-                let largest = alone
-                    .iter()
-                    .zip(together)
-                    .fold(0.0_f32, |largest, (a, b)| largest.max((a - b).abs()));
-                // The matrix product may take its sums in another order for another number of rows.
-                let size = alone.iter().fold(0.0_f32, |size, x| size.max(x.abs()));
-                assert!(
-                    largest <= 1e-5 * size,
-                    "{trace:?} {speaker}: {largest} of {size}"
-                );
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn one_trunk_serves_all_speakers() {
+        for (checkpoint, traces) in networks() {
+            let network = network(&checkpoint, DType::F32, Kernels::native());
+            for trace in traces {
+                let Some(masks) = masks(&trace) else { continue };
+                let mut reference = ReferenceTrace::open(&trace).expect("a trace");
+                let waveform = tensor(reference.waveform().expect("a waveform"));
+                let vectors = |masks: &Tensor| -> Vec<f32> {
+                    let vectors = network.forward(input(&waveform, Some(masks)), &mut Silent);
+                    let values = vectors.and_then(|x| x.flatten_all()?.to_vec1());
+                    values.expect("embeddings")
+                };
+                let speakers = masks.dim(1).expect("speakers");
+                let together = vectors(&masks);
+                for (speaker, together) in together.chunks(together.len() / speakers).enumerate() {
+                    let alone = vectors(&masks.narrow(1, speaker, 1).expect("one speaker"));
+                    assert!(alone.iter().all(|x| x.is_finite()), "{trace:?} {speaker}");
+                    let largest = alone
+                        .iter()
+                        .zip(together)
+                        .fold(0.0_f32, |largest, (a, b)| largest.max((a - b).abs()));
+                    // The matrix product may take its sums in another order for another number of rows.
+                    let size = alone.iter().fold(0.0_f32, |size, x| size.max(x.abs()));
+                    assert!(
+                        largest <= 1e-5 * size,
+                        "{trace:?} {speaker}: {largest} of {size}"
+                    );
+                }
             }
         }
     }

@@ -23,6 +23,9 @@ use soundalike_model::{DType, Engine, Kernels};
 use soundalike_selftest::{CandleEngine, Decoding, torch_reference};
 use soundalike_torch::LowPrecision;
 
+#[path = "../../../tests/support/assets.rs"]
+mod data;
+
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
@@ -95,19 +98,6 @@ fn assert_reproduces<R: Read + Seek>(case: &str, trace: &mut ReferenceTrace<R>) 
 fn the_live_reference_is_the_trace_of_the_package() {
     let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
     assert_reproduces("built-in", &mut trace);
-}
-
-#[test]
-fn so_it_is_on_hard_input_with_the_second_reference_where_that_is_degenerate() {
-    let Some(directory) = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from) else {
-        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
-        return;
-    };
-    for case in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
-        let path = directory.join(case).with_extension("npz");
-        let mut trace = ReferenceTrace::open(&path).expect("a trace");
-        assert_reproduces(case, &mut trace);
-    }
 }
 
 fn candidate(dtype: DType) -> (Candidate, Decoding) {
@@ -185,50 +175,6 @@ fn fewer_bits_are_judged_by_a_reference_with_as_few() {
 }
 
 #[test]
-fn a_fused_stage_has_the_floor_of_all_that_it_swallows() {
-    let Some(directory) = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from) else {
-        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
-        return;
-    };
-    let checkpoint = directory.join("wespeaker/traced-34.ckpt");
-    let bundle = soundalike_convert::load(&checkpoint).expect("a checkpoint");
-    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
-    let window = [trace.window().expect("its window")];
-    for kernels in [Kernels::native(), Kernels::Portable] {
-        let engine = Engine {
-            kernels,
-            ..Engine::default()
-        };
-        let network = CandleEngine::load(&bundle, &engine).expect("a network");
-        let decoding = Decoding::new(&bundle);
-        let candidate = Candidate::Engine(Box::new(network));
-        let mut live = torch_reference(&bundle, None).expect("libtorch");
-        let about = About {
-            model: "traced-34".into(),
-            reference: live.name(),
-            candidate: format!("{kernels:?}"),
-            provenance: Provenance::default(),
-        };
-        let report = compare(&mut live, &candidate, &window, &decoding, about);
-        let report = report.expect("a comparison");
-        let forced = |stage: &StageReport| {
-            let error = stage.teacher_forced.as_ref()?;
-            Some((error.r, stage.name.clone()))
-        };
-        let worst = report.stages.iter().filter_map(forced);
-        let worst = worst.max_by(|a, b| a.0.total_cmp(&b.0));
-        println!(
-            "{kernels:?}: {} not observed, worst R {worst:?}",
-            report.missing.len()
-        );
-        assert_eq!(report.source, Vec::<String>::new(), "{kernels:?}");
-        assert_eq!(report.unexpected, Vec::<String>::new(), "{kernels:?}");
-        let fused = !matches!(kernels, Kernels::Portable);
-        assert_eq!(!report.missing.is_empty(), fused, "{kernels:?}");
-    }
-}
-
-#[test]
 fn silence_is_degenerate_and_no_bug() {
     let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
     let window = trace.window().expect("its window");
@@ -242,5 +188,62 @@ fn silence_is_degenerate_and_no_bug() {
         let constant = stage.name == "sincnet.conv1d.0.filters";
         assert_eq!(stage.degenerate, !constant, "{}", stage.name);
         assert!(stage.verdict < Verdict::Structural, "{stage:?}");
+    }
+}
+
+mod captures {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn so_it_is_on_hard_input_with_the_second_reference_where_that_is_degenerate() {
+        let directory = data::captures();
+        for case in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
+            let path = directory.join(case).with_extension("npz");
+            let mut trace = ReferenceTrace::open(&path).expect("a trace");
+            assert_reproduces(case, &mut trace);
+        }
+    }
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn a_fused_stage_has_the_floor_of_all_that_it_swallows() {
+        let directory = data::captures();
+        let checkpoint = directory.join("wespeaker/traced-34.ckpt");
+        let bundle = soundalike_convert::load(&checkpoint).expect("a checkpoint");
+        let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+        let window = [trace.window().expect("its window")];
+        for kernels in [Kernels::native(), Kernels::Portable] {
+            let engine = Engine {
+                kernels,
+                ..Engine::default()
+            };
+            let network = CandleEngine::load(&bundle, &engine).expect("a network");
+            let decoding = Decoding::new(&bundle);
+            let candidate = Candidate::Engine(Box::new(network));
+            let mut live = torch_reference(&bundle, None).expect("libtorch");
+            let about = About {
+                model: "traced-34".into(),
+                reference: live.name(),
+                candidate: format!("{kernels:?}"),
+                provenance: Provenance::default(),
+            };
+            let report = compare(&mut live, &candidate, &window, &decoding, about);
+            let report = report.expect("a comparison");
+            let forced = |stage: &StageReport| {
+                let error = stage.teacher_forced.as_ref()?;
+                Some((error.r, stage.name.clone()))
+            };
+            let worst = report.stages.iter().filter_map(forced);
+            let worst = worst.max_by(|a, b| a.0.total_cmp(&b.0));
+            println!(
+                "{kernels:?}: {} not observed, worst R {worst:?}",
+                report.missing.len()
+            );
+            assert_eq!(report.source, Vec::<String>::new(), "{kernels:?}");
+            assert_eq!(report.unexpected, Vec::<String>::new(), "{kernels:?}");
+            let fused = !matches!(kernels, Kernels::Portable);
+            assert_eq!(!report.missing.is_empty(), fused, "{kernels:?}");
+        }
     }
 }

@@ -190,6 +190,9 @@ impl Probe for Run {
     }
 }
 
+#[path = "../../../tests/support/assets.rs"]
+mod data;
+
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().unwrap()
 }
@@ -235,162 +238,172 @@ fn every_layer_is_that_of_the_official_package() {
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
     let second = reference.join("segmentation-3.0/sample_1s.npz");
     against_the_official_package(&second, &embedded(), &mut verdicts);
-    let Some(captures) = env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from) else {
-        println!("skipped: no captures");
-        return;
-    };
-    for window in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
-        let path = captures.join(window).with_extension("npz");
-        against_the_official_package(&path, &embedded(), &mut verdicts);
-    }
-    let mut variants = 0;
-    for entry in captures.join("variants").read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "ckpt")
-        {
-            let bundle = soundalike_convert::load(&path).unwrap();
-            against_the_official_package(&path.with_extension("npz"), &bundle, &mut verdicts);
-            variants += 1;
+}
+
+mod captures {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn hard_input_and_other_hyperparameters_are_those_of_the_official_package() {
+        let mut verdicts = Verdicts::default();
+        let captures = data::captures();
+        for window in ["speech", "silence", "padded", "offset", "clipped", "scaled"] {
+            let path = captures.join(window).with_extension("npz");
+            against_the_official_package(&path, &embedded(), &mut verdicts);
         }
+        let mut variants = 0;
+        for entry in captures.join("variants").read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "ckpt")
+            {
+                let bundle = soundalike_convert::load(&path).unwrap();
+                against_the_official_package(&path.with_extension("npz"), &bundle, &mut verdicts);
+                variants += 1;
+            }
+        }
+        assert!(variants > 0, "no networks of other hyperparameters");
     }
-    assert!(variants > 0, "no networks of other hyperparameters");
-}
 
-/// `batch` windows of the sample, of so many frames, each from elsewhere and of another loudness.
-fn windows(batch: usize, frames: usize, network: &dyn Network) -> Tensor {
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
-    let sample = Audio::read(&sample, 16_000).unwrap().samples;
-    let geometry = network.graph(false).frame_geometry().unwrap();
-    let length = geometry.receptive_field + (frames - 1) * geometry.step;
-    let mut samples = Vec::with_capacity(batch * length);
-    for window in 0..batch {
-        let start = window * (sample.len() - length) / batch;
-        let gain = 1.0 / (1 + window % 3) as f32;
-        samples.extend(sample[start..][..length].iter().map(|sample| sample * gain));
+    /// `batch` windows of the sample, of so many frames, each from elsewhere and of another loudness.
+    fn windows(batch: usize, frames: usize, network: &dyn Network) -> Tensor {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/sample.wav");
+        let sample = Audio::read(&sample, 16_000).unwrap().samples;
+        let geometry = network.graph(false).frame_geometry().unwrap();
+        let length = geometry.receptive_field + (frames - 1) * geometry.step;
+        let mut samples = Vec::with_capacity(batch * length);
+        for window in 0..batch {
+            let start = window * (sample.len() - length) / batch;
+            let gain = 1.0 / (1 + window % 3) as f32;
+            samples.extend(sample[start..][..length].iter().map(|sample| sample * gain));
+        }
+        Tensor::from_vec(samples, (batch, 1, length), &Device::Cpu).unwrap()
     }
-    Tensor::from_vec(samples, (batch, 1, length), &Device::Cpu).unwrap()
-}
 
-#[test]
-fn both_directions_are_exact_for_any_number_of_frames_and_windows() {
-    let mut verdicts = Verdicts::default();
-    let bundle = embedded();
-    let network = |dtype| {
-        let engine = Engine {
-            dtype,
-            kernels: Kernels::Portable,
-            ..Engine::default()
-        };
-        load(&bundle, &engine).unwrap()
-    };
-    let [golden, portable] = [DType::F64, DType::F32].map(network);
-    for batch in [1, 32] {
-        for frames in [1, 2, 7, 589, 590] {
-            let windows = windows(batch, frames, portable.as_ref());
-            let mut truth = Run::default();
-            golden.forward((&windows).into(), &mut truth).unwrap();
-            let truth = truth.stages;
-            let mut floor = Run {
-                teacher: truth.clone(),
-                ..Run::default()
+    #[test]
+    fn both_directions_are_exact_for_any_number_of_frames_and_windows() {
+        let mut verdicts = Verdicts::default();
+        let bundle = embedded();
+        let network = |dtype| {
+            let engine = Engine {
+                dtype,
+                kernels: Kernels::Portable,
+                ..Engine::default()
             };
-            portable.forward((&windows).into(), &mut floor).unwrap();
-            for index in 0..layers(&bundle) {
-                let x = match (index, &truth[&before(index)]) {
-                    (0, x) => x.transpose(1, 2).unwrap().contiguous().unwrap(),
-                    (_, x) => x.clone(),
-                };
-                let x = x.to_dtype(DType::F32).unwrap();
-                let ours = Layer::load(&bundle, index).forward(&x);
-                let name = format!("lstm.{index}");
-                let [ours, truth, floor] = [&ours, &truth[&name], &floor.stages[&name]].map(array);
-                let case = format!("batch {batch}, {frames} frames, {name}");
-                verdicts.judge(&case, 2, [&ours, &truth, &floor]);
-            }
-        }
-    }
-}
-
-/// As `torch.nn.LSTM`, one number after the other, in f64: the state of the last unit at the last frame.
-fn by_the_book(shares: &ArrayD<f64>, recurrent: &ArrayD<f64>) -> ArrayD<f64> {
-    let [batch, frames, directions, hidden, _] = shares.shape().try_into().unwrap();
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let mut states = ArrayD::zeros(vec![batch, frames, directions, hidden]);
-    for sequence in 0..batch {
-        for direction in 0..directions {
-            let mut before = vec![0.0; hidden];
-            let mut cell = vec![0.0; hidden];
-            for step in 0..frames {
-                let frame = [step, frames - 1 - step][direction];
-                for unit in 0..hidden {
-                    let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
-                        let from = |(k, state): (usize, &f64)| {
-                            state * recurrent[[direction, k, unit, gate].as_slice()]
-                        };
-                        let share = shares[[sequence, frame, direction, unit, gate].as_slice()];
-                        share + before.iter().enumerate().map(from).sum::<f64>()
-                    });
-                    cell[unit] = sigmoid(f) * cell[unit] + sigmoid(i) * g.tanh();
-                    states[[sequence, frame, direction, unit].as_slice()] =
-                        sigmoid(o) * cell[unit].tanh();
-                }
-                let state = states.index_axis(ndarray::Axis(0), sequence);
-                let state = state.index_axis(ndarray::Axis(0), frame);
-                let state = state.index_axis(ndarray::Axis(0), direction);
-                before = state.iter().copied().collect();
-            }
-        }
-    }
-    states
-}
-
-#[test]
-fn any_number_of_units_is_computed_as_in_the_book() {
-    for hidden in [1, 3, 5, 127, 130, 260, 1024] {
-        let frames = if hidden > 500 { 3 } else { 20 };
-        let values = |scale: f64, shape: &[usize]| {
-            let count = shape.iter().product();
-            let values: Vec<f32> = (0..count)
-                .map(|i: usize| (scale * (i as f64 * 0.7).sin() * (i as f64 * 0.013).cos()) as f32)
-                .collect();
-            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+            load(&bundle, &engine).unwrap()
         };
-        let shares = values(3.0, &[2, frames, 2, hidden, 4]);
-        let recurrent = values(2.0 / (hidden as f64).sqrt(), &[2, hidden, hidden, 4]);
-        let ours = array(&on_gpu(&shares, &recurrent));
-        let expected = by_the_book(&array(&shares), &array(&recurrent));
-        let largest = (ours - expected)
-            .iter()
-            .fold(0.0_f64, |max, x| max.max(x.abs()));
-        println!("{hidden} units: largest error {largest:.1e}");
-        // A state is below 1, and an f32 has 1.2e-7 of it.
-        assert!(largest < 3e-6, "{hidden} units: {largest}");
-    }
-}
-
-#[test]
-fn large_gates_saturate_and_what_is_not_a_number_stays_so() {
-    let gates = [1e4_f32, 1e30, 89.0, f32::INFINITY];
-    for gate in gates {
-        for sign in [1.0, -1.0] {
-            let shares = Tensor::from_vec(
-                vec![gate, -gate, sign * gate, gate],
-                (1, 1, 1, 1, 4),
-                &Device::Cpu,
-            );
-            let recurrent = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
-            let state = array(&on_gpu(&shares.unwrap(), &recurrent));
-            let expected = f64::from(sign) * 1_f64.tanh();
-            let error = (state[[0, 0, 0, 0].as_slice()] - expected).abs();
-            assert!(
-                error < 1e-6,
-                "gates of ±{gate}: {state}, expected {expected}"
-            );
+        let [golden, portable] = [DType::F64, DType::F32].map(network);
+        for batch in [1, 32] {
+            for frames in [1, 2, 7, 589, 590] {
+                let windows = windows(batch, frames, portable.as_ref());
+                let mut truth = Run::default();
+                golden.forward((&windows).into(), &mut truth).unwrap();
+                let truth = truth.stages;
+                let mut floor = Run {
+                    teacher: truth.clone(),
+                    ..Run::default()
+                };
+                portable.forward((&windows).into(), &mut floor).unwrap();
+                for index in 0..layers(&bundle) {
+                    let x = match (index, &truth[&before(index)]) {
+                        (0, x) => x.transpose(1, 2).unwrap().contiguous().unwrap(),
+                        (_, x) => x.clone(),
+                    };
+                    let x = x.to_dtype(DType::F32).unwrap();
+                    let ours = Layer::load(&bundle, index).forward(&x);
+                    let name = format!("lstm.{index}");
+                    let [ours, truth, floor] =
+                        [&ours, &truth[&name], &floor.stages[&name]].map(array);
+                    let case = format!("batch {batch}, {frames} frames, {name}");
+                    verdicts.judge(&case, 2, [&ours, &truth, &floor]);
+                }
+            }
         }
     }
-    let nan = Tensor::full(f32::NAN, (1, 1, 1, 1, 4), &Device::Cpu).unwrap();
-    let recurrent = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
-    assert!(array(&on_gpu(&nan, &recurrent)).iter().all(|x| x.is_nan()));
+
+    /// As `torch.nn.LSTM`, one number after the other, in f64: the state of the last unit at the last frame.
+    fn by_the_book(shares: &ArrayD<f64>, recurrent: &ArrayD<f64>) -> ArrayD<f64> {
+        let [batch, frames, directions, hidden, _] = shares.shape().try_into().unwrap();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let mut states = ArrayD::zeros(vec![batch, frames, directions, hidden]);
+        for sequence in 0..batch {
+            for direction in 0..directions {
+                let mut before = vec![0.0; hidden];
+                let mut cell = vec![0.0; hidden];
+                for step in 0..frames {
+                    let frame = [step, frames - 1 - step][direction];
+                    for unit in 0..hidden {
+                        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
+                            let from = |(k, state): (usize, &f64)| {
+                                state * recurrent[[direction, k, unit, gate].as_slice()]
+                            };
+                            let share = shares[[sequence, frame, direction, unit, gate].as_slice()];
+                            share + before.iter().enumerate().map(from).sum::<f64>()
+                        });
+                        cell[unit] = sigmoid(f) * cell[unit] + sigmoid(i) * g.tanh();
+                        states[[sequence, frame, direction, unit].as_slice()] =
+                            sigmoid(o) * cell[unit].tanh();
+                    }
+                    let state = states.index_axis(ndarray::Axis(0), sequence);
+                    let state = state.index_axis(ndarray::Axis(0), frame);
+                    let state = state.index_axis(ndarray::Axis(0), direction);
+                    before = state.iter().copied().collect();
+                }
+            }
+        }
+        states
+    }
+
+    #[test]
+    fn any_number_of_units_is_computed_as_in_the_book() {
+        for hidden in [1, 3, 5, 127, 130, 260, 1024] {
+            let frames = if hidden > 500 { 3 } else { 20 };
+            let values = |scale: f64, shape: &[usize]| {
+                let count = shape.iter().product();
+                let values: Vec<f32> = (0..count)
+                    .map(|i: usize| {
+                        (scale * (i as f64 * 0.7).sin() * (i as f64 * 0.013).cos()) as f32
+                    })
+                    .collect();
+                Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+            };
+            let shares = values(3.0, &[2, frames, 2, hidden, 4]);
+            let recurrent = values(2.0 / (hidden as f64).sqrt(), &[2, hidden, hidden, 4]);
+            let ours = array(&on_gpu(&shares, &recurrent));
+            let expected = by_the_book(&array(&shares), &array(&recurrent));
+            let largest = (ours - expected)
+                .iter()
+                .fold(0.0_f64, |max, x| max.max(x.abs()));
+            println!("{hidden} units: largest error {largest:.1e}");
+            // A state is below 1, and an f32 has 1.2e-7 of it.
+            assert!(largest < 3e-6, "{hidden} units: {largest}");
+        }
+    }
+
+    #[test]
+    fn large_gates_saturate_and_what_is_not_a_number_stays_so() {
+        let gates = [1e4_f32, 1e30, 89.0, f32::INFINITY];
+        for gate in gates {
+            for sign in [1.0, -1.0] {
+                let shares = Tensor::from_vec(
+                    vec![gate, -gate, sign * gate, gate],
+                    (1, 1, 1, 1, 4),
+                    &Device::Cpu,
+                );
+                let recurrent = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
+                let state = array(&on_gpu(&shares.unwrap(), &recurrent));
+                let expected = f64::from(sign) * 1_f64.tanh();
+                let error = (state[[0, 0, 0, 0].as_slice()] - expected).abs();
+                assert!(
+                    error < 1e-6,
+                    "gates of ±{gate}: {state}, expected {expected}"
+                );
+            }
+        }
+        let nan = Tensor::full(f32::NAN, (1, 1, 1, 1, 4), &Device::Cpu).unwrap();
+        let recurrent = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
+        assert!(array(&on_gpu(&nan, &recurrent)).iter().all(|x| x.is_nan()));
+    }
 }

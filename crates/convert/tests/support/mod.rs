@@ -7,32 +7,18 @@
 )]
 
 #[path = "../../../../tests/support/assets.rs"]
-mod assets;
+mod data;
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use soundalike_network::{Architecture, Kind};
 
-pub(crate) use assets::assets;
-use assets::required;
+pub(crate) use data::{assets, captures};
 
-/// The official ONNX export, which the crate `weights` lets cargo download.
-pub(crate) fn onnx_export() -> Option<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
-    let registries = std::fs::read_dir(home.join("registry/src")).ok();
-    let file = registries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .find_map(|registry| {
-            let file = registry
-                .path()
-                .join("diarization-0.1.0/models/segmentation-3.0.onnx");
-            file.is_file().then_some(file)
-        });
-    required(file)
+/// The official ONNX export of segmentation-3.0.
+pub(crate) fn onnx_export() -> PathBuf {
+    captures().join("segmentation-3.0.onnx")
 }
 
 /// The error and its causes, as the program prints them.

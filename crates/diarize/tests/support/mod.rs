@@ -8,14 +8,14 @@
 )]
 
 #[path = "../../../../tests/support/assets.rs"]
-mod assets;
+pub(crate) mod data;
 
 use std::{fs::File, path::Path, path::PathBuf};
 
 use ndarray::{Array, Dimension};
 use ndarray_npy::{NpzReader, ReadNpyExt, ReadableElement};
 
-pub(crate) use assets::assets;
+pub(crate) use data::assets;
 
 /// What pyannote.audio computed with the real community-1 pipeline on one recording, stage by stage.
 pub(crate) struct Capture {

@@ -1,5 +1,8 @@
 //! What the comparisons of networks with the official pyannote.audio share.
 
+#[path = "../../../../tests/support/assets.rs"]
+mod data;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -12,6 +15,8 @@ use soundalike_compare::{
 };
 use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor, TensorError};
 use soundalike_network::Stage;
+
+pub(crate) use data::captures;
 
 /// Keeps every stage and changes nothing: free-running.
 #[derive(Default)]
@@ -295,15 +300,6 @@ fn case(path: &Path) -> String {
 pub(crate) fn tensor(values: ArrayD<f32>) -> Tensor {
     let shape = values.shape().to_vec();
     Tensor::from_vec(values.into_raw_vec_and_offset().0, shape, &Device::Cpu).expect("a tensor")
-}
-
-/// Where `scripts/capture_suite.sh` left its captures.
-pub(crate) fn captures() -> Option<PathBuf> {
-    let directory = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from);
-    if directory.is_none() {
-        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
-    }
-    directory
 }
 
 /// The files in `directory` with this extension, by name. There must be some.

@@ -23,9 +23,9 @@
     reason = "the figures are shown with --show-output"
 )]
 
-#[path = "../../../../tests/support/assets.rs"]
-mod assets;
 mod comparison;
+#[path = "../../../../tests/support/assets.rs"]
+mod data;
 mod record;
 
 use std::{
@@ -54,15 +54,6 @@ fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
-/// Where `scripts/capture_suite.sh` left its captures.
-fn captures() -> Option<PathBuf> {
-    let directory = std::env::var_os("SOUNDALIKE_CAPTURES").map(PathBuf::from);
-    if directory.is_none() {
-        println!("skipped: no captures (SOUNDALIKE_CAPTURES names no directory)");
-    }
-    directory
-}
-
 /// The files in `directory` with this extension, by name. There must be some.
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = directory
@@ -84,38 +75,6 @@ fn one_second_of_the_sample_is_pyannote_at_every_stage() {
     assert_is_pyannote(&embedded(), &trace, OTHER_MACHINE);
 }
 
-#[test]
-fn hard_input_is_pyannote_at_every_stage() {
-    let Some(directory) = captures() else { return };
-    let cases = ["speech", "silence", "padded", "offset", "clipped", "scaled"];
-    let traces = cases.map(|case| directory.join(case).with_extension("npz"));
-    let seen = traces.map(|trace| assert_is_pyannote(&embedded(), &trace, SAME_MACHINE));
-    record::check(seen.into(), false);
-}
-
-#[test]
-fn networks_of_all_hyperparameters_are_pyannote_at_every_stage() {
-    let Some(directory) = captures() else { return };
-    for checkpoint in files(&directory.join("variants"), "ckpt") {
-        let trace = checkpoint.with_extension("npz");
-        let seen = assert_is_pyannote(&load(&checkpoint), &trace, SAME_MACHINE);
-        record::check(vec![seen], true);
-    }
-}
-
-/// Three speakers, a silent one and one of a single frame, the whole window.
-#[test]
-fn embeddings_of_all_depths_are_pyannote_at_every_stage() {
-    let Some(directory) = captures() else { return };
-    for checkpoint in files(&directory.join("wespeaker"), "ckpt") {
-        let bundle = load(&checkpoint);
-        let traces = files(&checkpoint.with_extension(""), "npz");
-        let seen = traces.iter();
-        let seen = seen.map(|trace| assert_is_pyannote(&bundle, trace, SAME_MACHINE));
-        record::check(seen.collect(), true);
-    }
-}
-
 /// A folder of models that people use, with recordings, and the official package to capture them.
 struct Assets {
     folder: PathBuf,
@@ -125,19 +84,19 @@ struct Assets {
 }
 
 impl Assets {
-    fn find() -> Option<Self> {
-        let folder = assets::assets()?;
+    fn new() -> Self {
+        let folder = data::assets();
         let python = path("reference/.venv/bin/python");
-        if !python.is_file() {
-            println!("skipped: no official package (scripts/setup_reference.sh)");
-            return None;
-        }
+        assert!(
+            python.is_file(),
+            "no official package: scripts/setup_reference.sh"
+        );
         let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        Some(Self {
+        Self {
             folder,
             python,
             work,
-        })
+        }
     }
 
     /// Captures the first `seconds` of the sample, and has `then` look at the trace before it is deleted.
@@ -167,63 +126,108 @@ impl Assets {
     }
 }
 
-#[test]
-fn models_that_people_use_are_pyannote_at_every_stage() {
-    let Some(assets) = Assets::find() else { return };
-    let pipeline = "pipelines/community-1-synthetic";
-    let compare = |bundle: &Bundle, trace: &Path| assert_is_pyannote(bundle, trace, SAME_MACHINE);
+mod captures {
+    use super::*;
 
-    let older = "models/segmentation-2022.07/pytorch_model.bin";
-    let seen = assets.capture(older, "segmentation-2022.07", "5", None, compare);
-    record::check(vec![seen], false);
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn hard_input_is_pyannote_at_every_stage() {
+        let directory = data::captures();
+        let cases = ["speech", "silence", "padded", "offset", "clipped", "scaled"];
+        let traces = cases.map(|case| directory.join(case).with_extension("npz"));
+        let seen = traces.map(|trace| assert_is_pyannote(&embedded(), &trace, SAME_MACHINE));
+        record::check(seen.into(), false);
+    }
 
-    // Who speaks when according to the official package, in hard decisions.
-    let segmentation = format!("{pipeline}/segmentation/pytorch_model.bin");
-    let (seen, speakers) = assets.capture(
-        &segmentation,
-        "segmentation-3.0, filters fitted to its export",
-        "10",
-        None,
-        |bundle, trace| {
-            let scores = entry::<f32>(trace, "f32/activation").expect("an output");
-            let scores = scores.index_axis_move(Axis(0), 0);
-            let scores = scores.into_dimensionality().expect("[frame, class]");
-            (
-                compare(bundle, trace),
-                Powerset::new(3, 2).decode(scores.view()),
-            )
-        },
-    );
-    record::check(vec![seen], false);
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn networks_of_all_hyperparameters_are_pyannote_at_every_stage() {
+        let directory = data::captures();
+        for checkpoint in files(&directory.join("variants"), "ckpt") {
+            let trace = checkpoint.with_extension("npz");
+            let seen = assert_is_pyannote(&load(&checkpoint), &trace, SAME_MACHINE);
+            record::check(vec![seen], true);
+        }
+    }
 
-    let mut with_silence = Array3::zeros((1, 4, speakers.nrows()));
-    with_silence
-        .slice_mut(s![0, ..3, ..])
-        .assign(&speakers.reversed_axes());
-    // Its deviation is 0 in f32 and is not in f64, which is the floor of all masks of its trace.
-    let frames = with_silence.dim().2;
-    let mut one_frame = Array3::zeros((1, 1, frames));
-    // One of those that are left of it for the 125 frames of the trunk.
-    one_frame[[0, 0, 53 * frames / 125]] = 1.0;
+    /// Three speakers, a silent one and one of a single frame, the whole window.
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn embeddings_of_all_depths_are_pyannote_at_every_stage() {
+        let directory = data::captures();
+        for checkpoint in files(&directory.join("wespeaker"), "ckpt") {
+            let bundle = load(&checkpoint);
+            let traces = files(&checkpoint.with_extension(""), "npz");
+            let seen = traces.iter();
+            let seen = seen.map(|trace| assert_is_pyannote(&bundle, trace, SAME_MACHINE));
+            record::check(seen.collect(), true);
+        }
+    }
+}
 
-    let embedding = format!("{pipeline}/embedding/pytorch_model.bin");
-    for weights in [Some(with_silence), Some(one_frame), None] {
-        let masks = weights.map(|weights: Array3<f32>| {
-            let masks = assets.work.path().join("masks.npz");
-            let mut npz = NpzWriter::new(std::fs::File::create(&masks).expect("a file"));
-            npz.add_array("weights", &weights).expect("an entry");
-            npz.finish().expect("an .npz");
-            masks
-        });
-        // Nobody uses the weights of this one: not in the record.
-        let name = "synthetic";
-        assets.capture(&embedding, name, "10", masks.as_deref(), |bundle, trace| {
-            if let Some(weights) = entry::<f64>(trace, "weights") {
-                let spoken = weights.sum_axis(Axis(2));
-                println!("frames of each speaker: {spoken}");
-                assert!(spoken.sum() >= 1.0, "the resampling left no frame");
-            }
-            compare(bundle, trace)
-        });
+mod assets {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_ASSETS"]
+    fn models_that_people_use_are_pyannote_at_every_stage() {
+        let assets = Assets::new();
+        let pipeline = "pipelines/community-1-synthetic";
+        let compare =
+            |bundle: &Bundle, trace: &Path| assert_is_pyannote(bundle, trace, SAME_MACHINE);
+
+        let older = "models/segmentation-2022.07/pytorch_model.bin";
+        let seen = assets.capture(older, "segmentation-2022.07", "5", None, compare);
+        record::check(vec![seen], false);
+
+        // Who speaks when according to the official package, in hard decisions.
+        let segmentation = format!("{pipeline}/segmentation/pytorch_model.bin");
+        let (seen, speakers) = assets.capture(
+            &segmentation,
+            "segmentation-3.0, filters fitted to its export",
+            "10",
+            None,
+            |bundle, trace| {
+                let scores = entry::<f32>(trace, "f32/activation").expect("an output");
+                let scores = scores.index_axis_move(Axis(0), 0);
+                let scores = scores.into_dimensionality().expect("[frame, class]");
+                (
+                    compare(bundle, trace),
+                    Powerset::new(3, 2).decode(scores.view()),
+                )
+            },
+        );
+        record::check(vec![seen], false);
+
+        let mut with_silence = Array3::zeros((1, 4, speakers.nrows()));
+        with_silence
+            .slice_mut(s![0, ..3, ..])
+            .assign(&speakers.reversed_axes());
+        // Its deviation is 0 in f32 and is not in f64, which is the floor of all masks of its trace.
+        let frames = with_silence.dim().2;
+        let mut one_frame = Array3::zeros((1, 1, frames));
+        // One of those that are left of it for the 125 frames of the trunk.
+        one_frame[[0, 0, 53 * frames / 125]] = 1.0;
+
+        let embedding = format!("{pipeline}/embedding/pytorch_model.bin");
+        for weights in [Some(with_silence), Some(one_frame), None] {
+            let masks = weights.map(|weights: Array3<f32>| {
+                let masks = assets.work.path().join("masks.npz");
+                let mut npz = NpzWriter::new(std::fs::File::create(&masks).expect("a file"));
+                npz.add_array("weights", &weights).expect("an entry");
+                npz.finish().expect("an .npz");
+                masks
+            });
+            // Nobody uses the weights of this one: not in the record.
+            let name = "synthetic";
+            assets.capture(&embedding, name, "10", masks.as_deref(), |bundle, trace| {
+                if let Some(weights) = entry::<f64>(trace, "weights") {
+                    let spoken = weights.sum_axis(Axis(2));
+                    println!("frames of each speaker: {spoken}");
+                    assert!(spoken.sum() >= 1.0, "the resampling left no frame");
+                }
+                compare(bundle, trace)
+            });
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! Whole reports, as `tests/golden/` has them. `SOUNDALIKE_GOLDEN=write` writes them anew: read the difference before you commit.
+//!
+//! What depends on the machine is replaced: numbers that were measured on it by `#`, its processor by `CPU`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic like the tests themselves"
+)]
+
+#[path = "../crates/convert/tests/support/mod.rs"]
+mod checkpoint;
+mod support;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use ndarray::{ArrayD, IxDyn};
+use ndarray_npy::{NpzReader, NpzWriter};
+use support::{all_pass, command, data};
+
+/// Formats of a report that people read, and the ends of the golden files.
+const FORMATS: [(&str, &str); 3] = [("table", "txt"), ("markdown", "md"), ("html", "html")];
+
+/// What is left of a report when its numbers may differ.
+#[derive(Clone, Copy)]
+enum Numbers {
+    /// Computed alike everywhere.
+    Exact,
+    /// Measured: each becomes `#`, and so does a bar; columns lose their width.
+    Measured,
+}
+
+/// `soundalike WORDS --format FORMAT` in `folder`, and why that is not the golden file `NAME.END`.
+fn differs(
+    folder: &Path,
+    name: &str,
+    words: &str,
+    (format, end): (&str, &str),
+    numbers: Numbers,
+) -> Option<String> {
+    let words = words.split(' ').chain(["--format", format]);
+    let output = command(words).current_dir(folder).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let text = match numbers {
+        Numbers::Exact => without_machine(&text),
+        Numbers::Measured => measured(&without_machine(&text)),
+    };
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden")
+        .join(format!("{name}.{end}"));
+    if std::env::var("SOUNDALIKE_GOLDEN").is_ok_and(|value| value == "write") {
+        fs::write(golden, text).unwrap();
+        return None;
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    let mut lines = text.lines().zip(expected.lines());
+    (text != expected).then(|| {
+        let difference = match lines.find(|(ours, theirs)| ours != theirs) {
+            Some((ours, theirs)) => format!("    now {ours}\n    was {theirs}"),
+            None => format!("{} lines, expected {}", text.lines().count(), expected.lines().count()),
+        };
+        format!("{name}.{end}:\n{difference}")
+    })
+}
+
+/// Without the name of the processor, the number of threads and the version.
+fn without_machine(text: &str) -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    text.replace(cpu, "CPU")
+        .replace(&format!("{threads} threads"), "# threads")
+        .replace(&format!("{threads} thread"), "# threads")
+        .replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+/// Each number, and each run of bars, as `#`; spaces and lines of a table as one.
+fn measured(text: &str) -> String {
+    let is_bar = |c: char| ('\u{2580}'..='\u{259f}').contains(&c);
+    let mut out = String::new();
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let kind: fn(char) -> bool = match c {
+            '0'..='9' => |c| c.is_ascii_digit() || c == '.',
+            ' ' => |c| c == ' ',
+            '-' => |c| c == '-',
+            '─' => |c| c == '─',
+            c if is_bar(c) => |c| ('\u{2580}'..='\u{259f}').contains(&c),
+            c => {
+                out.push(c);
+                continue;
+            }
+        };
+        while characters.next_if(|next| kind(*next)).is_some() {}
+        // `1.3e-6` and `1e6` are one number.
+        if c.is_ascii_digit() && characters.peek() == Some(&'e') {
+            let mut rest = characters.clone();
+            rest.next();
+            rest.next_if(|next| *next == '-');
+            if rest.next_if(char::is_ascii_digit).is_some() {
+                while rest.next_if(char::is_ascii_digit).is_some() {}
+                characters = rest;
+            }
+        }
+        let known = if c.is_ascii_digit() || is_bar(c) { '#' } else { c };
+        out.push(known);
+    }
+    out
+}
+
+fn built_in_trace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/segmentation-3.0/sample_1s.npz")
+}
+
+/// The last stages of the built-in trace as a port computes them whose last activation is a ReLU in place of a leaky one.
+fn write_port(path: &Path) {
+    let mut trace = NpzReader::new(File::open(built_in_trace()).unwrap()).unwrap();
+    let mut golden = |stage: &str| -> ArrayD<f64> { trace.by_name(stage).unwrap() };
+    let mut port = NpzWriter::new(File::create(path).unwrap());
+    for stage in ["linear.0", "linear.0.leaky_relu", "linear.1"] {
+        port.add_array(stage, &golden(stage).mapv(|x| x as f32)).unwrap();
+    }
+    let relu = golden("linear.1").mapv(|x| x.max(0.0) as f32);
+    port.add_array("linear.1.leaky_relu", &relu).unwrap();
+    let mut activation = golden("activation").mapv(|x| x as f32);
+    activation[IxDyn(&[0, 7, 1])] += 0.5;
+    port.add_array("activation", &activation).unwrap();
+    port.finish().unwrap();
+}
+
+#[test]
+fn the_score_of_two_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let turn = |uri: &str, start: f64, end: f64, speaker: &str| {
+        format!("SPEAKER {uri} 1 {start} {} <NA> <NA> {speaker} <NA> <NA>\n", end - start)
+    };
+    let reference = [turn("x", 0.0, 8.0, "A"), turn("x", 8.0, 10.0, "B"), turn("y", 1.0, 3.0, "C")];
+    let hypothesis = [turn("x", 0.0, 9.0, "1"), turn("x", 9.0, 10.5, "2"), turn("y", 1.5, 3.0, "1")];
+    fs::write(here.join("reference.rttm"), reference.concat()).unwrap();
+    fs::write(here.join("hypothesis.rttm"), hypothesis.concat()).unwrap();
+    let mut formats = FORMATS.to_vec();
+    formats.extend([("csv", "csv"), ("json", "json")]);
+    let words = "score reference.rttm hypothesis.rttm --all";
+    let failures = formats.into_iter();
+    all_pass(
+        failures
+            .filter_map(|format| differs(here, "score", words, format, Numbers::Exact))
+            .collect(),
+    );
+}
+
+#[test]
+fn a_port_with_two_faults_compared_with_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    fs::copy(built_in_trace(), here.join("reference.npz")).unwrap();
+    write_port(&here.join("port.npz"));
+    let words = "compare --reference trace:reference.npz --candidate trace:port.npz";
+    let mut formats = FORMATS.to_vec();
+    formats.extend([("json", "json"), ("junit", "xml")]);
+    let failures = formats.into_iter();
+    all_pass(
+        failures
+            .filter_map(|format| differs(here, "compare", words, format, Numbers::Exact))
+            .collect(),
+    );
+}
+
+#[test]
+fn three_faults_of_a_self_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = "self-test --faults lstm-bias-hh-missing-once,relu-for-leaky-relu,leaky-relu-as-maximum";
+    all_pass(
+        FORMATS[..2]
+            .iter()
+            .filter_map(|format| differs(folder.path(), "self-test", words, *format, Numbers::Measured))
+            .collect(),
+    );
+}
+
+#[test]
+fn a_bench_of_the_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(data("sample.wav"), folder.path().join("sample.wav")).unwrap();
+    let words = "bench sample.wav --windows 2 --runs 1";
+    let table = ("table", "txt");
+    all_pass(Vec::from_iter(differs(folder.path(), "bench", words, table, Numbers::Measured)));
+}
