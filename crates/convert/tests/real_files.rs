@@ -309,7 +309,7 @@ fn a_pipeline_directory_becomes_a_directory_of_bundles() {
             let error = PipelineDirectory::read(&destination)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("the manifest says"), "{error}");
+            assert!(error.contains("from the manifest"), "{error}");
         }
     }
 }
