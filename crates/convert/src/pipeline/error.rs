@@ -8,7 +8,7 @@ use crate::name::quoted_name;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// A configuration of more than [`MAX_CONFIG_BYTES`].
+    /// A configuration that is too large.
     #[error("configuration has {0} bytes, the limit is {limit}", limit = MAX_CONFIG_BYTES)]
     TooLarge(usize),
     /// A configuration that is not YAML. The text of the library's error includes its causes, so the error is not
@@ -18,7 +18,7 @@ pub enum PipelineError {
     /// An unreadable manifest.
     #[error("manifest cannot be read; convert the original again")]
     Json(#[source] serde_json::Error),
-    /// A manifest of another version than [`PIPELINE_FORMAT`].
+    /// A manifest of another version.
     #[error("manifest has format {0}, this program reads {expected}; convert the original again", expected = PIPELINE_FORMAT)]
     Format(u32),
     /// An unknown key, with its dictionaries. It may change the result of the pipeline.
