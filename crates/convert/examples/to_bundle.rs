@@ -1,5 +1,4 @@
-//! `to_bundle SOURCE [BUNDLE]`: converts a file and prints the tensors; the command line's `convert`
-//! without its manners, for `reference/check_bundles.py`.
+//! `to_bundle SOURCE [BUNDLE]`: converts a file and prints its tensors, for `reference/check_bundles.py`.
 
 #![allow(clippy::print_stdout)]
 

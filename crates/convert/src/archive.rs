@@ -1,5 +1,5 @@
-//! A zip archive in memory: entries that lie stored are lent, not copied; what is inflated is
-//! limited by what the archive itself could honestly hold.
+//! Zip archives in memory. Stored entries are borrowed, not copied. The size of inflated entries is limited by the size
+//! of the archive.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek};
@@ -9,45 +9,45 @@ use zip::result::ZipError;
 
 use crate::name::quoted_name;
 
-/// What is wrong with a zip archive. The zip library's text includes its causes, so it is printed and is not the
+/// An error of a zip archive. The text of the library's error includes its causes, so the error is not returned by
 /// `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// Its directory cannot be read.
+    /// An unreadable directory.
     #[error("zip archive is damaged or cut off: {0}; copy or download it again")]
     Directory(ZipError),
-    /// Two entries of one name.
-    #[error("zip archive has two entries of one name, which no program writes")]
+    /// Two entries with one name.
+    #[error("zip archive has two entries with one name; the file is damaged or hostile")]
     Duplicate,
-    /// Entries that share bytes: a zip bomb.
-    #[error("zip archive has entries that overlap, which no program writes")]
+    /// Entries with bytes in common: a zip bomb.
+    #[error("zip archive has overlapping entries; the file is damaged or hostile")]
     Overlap,
-    /// An entry that should be there.
-    #[error("zip archive lacks {}", quoted_name(.0))]
+    /// A missing entry.
+    #[error("zip archive has no entry {}", quoted_name(.0))]
     Missing(String),
-    /// An entry that is encrypted.
-    #[error("zip archive has {} encrypted; unpack it and save the model again", quoted_name(.0))]
+    /// An encrypted entry.
+    #[error("entry {} of the zip archive is encrypted; unpack it and save the model again", quoted_name(.0))]
     Encrypted(String),
-    /// An entry that cannot be read.
-    #[error("zip archive has {}, which cannot be read: {reason}", quoted_name(.0), reason = .1)]
+    /// An unreadable entry.
+    #[error("entry {} of the zip archive cannot be read: {reason}", quoted_name(.0), reason = .1)]
     Entry(String, ZipError),
-    /// An entry that says to hold more than it can.
+    /// An entry with a declared length above the limit.
     #[error(
-        "zip archive has {} with {found} bytes declared, more than the {limit} that can be meant",
+        "entry {} of the zip archive declares {found} bytes, the limit is {limit}",
         quoted_name(.entry)
     )]
     TooLarge {
         /// Its name.
         entry: String,
-        /// Bytes it declares to hold.
+        /// Bytes declared.
         found: u64,
-        /// Bytes that are accepted.
+        /// Most bytes accepted.
         limit: u64,
     },
-    /// An entry with another length than it says.
+    /// An entry with another length than declared.
     #[error(
-        "zip archive has {} with {found} bytes, {expected} declared; the file is damaged",
+        "entry {} of the zip archive has {found} bytes, {expected} declared; the file is damaged",
         quoted_name(.entry)
     )]
     Length {
@@ -58,9 +58,9 @@ pub enum ArchiveError {
         /// Bytes declared.
         expected: u64,
     },
-    /// An entry with another checksum than it says.
+    /// An entry with another checksum than declared.
     #[error(
-        "zip archive has {} with checksum {found:08x}, {expected:08x} declared; the file is damaged",
+        "entry {} of the zip archive has checksum {found:08x}, {expected:08x} declared; the file is damaged",
         quoted_name(.entry)
     )]
     Checksum {
@@ -73,18 +73,17 @@ pub enum ArchiveError {
     },
 }
 
-/// How much larger than its compressed form an entry may be. Trained weights do not compress below
-/// two thirds; all-zero optimizer states, which are not read, are the only thing that does.
+/// Largest ratio of the size of an entry to its compressed size. Trained weights do not compress below two thirds; only
+/// all-zero optimizer states do, and they are not read.
 const MAX_INFLATION: u64 = 64;
 
-/// Compressed size below which [`MAX_INFLATION`] does not matter: a pickle of a few kilobytes may
-/// well shrink to one.
+/// Compressed sizes below this count as this for [`MAX_INFLATION`], in bytes: a small pickle may compress well.
 const SMALL_ENTRY: u64 = 1 << 14;
 
-/// Most bytes that deflate makes of one: a match of 258 bytes takes two bits.
+/// Largest ratio of deflate: a match of 258 bytes takes two bits.
 const DEFLATE_INFLATION: u64 = 1032;
 
-/// Reads the directory of an archive. Its entries have different names and share no bytes.
+/// Reads the directory of an archive. Refuses duplicate names and overlapping entries.
 pub(crate) fn checked<R: Read + Seek>(reader: R) -> Result<zip::ZipArchive<R>, ArchiveError> {
     let mut zip = zip::ZipArchive::new(reader).map_err(ArchiveError::Directory)?;
     if zip.has_duplicate_names() {
@@ -99,12 +98,12 @@ pub(crate) fn checked<R: Read + Seek>(reader: R) -> Result<zip::ZipArchive<R>, A
     Ok(zip)
 }
 
-/// For `map_err` where the entry `name` cannot be read.
+/// For `map_err`: the entry `name` cannot be read.
 pub(crate) fn unreadable(name: &str) -> impl Fn(ZipError) -> ArchiveError + Copy {
     move |reason| ArchiveError::Entry(name.into(), reason)
 }
 
-/// The declared length of the entry `name` of an archive of `file` bytes, which can hold it.
+/// The declared length of the entry `name`. Refuses a length that an archive of `file` bytes cannot hold.
 pub(crate) fn possible_len<R: Read + Seek>(
     zip: &zip::ZipArchive<R>,
     (index, name): (usize, &str),
@@ -119,7 +118,7 @@ pub(crate) fn possible_len<R: Read + Seek>(
     check_len(&data, name, limit)
 }
 
-/// The declared length of an entry, which is not encrypted and has at most `limit` bytes.
+/// The declared length of an entry. Refuses an encrypted entry, and one of more than `limit` bytes.
 fn check_len(data: &ZipFileEntry<'_>, name: &str, limit: u64) -> Result<u64, ArchiveError> {
     if data.encrypted() {
         return Err(ArchiveError::Encrypted(name.into()));
@@ -138,8 +137,7 @@ fn check_len(data: &ZipFileEntry<'_>, name: &str, limit: u64) -> Result<u64, Arc
 pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     zip: zip::ZipArchive<Cursor<&'a [u8]>>,
-    /// Whether the file has checksums at all: `torch.serialization.set_crc32_options(False)` makes
-    /// torch write 0 for all of them.
+    /// Whether the file has checksums. With `torch.serialization.set_crc32_options(False)`, torch writes 0 for all.
     checksums: bool,
 }
 
@@ -156,7 +154,7 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// Names of all entries that are text, in the order of the directory.
+    /// Names of all entries with valid text, in the order of the directory.
     pub(crate) fn names(&self) -> Vec<String> {
         self.zip
             .file_names()
@@ -178,18 +176,18 @@ impl<'a> Archive<'a> {
         index.ok_or_else(|| ArchiveError::Missing(entry.into()))
     }
 
-    /// The bytes of an entry, at most `limit` of them, its checksum verified.
+    /// Reads an entry of at most `limit` bytes and verifies its checksum.
     pub(crate) fn read(&mut self, entry: &str, limit: u64) -> Result<Cow<'a, [u8]>, ArchiveError> {
         let broken = unreadable(entry);
         let index = self.index(entry)?;
         let data = self.zip.by_index_data(index).map_err(broken)?;
         let (packed, checksum) = (data.compressed_size(), data.crc32());
         let stored = data.compression() == zip::CompressionMethod::Stored;
-        let honest = match stored {
+        let plausible = match stored {
             true => packed,
             false => packed.max(SMALL_ENTRY).saturating_mul(MAX_INFLATION),
         };
-        let expected = check_len(&data, entry, limit.min(honest))?;
+        let expected = check_len(&data, entry, limit.min(plausible))?;
         let wrong = |found| ArchiveError::Length {
             entry: entry.into(),
             found,
@@ -217,7 +215,7 @@ impl<'a> Archive<'a> {
 
         let file = self.zip.by_index(index).map_err(broken)?;
         let mut inflated = Vec::new();
-        // One byte more than declared, to notice that there is more.
+        // One byte more than declared, to detect a longer entry.
         file.take(expected + 1)
             .read_to_end(&mut inflated)
             .map_err(|error| broken(error.into()))?;

@@ -1,4 +1,4 @@
-//! A file that appears whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// First characters of the names of temporary files.
+/// Prefix of the names of temporary files.
 const PREFIX: &str = ".soundalike-";
 
-/// A file that appears at its destination whole or not at all.
+/// A file that appears at its destination completely or not at all.
 ///
-/// It is written under a temporary name in the directory of the destination and renamed by [`Self::persist`]. The
-/// temporary name is random and the file is created by this call or not at all: other programs that write to the same
-/// destination, and what a killed one left behind, are never in the way and never removed. Dropped before it is
-/// persisted, the temporary file is removed and the destination stays as it is.
+/// It is written under a temporary name in the directory of the destination; [`Self::persist`] renames it. The temporary
+/// name is random and the file is always created anew, so it never collides with other programs or with the remains of
+/// a killed one. A file dropped before `persist` is removed, and the destination stays unchanged.
 #[derive(Debug)]
 pub struct AtomicFile {
     temporary: NamedTempFile,
@@ -27,13 +26,13 @@ impl AtomicFile {
     /// Creates the temporary file.
     ///
     /// # Errors
-    /// What the system says where there can be no new file in the directory of `destination`.
+    /// The system's error if no file can be created in the directory of `destination`.
     pub fn create(destination: &Path) -> io::Result<Self> {
         let directory = match destination.parent() {
             Some(parent) if parent.as_os_str() != OsStr::new("") => parent,
             _ => Path::new("."),
         };
-        // As any other new file: readable by those whom the umask lets, not by its owner only.
+        // With the permissions of any other new file (umask), not readable by its owner only.
         let create = |path: &Path| {
             let mut options = File::options();
             options.read(true).write(true).create_new(true).open(path)
@@ -46,18 +45,18 @@ impl AtomicFile {
         })
     }
 
-    /// The temporary file once more, from its start.
+    /// Opens the temporary file a second time, at its start.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn reopen(&self) -> io::Result<File> {
         self.temporary.reopen()
     }
 
-    /// Puts the file in its place, on disk before it gets its name. What was there under this name is replaced.
+    /// Writes the file to disk and renames it. An existing file at the destination is replaced.
     ///
     /// # Errors
-    /// What the system says. The temporary file is removed, and the destination is as it was.
+    /// The system's error. The temporary file is removed, and the destination stays unchanged.
     pub fn persist(self) -> io::Result<()> {
         self.temporary.as_file().sync_all()?;
         self.temporary.persist(self.destination)?;
@@ -106,7 +105,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["a"]);
 
-        // Two that write to one place: neither knows of the other, and the last one stays.
+        // Two writers of one destination do not interfere; the last one wins.
         let mut first = AtomicFile::create(&path).unwrap();
         let mut second = AtomicFile::create(&path).unwrap();
         first.write_all(b"first").unwrap();

@@ -1,4 +1,4 @@
-//! The bundle: one network, complete and checked, in one safetensors file with one metadata key.
+//! The bundle: a complete, checked network in one safetensors file with one metadata key.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,13 +15,13 @@ use crate::error::{Error, ErrorKind, Found, NotFinite};
 use crate::source::sha256;
 use crate::{Dtype, Origin, Source, files};
 
-/// The one key in the safetensors metadata.
+/// The only key in the safetensors metadata.
 pub const METADATA_KEY: &str = "soundalike";
 
-/// Version of the layout of the metadata. A file with another one is refused.
+/// Version of the layout of the metadata. A file with another version is refused.
 pub const BUNDLE_FORMAT: u32 = 1;
 
-/// What bundles are.
+/// The container of bundles.
 const CONTAINER: Container = Container {
     key: METADATA_KEY,
     format: BUNDLE_FORMAT,
@@ -38,7 +38,7 @@ impl From<ContainerError> for ErrorKind {
     }
 }
 
-/// What the metadata key holds, as JSON with the keys in this order.
+/// The value of the metadata key: JSON with the keys in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
     format: u32,
@@ -50,7 +50,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// A header with values that are possible. Its tensors are not compared.
+    /// A header with checked values. Tensors are checked by [`Self::check_tensors`].
     pub(crate) fn new(
         architecture: Architecture,
         specifications: Option<Specifications>,
@@ -68,7 +68,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Everything that can be checked before a tensor is looked at.
+    /// Checks everything except the tensors.
     fn check(&self) -> Result<(), ErrorKind> {
         self.architecture.check()?;
         let Some(specifications) = &self.specifications else {
@@ -93,7 +93,7 @@ impl Header {
         Ok(())
     }
 
-    /// Compares the tensors of a file with those that the network needs, and lists every difference.
+    /// Compares the tensors of a file with those of the architecture. The error lists every difference.
     pub(crate) fn check_tensors<'a>(
         &self,
         found: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
@@ -158,8 +158,8 @@ impl Tensor<'_> {
         self.bytes.is_empty()
     }
 
-    /// The elements of a floating point tensor as `f32`: `f16` and `bf16` exactly, `f64` rounded to
-    /// nearest. `None` for a tensor of integers.
+    /// The elements of a floating point tensor as `f32`: `f16` and `bf16` exactly, `f64` rounded to nearest. `None`
+    /// for integers.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         Some(match self.dtype {
             Dtype::F32 => chunks(self.bytes).map(f32::from_le_bytes).collect(),
@@ -176,7 +176,7 @@ impl Tensor<'_> {
         })
     }
 
-    /// The elements of a floating point tensor as `f64`, all exactly. `None` for integers.
+    /// The elements of a floating point tensor as `f64`, exactly. `None` for integers.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
         if self.dtype == Dtype::F64 {
             return Some(chunks(self.bytes).map(f64::from_le_bytes).collect());
@@ -184,7 +184,7 @@ impl Tensor<'_> {
         Some(self.to_f32()?.into_iter().map(f64::from).collect())
     }
 
-    /// How many elements are infinite or NaN.
+    /// Number of infinite and NaN elements.
     fn not_finite(&self) -> usize {
         // A finite `f64` may be infinite as `f32`.
         if self.dtype == Dtype::F64 {
@@ -196,18 +196,18 @@ impl Tensor<'_> {
     }
 }
 
-/// The bytes in groups of one element each.
+/// The bytes of each element.
 pub(crate) fn chunks<const N: usize>(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; N]> + '_ {
     bytes.as_chunks::<N>().0.iter().copied()
 }
 
-/// A tensor on its way into a bundle. Its elements are made when they are written and dropped
-/// again, so that no second copy of all weights is ever held.
+/// A tensor to be written into a bundle. Its elements are computed when they are written and dropped afterwards, so no
+/// second copy of all weights is held in memory.
 pub(crate) struct Draft<'a> {
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// Makes the elements: as many as the shape and the type say.
+    /// Computes the elements. Their number and type are those of the tensor.
     elements: Box<dyn Fn() -> Cow<'a, [u8]> + 'a>,
 }
 
@@ -241,12 +241,12 @@ impl View for &Draft<'_> {
     }
 
     fn data_len(&self) -> usize {
-        // Shapes were compared with those of the architecture, which are small.
+        // No overflow: the shapes are those of the architecture, which are small.
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 }
 
-/// Where a tensor lies in the file.
+/// Position of a tensor in the file.
 #[derive(Debug, Clone)]
 struct Entry {
     dtype: Dtype,
@@ -255,26 +255,24 @@ struct Entry {
     end: usize,
 }
 
-/// One network, complete and checked: an existing value has exactly the tensors its architecture
-/// needs, of the right shapes and types, all values finite.
+/// A complete, checked network: exactly the tensors of its architecture, with their shapes and types, all values finite.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     bytes: Cow<'static, [u8]>,
     pub(crate) header: Header,
     entries: BTreeMap<String, Entry>,
-    /// Of `bytes`, once somebody has asked: it takes as long as reading them.
+    /// SHA-256 of `bytes`, computed on first use: it takes as long as reading them.
     sha256: OnceLock<String>,
 }
 
 impl Bundle {
-    /// Opens a bundle that was saved before.
+    /// Opens a saved bundle.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = files::read(path)?;
         Self::parse(Cow::Owned(bytes)).map_err(|kind| kind.at(path))
     }
 
-    /// Reads a bundle from memory; `&'static` bytes are not copied. `origin` stands where errors
-    /// have a path.
+    /// Reads a bundle from memory. `&'static` bytes are not copied. `origin` replaces the path in errors.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, origin: &str) -> Result<Self, Error> {
         Self::parse(bytes.into()).map_err(|kind| kind.at(origin))
     }
@@ -324,30 +322,29 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Writes the file in memory and reads it again, so that what is checked is what was written.
+    /// Writes the file in memory and reads it again, so the written bytes are the checked ones.
     pub(crate) fn assemble(header: &Header, drafts: &[Draft<'_>]) -> Result<Self, ErrorKind> {
         let views = drafts.iter().map(|draft| (&draft.name, draft));
         let bytes = CONTAINER.write(header, views)?;
         Self::parse(Cow::Owned(bytes))
     }
 
-    /// What network this is, with its hyperparameters.
+    /// The architecture with its hyperparameters.
     pub fn architecture(&self) -> &Architecture {
         &self.header.architecture
     }
 
-    /// What the network was trained to answer. `None` for the PLDA, and for an export that does
-    /// not say.
+    /// The task of the network. `None` for the PLDA, and for an export without this information.
     pub fn specifications(&self) -> Option<&Specifications> {
         self.header.specifications.as_ref()
     }
 
-    /// Where the tensors came from.
+    /// The file from which the bundle was converted.
     pub fn source(&self) -> &Source {
         &self.header.source
     }
 
-    /// What the converter had to infer or to change, in words, for people to read.
+    /// Notes on inferred and changed values, for the user.
     pub fn notes(&self) -> &[String] {
         &self.header.notes
     }
@@ -359,20 +356,20 @@ impl Bundle {
             .map(|(name, entry)| self.view(name, entry))
     }
 
-    /// Whether training changes a tensor, by name.
+    /// The role of each tensor, by name.
     pub(crate) fn roles(&self) -> BTreeMap<String, Role> {
         let expected = self.header.architecture.tensors().into_iter();
         expected.map(|tensor| (tensor.name, tensor.role)).collect()
     }
 
-    /// The tensor of this name.
+    /// The tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let (name, entry) = self.entries.get_key_value(name)?;
         Some(self.view(name, entry))
     }
 
     fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> Tensor<'a> {
-        // The range was checked against the file when the bundle was read.
+        // In range: checked when the bundle was read.
         let bytes = &self.bytes[entry.start..entry.end];
         Tensor {
             name,
@@ -382,7 +379,7 @@ impl Bundle {
         }
     }
 
-    /// The first byte of each tensor in the file.
+    /// The first byte of each tensor, by name.
     pub(crate) fn origins(&self) -> BTreeMap<String, Origin> {
         let entries = self.entries.iter();
         entries
@@ -390,7 +387,7 @@ impl Bundle {
             .collect()
     }
 
-    /// The safetensors file.
+    /// The bytes of the safetensors file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -400,11 +397,11 @@ impl Bundle {
         self.sha256.get_or_init(|| sha256([self.bytes()]))
     }
 
-    /// A copy in which `edit` has changed elements of the `f32` tensors, each of which it is given with its name and
-    /// shape. Everything else, where it came from included, stays as it is.
+    /// A copy with edited tensors. `edit` gets the name, the shape and the elements of each `f32` tensor. Everything
+    /// else is unchanged, including the source.
     ///
     /// # Errors
-    /// Where the new elements are not finite.
+    /// A new element is not finite.
     pub fn edited(&self, mut edit: impl FnMut(&str, &[usize], &mut [f32])) -> Result<Self, Error> {
         let mut bytes = self.bytes.to_vec();
         for (name, entry) in &self.entries {
@@ -421,8 +418,8 @@ impl Bundle {
         Self::from_bytes(bytes, &self.header.source.file)
     }
 
-    /// Writes the bundle to a temporary file beside `path`, reads that back, compares every byte,
-    /// and renames it: `path` never holds half a bundle.
+    /// Writes a temporary file beside `path`, reads it back, compares every byte and renames it: `path` never holds an
+    /// incomplete bundle.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         files::write(path, &self.bytes)
     }

@@ -1,4 +1,4 @@
-//! Weights in fewer bits.
+//! Conversion of weights to another floating point type.
 
 use std::borrow::Cow;
 
@@ -9,34 +9,32 @@ use crate::Dtype;
 use crate::bundle::{Bundle, Draft, Tensor};
 use crate::error::{Error, ErrorKind, NotFinite};
 
-/// What a conversion to another type did to the values.
+/// The effect of a conversion to another type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CastReport {
-    /// The type converted to.
+    /// The target type.
     pub dtype: Dtype,
-    /// Tensors converted: the trained ones, and baked sinc filters.
+    /// Number of converted tensors: the trained ones, and baked sinc filters.
     pub converted: usize,
-    /// Tensors left as they were: buffers. They are constants and statistics of a few hundred
-    /// values, and `running_var` or `n_` in 8 bits of mantissa would cost accuracy for nothing. The
-    /// PLDA is kept whole.
+    /// Unchanged tensors: buffers, which are constants and statistics of a few hundred values (`running_var` or `n_`
+    /// with 8 bits of mantissa would lose accuracy and save nothing), and all tensors of a PLDA.
     pub kept: Vec<String>,
-    /// Values in the converted tensors.
+    /// Number of values in the converted tensors.
     pub values: usize,
-    /// Values that are not exactly what they were.
+    /// Number of values that changed.
     pub rounded: usize,
-    /// Values that were not 0 and are now.
+    /// Number of values rounded to 0.
     pub underflowed: usize,
-    /// Values below the smallest normal number of the type: they have fewer digits.
+    /// Number of values below the smallest normal number of the type, which have fewer digits.
     pub subnormal: usize,
 }
 
 impl Bundle {
-    /// The same network with its weights in another floating point type, each value rounded to the
-    /// nearest, ties to even. Buffers are kept as they are, see [`CastReport::kept`].
+    /// The same network with its weights in another floating point type, rounded to nearest, ties to even. Buffers are
+    /// unchanged, see [`CastReport::kept`].
     ///
     /// # Errors
-    /// A weight that would become infinite: all tensors with such weights are named. A type that is
-    /// not `f32`, `f16` or `bf16`.
+    /// The type is not `f32`, `f16` or `bf16`, or a weight would become infinite. The error lists all such tensors.
     pub fn cast(&self, dtype: Dtype) -> Result<(Self, CastReport), Error> {
         let origin = self.source().file.clone();
         self.cast_kind(dtype).map_err(|kind| kind.at(origin))
@@ -61,8 +59,7 @@ impl Bundle {
         let mut changed = false;
         let mut drafts = Vec::new();
         for tensor in self.tensors() {
-            // Baked filters are a buffer by role and weights by nature. The PLDA is arithmetic in
-            // f64, not a network.
+            // Baked filters are buffers by role, but replace trained weights. The PLDA computes in f64.
             let weight = !plda
                 && (roles.get(tensor.name) == Some(&Role::Parameter)
                     || tensor.name == "sincnet.conv1d.0.filters");
@@ -98,7 +95,7 @@ impl Bundle {
     }
 }
 
-/// Counts what the conversion will do; returns how many values become infinite.
+/// Adds the effect of the conversion to the report. Returns the number of values that become infinite.
 fn count(tensor: &Tensor<'_>, dtype: Dtype, report: &mut CastReport) -> usize {
     let mut infinite = 0;
     for before in tensor.to_f64().unwrap_or_default() {
@@ -137,10 +134,9 @@ fn convert(tensor: &Tensor<'_>, dtype: Dtype) -> Vec<u8> {
     }
 }
 
-/// An `f64` as `f32` such that rounding that to fewer bits gives what rounding the `f64` would:
-/// where digits are lost, the last digit kept is made odd, so no false tie can arise. Rounding to
-/// nearest twice would round some values the wrong way. Boldo and Melquiond, "Emulation of FMA and
-/// correctly rounded sums: proved algorithms using rounding to odd", 2008.
+/// An `f64` as `f32`, rounded to odd: if digits are lost, the last digit kept is odd. Rounding the result to fewer bits
+/// then equals rounding the `f64`, while rounding to nearest twice can differ by a false tie. Boldo and Melquiond,
+/// "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008.
 fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     if f64::from(nearest) == value || value.is_nan() {

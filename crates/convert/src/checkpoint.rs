@@ -1,8 +1,7 @@
-//! PyTorch checkpoints: the zip that `torch.save` and Lightning write.
+//! PyTorch checkpoints: the zip of `torch.save` and Lightning.
 //!
-//! `PREFIX/data.pkl` is a pickle of everything but the numbers; `PREFIX/data/KEY` are the storages,
-//! plain arrays. A tensor is a view of a storage: offset, shape, strides. PyTorch
-//! `torch/serialization.py`, `torch/_utils.py`.
+//! `PREFIX/data.pkl` is a pickle of everything except the numbers. `PREFIX/data/KEY` are the storages: plain arrays. A
+//! tensor is a view of a storage: offset, shape, strides. PyTorch `torch/serialization.py`, `torch/_utils.py`.
 
 mod error;
 mod hyperparameters;
@@ -24,24 +23,24 @@ use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
 use crate::source::{Format, sha256};
 use crate::{Conversion, Origin, Source};
 
-/// First bytes of a zip archive that has entries.
+/// First bytes of a zip archive with entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// A long integer in a pickle, 0x1950a86a20f9469cfc6c, with which `torch.save` began files before
-/// PyTorch 1.6. `torch/serialization.py`, `MAGIC_NUMBER`.
+/// First value in the files of `torch.save` before PyTorch 1.6: the long integer 0x1950a86a20f9469cfc6c.
+/// `torch/serialization.py`, `MAGIC_NUMBER`.
 const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
-/// A checkpoint of any network, read but not converted.
+/// A checkpoint of any network, before its conversion.
 pub(crate) struct Checkpoint<'a> {
     bytes: &'a [u8],
     archive: Archive<'a>,
     pub(crate) pickle: Pickle,
-    /// Folder of the archive that everything lies in, with the slash.
+    /// Folder of all entries in the archive, with the slash.
     prefix: String,
     state_dict: Vec<(String, View)>,
 }
 
-/// Whether a file without a zip's first bytes is some older or plainer pickle; says what to do.
+/// Refuses a pickle that is not in a zip archive.
 pub(crate) fn refuse_bare_pickle(bytes: &[u8]) -> Result<(), ErrorKind> {
     let [0x80, protocol @ 0..=5, rest @ ..] = bytes else {
         return Ok(());
@@ -95,7 +94,7 @@ impl<'a> Checkpoint<'a> {
         })
     }
 
-    /// Classes and functions in the pickle that are not known to be harmless: reported, inert.
+    /// Classes and functions in the pickle that are not known to be harmless. They are reported and never called.
     pub(crate) fn foreign_globals(&self) -> Vec<String> {
         let globals = self.pickle.globals();
         let foreign = globals.filter(|global| !globals::is_known(global));
@@ -106,7 +105,7 @@ impl<'a> Checkpoint<'a> {
         self.state_dict.iter().map(|(name, view)| (&**name, view))
     }
 
-    /// Where a tensor lies.
+    /// The origin of a tensor.
     pub(crate) fn origin(&self, view: &View) -> Origin {
         Origin::Storage {
             entry: self.entry(view),
@@ -119,7 +118,7 @@ impl<'a> Checkpoint<'a> {
         format!("{}data/{}", self.prefix, view.storage.key)
     }
 
-    /// Class and module that pyannote wrote into the checkpoint.
+    /// Class and module of the network, as recorded by pyannote.
     pub(crate) fn class(&self) -> (Option<String>, Option<String>) {
         let text = |key| {
             let pyannote = self.pickle.get(self.pickle.root(), "pyannote.audio")?;
@@ -134,7 +133,7 @@ impl<'a> Checkpoint<'a> {
         self.pickle.get(self.pickle.root(), "hyper_parameters")
     }
 
-    /// What network this is and what it was trained to answer.
+    /// The architecture, and the task of the network.
     pub(crate) fn architecture(&self) -> Result<(Architecture, Option<Specifications>), ErrorKind> {
         let specifications = hyperparameters::specifications(&self.pickle)?;
         let (class, module) = self.class();
@@ -160,7 +159,7 @@ impl<'a> Checkpoint<'a> {
         })
     }
 
-    /// Rows of the classifier.
+    /// Outputs of the classifier: rows of its weight.
     fn outputs(&self) -> Option<usize> {
         let (_, view) = self
             .tensors()
@@ -190,7 +189,7 @@ impl<'a> Checkpoint<'a> {
         })
     }
 
-    /// The storages that the state dict needs, each once.
+    /// Reads the storages of the state dict, each once.
     fn storages(&mut self) -> Result<BTreeMap<String, Cow<'a, [u8]>>, ErrorKind> {
         let mut storages = BTreeMap::new();
         let (mut stored, mut wanted) = (0_usize, 0_usize);
@@ -221,14 +220,14 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// Length of `little` and `big` with room to spare.
+/// Most bytes of `byteorder`, which holds `little` or `big`.
 const MAX_BYTEORDER: u64 = 16;
 
-/// How much larger the tensors may be than the storages they are views of. The networks here share
-/// storages, but no element of them.
+/// Largest ratio of the size of all tensors to the size of all storages. Tensors of the supported networks may share a
+/// storage, but no elements.
 const MAX_SHARING: usize = 2;
 
-/// The tensors of `checkpoint["state_dict"]`, or of the checkpoint itself where it is a state dict.
+/// The tensors of `checkpoint["state_dict"]`, or of the checkpoint itself if it is a state dict.
 fn state_dict(pickle: &Pickle) -> Result<Vec<(String, View)>, ErrorKind> {
     let root = pickle.root();
     if pickle.entries(root).is_none() {

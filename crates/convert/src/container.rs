@@ -1,5 +1,5 @@
-//! A safetensors file with one metadata key, whose value is a header in JSON with the version of its layout: what
-//! bundles are, and saved runs.
+//! A safetensors file with one metadata key. Its value is a header in JSON, with the version of the layout. Bundles and
+//! saved runs are such files.
 
 use std::collections::HashMap;
 
@@ -11,36 +11,36 @@ use serde::{Deserialize, Serialize};
 /// One kind of these files.
 #[derive(Debug, Clone, Copy)]
 pub struct Container {
-    /// The one key in the metadata. One, because several come out in random order.
+    /// The only key in the metadata. safetensors writes several keys in random order.
     pub key: &'static str,
-    /// Version of the layout, which the header has as `format`. A file with another one is refused.
+    /// Version of the layout: `format` in the header. A file with another version is refused.
     pub format: u32,
 }
 
-/// Why a file is not one of a kind. What it is called is the caller's to say: this has no `Display`.
+/// Why a file was refused. It has no `Display`: the message depends on the kind of file, which the caller names.
 #[derive(Debug)]
 pub enum ContainerError {
-    /// It is not a safetensors file.
+    /// Not a safetensors file.
     Safetensors(SafeTensorError),
-    /// Its metadata lacks the key.
+    /// No such key in the metadata.
     MissingKey,
-    /// Its layout has another version.
+    /// Another version of the layout.
     Format(u32),
-    /// Its header cannot be read.
+    /// An unreadable header.
     Header(serde_json::Error),
 }
 
-/// The part of a header that says whether the rest can be understood.
+/// The version, read before the rest of the header.
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
 }
 
 impl Container {
-    /// The file, in memory. The same header and tensors give the same bytes.
+    /// Writes a file in memory. The same header and tensors give the same bytes.
     ///
     /// # Errors
-    /// [`ContainerError`] where a tensor has other bytes than its shape says, or the header is no JSON.
+    /// The header cannot be written as JSON, or the length of a tensor does not match its shape.
     pub fn write<H: Serialize, S: AsRef<str> + Ord + std::fmt::Display, V: View>(
         self,
         header: &H,
@@ -51,10 +51,11 @@ impl Container {
         safetensors::serialize(tensors, Some(metadata)).map_err(ContainerError::Safetensors)
     }
 
-    /// The header of a file, where its tensors are, and the first byte of what that counts from.
+    /// Reads the header of a file and the table of its tensors. The number is the first byte of the data, from which the
+    /// offsets in the table count.
     ///
     /// # Errors
-    /// [`ContainerError`] where the file is of another kind or damaged.
+    /// The file is of another kind or damaged.
     pub fn read<H: DeserializeOwned>(
         self,
         bytes: &[u8],
@@ -71,7 +72,7 @@ impl Container {
             return Err(ContainerError::Format(format));
         }
         let header = serde_json::from_str(json).map_err(ContainerError::Header)?;
-        // Eight bytes of length come before the header of safetensors.
+        // Eight bytes of length precede the header of safetensors.
         Ok((header, metadata, header_len + size_of::<u64>()))
     }
 }

@@ -1,4 +1,4 @@
-//! From a file of any kind to a bundle, and where each tensor came from.
+//! Conversion of any supported file to a bundle, with the origin of each tensor.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,20 +13,19 @@ use crate::error::{Error, ErrorKind, start_of};
 use crate::source::Format;
 use crate::{Bundle, files, npz, onnx, pipeline, plda};
 
-/// A bundle and where its tensors came from.
+/// A bundle and the origin of its tensors.
 #[derive(Debug, Clone)]
 pub struct Conversion {
     /// The network.
     pub bundle: Bundle,
-    /// Where each of its tensors came from, by name.
+    /// The origin of each tensor, by name.
     pub origins: BTreeMap<String, Origin>,
-    /// Classes and functions in the checkpoint's pickle that are not known to be harmless, sorted.
-    /// They stayed names: nothing was run.
+    /// Classes and functions in the checkpoint's pickle that are not known to be harmless, sorted. None was called.
     pub foreign_globals: Vec<String>,
 }
 
 impl Conversion {
-    /// A bundle of these tensors, which the header needs.
+    /// Makes a bundle of these tensors, which must match the header.
     pub(crate) fn assemble(
         header: &Header,
         tensors: Vec<(Draft<'_>, Origin)>,
@@ -40,7 +39,7 @@ impl Conversion {
         })
     }
 
-    /// A bundle as it was read.
+    /// A bundle that was read from a file.
     pub(crate) fn of_bundle(bundle: Bundle) -> Self {
         Self {
             origins: bundle.origins(),
@@ -50,7 +49,7 @@ impl Conversion {
     }
 }
 
-/// Where a tensor came from.
+/// The origin of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Origin {
@@ -58,16 +57,16 @@ pub enum Origin {
     Storage {
         /// Its name in the archive: `archive/data/16`.
         entry: String,
-        /// First element of the tensor in it.
+        /// First element of the tensor in the storage.
         offset: usize,
-        /// Whether the elements lie in row-major order; they were gathered where not.
+        /// Whether the elements were in row-major order. If not, they were reordered.
         contiguous: bool,
     },
     /// A stored tensor of an ONNX export.
     Initializer {
         /// Its name: `onnx::LSTM_784`.
         name: String,
-        /// What was done to it.
+        /// How it was changed.
         change: Change,
     },
     /// A numpy array.
@@ -77,25 +76,25 @@ pub enum Origin {
         /// Its name in the archive: `psi.npy`.
         entry: String,
     },
-    /// The bundle itself.
+    /// A bundle.
     Bundle {
-        /// Its first byte in the file.
+        /// First byte of the tensor in the file.
         offset: usize,
     },
 }
 
-/// What was done to a stored tensor of an ONNX export.
+/// How a stored tensor of an ONNX export was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Nothing.
+    /// Not at all.
     None,
-    /// Rows became columns.
+    /// Rows and columns were exchanged.
     Transposed,
-    /// One direction was taken out and its gates put from ONNX's order (input, output, forget,
-    /// cell) into PyTorch's (input, forget, cell, output).
+    /// One direction was extracted, and its gates were reordered from ONNX (input, output, forget, cell) to PyTorch
+    /// (input, forget, cell, output).
     GatesReordered {
-        /// 0: forwards, 1: backwards in time.
+        /// 0: forward, 1: backward in time.
         direction: usize,
     },
 }
@@ -140,16 +139,16 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Name of a model's file in a directory of its own. pyannote `AssetFileName.Model`.
+/// File name of a model in its directory. pyannote `AssetFileName.Model`.
 pub(crate) const MODEL_FILE: &str = "pytorch_model.bin";
 
-/// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with
-/// `pytorch_model.bin` or the two PLDA files in memory. Runs nothing that is in the file.
+/// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with `pytorch_model.bin` or the two
+/// PLDA files in memory. Runs no code from the file.
 pub fn load(path: &Path) -> Result<Bundle, Error> {
     Ok(convert(path)?.bundle)
 }
 
-/// As [`load`], and says where each tensor came from.
+/// Like [`load`], with the origin of each tensor.
 pub fn convert(path: &Path) -> Result<Conversion, Error> {
     if path.is_dir() {
         if plda::is_plda(path) {
@@ -169,8 +168,8 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
     convert_bytes(bytes, files::name(path)).map_err(|kind| kind.at(path))
 }
 
-/// The files that [`convert`] or [`crate::PipelineDirectory::read`] would read of `path`, as far as they exist: what
-/// must not be overwritten while they are read.
+/// The existing files that [`convert`] or [`crate::PipelineDirectory::read`] reads for `path`. They must not be
+/// overwritten during the conversion.
 #[must_use]
 pub fn model_files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
@@ -183,7 +182,7 @@ pub fn model_files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// As [`convert`], of a file in memory. `name` is recorded as the name of the source.
+/// Like [`convert`], for a file in memory. `name` is recorded as the file name of the source.
 pub fn convert_bytes(
     bytes: impl Into<Cow<'static, [u8]>>,
     name: impl Into<String>,
@@ -197,7 +196,7 @@ pub fn convert_bytes(
     }
 }
 
-/// What kind of file this is, from its first bytes.
+/// The kind of file, inferred from its first bytes.
 pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ErrorKind> {
     if bytes.is_empty() {
         return Err(ErrorKind::Empty);
@@ -207,7 +206,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ErrorKind> {
         return Ok(if npz { Format::Npz } else { Format::PytorchZip });
     }
     checkpoint::refuse_bare_pickle(bytes)?;
-    // safetensors: eight bytes of header length, then the header, which is JSON.
+    // safetensors: eight bytes of length, then a header in JSON.
     if bytes.get(8) == Some(&b'{') {
         return Ok(Format::Bundle);
     }

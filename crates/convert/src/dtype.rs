@@ -1,9 +1,9 @@
-//! The element types that checkpoints hold.
+//! Element types of tensors.
 
 use serde::{Deserialize, Serialize};
 use soundalike_network::Kind;
 
-/// The element type of a tensor, little-endian wherever bytes are concerned.
+/// Element type of a tensor. Elements are little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -21,7 +21,7 @@ pub enum Dtype {
     I64,
     /// IEEE 754 half precision.
     F16,
-    /// The upper half of an `f32`.
+    /// bfloat16: the upper half of an `f32`.
     BF16,
     /// IEEE 754 single precision.
     F32,
@@ -29,17 +29,17 @@ pub enum Dtype {
     F64,
 }
 
-/// What the formats that are read call a type.
+/// The names of one type in the supported formats.
 pub(crate) struct Names {
     dtype: Dtype,
-    /// Here: on the command line, in reports and in JSON.
+    /// On the command line, in reports and in JSON.
     name: &'static str,
     safetensors: safetensors::Dtype,
-    /// In PyTorch's module `torch`.
+    /// In the Python module `torch`.
     pub(crate) torch: &'static str,
-    /// PyTorch's class of storages, without `Storage` at the end.
+    /// PyTorch's storage class, without the suffix `Storage`.
     pub(crate) storage: &'static str,
-    /// numpy's `descr`. Empty where numpy lacks the type.
+    /// `descr` of numpy. Empty for a type that numpy lacks.
     pub(crate) numpy: &'static str,
     /// `TensorProto.DataType` of ONNX.
     pub(crate) onnx: i64,
@@ -93,13 +93,13 @@ impl Dtype {
         }
     }
 
-    /// Bytes of a tensor, where they can be counted.
+    /// Bytes of a tensor of this shape. `None` on overflow.
     pub(crate) fn bytes_of(self, shape: &[usize]) -> Option<usize> {
         let mut sizes = shape.iter();
         sizes.try_fold(self.size(), |bytes, &size| bytes.checked_mul(size))
     }
 
-    /// Whether a tensor of this kind may have the type.
+    /// Whether a tensor of this kind may have this type.
     pub fn fits(self, kind: Kind) -> bool {
         match kind {
             Kind::Float => self.is_float(),
@@ -107,12 +107,12 @@ impl Dtype {
         }
     }
 
-    /// Whether the type is one of the four floating point types.
+    /// Whether this is a floating point type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
-    /// The name as the command line and the reports spell it: `f32`, `bf16`, `i64`, ...
+    /// The name on the command line and in reports: `f32`, `bf16`, `i64`, ...
     pub fn name(self) -> &'static str {
         NAMES[self as usize].name
     }
@@ -125,7 +125,7 @@ impl Dtype {
         Self::find(|names| names.safetensors == dtype)
     }
 
-    /// The type of which a format's name is the one that is looked for.
+    /// The type with matching names.
     pub(crate) fn find(wanted: impl Fn(&Names) -> bool) -> Option<Self> {
         let mut all = NAMES.iter();
         all.find(|names| wanted(names)).map(|names| names.dtype)

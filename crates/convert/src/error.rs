@@ -1,6 +1,5 @@
-//! What can be wrong with a file, as data. `Display` is one lower-case line: the path first, then
-//! what was found, what was expected, and the next step where there is one. A cause is returned by
-//! `source()` and not repeated in the line.
+//! Errors of files, as data. `Display` is one lower-case line: the path, what was found, what was expected, and the next
+//! step if there is one. A cause is returned by `source()` and not repeated in the line.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::pickle::PickleError;
 use crate::pipeline::PipelineError;
 use soundalike_network::{Expected, Hyperparameter};
 
-/// What is wrong with a file: which file, and what.
+/// An error of a file: the path and the problem.
 #[derive(Debug)]
 pub struct Error {
     path: PathBuf,
@@ -30,113 +29,113 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The kind is part of this error's own sentence; what caused it is below.
+        // `Display` includes the kind. Its cause comes next.
         self.kind.source()
     }
 }
 
 impl Error {
-    /// The file or directory, as it was given.
+    /// The file or directory, as given by the caller.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is wrong with it.
+    /// The problem.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 }
 
-/// What is wrong with a file.
+/// The problem of a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The operating system said no.
+    /// The operating system refused an operation.
     #[error("{action} failed")]
     Io {
-        /// What was tried: `opening`, `reading`, `writing`, ...
+        /// The operation: `opening`, `reading`, `writing`, ...
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A directory without the files of a pipeline, a model or a PLDA.
+    /// A directory with no pipeline, model or PLDA.
     #[error(
         "is a directory without config.yaml, pipeline.json, pytorch_model.bin or plda.npz with xvec_transform.npz; give a model file or a pipeline directory"
     )]
     Directory,
-    /// A pipeline directory where one model was asked for.
+    /// A pipeline directory in place of one model.
     #[error(
-        "is a pipeline directory, and one model was asked for; give its segmentation, embedding or plda"
+        "is a pipeline directory, expected one model; give its segmentation, embedding or plda"
     )]
     PipelineForModel,
-    /// A device, a pipe: something without an end.
+    /// A device or a pipe, which may have no end.
     #[error("is not a regular file; copy its contents into one")]
     NotAFile,
-    /// A file with nothing in it.
+    /// An empty file.
     #[error("is empty")]
     Empty,
-    /// A file of no known format.
+    /// A file of an unknown format. Its first bytes are shown.
     #[error(
         "is not a model: starts with {0}, expected a PyTorch checkpoint (zip), an ONNX export or a bundle (safetensors)"
     )]
     Format(String),
-    /// A numpy archive given where a model was expected.
+    /// A numpy archive in place of a model.
     #[error(
-        "is a numpy archive, not a model; the PLDA is given as the directory that holds plda.npz and xvec_transform.npz"
+        "is a numpy archive, not a model; for a PLDA, give the directory of plda.npz and xvec_transform.npz"
     )]
     NumpyArchive,
-    /// A safetensors file that is not one of our bundles.
+    /// A safetensors file that is not a bundle.
     #[error(
         "is a safetensors file without the metadata key `soundalike`; convert the original checkpoint instead"
     )]
     NotABundle,
-    /// A safetensors file that lies about itself. The library's text includes its causes, so it is printed here and is
-    /// not the `source()`.
+    /// A damaged safetensors file. The text of the library's error includes its causes, so the error is not returned by
+    /// `source()`.
     #[error("is not a valid safetensors file: {0}")]
     Safetensors(safetensors::SafeTensorError),
-    /// Metadata of a bundle that cannot be read.
+    /// Unreadable metadata of a bundle.
     #[error("metadata of the bundle cannot be read; convert the original again")]
     Metadata(#[source] serde_json::Error),
-    /// A bundle of another format version than [`BUNDLE_FORMAT`].
+    /// A bundle of another version than [`BUNDLE_FORMAT`].
     #[error("bundle has format {0}, this program reads {expected}; convert the original again", expected = BUNDLE_FORMAT)]
     BundleFormat(u32),
-    /// A tensor of an element type that no network here uses.
+    /// A tensor with an unsupported element type.
     #[error("tensor {} has element type {dtype}, which is not supported", quoted_name(.tensor))]
     ElementType {
         /// Its name.
         tensor: String,
-        /// safetensors' or PyTorch's name of the type.
+        /// The type under its name in safetensors.
         dtype: String,
     },
-    /// Tensors with infinities or NaN in them.
+    /// Tensors with infinite or NaN values.
     #[error("{} not finite: {}; the weights are broken", plural(.0.len(), "tensor is", "tensors are"), listed(.0))]
     NotFinite(Vec<NotFinite>),
-    /// Tensors that do not fit the architecture: all of them.
+    /// Every difference between the tensors of a file and those of its architecture.
     #[error("tensors do not fit {architecture}: {}", differences(missing, unexpected, differing).join("; "))]
     Tensors {
         /// The architecture with its depth.
         architecture: String,
-        /// Tensors the network needs and the file lacks.
+        /// Tensors of the architecture that the file lacks.
         missing: Vec<Expected>,
-        /// Tensors the file has and the network does not know.
+        /// Tensors that the architecture lacks.
         unexpected: Vec<Found>,
-        /// Tensors of another shape or type than the network needs.
+        /// Tensors with another shape or element type.
         differing: Vec<(Expected, Found)>,
     },
-    /// A hyperparameter that is missing, of another type or out of range.
+    /// A hyperparameter with an unsupported value.
     #[error(transparent)]
     Hyperparameter(#[from] Hyperparameter),
-    /// A specification that makes no sense, or does not fit the network.
+    /// A specification with an invalid value, or one that does not match the network.
     #[error("specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {
-        /// pyannote's name of it.
+        /// Its name in pyannote.
         field: &'static str,
         /// The value in the file.
         found: String,
-        /// What it has to be.
+        /// The valid values.
         expected: String,
     },
-    /// A network this project does not know.
+    /// An unsupported network.
     #[error(
         "holds {} ({}), which is not one of PyanNet, WeSpeakerResNet34, WeSpeakerResNet152, WeSpeakerResNet221, WeSpeakerResNet293; {tensors} tensors under {}",
         class.as_deref().unwrap_or("a network without a class name"),
@@ -148,61 +147,50 @@ pub enum ErrorKind {
         class: Option<String>,
         /// Module of the class in the checkpoint.
         module: Option<String>,
-        /// First parts of the names of its tensors.
+        /// First components of the names of its tensors.
         prefixes: Vec<String>,
-        /// How many tensors there are.
+        /// Number of tensors.
         tensors: usize,
     },
-    /// Tensors with values that became infinite in the wished type.
+    /// Tensors with values that are infinite in the target type.
     #[error("{dtype} cannot hold {}: {}; use bf16 or f32", plural(.1.len(), "tensor", "tensors"), listed(.1), dtype = .0)]
     Overflow(Dtype, Vec<NotFinite>),
-    /// A type that weights cannot be converted to.
+    /// An unsupported target type.
     #[error("weights cannot be converted to {0}; use f32, f16 or bf16")]
     CastTarget(Dtype),
-    /// The file on disk is not what was written to it. The number is that of the first byte that differs.
-    #[error("differs from what was written at byte {0}; the disk is not to be trusted")]
+    /// The file on disk differs from the bytes written, first at this byte.
+    #[error("differs from the written data at byte {0}; check the disk")]
     ReadBack(usize),
-    /// A zip archive that is damaged, hostile or of another kind.
+    /// A damaged, hostile or unsuitable zip archive.
     #[error(transparent)]
     Zip(#[from] ArchiveError),
-    /// A pickle that is damaged or hostile.
+    /// A damaged or hostile pickle.
     #[error(transparent)]
     Pickle(#[from] PickleError),
-    /// A checkpoint that is not one of pyannote's.
+    /// An unsupported checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An ONNX export that is damaged or of another network.
+    /// A damaged ONNX export, or one of another network.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// A numpy array that is damaged or of another kind.
+    /// A damaged or unsuitable numpy archive.
     #[error(transparent)]
     Npz(#[from] NpzError),
-    /// A pipeline directory that is incomplete or not understood.
+    /// An incomplete or unsupported pipeline directory.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
 }
 
-/// A tensor with values that are not finite.
+/// A tensor with infinite or NaN values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotFinite {
     /// Its name.
     pub tensor: String,
-    /// How many of its values are infinite or NaN.
+    /// Number of infinite and NaN values.
     pub values: usize,
 }
 
-impl std::fmt::Display for NotFinite {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} ({})",
-            quoted_name(&self.tensor),
-            plural(self.values, "value", "values")
-        )
-    }
-}
-
-/// A tensor as a file has it.
+/// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Its name.
@@ -213,8 +201,7 @@ pub struct Found {
     pub shape: Vec<usize>,
 }
 
-/// The tensors that do not fit, in the order of the arguments: one phrase for all that are missing, one for all that are
-/// unexpected, and one for each that differs.
+/// One phrase for all missing tensors, one for all unexpected tensors, and one for each differing tensor.
 fn differences(
     missing: &[Expected],
     unexpected: &[Found],
@@ -244,15 +231,21 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn listed<T: ToString>(items: &[T]) -> String {
-    let texts: Vec<_> = items.iter().map(T::to_string).collect();
-    texts.join(", ")
+fn listed(tensors: &[NotFinite]) -> String {
+    let text = |NotFinite { tensor, values }: &NotFinite| {
+        format!(
+            "{} ({})",
+            quoted_name(tensor),
+            plural(*values, "value", "values")
+        )
+    };
+    tensors.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// Bytes of an unknown file that are shown in the error.
+/// Number of bytes of an unknown file shown in an error.
 pub(crate) const SHOWN_BYTES: usize = 16;
 
-/// The first bytes of a file, readable.
+/// The first bytes of a file as text.
 pub(crate) fn start_of(bytes: &[u8]) -> String {
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]);
     format!("\"{}\"", start.escape_debug())
@@ -265,7 +258,7 @@ pub(crate) fn quoted(names: &[String]) -> String {
 }
 
 impl ErrorKind {
-    /// Puts the path before what is wrong.
+    /// The error of the file at `path`.
     pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
         Error {
             path: path.into(),
@@ -273,7 +266,7 @@ impl ErrorKind {
         }
     }
 
-    /// For `map_err` after a call to the operating system.
+    /// For `map_err` on the result of a system call.
     pub(crate) fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, source }
     }

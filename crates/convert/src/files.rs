@@ -1,4 +1,4 @@
-//! Reading and writing whole files.
+//! Reads and writes whole files.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::AtomicFile;
 use crate::error::{Error, ErrorKind};
 
-/// The whole file. A directory or an empty file is an error.
+/// Reads a file. A directory or an empty file is an error.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     read_kind(path).map_err(|kind| kind.at(path))
 }
@@ -31,13 +31,13 @@ fn read_kind(path: &Path) -> Result<Vec<u8>, ErrorKind> {
     Ok(bytes)
 }
 
-/// The name of the file without directories.
+/// File name without directories.
 pub(crate) fn name(path: &Path) -> String {
     path.file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Writes to a temporary file beside `path`, reads that back and compares, then renames.
+/// Writes a temporary file beside `path`, reads it back, compares it with `bytes` and renames it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_and_verify(path, bytes).map_err(|kind| kind.at(path))
 }
@@ -50,7 +50,7 @@ fn write_and_verify(path: &Path, bytes: &[u8]) -> Result<(), ErrorKind> {
     file.persist().map_err(ErrorKind::io("renaming"))
 }
 
-/// Refuses a file that does not hold `bytes` and nothing else.
+/// Refuses a file with other contents than `bytes`.
 fn verify(mut file: File, bytes: &[u8]) -> Result<(), ErrorKind> {
     let mut buffer = vec![0; VERIFY_BYTES];
     let mut rest = bytes;

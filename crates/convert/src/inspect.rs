@@ -1,4 +1,4 @@
-//! What is in a file: of any network, known or not.
+//! The contents of a file, also of an unsupported network.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -18,53 +18,53 @@ use crate::{
     pipeline, plda,
 };
 
-/// What is in a file or directory.
+/// The contents of a file or directory.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// Name without directories.
+    /// File name without directories.
     pub file: String,
-    /// What kind of file it is.
+    /// Kind of file.
     pub format: Format,
-    /// SHA-256 of the file; of `config.yaml` or `pipeline.json` for a pipeline.
+    /// SHA-256 of the file. For a pipeline, of `config.yaml` or `pipeline.json`.
     pub sha256: String,
-    /// The network, where it is one that can be converted.
+    /// The network. `None` if it is not supported.
     pub architecture: Option<Architecture>,
-    /// What the network was trained to answer, where the file says.
+    /// The task of the network. `None` if the file lacks this information.
     pub specifications: Option<Specifications>,
-    /// Why the file cannot be converted, where it cannot.
+    /// Why the file cannot be converted. `None` if it can.
     pub problem: Option<String>,
-    /// Everything that describes the file and is not a tensor: a checkpoint's hyperparameters and
-    /// class, a bundle's source, a pipeline's parameters.
+    /// Further information: the class and hyperparameters of a checkpoint, the source of a bundle, the parameters of a
+    /// pipeline.
     pub details: Json,
     /// Classes and functions in a checkpoint's pickle that are not known to be harmless.
     pub foreign_globals: Vec<String>,
-    /// What the converter inferred.
+    /// Notes on inferred and changed values.
     pub notes: Vec<String>,
     /// The tensors, sorted by name.
     pub tensors: Vec<TensorInfo>,
-    /// How many values the tensors have.
+    /// Sizes of all tensors.
     pub counts: Counts,
     /// The models of a pipeline.
     pub models: Vec<Inspection>,
 }
 
-/// One tensor, as a row of a table.
+/// One tensor: a row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TensorInfo {
-    /// Its name in the bundle, or in the file where that cannot be converted.
+    /// Its name in the bundle, or in the file if it cannot be converted.
     pub name: String,
     /// Its dimensions.
     pub shape: Vec<usize>,
     /// Its element type.
     pub dtype: Dtype,
-    /// Whether training changes it; `None` where the network is not known.
+    /// Whether training changes it. `None` for an unknown network.
     pub role: Option<Role>,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
 impl TensorInfo {
-    /// A tensor of a network that is not known.
+    /// A tensor of an unknown network.
     fn new(name: &str, shape: &[usize], dtype: Dtype, origin: Origin) -> Self {
         Self {
             name: name.into(),
@@ -86,27 +86,26 @@ impl TensorInfo {
     }
 }
 
-/// How many values the tensors have.
+/// Number of values in the tensors.
 ///
-/// `parameters` are what training changes (PyTorch: `sum(p.numel() for p in model.parameters())`),
-/// `buffers` what it does not: `window_` and `n_` of the sinc filters, running statistics of batch
-/// norms, baked sinc filters. segmentation-3.0 with `low_hz_` and `band_hz_` has 1,473,265
-/// parameters and 250 buffer values, 1,473,515 in all; exported with baked filters it has
-/// 1,473,185 and 20,080.
+/// Training changes the parameters (PyTorch: `sum(p.numel() for p in model.parameters())`). It does not change the
+/// buffers: `window_` and `n_` of the sinc filters, running statistics of batch norms, baked sinc filters.
+/// segmentation-3.0 with `low_hz_` and `band_hz_` has 1,473,265 parameters and 250 buffer values, 1,473,515 in all. Its
+/// export with baked filters has 1,473,185 and 20,080.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Number of tensors.
     pub tensors: usize,
-    /// Values of trained tensors, and of all tensors where the network is not known.
+    /// Values of trained tensors; of all tensors for an unknown network.
     pub parameters: usize,
     /// Values of buffers.
     pub buffers: usize,
-    /// Both.
+    /// Values of all tensors.
     pub total: usize,
 }
 
 impl Counts {
-    /// Counts the values of some tensors.
+    /// Counts the values of tensors.
     pub fn of(tensors: &[TensorInfo]) -> Self {
         let mut counts = Self {
             tensors: tensors.len(),
@@ -125,7 +124,7 @@ impl Counts {
 }
 
 impl Conversion {
-    /// The tensors of the bundle as rows of a table, sorted by name.
+    /// The tensors of the bundle, sorted by name.
     pub fn tensors(&self) -> Vec<TensorInfo> {
         let roles = self.bundle.roles();
         let row = |tensor: Tensor<'_>| {
@@ -141,8 +140,8 @@ impl Conversion {
 }
 
 impl Inspection {
-    /// Looks into a file or directory. A checkpoint or export of an unknown network is described
-    /// as far as it can be, with the reason in [`Inspection::problem`].
+    /// Reads a file or directory. A checkpoint or export of an unsupported network is described as far as possible, with
+    /// the reason in [`Inspection::problem`].
     pub fn of(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             if pipeline::is_pipeline(path) {
@@ -176,7 +175,7 @@ impl Inspection {
         }
     }
 
-    /// A file in which nothing was found.
+    /// A file without contents.
     fn new(file: String, format: Format, sha256: String) -> Self {
         Self {
             file,
@@ -194,7 +193,7 @@ impl Inspection {
         }
     }
 
-    /// With the tensors of an unknown network, and the reason why it is one.
+    /// Adds tensors.
     fn with_tensors(self, mut tensors: Vec<TensorInfo>) -> Self {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
@@ -204,7 +203,7 @@ impl Inspection {
         }
     }
 
-    /// With all that a bundle says.
+    /// Adds the contents of a bundle.
     fn converted(self, conversion: &Conversion) -> Self {
         let bundle = &conversion.bundle;
         Self {
@@ -216,7 +215,7 @@ impl Inspection {
         }
     }
 
-    /// With what the conversion made of the file. `tensors` are those of a file that cannot be converted.
+    /// Adds the result of the conversion. `tensors` is used if the file cannot be converted.
     fn described(
         self,
         conversion: Result<Conversion, ErrorKind>,
@@ -284,7 +283,7 @@ impl Inspection {
 
     fn npz(self, bytes: &[u8]) -> Result<Self, ErrorKind> {
         let mut tensors = Vec::new();
-        // Text (a trace's manifest) and whatever else is not numbers: numpy's name of the type.
+        // Types of arrays that are not numbers, such as the manifest of a trace, by name.
         let mut other = serde_json::Map::new();
         for array in Npz::parse(Cursor::new(bytes), 0)?.entries() {
             let name = array.name();
@@ -324,13 +323,13 @@ impl Inspection {
     }
 }
 
-/// Most values of a checkpoint's hyperparameters that are shown. A pickle may mention one value so
-/// often that all of it written out would fill the memory.
+/// Most values of the hyperparameters shown. A pickle may refer to one value so often that the complete text would fill
+/// the memory.
 const MAX_DETAILS: usize = 10_000;
-/// Deepest nesting of a checkpoint's hyperparameters that is shown.
+/// Deepest nesting of the hyperparameters shown.
 const MAX_DETAIL_DEPTH: usize = 16;
 
-/// A pickled value as JSON, as far as `depth` and `budget` go.
+/// A pickled value as JSON, limited to `depth` levels and `budget` values.
 fn to_json(pickle: &Pickle, id: Id, depth: usize, budget: &mut usize) -> Json {
     if depth == 0 || *budget == 0 {
         return Json::String("...".into());

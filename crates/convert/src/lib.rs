@@ -1,15 +1,14 @@
-//! Checkpoints read without running anything in them, and the bundle they become.
+//! Reads model files without running code from them, and converts them to bundles.
 //!
-//! [`load`] takes any file that holds a network and gives a [`Bundle`]: the tensors under PyTorch's
-//! names, the [`Architecture`](soundalike_network::Architecture) with its hyperparameters, the
-//! [`Specifications`](soundalike_network::Specifications) it was trained for
-//! and the [`Source`] it came from, all checked. Whoever holds a bundle need not check again.
+//! [`load`] reads any model file and returns a [`Bundle`]: the tensors under PyTorch's names, the
+//! [`Architecture`](soundalike_network::Architecture) with its hyperparameters, the
+//! [`Specifications`](soundalike_network::Specifications) of its training, and its [`Source`]. A bundle is checked when
+//! it is made; its users need no further checks.
 //!
-//! What is read: PyTorch checkpoints (the zip that `torch.save` and Lightning write), ONNX exports
-//! of PyanNet, the PLDA's two numpy archives, bundles, and pyannote's pipeline directories. A
-//! checkpoint's pickle is a program; here it is read as data and nothing in it is run. Sizes that a
-//! file declares are compared with what it holds before memory is taken, so a hostile file costs an
-//! error message.
+//! Supported files: PyTorch checkpoints (the zip of `torch.save` and Lightning), ONNX exports of PyanNet, the two numpy
+//! archives of the PLDA, bundles, and pyannote pipeline directories. The pickle of a checkpoint is a program; this
+//! crate reads it as data and runs none of it. Declared sizes are compared with the size of the file before memory is
+//! allocated, so a hostile file costs no more than an error message.
 
 mod archive;
 mod atomic_file;
@@ -38,25 +37,25 @@ pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
 pub use source::{Format, Source, sha256};
 
-// From a file to the network.
+// Conversion of a file.
 pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load, model_files};
 
-// A whole pipeline.
+// Pipelines.
 pub use pipeline::{
     Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline, is_pipeline,
 };
 
-// numpy's archives: traces and captured runs.
+// numpy archives: traces and captured runs.
 pub use npz::{Npz, NpzArray, NpzElement, NpzEntry, NpzError};
 
-// What is in a file.
+// Contents of a file.
 pub use inspect::{Counts, Inspection, TensorInfo};
 
-// Files that are written, and names out of files that are read.
+// Output files, and names from untrusted files.
 pub use atomic_file::AtomicFile;
 pub use name::{FILE_NAME, is_file_name, quoted_name};
 
-// What can go wrong.
+// Errors.
 pub use archive::ArchiveError;
 pub use checkpoint::CheckpointError;
 pub use error::{Error, ErrorKind, Found, NotFinite};

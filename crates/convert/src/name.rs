@@ -1,37 +1,35 @@
-//! Names that come out of files, and the paths that are made of them.
+//! Names from untrusted files, and paths made from them.
 
 use std::path::{Component, Path};
 
-/// Longest name of a file in bytes: what the file systems in use can hold.
+/// Longest file name of common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// Longest path in bytes that the systems in use can open.
+/// Longest path of common operating systems, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
-/// Characters of a name that are shown in an error.
+/// Most characters of a name shown in an error.
 const SHOWN: usize = 160;
 
-/// Whether `name` can be the name of a file and nothing else: not empty, no path, at most 255 bytes and no control
-/// characters. A name out of a file that somebody else made is checked by this where it is read, and again where a
-/// path is made of it.
+/// Whether `name` is a valid file name: not empty, not a path, at most 255 bytes, no control characters. A name from an
+/// untrusted file is checked when it is read, and again when a path is made from it.
 #[must_use]
 pub fn is_file_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && !name.contains(char::is_control)
-        // What separates, on another system too: the file may have been made there.
+        // The separators of every system: the file may come from another one.
         && !name.contains(['/', '\\'])
         && Path::new(name).components().eq([Component::Normal(name.as_ref())])
 }
 
-/// What [`is_file_name`] expects, in words.
-pub const FILE_NAME: &str =
-    "a name of at most 255 bytes that is no path and has no control characters";
+/// The requirements of [`is_file_name`], for error messages.
+pub const FILE_NAME: &str = "a name of at most 255 bytes, not a path, without control characters";
 
-/// `name` in backquotes, on one line and no longer than a line: as errors show what they refuse.
+/// `name` in backquotes, escaped and shortened to one line, for error messages.
 #[must_use]
 pub fn quoted_name(name: &str) -> String {
     format!("`{}`", shown(name))
 }
 
-/// `text` out of a file, on one line and no longer than a line.
+/// Text from a file, escaped and shortened to one line.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.escape_debug().take(SHOWN).collect();
     if text.escape_debug().nth(SHOWN).is_some() {
@@ -40,7 +38,7 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// Whether `path` can be one: no longer than any, and without control characters.
+/// Whether `path` is a valid path: not too long, without control characters.
 pub(crate) fn is_path(path: &str) -> bool {
     path.len() <= MAX_PATH_BYTES
         && !path.contains(char::is_control)
@@ -49,10 +47,10 @@ pub(crate) fn is_path(path: &str) -> bool {
             .all(|name| name.len() <= MAX_NAME_BYTES)
 }
 
-/// Whether `path` leads nowhere but further down: neither absolute nor with `..`.
-pub(crate) fn leads_down(path: &str) -> bool {
+/// Whether `path` stays below its starting directory: neither absolute nor with `..`.
+pub(crate) fn stays_below(path: &str) -> bool {
     let down = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    // Separators of another system may hide in a name.
+    // A name may contain separators of another system.
     Path::new(path).components().all(down) && path.split('\\').all(|name| name != "..")
 }
 
@@ -81,10 +79,10 @@ mod tests {
     #[test]
     fn paths_lead_down_or_not() {
         for path in ["a", "a/b", "./a", ".", "a..b/c"] {
-            assert!(is_path(path) && leads_down(path), "{path}");
+            assert!(is_path(path) && stays_below(path), "{path}");
         }
         for path in ["/a", "..", "../a", "a/../../b", "a\\..\\b"] {
-            assert!(!leads_down(path), "{path}");
+            assert!(!stays_below(path), "{path}");
         }
         let long = "a/".repeat(MAX_PATH_BYTES);
         for path in ["a\0b", "\x1b]0;x", &"a".repeat(256), &long] {
@@ -112,7 +110,7 @@ mod tests {
         #[test]
         fn a_path_that_leads_down_begins_as_its_directory(path in "[./a\\\\]{0,9}") {
             let joined = Path::new("/some/where").join(&path);
-            if leads_down(&path) {
+            if stays_below(&path) {
                 prop_assert!(joined.starts_with("/some/where"));
                 prop_assert!(joined.components().all(|part| part != Component::ParentDir));
             }

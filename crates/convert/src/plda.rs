@@ -11,12 +11,12 @@ use crate::source::{Format, sha256};
 use crate::{Conversion, Dtype, Origin, Source, files};
 use soundalike_network::{Architecture, Plda};
 
-/// Mean, transform and variances of the PLDA.
+/// File of the mean, the transform and the variances of the PLDA.
 pub(crate) const PLDA_FILE: &str = "plda.npz";
-/// Means and matrix of the linear discriminant analysis.
+/// File of the means and the matrix of the linear discriminant analysis.
 pub(crate) const TRANSFORM_FILE: &str = "xvec_transform.npz";
 
-/// Both.
+/// Both files.
 pub(crate) const FILES: [&str; 2] = [PLDA_FILE, TRANSFORM_FILE];
 
 /// Whether a directory holds a PLDA.
@@ -35,7 +35,7 @@ pub(crate) fn convert(directory: &Path) -> Result<Conversion, Error> {
     let mut archives = Vec::new();
     let mut arrays = Vec::new();
     for ((file, path), bytes) in FILES.iter().zip(&paths).zip(&bytes) {
-        // Trained weights hardly compress.
+        // No allowance for small archives: trained weights hardly compress.
         let npz = Npz::parse(Cursor::new(bytes), 0).map_err(|kind| kind.at(path))?;
         for entry in npz.entries() {
             let dtype = entry.number().map_err(|e| ErrorKind::from(e).at(path))?;
@@ -45,7 +45,7 @@ pub(crate) fn convert(directory: &Path) -> Result<Conversion, Error> {
     }
     let sha256 = sha256(bytes.iter().map(Vec::as_slice));
     let header = header(&arrays, sha256).map_err(here)?;
-    // Read once they are known to be small.
+    // The header limits their size.
     let mut elements = Vec::new();
     for (path, npz) in &mut archives {
         for entry in npz.entries().to_vec() {
@@ -65,7 +65,7 @@ pub(crate) fn convert(directory: &Path) -> Result<Conversion, Error> {
     Conversion::assemble(&header, tensors.collect()).map_err(here)
 }
 
-/// The header of the bundle that these arrays make.
+/// The header of a bundle of these arrays, given with their file and type.
 fn header(arrays: &[(&str, NpzEntry, Dtype)], sha256: String) -> Result<Header, ErrorKind> {
     let mut entries = arrays.iter().map(|(_, entry, _)| entry);
     let lda = entries.find(|entry| entry.name() == "lda");

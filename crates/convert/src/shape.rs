@@ -1,6 +1,6 @@
-//! Sizes of tensors, and the order of their elements.
+//! Shapes and strides.
 
-/// Number of elements of a tensor that is not larger than its file. A dimension of 0 may stand beside any other.
+/// Number of elements of a tensor. Its size was compared with the file, except that a dimension of 0 allows any others.
 pub(crate) fn len_of(shape: &[usize]) -> usize {
     if shape.contains(&0) {
         return 0;
@@ -8,8 +8,7 @@ pub(crate) fn len_of(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-/// The elements of a tensor in row-major order. `strides` are the elements between neighbours, for each dimension;
-/// an element has `size` bytes.
+/// The elements of a strided tensor in row-major order. Strides are in elements of `size` bytes.
 pub(crate) fn row_major(data: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let len = len_of(shape);
     let mut elements = Vec::with_capacity(len * size);

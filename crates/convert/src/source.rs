@@ -1,12 +1,12 @@
-//! Where a bundle came from.
+//! The source of a bundle.
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of file that are read.
+/// Kinds of input file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// A zip written by `torch.save` (PyTorch 1.6 and later, Lightning).
+    /// The zip of `torch.save` (PyTorch 1.6 and later) and Lightning.
     PytorchZip,
     /// An ONNX export.
     Onnx,
@@ -14,9 +14,9 @@ pub enum Format {
     PldaNpz,
     /// A numpy archive: a trace.
     Npz,
-    /// One of our own files.
+    /// A bundle.
     Bundle,
-    /// A pyannote pipeline directory, or the bundle directory made from one.
+    /// A pyannote pipeline directory, or a converted one.
     PipelineDirectory,
 }
 
@@ -33,22 +33,21 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// Where the tensors of a bundle came from.
+/// The file from which a bundle was converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// File name without directories; two names joined by ` + ` for the PLDA.
+    /// File name without directories. For the PLDA, two names joined by ` + `.
     pub file: String,
-    /// What kind of file it was.
+    /// Kind of file.
     pub format: Format,
-    /// SHA-256 of the file in lower-case hexadecimal; for the PLDA, of the two files one after the
-    /// other, in the order of `file`.
+    /// SHA-256 of the file in lower-case hexadecimal. For the PLDA, of both files, concatenated in the order of `file`.
     pub sha256: String,
-    /// Version of this crate that converted it.
+    /// Version of this crate at the conversion.
     pub converter: String,
 }
 
 impl Source {
-    /// A file that this version of the crate converts.
+    /// A file converted by this version of the crate.
     pub(crate) fn new(file: impl Into<String>, format: Format, sha256: String) -> Self {
         Self {
             file: file.into(),
@@ -59,7 +58,7 @@ impl Source {
     }
 }
 
-/// SHA-256 of the parts, one after the other, in lower-case hexadecimal.
+/// SHA-256 of the concatenated parts, in lower-case hexadecimal.
 #[must_use]
 pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     use sha2::Digest;

@@ -275,7 +275,7 @@ mod assets {
                 let error = PipelineDirectory::read(&destination)
                     .unwrap_err()
                     .to_string();
-                assert!(error.contains("the manifest says"), "{error}");
+                assert!(error.contains("from the manifest"), "{error}");
             }
         }
     }

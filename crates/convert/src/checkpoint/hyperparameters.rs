@@ -1,4 +1,4 @@
-//! Hyperparameters and specifications as pyannote writes them into a checkpoint.
+//! Hyperparameters and specifications in pyannote's checkpoints.
 
 use soundalike_network::{
     Activation, Architecture, Block, Hyperparameter, Linear, Lstm, Problem, PyanNet, Resolution,
@@ -9,11 +9,11 @@ use super::CheckpointError;
 use crate::error::ErrorKind;
 use crate::pickle::{Id, Pickle, Value};
 
-/// One dictionary of hyperparameters; what it lacks is pyannote's default.
+/// A dictionary of hyperparameters. Missing ones have pyannote's defaults.
 struct Dictionary<'p> {
     pickle: &'p Pickle,
     id: Option<Id>,
-    /// Put before names in errors: `lstm.`.
+    /// Prefix of names in errors: `lstm.`.
     prefix: &'static str,
 }
 
@@ -23,7 +23,7 @@ impl<'p> Dictionary<'p> {
         Some(plain(self.pickle, value))
     }
 
-    /// The dictionary under a key; where it is missing or `None`, all its values are defaults.
+    /// The dictionary under a key. If it is missing or `None`, all its values are defaults.
     fn dictionary(
         &self,
         key: &str,
@@ -77,7 +77,7 @@ impl<'p> Dictionary<'p> {
         self.read(key, default, "a number", |id| self.pickle.float(id))
     }
 
-    /// Refuses keys that would change the network in a way that is not implemented.
+    /// Refuses unknown keys, which may change the network.
     fn only(&self, known: &[&str]) -> Result<(), Hyperparameter> {
         let entries = self.id.and_then(|id| self.pickle.entries(id));
         for &(key, value) in entries.unwrap_or_default() {
@@ -90,7 +90,7 @@ impl<'p> Dictionary<'p> {
         Ok(())
     }
 
-    /// Refuses a value other than the one the network here has.
+    /// Refuses a value that is not supported.
     fn fixed(&self, key: &str, expected: bool) -> Result<(), Hyperparameter> {
         match self.get(key) {
             Some(id) if self.pickle.bool(id) != Some(expected) => {
@@ -101,10 +101,10 @@ impl<'p> Dictionary<'p> {
     }
 }
 
-/// How deep omegaconf wraps a value: a node in a container.
+/// Most wrappers of omegaconf around a value: it uses two, a node in a container.
 const MAX_WRAPPING: usize = 4;
 
-/// The value inside omegaconf's wrappers.
+/// The value without omegaconf's wrappers.
 fn plain(pickle: &Pickle, mut id: Id) -> Id {
     for _ in 0..MAX_WRAPPING {
         let class = pickle.class(id);
@@ -120,7 +120,7 @@ fn plain(pickle: &Pickle, mut id: Id) -> Id {
     id
 }
 
-/// The network of this class; `None` for a class that is not known.
+/// The network of this class. `None` for an unknown class.
 pub(super) fn architecture(
     pickle: &Pickle,
     hyperparameters: Option<Id>,
@@ -150,7 +150,7 @@ pub(super) fn architecture(
     Ok(Some(Architecture::WeSpeakerResNet(resnet)))
 }
 
-/// Arguments of PyTorch's LSTM that are read, and those that change nothing here. Any other changes the network.
+/// Known arguments of the LSTM. `dropout` does not change inference.
 const LSTM_KEYS: [&str; 7] = [
     "hidden_size",
     "num_layers",
@@ -176,10 +176,10 @@ fn pyannet(
     let linear = dictionary.dictionary("linear", "linear.")?;
     linear.only(&["hidden_size", "num_layers"])?;
 
-    let specifications = specifications.ok_or(CheckpointError::Specification {
+    let specifications = specifications.ok_or_else(|| ErrorKind::Specification {
         field: "specifications",
         found: "missing".into(),
-        expected: "what the network was trained for",
+        expected: "the task of the network".into(),
     })?;
     let activation = match specifications.problem {
         Problem::MonoLabelClassification => Activation::LogSoftmax,
@@ -210,7 +210,7 @@ fn pyannet(
             hidden_size: linear.count("hidden_size", 128)?,
             num_layers: linear.count("num_layers", 2)?,
         },
-        // The specifications decide; without them the classifier's own rows.
+        // From the specifications, or from the classifier if they overflow.
         num_outputs: specifications.num_outputs().or(outputs).unwrap_or(0),
         activation,
     })
@@ -218,7 +218,7 @@ fn pyannet(
 
 /// pyannote `BaseWeSpeakerResNet.__init__` and its subclasses.
 fn wespeaker(dictionary: &Dictionary<'_>, depth: u32) -> Result<WeSpeakerResNet, Hyperparameter> {
-    // The caller's depths are all in the table; an unknown one would be refused by the check.
+    // The table has all depths of the caller. The check of the architecture refuses any other.
     let (block, num_blocks) = WeSpeakerResNet::blocks(depth).unwrap_or((Block::Basic, [0; 4]));
     let pickle = dictionary.pickle;
     let window_type = dictionary.read("window_type", "hamming".to_owned(), "a name", |id| {
@@ -256,7 +256,7 @@ fn wespeaker(dictionary: &Dictionary<'_>, depth: u32) -> Result<WeSpeakerResNet,
 }
 
 /// `checkpoint["pyannote.audio"]["specifications"]`: one, or a sequence of one.
-pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, CheckpointError> {
+pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, ErrorKind> {
     let id = pickle
         .get(pickle.root(), "pyannote.audio")
         .and_then(|pyannote| pickle.get(pyannote, "specifications"));
@@ -265,7 +265,7 @@ pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, 
     };
     let id = match pickle.sequence(id) {
         Some(&[one]) => one,
-        Some(several) => return Err(CheckpointError::Tasks(several.len())),
+        Some(several) => return Err(CheckpointError::Tasks(several.len()).into()),
         None => id,
     };
     let fields = Fields { pickle, id };
@@ -326,7 +326,7 @@ pub(super) fn specifications(pickle: &Pickle) -> Result<Option<Specifications>, 
     }))
 }
 
-/// The fields of a `Specifications`. One that is missing or `None` has the default of pyannote's dataclass.
+/// The fields of a `Specifications`. Missing ones and `None` have the defaults of pyannote's dataclass.
 struct Fields<'p> {
     pickle: &'p Pickle,
     id: Id,
@@ -338,11 +338,11 @@ impl Fields<'_> {
         (*self.pickle.value(value) != Value::None).then_some(value)
     }
 
-    fn wrong(&self, field: &'static str, id: Id, expected: &'static str) -> CheckpointError {
-        CheckpointError::Specification {
+    fn wrong(&self, field: &'static str, id: Id, expected: &'static str) -> ErrorKind {
+        ErrorKind::Specification {
             field,
             found: self.pickle.describe(id),
-            expected,
+            expected: expected.into(),
         }
     }
 
@@ -352,7 +352,7 @@ impl Fields<'_> {
         id: Id,
         expected: &'static str,
         read: impl FnOnce(Id) -> Option<T>,
-    ) -> Result<T, CheckpointError> {
+    ) -> Result<T, ErrorKind> {
         read(id).ok_or_else(|| self.wrong(field, id, expected))
     }
 
@@ -363,13 +363,13 @@ impl Fields<'_> {
         expected: &'static str,
         default: Option<T>,
         read: impl FnOnce(Id) -> Option<T>,
-    ) -> Result<T, CheckpointError> {
+    ) -> Result<T, ErrorKind> {
         match self.get(field) {
             Some(id) => self.typed(field, id, expected, read),
-            None => default.ok_or_else(|| CheckpointError::Specification {
+            None => default.ok_or_else(|| ErrorKind::Specification {
                 field,
                 found: "missing".into(),
-                expected,
+                expected: expected.into(),
             }),
         }
     }

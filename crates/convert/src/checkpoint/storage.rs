@@ -7,18 +7,18 @@ use crate::Dtype;
 use crate::pickle::{Global, Id, Pickle, Value};
 use crate::shape::{len_of, row_major};
 
-/// A plain array in the archive.
+/// A storage: a plain array in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Storage {
     /// Its name below `data/`.
     pub(crate) key: String,
     pub(crate) dtype: Dtype,
-    /// Elements.
+    /// Number of elements.
     pub(crate) len: usize,
 }
 
 impl Storage {
-    /// Its length in bytes; `tensor` is for the error.
+    /// Its length in bytes. `tensor` is used in the error.
     pub(crate) fn bytes(&self, tensor: &str) -> Result<usize, CheckpointError> {
         self.len
             .checked_mul(self.dtype.size())
@@ -30,7 +30,7 @@ impl Storage {
     }
 }
 
-/// A tensor: some elements of a storage, inside its bounds.
+/// A tensor: a strided view of a storage, within its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) storage: Storage,
@@ -42,7 +42,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Checks that all elements lie in the storage, and no more of them than it has.
+    /// A view whose elements are all in the storage. It may not have more elements than the storage.
     fn new(
         tensor: &str,
         storage: Storage,
@@ -83,12 +83,12 @@ impl View {
         })
     }
 
-    /// Number of elements, which was checked against the storage.
+    /// Number of elements, at most those of the storage.
     pub(crate) fn len(&self) -> usize {
         len_of(&self.shape)
     }
 
-    /// Whether the elements lie in the order in which they are read.
+    /// Whether the elements are in row-major order without gaps.
     pub(crate) fn is_contiguous(&self) -> bool {
         if self.len() == 0 {
             return true;
@@ -103,11 +103,10 @@ impl View {
         true
     }
 
-    /// The elements in row-major order: lent where they lie so, else gathered. `storage` has the
-    /// length that the pickle says.
+    /// The elements in row-major order, borrowed if possible. `storage` has the length of the pickle.
     pub(crate) fn elements<'a>(&self, storage: &'a [u8]) -> Cow<'a, [u8]> {
         let size = self.storage.dtype.size();
-        // In bounds: the constructor checked the view against the storage's length.
+        // In bounds: `new` checked the view against the length of the storage.
         if self.is_contiguous() {
             return Cow::Borrowed(&storage[self.offset * size..][..self.len() * size]);
         }
@@ -116,11 +115,10 @@ impl View {
     }
 }
 
-/// How often a parameter may be wrapped in a parameter. `nn.Parameter` wraps once.
+/// Most nested `nn.Parameter` around a tensor: torch uses one.
 const MAX_WRAPPING: usize = 4;
 
-/// The tensor that a value describes; `None` for a value that is something else. Functions of
-/// `torch/_utils.py`.
+/// The tensor of a pickled value. `None` for any other value. The functions are those of `torch/_utils.py`.
 pub(super) fn view(
     pickle: &Pickle,
     mut id: Id,
@@ -175,7 +173,7 @@ fn rebuild(
     };
     let number = |id| pickle.count(id);
     let numbers = |id| -> Option<Vec<usize>> {
-        // `torch.Size` is a tuple by another name.
+        // `torch.Size` is a tuple.
         let items = match pickle.object(id) {
             Some(object) => match *pickle.tuple(object.args)? {
                 [items] => pickle.sequence(items)?,
@@ -219,7 +217,7 @@ fn storage(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
     let class = pickle.global(class)?;
     match (dtype, dtype_of_storage(class)) {
         (None, Some(dtype)) => Some(Storage { key, dtype, len }),
-        // An untyped storage counts bytes.
+        // The length of an untyped storage is in bytes.
         (Some(dtype), None) if class.name == "UntypedStorage" && len % dtype.size() == 0 => {
             Some(Storage {
                 key,

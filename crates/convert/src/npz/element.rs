@@ -1,28 +1,29 @@
-//! From the bytes of an array to its elements.
+//! Conversion of bytes to elements.
 
 use half::f16;
 
 use crate::Dtype;
 use crate::bundle::chunks;
 
-/// A type that arrays can be read as: from its own type in the file, and from narrower ones that it holds exactly.
+/// A target type for reading arrays. It is read from its own type and from types that it represents exactly.
 pub trait NpzElement: sealed::Sealed + Copy {
-    /// The types in a file that are read as this one, for messages.
+    /// The source types, for messages.
     const READ_FROM: &'static str;
 
-    /// What appends little-endian elements of `dtype` to a vector. `None` for a type that this one cannot hold exactly.
+    /// A function that appends little-endian elements of `dtype` to a vector. `None` if this type does not represent
+    /// `dtype` exactly.
     fn append(dtype: Dtype) -> Option<Append<Self>>;
 }
 
-/// Appends the elements whose little-endian bytes it is given.
+/// Appends little-endian elements to a vector.
 type Append<T> = fn(&[u8], &mut Vec<T>);
 
 mod sealed {
-    /// Keeps [`super::NpzElement`] to the types here.
+    /// Restricts [`super::NpzElement`] to the types of this module.
     pub trait Sealed {}
 }
 
-/// One type, and the types it is read from.
+/// One target type and its source types.
 macro_rules! element {
     ($to:ty, $read_from:literal, $($dtype:ident $from:ty),+) => {
         impl sealed::Sealed for $to {}

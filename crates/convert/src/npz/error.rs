@@ -1,19 +1,19 @@
-//! What can be wrong with a numpy archive.
+//! Errors of numpy archives.
 
 use crate::Dtype;
 use crate::name::quoted_name;
 
-/// What is wrong with a numpy array.
+/// An error of a numpy archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NpzError {
-    /// Not a zip archive at all.
+    /// Not a zip archive. Its first bytes are shown.
     #[error("is not a numpy archive (.npz): starts with {0}")]
     NotAnArchive(String),
-    /// Not an array at all.
+    /// An entry that is not an array.
     #[error("{} is not a numpy array; the file is damaged", quoted_name(.0))]
     NotAnArray(String),
-    /// A header that cannot be read.
+    /// An unreadable header.
     #[error("{} has a header without a readable {part}: {found}", quoted_name(.array))]
     Header {
         /// Its name in the archive.
@@ -23,7 +23,7 @@ pub enum NpzError {
         /// The start of the header, or its length.
         found: String,
     },
-    /// Elements that are Python objects, text, complex or big-endian numbers.
+    /// Python objects, text, complex or big-endian numbers.
     #[error(
         "{} has elements of type {found}, expected little-endian numbers; nothing was run",
         quoted_name(.array)
@@ -31,53 +31,51 @@ pub enum NpzError {
     ElementType {
         /// Its name in the archive.
         array: String,
-        /// numpy's name of the type.
+        /// The type under numpy's name.
         found: String,
     },
-    /// Numbers of another type than was asked for, which it does not hold exactly.
+    /// Numbers that the requested type does not represent exactly.
     #[error("{} has elements of type {found}, expected {expected}", quoted_name(.array))]
     OtherType {
         /// Its name in the archive.
         array: String,
         /// The type in the file.
         found: Dtype,
-        /// The types that can be read as what was asked for.
+        /// The types that can be read as the requested type.
         expected: &'static str,
     },
     /// Column-major order.
     #[error("{} is in Fortran order; save numpy.ascontiguousarray of it", quoted_name(.0))]
     FortranOrder(String),
-    /// More bytes in all arrays together than a file of this length is meant to hold: a zip bomb.
-    #[error(
-        "numpy archive declares {found} bytes of arrays, more than the {limit} that can be meant"
-    )]
+    /// Arrays that are too large for the size of the file: a zip bomb.
+    #[error("numpy archive declares {found} bytes of arrays, the limit is {limit}")]
     TooLarge {
-        /// Bytes of all its entries.
+        /// Bytes of all entries.
         found: u64,
-        /// Bytes that are read.
+        /// Most bytes accepted.
         limit: u64,
     },
-    /// More or fewer bytes than the shape says.
+    /// An array with another length than its shape.
     #[error("{} has {found} bytes of data, {expected} expected; the file is damaged", quoted_name(.array))]
     Length {
         /// Its name in the archive.
         array: String,
         /// Bytes in the file.
         found: u64,
-        /// Bytes of its shape.
+        /// Bytes required by its shape.
         expected: u64,
     },
-    /// An array that should be there.
-    #[error("lacks the array {}", quoted_name(.0))]
+    /// A missing array.
+    #[error("has no array {}", quoted_name(.0))]
     Missing(String),
-    /// An array of another number of dimensions.
+    /// An array with another number of dimensions.
     #[error("{} has shape {found:?}, expected {expected}", quoted_name(.array))]
     Shape {
         /// Its name in the archive.
         array: String,
         /// Its dimensions.
         found: Vec<usize>,
-        /// What they have to be.
+        /// The required dimensions.
         expected: &'static str,
     },
 }

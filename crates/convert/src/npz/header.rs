@@ -1,4 +1,4 @@
-//! The header of a `.npy` file: a magic number, a length, and a Python dictionary as text.
+//! The header of a `.npy` file: magic number, length, and a Python dictionary as text.
 
 use std::io::Read;
 
@@ -9,28 +9,27 @@ use crate::name::shown;
 
 /// First bytes of an array.
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Longest dictionary. numpy itself refuses more than 10,000 bytes.
+/// Longest dictionary in bytes. numpy refuses more than 10,000.
 const MAX_HEADER_BYTES: usize = 1 << 16;
-/// Most dimensions numpy can have.
+/// Most dimensions of numpy.
 const MAX_DIMENSIONS: usize = 64;
 
-/// What an array says about itself before its data.
+/// The header of an array.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    /// numpy's name of the element type.
+    /// The element type under numpy's name.
     pub(super) descr: String,
     /// `None` for elements that are not little-endian numbers.
     pub(super) dtype: Option<Dtype>,
     pub(super) shape: Vec<usize>,
-    /// First dimension fastest.
+    /// Whether the elements are in column-major order.
     pub(super) fortran_order: bool,
     /// First byte of the data.
     pub(super) start: u64,
 }
 
 impl Header {
-    /// Reads the start of a `.npy` file, and nothing beyond the header. `failed` makes an error of what the system
-    /// says.
+    /// Reads the header of a `.npy` file, and nothing beyond it. `failed` converts the errors of `file`.
     pub(super) fn read(
         name: &str,
         file: &mut impl Read,
@@ -49,7 +48,7 @@ impl Header {
             }
         };
         let before = take(MAGIC.len() + 2)?;
-        // Version 1 has two bytes of length, 2 and 3 have four.
+        // The length has two bytes in version 1, four in versions 2 and 3.
         let width = match before.strip_prefix(MAGIC) {
             Some([1, _]) => 2,
             Some([2 | 3, _]) => 4,
@@ -111,7 +110,7 @@ impl Header {
         })
     }
 
-    /// Compares the length of the file with the shape, where the elements are numbers.
+    /// Compares the length of the file with the shape, if the elements are numbers.
     pub(super) fn check_len(&self, name: &str, file: u64) -> Result<(), NpzError> {
         let Some(dtype) = self.dtype else {
             return Ok(());
@@ -130,7 +129,7 @@ impl Header {
     }
 }
 
-/// What follows `'key':` in the header, a Python dictionary.
+/// The text after `'key':` in the dictionary.
 fn value<'h>(header: &'h str, key: &str) -> Option<&'h str> {
     let quoted = [format!("'{key}'"), format!("\"{key}\"")];
     let rest = quoted

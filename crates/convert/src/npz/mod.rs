@@ -1,4 +1,4 @@
-//! numpy's `.npz`: a zip of `.npy` arrays.
+//! numpy archives (`.npz`): a zip of arrays (`.npy`).
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
 
 mod element;
@@ -22,19 +22,19 @@ use crate::error::{Error, ErrorKind, SHOWN_BYTES, start_of};
 use crate::name::shown;
 use crate::shape::row_major;
 
-/// How much larger than the file its arrays may be, all together. Activations compress by a few per cent, decisions of
-/// 0 and 1 by a factor of 300, but those are few.
+/// Largest ratio of the size of all arrays to the size of the file. Activations compress by a few per cent; decisions of
+/// 0 and 1 compress by a factor of 300, but are few.
 const MAX_INFLATION: u64 = 64;
-/// Bytes of all arrays below which [`MAX_INFLATION`] does not matter: activations on silence shrink to almost nothing.
+/// Total size of arrays up to which [`MAX_INFLATION`] is not applied, in bytes: activations of silence compress well.
 const SMALL_ARCHIVE: u64 = 1 << 30;
-/// Bytes read at a time: a multiple of every element's size.
+/// Bytes per read: a multiple of the size of every element type.
 const CHUNK: u64 = 1 << 16;
 
-/// A numpy archive, from which arrays are read one by one.
+/// A numpy archive. Arrays are read one by one.
 ///
-/// Opening reads the headers of all arrays and no data. An open archive is consistent: names are unique, entries do not
-/// overlap, and the length of each array is that of its shape. Memory is taken for the array that is read, after its
-/// size was compared with what the file can hold, and for nothing else.
+/// Opening reads the headers of all arrays and no data. In an open archive, names are unique, entries do not overlap, and
+/// the length of each array matches its shape. Memory is allocated for one array at a time, after its size was compared
+/// with the size of the file.
 ///
 /// ```
 /// # use std::io::Write;
@@ -55,24 +55,24 @@ const CHUNK: u64 = 1 << 16;
 /// ```
 #[derive(Debug)]
 pub struct Npz<R> {
-    /// What stands where errors have a path.
+    /// Replaces the path in errors.
     origin: PathBuf,
     zip: ZipArchive<R>,
     entries: Vec<NpzEntry>,
-    /// Place in `entries`, by name.
+    /// Index in `entries`, by name.
     places: HashMap<String, usize>,
-    /// Why no data is read, where there is more than the file can mean.
+    /// The error of every read, if the arrays exceed the limit.
     too_large: Option<NpzError>,
 }
 
-/// One array of an archive: what its header says.
+/// The header of an array.
 #[derive(Debug, Clone)]
 pub struct NpzEntry {
     name: String,
     header: Header,
-    /// Bytes of its data.
+    /// Bytes of its elements.
     bytes: u64,
-    /// Place in the zip archive.
+    /// Index in the zip archive.
     index: usize,
 }
 
@@ -82,12 +82,12 @@ impl NpzEntry {
         &self.name
     }
 
-    /// Type of its elements. `None` for elements that are not little-endian numbers.
+    /// Element type. `None` for elements that are not little-endian numbers.
     pub fn dtype(&self) -> Option<Dtype> {
         self.header.dtype
     }
 
-    /// As [`Self::dtype`], of an array that should hold numbers.
+    /// Like [`Self::dtype`]. Elements that are not numbers are an error.
     pub(crate) fn number(&self) -> Result<Dtype, NpzError> {
         self.dtype().ok_or_else(|| NpzError::ElementType {
             array: self.name.clone(),
@@ -95,7 +95,7 @@ impl NpzEntry {
         })
     }
 
-    /// numpy's name of the element type: `<f4`, `|u1`, `<U12`.
+    /// The element type under numpy's name: `<f4`, `|u1`, `<U12`.
     pub fn descr(&self) -> &str {
         &self.header.descr
     }
@@ -105,13 +105,13 @@ impl NpzEntry {
         &self.header.shape
     }
 
-    /// Whether its elements lie in another order than row-major.
+    /// Whether the elements are in column-major order.
     pub fn is_fortran_order(&self) -> bool {
         let long = self.header.shape.iter().filter(|&&size| size > 1);
         self.header.fortran_order && long.count() > 1 && self.bytes > 0
     }
 
-    /// Bytes of its elements in the file.
+    /// Bytes of its elements.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -120,9 +120,9 @@ impl NpzEntry {
 /// An array in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NpzArray<T> {
-    /// Its dimensions. None for a single number.
+    /// Its dimensions. Empty for a single number.
     pub shape: Vec<usize>,
-    /// Its elements, as many as the dimensions say.
+    /// Its elements.
     pub values: Vec<T>,
 }
 
@@ -130,7 +130,7 @@ impl Npz<File> {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error`] where it is not a numpy archive.
+    /// The file is not a numpy archive.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let open = || {
             let file = File::open(path)?;
@@ -147,10 +147,10 @@ impl Npz<File> {
 }
 
 impl<R: Read + Seek> Npz<R> {
-    /// Reads the headers of an archive; `origin` stands where errors have a path.
+    /// Reads the headers of an archive. `origin` replaces the path in errors.
     ///
     /// # Errors
-    /// [`Error`] where it is not a numpy archive.
+    /// The file is not a numpy archive.
     pub fn new(reader: R, origin: impl Into<PathBuf>) -> Result<Self, Error> {
         let origin = origin.into();
         match Self::parse(reader, SMALL_ARCHIVE) {
@@ -159,7 +159,7 @@ impl<R: Read + Seek> Npz<R> {
         }
     }
 
-    /// As [`Self::new`], without an origin. Arrays of `small` bytes altogether are read however small they were packed.
+    /// Like [`Self::new`], without an origin. Arrays of at most `small` bytes in total may have any compression ratio.
     pub(crate) fn parse(mut reader: R, small: u64) -> Result<Self, ErrorKind> {
         let file = check_start(&mut reader)?;
         let mut zip = archive::checked(reader)?;
@@ -179,7 +179,7 @@ impl<R: Read + Seek> Npz<R> {
             let header = Header::read(name, &mut data, |error| broken(error.into()).into())?;
             header.check_len(name, len)?;
             declared = declared.saturating_add(len);
-            // Two names may be the same text in different encodings.
+            // Names in different encodings may be the same text.
             if places.insert(name.to_owned(), entries.len()).is_some() {
                 return Err(ArchiveError::Duplicate.into());
             }
@@ -209,16 +209,16 @@ impl<R: Read + Seek> Npz<R> {
         &self.entries
     }
 
-    /// The array of this name.
+    /// The array with this name.
     pub fn entry(&self, name: &str) -> Option<&NpzEntry> {
         self.places.get(name).map(|&place| &self.entries[place])
     }
 
-    /// Reads the elements of an array, its checksum verified. Narrower numbers are widened where that is exact.
+    /// Reads an array and verifies its checksum. Types that `T` represents exactly are converted.
     ///
     /// # Errors
-    /// [`Error`] where there is no such array, its elements are of another type or in Fortran order, or it is damaged;
-    /// and for each array where the archive declares to hold much more than its length allows.
+    /// There is no such array, it is damaged, it has another element type or is in Fortran order, or the arrays of the
+    /// archive are too large for the size of the file.
     pub fn read<T: NpzElement>(&mut self, name: &str) -> Result<NpzArray<T>, Error> {
         self.array(name).map_err(|kind| kind.at(&self.origin))
     }
@@ -242,14 +242,14 @@ impl<R: Read + Seek> Npz<R> {
         })
     }
 
-    /// The bytes of an array of numbers, in row-major order whatever the order in the file.
+    /// The elements of an array of numbers in row-major order.
     pub(crate) fn elements(&mut self, name: &str) -> Result<Vec<u8>, ErrorKind> {
         let entry = self.readable(name)?;
         let dtype = entry.number()?;
         let mut data = Vec::with_capacity(entry.bytes as usize);
         self.stream(&entry, |bytes| data.extend_from_slice(bytes))?;
         if entry.is_fortran_order() {
-            // First dimension fastest.
+            // Column-major strides.
             let shape = entry.shape();
             let strides = (0..shape.len()).map(|i| shape[..i].iter().product());
             data = row_major(&data, dtype.size(), shape, &strides.collect::<Vec<_>>());
@@ -257,14 +257,14 @@ impl<R: Read + Seek> Npz<R> {
         Ok(data)
     }
 
-    /// An array that may be read, as far as its size goes.
+    /// The header of an array. Refuses all if the arrays of the archive are too large.
     fn readable(&self, name: &str) -> Result<NpzEntry, NpzError> {
         let entry = self.entry(name).cloned();
         let entry = entry.ok_or_else(|| NpzError::Missing(name.into()))?;
         self.too_large.clone().map_or(Ok(entry), Err)
     }
 
-    /// Gives the data of an array to `take`, in pieces of whole elements.
+    /// Passes the data of an array to `take`, in pieces of whole elements.
     fn stream(&mut self, entry: &NpzEntry, mut take: impl FnMut(&[u8])) -> Result<(), ErrorKind> {
         let file_name = format!("{}{EXTENSION}", entry.name);
         let broken = archive::unreadable(&file_name);
@@ -276,10 +276,10 @@ impl<R: Read + Seek> Npz<R> {
         let mut found = 0;
         loop {
             chunk.clear();
-            // The last, empty read verifies the checksum.
+            // The read at the end verifies the checksum.
             let piece = (&mut file).take(CHUNK).read_to_end(&mut chunk);
             found += piece.map_err(failed)? as u64;
-            // More than was declared is counted, not kept.
+            // Data beyond the declared length is an error.
             if chunk.is_empty() || found > entry.bytes {
                 break;
             }
@@ -297,15 +297,15 @@ impl<R: Read + Seek> Npz<R> {
     }
 }
 
-/// Whether a zip archive is one of numpy's: arrays and nothing else.
+/// Whether a zip archive holds arrays only.
 pub(crate) fn is_npz(names: &[String]) -> bool {
     !names.is_empty() && names.iter().all(|name| name.ends_with(EXTENSION))
 }
 
-/// What follows an array's name in the zip archive.
+/// Extension of arrays in the zip archive.
 const EXTENSION: &str = ".npy";
 
-/// The length of the file, which must start as a zip archive does.
+/// The length of the file in bytes. Refuses a file without the first bytes of a zip archive.
 fn check_start(reader: &mut (impl Read + Seek)) -> Result<u64, ErrorKind> {
     let mut start = Vec::new();
     let mut look = || {

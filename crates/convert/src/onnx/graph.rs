@@ -7,7 +7,7 @@ use super::OnnxError;
 use super::wire::{Wire, fields, ints};
 use crate::Dtype;
 
-/// Most nodes, with those in branches. The export of segmentation-3.0 has 70.
+/// Most nodes, including those in branches. The export of segmentation-3.0 has 70.
 const MAX_NODES: usize = 20_000;
 /// Most stored tensors. The export of segmentation-3.0 has 42.
 const MAX_INITIALIZERS: usize = 20_000;
@@ -24,12 +24,12 @@ pub(crate) struct Initializer<'a> {
     pub(crate) name: &'a str,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// Little-endian elements: `raw_data` is lent, other fields are decoded.
+    /// Little-endian elements. `raw_data` is borrowed, other fields are decoded.
     data: Cow<'a, [u8]>,
 }
 
 impl Initializer<'_> {
-    /// The elements in row-major order, as many as the shape says.
+    /// The elements in row-major order. Their number matches the shape.
     pub(crate) fn elements(&self) -> Result<&[u8], OnnxError> {
         let expected = self.dtype.bytes_of(&self.shape).unwrap_or(usize::MAX);
         if self.data.len() != expected {
@@ -57,7 +57,7 @@ pub(crate) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The fields of an `AttributeProto`; none where the node lacks it.
+    /// The fields of an `AttributeProto`. Empty if the node lacks it.
     fn attribute(
         &self,
         name: &str,
@@ -94,7 +94,7 @@ impl<'a> Node<'a> {
         Ok(self.value(name, 4)?.and_then(Wire::text))
     }
 
-    /// One integer or several.
+    /// One integer or several. Empty if the node lacks the attribute.
     pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, OnnxError> {
         let mut found = Vec::new();
         for part in self.attribute(name) {
@@ -109,7 +109,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The fields of one message of the model.
+/// The fields of a message. `part` names it in errors.
 fn parts<'a>(
     message: &'a [u8],
     part: &'static str,
@@ -117,7 +117,7 @@ fn parts<'a>(
     fields(message).map(move |field| field.ok_or(OnnxError::Damaged(part)))
 }
 
-/// The first field of this number, as far as the message can be read.
+/// The first field with this number, within the readable part of the message.
 fn first(message: &[u8], number: u64) -> Option<Wire<'_>> {
     let mut fields = fields(message).flatten();
     fields
@@ -125,14 +125,14 @@ fn first(message: &[u8], number: u64) -> Option<Wire<'_>> {
         .map(|(_, wire)| wire)
 }
 
-/// A model's graph, branches and all: names are unique across them.
+/// The graph of a model, including its branches. Names are unique across branches.
 #[derive(Debug, Default)]
 pub(crate) struct Graph<'a> {
     nodes: Vec<Node<'a>>,
     initializers: HashMap<&'a str, Initializer<'a>>,
-    /// Names of initializers as they come in the file.
+    /// Names of initializers in the order of the file.
     order: Vec<&'a str>,
-    /// Which node computes a value.
+    /// Index of the node that computes a value.
     producers: HashMap<&'a str, usize>,
     inputs: Vec<&'a [u8]>,
     outputs: Vec<&'a str>,
@@ -148,7 +148,7 @@ pub(super) fn looks_like_model(bytes: &[u8]) -> bool {
             Some((1, Wire::Varint(1..=1000))) => version = true,
             Some((7, Wire::Bytes(_))) => return version,
             Some((2..=6 | 8 | 14 | 20 | 25, _)) => {}
-            // A file that is cut off has its graph cut off.
+            // A truncated file ends within its graph.
             None => return version,
             _ => return false,
         }
@@ -193,7 +193,7 @@ impl<'a> Graph<'a> {
         Ok(graph)
     }
 
-    /// Reads a `GraphProto`, and those of its branches. Returns the names of its outputs.
+    /// Reads a `GraphProto` with its branches. Returns the names of its outputs.
     fn read_graph(&mut self, message: &'a [u8], depth: usize) -> Result<Vec<&'a str>, OnnxError> {
         if depth > MAX_DEPTH {
             return Err(OnnxError::TooMany("nested branches", MAX_DEPTH));
@@ -265,7 +265,7 @@ impl<'a> Graph<'a> {
                 return Err(OnnxError::TooMany("operands of a node", MAX_OPERANDS));
             }
         }
-        // A constant is a weight that is stored in the node.
+        // A constant is a weight stored in a node.
         if node.op == "Constant"
             && let Some(&output) = node.outputs.first()
             && let Some(Wire::Bytes(tensor)) = node.value("value", 5)?
@@ -285,7 +285,7 @@ impl<'a> Graph<'a> {
             .map(|&(_, value)| value)
     }
 
-    /// Who wrote the file: `pytorch`.
+    /// The exporter: `pytorch`.
     pub(crate) fn producer(&self) -> &str {
         &self.producer
     }
@@ -308,7 +308,7 @@ impl<'a> Graph<'a> {
         stored.ok_or_else(|| OnnxError::NotStored(node.name.into(), input))
     }
 
-    /// Samples of the audio, where the export fixes them.
+    /// Number of samples of the audio, if the export has a fixed input.
     pub(super) fn input_len(&self) -> Option<usize> {
         let value = self.inputs.iter().find(|value| {
             value_name(value).is_some_and(|name| !self.initializers.contains_key(name))
@@ -324,7 +324,7 @@ impl<'a> Graph<'a> {
         usize::try_from(len).ok().filter(|&len| len > 0)
     }
 
-    /// The nodes that do arithmetic between the audio and the output, in order of execution.
+    /// The arithmetic nodes between the audio and the output, in order of execution.
     pub(super) fn path(&self) -> Result<Vec<&Node<'a>>, OnnxError> {
         let mut path = Vec::new();
         let mut seen = HashSet::new();
@@ -334,10 +334,10 @@ impl<'a> Graph<'a> {
         let mut value = output;
         while let Some(&index) = self.producers.get(value) {
             if !seen.insert(index) {
-                return Err(OnnxError::Circle(value.into()));
+                return Err(OnnxError::Cycle(value.into()));
             }
             let node = &self.nodes[index];
-            if !MOVES_ONLY.contains(&node.op) {
+            if !SHAPE_OPS.contains(&node.op) {
                 path.push(node);
             }
             value = self.data_input(node)?;
@@ -349,11 +349,11 @@ impl<'a> Graph<'a> {
         Ok(path)
     }
 
-    /// The value a node works on, as opposed to its weights.
+    /// The computed input of a node, as opposed to its weights.
     fn data_input(&self, node: &Node<'a>) -> Result<&'a str, OnnxError> {
         if node.op == "If" {
-            // torch exports a convolution of two- and of three-dimensional input this way. The
-            // first branch is followed; the weights of the others have to be the same.
+            // torch exports a convolution as one branch for two-dimensional input and one for three. Both have the same
+            // weights, so the first branch is followed.
             let Some((&first, others)) = node.branches.split_first() else {
                 return Ok("");
             };
@@ -371,7 +371,7 @@ impl<'a> Graph<'a> {
         Ok(computed.unwrap_or_default())
     }
 
-    /// Weight, bias and strides of the convolution that a branch ends with.
+    /// Weight, bias and strides of the convolution at the end of a branch.
     fn convolution(&self, output: &'a str) -> Option<(Vec<&'a str>, Vec<i64>)> {
         let mut value = output;
         for _ in 0..MAX_NODES {
@@ -380,7 +380,7 @@ impl<'a> Graph<'a> {
                 let weights = node.inputs.get(1..)?.to_vec();
                 return Some((weights, node.ints("strides").ok()?));
             }
-            if !MOVES_ONLY.contains(&node.op) {
+            if !SHAPE_OPS.contains(&node.op) {
                 return None;
             }
             value = node.inputs.first()?;
@@ -389,8 +389,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Operations that change the shape of a value, or nothing.
-const MOVES_ONLY: &[&str] = &[
+/// Operations that do not change the elements of a value.
+const SHAPE_OPS: &[&str] = &[
     "Cast",
     "Dropout",
     "Flatten",
@@ -443,7 +443,7 @@ fn read_tensor(message: &[u8]) -> Result<Initializer<'_>, OnnxError> {
         (Some(raw), _) => Cow::Borrowed(raw),
         (None, None) => Cow::Borrowed(&[][..]),
         (None, Some((number, wire))) => match (number, dtype, wire) {
-            // Packed fixed-width numbers are little-endian already.
+            // Packed fixed-width numbers are little-endian.
             (4, Dtype::F32, Wire::Bytes(bytes)) | (10, Dtype::F64, Wire::Bytes(bytes)) => {
                 Cow::Borrowed(bytes)
             }

@@ -1,9 +1,8 @@
 //! ONNX exports of PyanNet.
 //!
-//! An exporter gives weights new names (`onnx::LSTM_783`), stacks the directions of an LSTM, puts
-//! its gates in another order and transposes matrices. Names say nothing that can be relied on, so
-//! the graph is followed from its output back to the audio and each weight is taken from the node
-//! that uses it.
+//! An exporter renames weights (`onnx::LSTM_783`), stacks the directions of an LSTM, reorders its gates and transposes
+//! matrices. Names of weights are not reliable. So the graph is followed from its output back to the audio, and each
+//! weight is taken from the node that uses it.
 
 mod error;
 mod graph;
@@ -27,9 +26,9 @@ use crate::shape::row_major;
 use crate::source::{Format, sha256};
 use crate::{Change, Conversion, Origin, Source};
 
-/// Slope of every LeakyReLU in PyanNet below 0: PyTorch's default, rounded to `f32`.
+/// Negative slope of every LeakyReLU in PyanNet: PyTorch's default, rounded to `f32`.
 const LEAKY_RELU_SLOPE: f32 = 0.01;
-/// What InstanceNorm adds to the variance: PyTorch's default, rounded to `f32`.
+/// Epsilon of every InstanceNorm in PyanNet: PyTorch's default, rounded to `f32`.
 const INSTANCE_NORM_EPSILON: f32 = 1e-5;
 
 /// Whether a file looks like a serialized `ModelProto`.
@@ -37,7 +36,7 @@ pub(crate) fn is_onnx(bytes: &[u8]) -> bool {
     graph::looks_like_model(bytes)
 }
 
-/// The weights of an export, read but not yet a bundle.
+/// An export, before its conversion.
 pub(crate) struct Export<'a> {
     bytes: &'a [u8],
     pub(crate) graph: Graph<'a>,
@@ -75,10 +74,9 @@ impl<'a> Export<'a> {
         Conversion::assemble(&header, tensors)
     }
 
-    /// What the export says about its training, or what can be inferred.
+    /// The task of the network, from the metadata or inferred.
     ///
-    /// Keys of `metadata_props` as sherpa-onnx writes them: `num_speakers`,
-    /// `powerset_max_classes`, `window_size` (samples).
+    /// Keys of `metadata_props` are those of sherpa-onnx: `num_speakers`, `powerset_max_classes`, `window_size` (samples).
     fn specifications(&self, pyannet: &PyanNet, notes: &mut Vec<String>) -> Option<Specifications> {
         let number = |key: &str| self.graph.metadata(key)?.trim().parse::<usize>().ok();
         let outputs = pyannet.num_outputs;
@@ -121,7 +119,7 @@ impl<'a> Export<'a> {
             duration,
             min_duration: None,
             warm_up: (0.0, 0.0),
-            // As pyannote's SpeakerDiarization task names them.
+            // Names of pyannote's SpeakerDiarization task.
             classes: (1..=classes).map(|i| format!("speaker#{i}")).collect(),
             powerset_max_classes: most,
             permutation_invariant: true,
@@ -129,10 +127,10 @@ impl<'a> Export<'a> {
     }
 }
 
-/// Chunk length that pyannote/segmentation-3.0 was trained on, in seconds.
+/// Duration of the training chunks of pyannote/segmentation-3.0, in seconds.
 const SEGMENTATION_3_DURATION: f64 = 10.0;
 
-/// Walks along the nodes between audio and output and takes their weights.
+/// Follows the nodes from the audio to the output and takes their weights.
 struct Reader<'g, 'a> {
     graph: &'g Graph<'a>,
     path: Vec<&'g Node<'a>>,
@@ -157,7 +155,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         }
         let lstm = lstm.ok_or_else(|| self.unexpected("LSTM"))?;
 
-        // Each linear layer is followed by an activation; the one that is not is the classifier.
+        // An activation follows each linear layer, but not the classifier.
         let mut linear = Linear {
             hidden_size: 0,
             num_layers: 0,
@@ -187,7 +185,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             return Err(self.unexpected("the output"));
         }
         Ok(PyanNet {
-            // An export has no sample rate; SincNet knows one only.
+            // An export has no sample rate. SincNet supports only one.
             sample_rate: 16000,
             num_channels: 1,
             sincnet: SincNet {
@@ -227,7 +225,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.graph.initializer(node, input)
     }
 
-    /// Takes a weight of which `elements` makes the elements of the tensor.
+    /// Takes a changed weight. `elements` computes the elements of the tensor.
     fn take_changed(
         &mut self,
         name: String,
@@ -244,7 +242,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.tensors.push((draft, origin));
     }
 
-    /// Takes a weight as it is stored.
+    /// Takes an unchanged weight.
     fn take(&mut self, name: String, weight: &'g Initializer<'a>) -> Result<(), OnnxError> {
         let elements = weight.elements()?;
         let elements = move || Cow::Borrowed(elements);
@@ -252,7 +250,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         Ok(())
     }
 
-    /// Takes weight and bias of a node.
+    /// Takes the weight and the bias of a node.
     fn take_affine(&mut self, module: &str, node: &Node<'a>) -> Result<(), OnnxError> {
         self.take(format!("{module}.weight"), self.weight(node, 1)?)?;
         self.take(format!("{module}.bias"), self.weight(node, 2)?)
@@ -265,7 +263,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     fn leaky_relu(&mut self) -> Result<(), OnnxError> {
-        // ONNX's default is 0.01 as well.
+        // The default of ONNX is 0.01 as well.
         float(self.expect("LeakyRelu")?, "alpha", LEAKY_RELU_SLOPE)
     }
 
@@ -280,7 +278,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.leaky_relu()
     }
 
-    /// The first convolution: its weights are the filters, its stride is SincNet's.
+    /// The first convolution. Its weight is the sinc filters; returns its stride.
     fn sinc_filters(&mut self) -> Result<usize, OnnxError> {
         let node = self.expect("Conv")?;
         ints(node, "pads", 0, 0)?;
@@ -288,7 +286,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         let filters = self.weight(node, 1)?;
         if node.inputs.get(2).is_some_and(|input| !input.is_empty()) {
             let found = format!("a bias of {}", quoted_name(node.name));
-            return Err(OnnxError::Unexpected(found, "sinc filters without one"));
+            return Err(OnnxError::Unexpected(found, "sinc filters without a bias"));
         }
         self.take("sincnet.conv1d.0.filters".into(), filters)?;
         match node.ints("strides")?[..] {
@@ -312,9 +310,8 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.take_affine(module, node)
     }
 
-    /// `W` `[directions, 4H, inputs]`, `R` `[directions, 4H, H]`, `B` `[directions, 8H]`: gates in
-    /// the order input, output, forget, cell; PyTorch has input, forget, cell, output.
-    /// ONNX operator LSTM, version 14.
+    /// `W` `[directions, 4H, inputs]`, `R` `[directions, 4H, H]`, `B` `[directions, 8H]`, with gates in the order input,
+    /// output, forget, cell. PyTorch's order is input, forget, cell, output. ONNX operator LSTM, version 14.
     fn lstm_layer(&mut self, before: Option<Lstm>) -> Result<Lstm, OnnxError> {
         let node = self.expect("LSTM")?;
         let layer = before.as_ref().map_or(0, |lstm| lstm.num_layers);
@@ -358,7 +355,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             .filter(|&(gates, _)| hidden_size.checked_mul(4) == Some(gates))
             .ok_or_else(|| shape(w, "[directions, 4 hidden, inputs]"))?
             .1;
-        // No overflow: the recurrent weights, four times as many, are in the file.
+        // No overflow below: the recurrent weights, 4 hidden * hidden of them, are in the file.
         r.elements()?;
         if b.shape != [directions, hidden_size * 8] {
             return Err(shape(b, "[directions, 8 hidden]"));
@@ -373,7 +370,10 @@ impl<'g, 'a> Reader<'g, 'a> {
             && (before.hidden_size, before.bidirectional) != (hidden_size, bidirectional)
         {
             let found = format!("{} of another size or direction", quoted_name(node.name));
-            return Err(OnnxError::Unexpected(found, "LSTM layers that are alike"));
+            return Err(OnnxError::Unexpected(
+                found,
+                "LSTM layers of one size and direction",
+            ));
         }
 
         let gates = hidden_size * 4;
@@ -402,7 +402,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         Ok(lstm)
     }
 
-    /// A linear layer: `MatMul` with a transposed matrix and `Add`, or `Gemm`.
+    /// A linear layer: `MatMul` with a transposed matrix, then `Add`; or `Gemm`.
     fn matrix(&mut self) -> Result<Matrix<'g, 'a>, OnnxError> {
         if self.peek("Gemm") {
             let node = self.expect("Gemm")?;
@@ -421,7 +421,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         let sum = self.expect("Add")?;
         Ok(Matrix {
             weight,
-            // The bias may be either of the two.
+            // The bias is either input.
             bias: self.weight(sum, 0).or_else(|_| self.weight(sum, 1))?,
             transposed: true,
         })
@@ -447,7 +447,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 }
 
-/// Refuses a constant of a node that is not `expected`, which is its default as well.
+/// Refuses another constant than `expected`, which is also the default.
 fn float(node: &Node<'_>, attribute: &'static str, expected: f32) -> Result<(), OnnxError> {
     let found = node.float(attribute)?.unwrap_or(expected);
     if found == expected {
@@ -456,7 +456,7 @@ fn float(node: &Node<'_>, attribute: &'static str, expected: f32) -> Result<(), 
     Err(constant(node, attribute, found, expected))
 }
 
-/// Refuses integers of a node of which one is not `expected`.
+/// Refuses integers other than `expected`. Missing integers are `default`.
 fn ints(
     node: &Node<'_>,
     attribute: &'static str,
@@ -493,11 +493,10 @@ fn shape(weight: &Initializer<'_>, expected: &'static str) -> OnnxError {
     }
 }
 
-/// Where PyTorch's gates (input, forget, cell, output) are among ONNX's (input, output, forget,
-/// cell).
+/// Indices of PyTorch's gates (input, forget, cell, output) in the order of ONNX (input, output, forget, cell).
 const PYTORCH_GATES: [usize; 4] = [0, 2, 3, 1];
 
-/// A linear layer as it is stored.
+/// The weights of a linear layer.
 struct Matrix<'g, 'a> {
     weight: &'g Initializer<'a>,
     bias: &'g Initializer<'a>,

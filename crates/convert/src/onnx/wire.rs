@@ -1,5 +1,5 @@
-//! The protobuf wire format, just enough to read ONNX: fields lend the bytes they lie in, nothing
-//! is allocated. <https://protobuf.dev/programming-guides/encoding/>
+//! The part of the protobuf wire format that ONNX needs. Fields borrow their bytes, nothing is allocated.
+//! <https://protobuf.dev/programming-guides/encoding/>
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +37,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// The fields of one message, in order. Ends after the first broken one, which is `None`.
+/// The fields of a message, in order. Ends after the first damaged field, which is `None`.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -47,7 +47,7 @@ pub(super) fn fields(message: &[u8]) -> Fields<'_> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    /// Field number and value; `None` where the message is broken.
+    /// Field number and value. `None` for a damaged field.
     type Item = Option<(u64, Wire<'a>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -72,13 +72,13 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Wire<'a>)> {
             Wire::Bytes(rest.split_off(..len)?)
         }
         5 => Wire::Fixed32(rest.split_off(..4)?.try_into().ok()?),
-        // Groups, which ONNX does not have.
+        // Groups, which ONNX does not use.
         _ => return None,
     };
     Some((key >> 3, value))
 }
 
-/// Seven bits a byte, lowest first. A varint has at most ten bytes.
+/// A varint: seven bits per byte, lowest first, at most ten bytes.
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
@@ -91,7 +91,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The numbers of a repeated integer field: packed into one or given one by one.
+/// The numbers of a repeated integer field: packed, or one per field.
 pub(super) fn ints(value: Wire<'_>, into: &mut Vec<i64>) -> Option<()> {
     match value {
         Wire::Varint(value) => into.push(value as i64),

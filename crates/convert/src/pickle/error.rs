@@ -1,55 +1,55 @@
-//! What can be wrong with a pickle.
+//! Errors of pickles.
 
 use super::{MAX_PICKLE_BYTES, MAX_VALUES};
 use crate::name::quoted_name;
 
-/// What is wrong with a pickle.
+/// An error of a pickle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PickleError {
-    /// It asks for a function that no checkpoint needs and an attacker does.
+    /// A call of a function that only an attacker needs.
     #[error(
-        "pickle asks to call {} (byte {offset}); nothing was run, and the file is refused: do not load it with Python",
+        "pickle calls {} (byte {offset}); nothing was run; the file is hostile, do not load it with Python",
         quoted_name(.global)
     )]
     Hostile {
         /// The function, with its module.
         global: String,
-        /// Where the call is, in bytes from the start of the pickle.
+        /// Position of the call in the pickle, in bytes.
         offset: usize,
     },
-    /// It ends in the middle.
+    /// The end of the file within an instruction at this byte.
     #[error("pickle ends in the middle of an instruction (byte {0}); the file is truncated")]
     Truncated(usize),
-    /// An instruction that is not part of protocols 0 to 5, or that torch never writes.
-    #[error("pickle has instruction 0x{0:02x} (byte {1}), which no checkpoint uses")]
+    /// An unknown instruction, or one that torch never writes, and its position in bytes.
+    #[error("pickle has instruction 0x{0:02x} (byte {1}), which is not supported")]
     Opcode(u8, usize),
-    /// An instruction that takes something from the stack that is not there.
-    #[error("pickle is damaged: instruction 0x{opcode:02x} (byte {offset}) wants {wants}")]
+    /// An instruction without the values that it needs on the stack.
+    #[error("pickle is damaged: instruction 0x{opcode:02x} (byte {offset}) needs {needs}")]
     Stack {
-        /// The byte.
+        /// The instruction.
         opcode: u8,
-        /// Where it is.
+        /// Its position in bytes.
         offset: usize,
-        /// What had to be on the stack.
-        wants: &'static str,
+        /// The values it needs.
+        needs: &'static str,
     },
-    /// Text that is not text, or a number that is not a number.
-    #[error("pickle is damaged: byte {0} should hold {1}")]
+    /// Invalid text or an invalid number at this byte, and the valid values.
+    #[error("pickle is damaged: expected {1} at byte {0}")]
     Text(usize, &'static str),
-    /// A newer protocol.
-    #[error("pickle has protocol {0}, the newest known is 5")]
+    /// An unknown protocol.
+    #[error("pickle has protocol {0}, the newest supported is 5")]
     Protocol(u8),
-    /// A value fetched before it was stored.
-    #[error("pickle is damaged: byte {0} fetches value {1}, which was never stored")]
+    /// An instruction at this byte that refers to a value of the memo that was not stored.
+    #[error("pickle is damaged: byte {0} fetches value {1}, which was not stored")]
     Memo(usize, u64),
-    /// Larger than any checkpoint's.
+    /// A pickle of more than [`MAX_PICKLE_BYTES`].
     #[error(
-        "pickle has {0} bytes, more than the {limit} that are read; the weights belong beside it",
+        "pickle has {0} bytes, the limit is {limit}; save the weights as tensors, outside the pickle",
         limit = MAX_PICKLE_BYTES
     )]
     TooLarge(usize),
-    /// More values than any checkpoint's.
-    #[error("pickle builds more than {limit} values; no checkpoint does", limit = MAX_VALUES)]
+    /// More than [`MAX_VALUES`].
+    #[error("pickle has more than {limit} values, the limit for a checkpoint", limit = MAX_VALUES)]
     TooManyValues,
 }

@@ -1,9 +1,8 @@
-//! Which names in a pickle are harmless, which are unknown, and which make a file hostile.
+//! Harmless, unknown and hostile names in a pickle.
 
 use super::Global;
 
-/// Modules of which nothing belongs into a checkpoint: whoever calls into them wants to run
-/// programs, load code, or touch files and the network.
+/// Modules that run programs, load code, or access files and the network. A checkpoint needs none of them.
 const HOSTILE_MODULES: &[&str] = &[
     "_frozen_importlib",
     "_frozen_importlib_external",
@@ -90,7 +89,7 @@ const HOSTILE_MODULES: &[&str] = &[
     "zipimport",
 ];
 
-/// Functions of otherwise harmless modules that call, import or reach into other things.
+/// Functions of other modules that call functions, import code or access attributes.
 const HOSTILE_FUNCTIONS: &[(&str, &str)] = &[
     ("_operator", "attrgetter"),
     ("_operator", "methodcaller"),
@@ -112,7 +111,7 @@ const HOSTILE_FUNCTIONS: &[(&str, &str)] = &[
     ("torch.utils._config_module", "load_config"),
 ];
 
-/// The builtins that only make values.
+/// Builtins that only create values.
 const HARMLESS_BUILTINS: &[&str] = &[
     "bool",
     "bytearray",
@@ -132,7 +131,7 @@ const HARMLESS_BUILTINS: &[&str] = &[
     "unicode",
 ];
 
-/// Packages of which a checkpoint holds settings and states: data classes.
+/// Packages whose data classes occur in checkpoints.
 const KNOWN_PACKAGES: &[&str] = &[
     "lightning",
     "lightning_fabric",
@@ -145,7 +144,7 @@ const KNOWN_PACKAGES: &[&str] = &[
     "torchmetrics",
 ];
 
-/// Single names of the standard library that checkpoints hold.
+/// Names of the standard library that occur in checkpoints.
 const KNOWN_GLOBALS: &[(&str, &str)] = &[
     ("_codecs", "encode"),
     ("argparse", "Namespace"),
@@ -173,13 +172,13 @@ pub(super) fn package(module: &str) -> &str {
     module.split('.').next().unwrap_or(module)
 }
 
-/// Whether calling this is an attack.
+/// Whether a call of this is an attack.
 pub(crate) fn is_hostile(global: &Global) -> bool {
     let Global { module, name } = global;
     if is_builtins(module) {
         return !HARMLESS_BUILTINS.contains(&&**name) && !is_exception(name);
     }
-    // `collections.abc.sys.modules`: a dotted name walks from a harmless module to a hostile one.
+    // A dotted name may lead from a harmless module to a hostile one: `collections.abc.sys.modules`.
     let walks = name
         .split('.')
         .any(|part| HOSTILE_MODULES.contains(&part) || part.starts_with("__"));
@@ -188,8 +187,7 @@ pub(crate) fn is_hostile(global: &Global) -> bool {
         || HOSTILE_FUNCTIONS.contains(&(&**module, &**name))
 }
 
-/// Whether this is one of the classes and functions that checkpoints are known to hold. Everything
-/// else is reported, and stays as inert as these.
+/// Whether this is known to occur in checkpoints. Other names are reported. Neither kind is called.
 pub(crate) fn is_known(global: &Global) -> bool {
     let Global { module, name } = global;
     if is_hostile(global) {

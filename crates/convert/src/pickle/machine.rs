@@ -1,4 +1,4 @@
-//! The stack machine. Opcode numbers and meanings: Python's `Lib/pickletools.py`.
+//! The stack machine. Opcodes: Python's `Lib/pickletools.py`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::{
     Global, Id, MAX_PICKLE_BYTES, MAX_VALUES, Object, Pickle, PickleError, Value, globals,
 };
 
-/// Values every pickle needs many times, at fixed places in the arena.
+/// Frequent values, at fixed positions in the arena.
 const NONE: Id = Id(0);
 const TRUE: Id = Id(1);
 const FALSE: Id = Id(2);
@@ -43,12 +43,12 @@ struct Machine<'a> {
     bytes: &'a [u8],
     /// The next byte to read.
     at: usize,
-    /// Where the instruction being run begins, and its opcode: for errors.
+    /// Position and opcode of the current instruction.
     begin: usize,
     opcode: u8,
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// Heights of the stack at each MARK.
+    /// Height of the stack at each MARK.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
     globals: BTreeSet<Global>,
@@ -71,7 +71,7 @@ impl<'a> Machine<'a> {
             b'.' => return self.pop().map(Some),
             b'(' => self.marks.push(self.stack.len()),
             b'0' => {
-                // POP takes a MARK if that is what is on top.
+                // POP removes a MARK if it is on top.
                 if self.marks.last() == Some(&self.stack.len()) {
                     self.marks.pop();
                 } else {
@@ -81,7 +81,7 @@ impl<'a> Machine<'a> {
             b'1' => drop(self.pop_mark()?),
             b'2' => self.stack.push(self.top()?),
 
-            // Values that are there already.
+            // Values at fixed positions.
             b'N' => self.stack.push(NONE),
             0x88 => self.stack.push(TRUE),
             0x89 => self.stack.push(FALSE),
@@ -92,7 +92,7 @@ impl<'a> Machine<'a> {
                 text => self.push(Value::Int(self.parse(text.trim(), "an integer")?))?,
             },
 
-            // Into containers and objects.
+            // Changes of containers and objects.
             b'a' => {
                 let item = self.pop()?;
                 self.append(vec![item])?;
@@ -146,7 +146,7 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
-    /// The value that an instruction makes from the bytes after it and from the stack.
+    /// Creates the value of an instruction from its operands and from the stack.
     fn make(&mut self) -> Result<Value, PickleError> {
         Ok(match self.opcode {
             // Numbers.
@@ -196,7 +196,7 @@ impl<'a> Machine<'a> {
             0x8f => Value::Set(Vec::new()),
             0x91 => Value::Set(self.pop_mark()?),
 
-            // Names and calls: recorded, never done.
+            // Names and calls, which are recorded and never made.
             b'c' => self.global_of_lines()?,
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
@@ -236,7 +236,7 @@ impl<'a> Machine<'a> {
                 Value::Persistent(self.insert(Value::Str(text))?)
             }
 
-            // EXT1, EXT2, EXT4 (a registry that torch does not use) and out-of-band buffers too.
+            // Includes EXT1, EXT2, EXT4 (a registry that torch does not use) and out-of-band buffers.
             opcode => return Err(PickleError::Opcode(opcode, self.begin)),
         })
     }
@@ -252,30 +252,28 @@ impl<'a> Machine<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
-        let bytes = self.take(N)?;
-        bytes
-            .try_into()
-            .map_err(|_| PickleError::Truncated(self.begin))
+        let bytes = self.take(N)?.first_chunk().copied();
+        bytes.ok_or(PickleError::Truncated(self.begin))
     }
 
     fn u8(&mut self) -> Result<u8, PickleError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    /// An unsigned number of `width` bytes, at most eight.
+    /// An unsigned little-endian number of `width` bytes, at most eight.
     fn number(&mut self, width: usize) -> Result<u64, PickleError> {
         let bytes = self.take(width)?.iter().rev();
         Ok(bytes.fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// The bytes after a length that is given in `width` bytes.
+    /// A length of `width` bytes, and as many bytes.
     fn counted(&mut self, width: usize) -> Result<&'a [u8], PickleError> {
         let len = self.number(width)?;
-        // A length beyond the address space is beyond the file.
+        // A length that exceeds the address space exceeds the file.
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    /// Text up to the next line feed, which is dropped.
+    /// Text up to the next line feed.
     fn line(&mut self) -> Result<&'a str, PickleError> {
         let rest = &self.bytes[self.at..];
         let len = rest.iter().position(|&byte| byte == b'\n');
@@ -289,7 +287,7 @@ impl<'a> Machine<'a> {
         text.parse().map_err(|_| self.text(expected))
     }
 
-    /// The place in the memo that an instruction names.
+    /// Index in the memo: the operand of the current instruction.
     fn index(&mut self) -> Result<u64, PickleError> {
         match self.opcode {
             b'q' | b'h' => self.number(1),
@@ -322,7 +320,7 @@ impl<'a> Machine<'a> {
         &self.values[id.0 as usize]
     }
 
-    /// Height of the stack below which the current instruction may not reach.
+    /// Height of the stack at the last MARK: instructions may not remove values below it.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -352,7 +350,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Everything above the last MARK, and the MARK.
+    /// Removes the last MARK and all values above it.
     fn pop_mark(&mut self) -> Result<Vec<Id>, PickleError> {
         let height = self.marks.pop().ok_or_else(|| self.stack("a mark"))?;
         Ok(self.stack.split_off(height))
@@ -392,13 +390,13 @@ impl<'a> Machine<'a> {
         Value::Global(Box::new(global))
     }
 
-    /// A name given as two lines: module and name.
+    /// A global of two lines: module and name.
     fn global_of_lines(&mut self) -> Result<Value, PickleError> {
         let (module, name) = (self.line()?.to_owned(), self.line()?.to_owned());
         Ok(self.global(Global { module, name }))
     }
 
-    /// Records a call, or refuses the file.
+    /// Records a call. Refuses a hostile one.
     fn call(&self, class: Id, args: Id) -> Result<Value, PickleError> {
         match self.value(class) {
             Value::Global(global) => {
@@ -421,8 +419,8 @@ impl<'a> Machine<'a> {
         })))
     }
 
-    /// Python 3.11.0 to 3.11.3 wrote a member of an enumeration as `getattr(Problem, "NAME")`:
-    /// harmless for classes that checkpoints are known to hold and for plain names.
+    /// Whether a call is a member of an enumeration: Python 3.11.0 to 3.11.3 wrote `getattr(Problem, "NAME")`. It is
+    /// harmless for known classes of pyannote and names without a leading underscore.
     fn is_enum_member(&self, global: &Global, args: Id) -> bool {
         if global.name == "getattr"
             && let Value::Tuple(args) = self.value(args)
@@ -437,11 +435,11 @@ impl<'a> Machine<'a> {
 
     // Errors.
 
-    fn stack(&self, wants: &'static str) -> PickleError {
+    fn stack(&self, needs: &'static str) -> PickleError {
         PickleError::Stack {
             opcode: self.opcode,
             offset: self.begin,
-            wants,
+            needs,
         }
     }
 
@@ -461,12 +459,12 @@ fn integer(bytes: &[u8]) -> Value {
     Value::Int(i64::from_le_bytes(wide))
 }
 
-/// Text. Python writes lone surrogates, which are not UTF-8 here: they are replaced.
+/// Text. Lone surrogates, which Python writes, are not valid UTF-8 and are replaced.
 fn text(bytes: &[u8]) -> Value {
     Value::Str(String::from_utf8_lossy(bytes).into())
 }
 
-/// A Python 2 string: text where it is text.
+/// A string of Python 2: text if it is valid UTF-8.
 fn python2_string(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::Str(text.into()),

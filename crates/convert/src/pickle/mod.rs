@@ -1,14 +1,11 @@
-//! A reader of Python pickles that builds inert values and runs nothing.
+//! A reader of Python pickles that calls no functions.
 //!
-//! A pickle is a program for a stack machine, and Python's own reader calls whatever function the
-//! program names. This one has no functions to call: a name stays a name ([`Value::Global`]), a call
-//! becomes a record of what was to be called with what ([`Object`]). Programs that ask for a
-//! function which no checkpoint needs and an attacker does (`os.system`, `eval`, ...) are refused by
-//! name ([`globals`]).
+//! A pickle is a program for a stack machine. Python's reader calls every function that the program names. This reader
+//! calls none: a name stays a name ([`Value::Global`]), and a call becomes a record of the function and its arguments
+//! ([`Object`]). Functions that only an attacker needs (`os.system`, `eval`, ...) are refused by name ([`globals`]).
 //!
-//! Values live in one arena and refer to each other by index, so a shared value is stored once
-//! however often the program mentions it, a value may contain itself, and dropping deep nesting
-//! does not recurse. Opcodes: Python's `Lib/pickletools.py`, protocols 0 to 5.
+//! Values are stored in one arena and refer to each other by index. So a shared value is stored once, a value may contain
+//! itself, and dropping deep nesting does not recurse. Opcodes: Python's `Lib/pickletools.py`, protocols 0 to 5.
 
 mod error;
 pub(crate) mod globals;
@@ -20,25 +17,25 @@ pub use error::PickleError;
 
 use crate::name::shown;
 
-/// Largest pickle that is read, in bytes. A pickle holds names and numbers, the weights lie beside
-/// it: 22 kB for the largest real one known (a Lightning checkpoint with its optimizer).
+/// Largest accepted pickle, in bytes. Weights are stored outside the pickle: the largest known one, of a Lightning
+/// checkpoint with its optimizer, has 22 kB.
 pub const MAX_PICKLE_BYTES: usize = 16 << 20;
 
-/// Most values a pickle may build. One value takes some 40 bytes here and as little as one byte in
-/// the file; the limit keeps that growth below 50 MB. Real ones have some 5,000.
+/// Most values of a pickle. A value takes about 40 bytes in memory and as little as one byte in the file; this limit
+/// keeps the memory below 50 MB. Real pickles have about 5,000.
 pub const MAX_VALUES: usize = 1 << 20;
 
-/// A value in the arena.
+/// Index of a value in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Id(u32);
 
-/// A Python value, inert.
+/// A Python value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// An integer that does not fit: its bytes, little-endian two's complement.
+    /// An integer of more than 64 bits: little-endian two's complement.
     Long(Box<[u8]>),
     Float(f64),
     Str(Box<str>),
@@ -49,9 +46,9 @@ pub(crate) enum Value {
     Set(Vec<Id>),
     /// A class or function, by name.
     Global(Box<Global>),
-    /// What a class or function was to be called with.
+    /// A call that was not made.
     Object(Box<Object>),
-    /// A value that lies outside the pickle: a tensor's storage.
+    /// A value outside the pickle: the storage of a tensor.
     Persistent(Id),
 }
 
@@ -74,22 +71,22 @@ impl std::fmt::Display for Global {
     }
 }
 
-/// An object that was not made: what was to be called, and what was to be put into the result.
+/// A call that was not made, and the contents of its result.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Object {
     /// The class or function.
     pub(crate) class: Id,
-    /// Its arguments: a tuple.
+    /// The arguments: a tuple.
     pub(crate) args: Id,
-    /// What `__setstate__` was to get; the attributes for most classes.
+    /// Argument of `__setstate__`: the attributes, for most classes.
     pub(crate) state: Option<Id>,
-    /// What was to be set by `object[key] = value`: entries of an `OrderedDict`.
+    /// Entries set by `object[key] = value`, as in an `OrderedDict`.
     pub(crate) entries: Vec<(Id, Id)>,
-    /// What was to be appended.
+    /// Appended items.
     pub(crate) items: Vec<Id>,
 }
 
-/// Everything one pickle says.
+/// The contents of a pickle.
 #[derive(Debug)]
 pub(crate) struct Pickle {
     values: Vec<Value>,
@@ -108,11 +105,11 @@ impl Pickle {
     }
 
     pub(crate) fn value(&self, id: Id) -> &Value {
-        // Every `Id` was made by pushing onto `values`, which never shrinks.
+        // In range: an `Id` is made by pushing onto `values`, which never shrinks.
         &self.values[id.0 as usize]
     }
 
-    /// Every class or function the pickle names.
+    /// All classes and functions named in the pickle.
     pub(crate) fn globals(&self) -> impl Iterator<Item = &Global> {
         self.globals.iter()
     }
@@ -195,8 +192,7 @@ impl Pickle {
         self.global(self.object(id)?.class)
     }
 
-    /// The entries of a dictionary, or of an object that is one (`OrderedDict`, `defaultdict`,
-    /// omegaconf's `DictConfig`).
+    /// The entries of a dictionary, or of an object like one (`OrderedDict`, `defaultdict`, omegaconf's `DictConfig`).
     pub(crate) fn entries(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.value(id) {
             Value::Dict(entries) => Some(entries),
@@ -209,7 +205,7 @@ impl Pickle {
         }
     }
 
-    /// The value of a key in a dictionary; the last one, as in Python.
+    /// The value of a key in a dictionary. The last one wins, as in Python.
     pub(crate) fn get(&self, dictionary: Id, key: &str) -> Option<Id> {
         let entries = self.entries(dictionary)?;
         entries
@@ -233,7 +229,7 @@ impl Pickle {
         matches!(self.value(id), Value::Str(found) if **found == *text)
     }
 
-    /// The value in a few words, for an error.
+    /// A short description of a value, for errors.
     pub(crate) fn describe(&self, id: Id) -> String {
         match self.value(id) {
             Value::None => "None".into(),

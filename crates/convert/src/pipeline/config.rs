@@ -10,52 +10,52 @@ use super::{Part, PipelineError};
 pub struct PipelineConfig {
     /// Name of the class: `pyannote.audio.pipelines.SpeakerDiarization`.
     pub class: String,
-    /// Time between two windows, in multiples of the window's duration: 0.1.
+    /// Time between two windows, relative to the duration of a window: 0.1.
     pub segmentation_step: f64,
-    /// Windows given to the segmentation at once.
+    /// Batch size of the segmentation, in windows.
     pub segmentation_batch_size: usize,
-    /// Windows given to the embedding at once.
+    /// Batch size of the embedding, in windows.
     pub embedding_batch_size: usize,
-    /// Whether embeddings leave out what is spoken while someone else speaks.
+    /// Whether embeddings exclude overlapped speech.
     pub embedding_exclude_overlap: bool,
-    /// Activity above which a speaker speaks, 0 to 1; `None` for a powerset model.
+    /// Threshold of speaker activity, 0 to 1. `None` for a powerset model.
     pub segmentation_threshold: Option<f64>,
-    /// Pauses of one speaker shorter than this are filled, in seconds.
+    /// Shorter pauses of a speaker are filled, in seconds.
     pub min_duration_off: f64,
-    /// How embeddings become speakers.
+    /// Clustering of embeddings.
     pub clustering: Clustering,
 }
 
-/// How embeddings become speakers. `pyannote.audio.pipelines.clustering.Clustering`.
+/// Clustering of embeddings. `pyannote.audio.pipelines.clustering.Clustering`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", content = "parameters", deny_unknown_fields)]
 pub enum Clustering {
-    /// Variational Bayes over PLDA vectors, started from agglomerative clusters.
+    /// Variational Bayes on PLDA vectors, initialised by agglomerative clustering.
     #[serde(rename = "VBxClustering")]
     VBx {
-        /// Distance at which agglomerative clustering stops; unit-length embeddings.
+        /// Distance at which agglomerative clustering stops, for unit-length embeddings.
         threshold: f64,
-        /// Weight of the acoustic evidence.
+        /// Scale of the acoustic evidence.
         #[serde(rename = "Fa")]
         fa: f64,
-        /// How much is asked of a speaker to exist.
+        /// Speaker regularisation: higher values find fewer speakers.
         #[serde(rename = "Fb")]
         fb: f64,
     },
-    /// Agglomerative clusters.
+    /// Agglomerative clustering.
     #[serde(rename = "AgglomerativeClustering")]
     Agglomerative {
         /// Distance between clusters.
         method: Linkage,
-        /// Clusters with fewer embeddings are joined to larger ones.
+        /// Smaller clusters are merged into larger ones, in embeddings.
         min_cluster_size: usize,
-        /// Distance at which clustering stops; unit-length embeddings.
+        /// Distance at which clustering stops, for unit-length embeddings.
         threshold: f64,
     },
-    /// k-means; needs the number of speakers.
+    /// k-means. Requires the number of speakers.
     #[serde(rename = "KMeansClustering")]
     KMeans {},
-    /// The true speakers, for experiments; needs the reference.
+    /// The true speakers, for experiments. Requires the reference.
     #[serde(rename = "OracleClustering")]
     Oracle {},
 }
@@ -70,18 +70,18 @@ pub enum Linkage {
     Centroid,
     /// Largest distance of a pair.
     Complete,
-    /// Distance of the centroids, the new one halfway between the old.
+    /// Distance of the centroids. A merged centroid is the midpoint of both.
     Median,
     /// Smallest distance of a pair.
     Single,
-    /// Increase of the variance.
+    /// Increase of the variance within clusters.
     Ward,
-    /// Mean distance, both halves of a cluster counting the same.
+    /// Mean distance, with equal weight for both parts of a cluster.
     Weighted,
 }
 
 impl PipelineConfig {
-    /// The models without which this pipeline cannot run.
+    /// The models required by this pipeline.
     pub fn needs(&self) -> Vec<Part> {
         match self.clustering {
             Clustering::VBx { .. } => Part::ALL.to_vec(),
@@ -92,17 +92,14 @@ impl PipelineConfig {
         }
     }
 
-    /// Refuses numbers with which nothing can be computed. pyannote's own ranges are for its
-    /// search of parameters and narrower.
+    /// Refuses invalid numbers. pyannote's ranges are narrower: they limit its search of parameters.
     pub(super) fn check(&self) -> Result<(), PipelineError> {
         let above_zero = |key, x: f64| {
             let fits = x.is_finite() && x > 0.0;
             (key, x.to_string(), fits, "a number above 0")
         };
-        let zero_or_more = |key, x: f64| {
-            let fits = x.is_finite() && x >= 0.0;
-            (key, x.to_string(), fits, "0 or more")
-        };
+        let finite = 0.0..=f64::MAX;
+        let zero_or_more = |key, x: f64| (key, x.to_string(), finite.contains(&x), "0 or more");
         let one_or_more = |key, n: usize| (key, n.to_string(), n >= 1, "1 or more");
         let mut checks = match self.clustering {
             Clustering::VBx { threshold, fa, fb } => vec![

@@ -1,8 +1,7 @@
-//! A pyannote pipeline directory: models and the parameters that go with them.
+//! Pipeline directories: models with the parameters of a pipeline.
 //!
-//! Two forms are read. pyannote's: `config.yaml` beside `segmentation/`, `embedding/` and `plda/`.
-//! Ours: `pipeline.json` beside `segmentation.safetensors`, `embedding.safetensors` and
-//! `plda.safetensors`; it is complete, checked by SHA-256 and needs no YAML.
+//! There are two forms. pyannote's has `config.yaml`, `segmentation/`, `embedding/` and `plda/`. The converted form has
+//! `pipeline.json`, `segmentation.safetensors`, `embedding.safetensors` and `plda.safetensors`, checked by SHA-256.
 
 mod config;
 mod error;
@@ -22,31 +21,31 @@ pub use error::PipelineError;
 
 use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
-use crate::name::{is_path, leads_down, quoted_name};
+use crate::name::{is_path, quoted_name, stays_below};
 use crate::source::{Format, sha256};
 use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
 
-/// pyannote's file in the directory.
+/// The configuration in pyannote's form.
 const CONFIG_YAML: &str = "config.yaml";
-/// Our file in the directory.
+/// The manifest of the converted form.
 const PIPELINE_JSON: &str = "pipeline.json";
-/// Version of the layout of `pipeline.json`. A file with another one is refused.
+/// Version of the layout of `pipeline.json`. A file with another version is refused.
 const PIPELINE_FORMAT: u32 = 1;
 
 /// One of the models of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// Who speaks when within a window: a PyanNet.
+    /// Speaker activity within a window: a PyanNet.
     Segmentation,
-    /// What a voice sounds like: a WeSpeaker ResNet.
+    /// Speaker embeddings: a WeSpeaker ResNet.
     Embedding,
-    /// How embeddings are compared.
+    /// Comparison of embeddings.
     Plda,
 }
 
 impl Part {
-    /// All of them, in the order in which they are used.
+    /// All parts, in order of use.
     pub const ALL: [Self; 3] = [Self::Segmentation, Self::Embedding, Self::Plda];
 
     /// `segmentation`, `embedding` or `plda`: the key in pyannote's configuration.
@@ -67,7 +66,7 @@ impl Part {
         }
     }
 
-    /// Converts the part's file, which has this SHA-256 where one is expected.
+    /// Converts the file of the part. Compares the SHA-256 of the bundle with an expected one.
     fn read(self, file: &Path, sha256: Option<String>) -> Result<(Self, Conversion), Error> {
         let conversion = conversion::convert(file)?;
         let bundle = &conversion.bundle;
@@ -82,7 +81,7 @@ impl Part {
         Ok((self, conversion))
     }
 
-    /// Refuses a network that cannot do the part's work.
+    /// Refuses a network with another kind of output.
     fn check(self, architecture: &Architecture) -> Result<(), PipelineError> {
         let fits = matches!(
             (self, architecture.output()),
@@ -103,7 +102,7 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// A pipeline: its parameters and its models, complete and checked.
+/// A complete, checked pipeline: parameters and models.
 #[derive(Debug, Clone)]
 pub struct PipelineDirectory {
     config: PipelineConfig,
@@ -131,12 +130,12 @@ struct ManifestModel {
     source: Source,
 }
 
-/// Whether a directory holds a pipeline in either form.
+/// Whether a directory holds a pipeline of either form.
 pub fn is_pipeline(path: &Path) -> bool {
     path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
 }
 
-/// The files of the pipeline in `directory` and those that its configuration names, as far as it can be read.
+/// The files of the pipeline in `directory`, and those named in its configuration if it is readable.
 pub(crate) fn model_files(directory: &Path) -> Vec<PathBuf> {
     let config = directory.join(CONFIG_YAML);
     let bytes = files::read(&config).unwrap_or_default();
@@ -155,8 +154,8 @@ pub(crate) fn model_files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads a pyannote pipeline directory and writes the converted form to `destination`, which is
-/// made if it does not exist. The manifest is written last: a directory with one is complete.
+/// Reads a pyannote pipeline directory and writes the converted form to `destination`, creating it if necessary. The
+/// manifest is written last: a directory with a manifest is complete.
 pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDirectory, Error> {
     let pipeline = PipelineDirectory::read(source)?;
     pipeline.save(destination)?;
@@ -164,7 +163,7 @@ pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDir
 }
 
 impl PipelineDirectory {
-    /// Names of the files that [`Self::save`] may write.
+    /// Names of the files of the converted form.
     pub const FILES: [&str; 4] = [
         PIPELINE_JSON,
         Part::Segmentation.file(),
@@ -172,7 +171,7 @@ impl PipelineDirectory {
         Part::Plda.file(),
     ];
 
-    /// Reads a directory in either form and converts its models in memory.
+    /// Reads a directory of either form and converts its models in memory.
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.join(PIPELINE_JSON).is_file() {
             return Self::read_converted(path);
@@ -188,7 +187,7 @@ impl PipelineDirectory {
         let bytes = files::read(config_path)?;
         let here = |error: PipelineError| ErrorKind::from(error).at(config_path);
         let document = yaml::read(&bytes).map_err(here)?;
-        let models = at_once(document.references, |(part, reference)| {
+        let models = in_parallel(document.references, |(part, reference)| {
             let file = locate(path, part, &reference).map_err(here)?;
             part.read(&file, None)
         })?;
@@ -217,7 +216,7 @@ impl PipelineDirectory {
                 return Err(here(PipelineError::Twice(model.part)));
             }
         }
-        let models = at_once(manifest.models, |model| {
+        let models = in_parallel(manifest.models, |model| {
             let file = path.join(model.part.file());
             model.part.read(&file, Some(model.sha256))
         })?;
@@ -231,7 +230,7 @@ impl PipelineDirectory {
         Ok(pipeline)
     }
 
-    /// Checks that the parameters make sense and that the models they need are there.
+    /// Checks the parameters, the presence of the required models, and the dimensions.
     fn check(&self) -> Result<(), PipelineError> {
         self.config.check()?;
         for part in self.config.needs() {
@@ -257,30 +256,30 @@ impl PipelineDirectory {
         &self.config
     }
 
-    /// The configuration file that the parameters came from.
+    /// The file of the parameters.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Keys of pyannote's configuration that mean nothing here (`device`, `preprocessors`, ...).
+    /// Ignored keys of pyannote's configuration (`device`, `preprocessors`, ...).
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
-    /// One of the models. The segmentation is always there; the others where the configuration
-    /// names them, and always where the clustering needs them.
+    /// One of the models. `None` if the configuration does not name it; models required by the clustering are always
+    /// present.
     pub fn model(&self, part: Part) -> Option<&Bundle> {
         self.conversion(part).map(|conversion| &conversion.bundle)
     }
 
-    /// One of the models, and where its tensors came from.
+    /// One of the models, with the origin of its tensors.
     pub fn conversion(&self, part: Part) -> Option<&Conversion> {
         let mut models = self.models.iter();
         let (_, conversion) = models.find(|(found, _)| *found == part)?;
         Some(conversion)
     }
 
-    /// The same pipeline with the weights of its networks in another type; see [`Bundle::cast`].
+    /// The same pipeline with the weights in another type, see [`Bundle::cast`].
     pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(Part, CastReport)>), Error> {
         let mut cast = self.clone();
         let mut reports = Vec::new();
@@ -292,7 +291,7 @@ impl PipelineDirectory {
         Ok((cast, reports))
     }
 
-    /// Writes the converted form, the manifest last.
+    /// Writes the converted form, with the manifest last.
     pub fn save(&self, directory: &Path) -> Result<(), Error> {
         let io = |action, path| move |source| ErrorKind::Io { action, source }.at(path);
         fs::create_dir_all(directory).map_err(io("making the directory", directory))?;
@@ -306,7 +305,7 @@ impl PipelineDirectory {
         files::write(manifest_path, self.manifest().as_bytes())
     }
 
-    /// The text of `pipeline.json`: same pipeline, same bytes.
+    /// The text of `pipeline.json`. The same pipeline gives the same bytes.
     pub fn manifest(&self) -> String {
         let model = |(part, conversion): &(Part, Conversion)| ManifestModel {
             part: *part,
@@ -320,15 +319,15 @@ impl PipelineDirectory {
             source: self.source.clone(),
             ignored: self.ignored.clone(),
         };
-        // Strings, numbers that were checked to be finite, and enums: this cannot fail.
+        // Cannot fail: strings, finite numbers and enums.
         let mut text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
         text.push('\n');
         text
     }
 }
 
-/// What `read` makes of each of the few `models`, on a thread for each; the error of the first that has one.
-fn at_once<T: Send, R: Send>(
+/// Calls `read` for each model on a thread of its own. Returns the results in order, or the first error.
+fn in_parallel<T: Send, R: Send>(
     models: impl IntoIterator<Item = T>,
     read: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
@@ -343,18 +342,17 @@ fn at_once<T: Send, R: Send>(
     })
 }
 
-/// What a configuration says about where a model is.
+/// The location of a model in a configuration.
 struct Reference {
-    /// A path or the name of a model on a hub.
+    /// A path, or the name of a model on a hub.
     checkpoint: String,
-    /// Whether the path begins at the pipeline's directory by `$model`.
+    /// Whether the path began with `$model/`: it is relative to the pipeline's directory.
     inside: bool,
     subfolder: Option<String>,
 }
 
 impl Reference {
-    /// Refuses what is no path, and what begins in the pipeline's directory and leads out of it: the configuration may
-    /// come from somebody else.
+    /// Refuses an invalid path, and a path that leaves its directory: the configuration is untrusted.
     fn check(&self, part: Part) -> Result<(), PipelineError> {
         let refuse = |found: &str, expected: &str| {
             Err(PipelineError::Value {
@@ -369,18 +367,18 @@ impl Reference {
             let expected = "a path without control characters, of names of at most 255 bytes";
             return refuse(path, expected);
         }
-        if self.inside && !leads_down(checkpoint) {
+        if self.inside && !stays_below(checkpoint) {
             let expected = "a path that stays within the pipeline's directory";
             return refuse(&format!("$model/{checkpoint}"), expected);
         }
-        match subfolder.filter(|path| !leads_down(path)) {
+        match subfolder.filter(|path| !stays_below(path)) {
             Some(path) => refuse(path, "a path that stays within the checkpoint's directory"),
             None => Ok(()),
         }
     }
 }
 
-/// The file of a model, or the directory of a PLDA.
+/// Finds the file of a model, or the directory of a PLDA.
 fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf, PipelineError> {
     reference.check(part)?;
     let mut path = directory.join(&reference.checkpoint);

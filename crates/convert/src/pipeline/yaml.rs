@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Part, PipelineConfig, PipelineError, Reference};
 
-/// Largest configuration that is read, in bytes. Real ones have 500.
+/// Largest accepted configuration, in bytes. Real ones have 500.
 pub(super) const MAX_CONFIG_BYTES: usize = 1 << 20;
-/// Most aliases, and most anchors, in a configuration. Real ones have none.
+/// Most aliases and most anchors in a configuration. Real ones have none.
 const MAX_ALIASES: usize = 100;
-/// Most nodes of a configuration with its aliases followed. Real ones have 50.
+/// Most nodes of a configuration, with aliases expanded. Real ones have 50.
 const MAX_NODES: usize = 10_000;
 
 /// A configuration.
@@ -23,13 +23,13 @@ pub(super) struct Document {
     pub(super) ignored: Vec<String>,
 }
 
-/// The whole file, without what means nothing here.
+/// The whole file, without ignored keys.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a dictionary")]
 struct Root {
     pipeline: Pipeline,
     params: Option<Layer>,
-    /// What is frozen has a value like what is not; both may be there.
+    /// Fixed parameters, which are parameters like any other. A file may have both.
     freeze: Option<Layer>,
 }
 
@@ -40,7 +40,7 @@ struct Pipeline {
     params: Settings,
 }
 
-/// Arguments of `SpeakerDiarization.__init__`, whose defaults these have.
+/// Arguments of `SpeakerDiarization.__init__`, with its defaults.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a dictionary")]
 struct Settings {
@@ -69,23 +69,24 @@ struct Segmentation {
     min_duration_off: f64,
 }
 
-/// The class under its two names.
+/// The two names of the class.
 const CLASSES: [&str; 2] = [
     "pyannote.audio.pipelines.SpeakerDiarization",
     "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
 ];
 
-/// Keys that say what wrote the file (`version` before pyannote.audio 4), and how a hub is asked for a model.
-const UNTOLD: [(&str, &[&str]); 4] = [
+/// Keys that are ignored without notice: the writer of the file (`version` before pyannote.audio 4), and arguments for
+/// downloads.
+const IGNORED_SILENTLY: [(&str, &[&str]); 4] = [
     ("", &["dependencies", "version"]),
-    ("/pipeline/params/segmentation", HUB),
-    ("/pipeline/params/embedding", HUB),
-    ("/pipeline/params/plda", HUB),
+    ("/pipeline/params/segmentation", DOWNLOAD),
+    ("/pipeline/params/embedding", DOWNLOAD),
+    ("/pipeline/params/plda", DOWNLOAD),
 ];
-/// Arguments of `Model.from_pretrained` that a model on disk has no use for.
-const HUB: &[&str] = &["revision", "token", "use_auth_token", "cache_dir"];
-/// Keys that change nothing of what a pipeline computes, or nothing that this program does.
-const MEANINGLESS: [(&str, &[&str]); 2] = [
+/// Arguments of `Model.from_pretrained` that only downloads use.
+const DOWNLOAD: &[&str] = &["revision", "token", "use_auth_token", "cache_dir"];
+/// Keys that are ignored with notice: they do not change the result of the pipeline, or have no equivalent here.
+const IGNORED: [(&str, &[&str]); 2] = [
     ("", &["device", "preprocessors"]),
     (
         "/pipeline/params",
@@ -109,31 +110,31 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
         max_aliases: MAX_ALIASES,
         max_anchors: MAX_ALIASES,
     };
-    // Without a drawing of the place, an error is one line.
+    // Without a snippet of the file, an error is one line.
     let options = serde_saphyr::options! { budget: budget, with_snippet: false };
     let root = serde_saphyr::from_slice_with_options(bytes, options);
     let mut root: Value = root.map_err(|error| PipelineError::Yaml(Box::new(error)))?;
-    removed(&mut root, &UNTOLD);
-    let ignored = removed(&mut root, &MEANINGLESS);
+    removed(&mut root, &IGNORED_SILENTLY);
+    let ignored = removed(&mut root, &IGNORED);
     refuse_lists(&root)?;
     let Root {
         pipeline: Pipeline { name, params },
         freeze,
-        params: thawed,
+        params: free,
     } = typed(&root, |keys| keys.join("."))?;
     if !CLASSES.contains(&&*name) {
         return Err(PipelineError::Pipeline(name));
     }
-    let (frozen, thawed) = (freeze.unwrap_or_default(), thawed.unwrap_or_default());
+    let (frozen, free) = (freeze.unwrap_or_default(), free.unwrap_or_default());
     let segmentation = Section {
         name: "segmentation",
         frozen: frozen.segmentation.unwrap_or_default(),
-        thawed: thawed.segmentation.unwrap_or_default(),
+        free: free.segmentation.unwrap_or_default(),
     };
     let parameters = Section {
         name: "clustering",
         frozen: frozen.clustering.unwrap_or_default(),
-        thawed: thawed.clustering.unwrap_or_default(),
+        free: free.clustering.unwrap_or_default(),
     };
     let Segmentation {
         threshold,
@@ -169,7 +170,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
     })
 }
 
-/// Removes these keys of these dictionaries; those that were there, with the dictionaries that they were in.
+/// Removes keys from dictionaries. Returns the removed ones, with their dictionaries.
 fn removed(root: &mut Value, keys: &[(&str, &[&str])]) -> Vec<String> {
     let mut removed = Vec::new();
     for (pointer, keys) in keys {
@@ -182,7 +183,7 @@ fn removed(root: &mut Value, keys: &[(&str, &[&str])]) -> Vec<String> {
     removed
 }
 
-/// Refuses a list where a dictionary belongs: serde would take its elements for the values in order.
+/// Refuses a list in place of a dictionary: serde would read its elements as the fields, in order.
 fn refuse_lists(root: &Value) -> Result<(), PipelineError> {
     for pointer in ["", "/pipeline", "/pipeline/params", "/params", "/freeze"] {
         if let Some(list @ Value::Array(_)) = root.pointer(pointer) {
@@ -196,7 +197,7 @@ fn refuse_lists(root: &Value) -> Result<(), PipelineError> {
     Ok(())
 }
 
-/// A JSON pointer as messages name it: `params.clustering`.
+/// A JSON pointer as a key in messages: `params.clustering`.
 fn dotted(pointer: &str) -> String {
     match pointer.strip_prefix('/') {
         Some(keys) => keys.replace('/', "."),
@@ -204,21 +205,21 @@ fn dotted(pointer: &str) -> String {
     }
 }
 
-/// What messages call a value that is in no dictionary.
+/// The key of the whole file, in messages.
 const WHOLE: &str = "the whole file";
 
-/// One section of `freeze` and of `params`; the latter wins.
+/// One section of `freeze` and `params`. Values in `params` override those in `freeze`.
 struct Section {
     name: &'static str,
     frozen: Map<String, Value>,
-    thawed: Map<String, Value>,
+    free: Map<String, Value>,
 }
 
 impl Section {
     fn merged(&self) -> Value {
         let mut merged = self.frozen.clone();
-        for (key, value) in &self.thawed {
-            // `null` counts as none.
+        for (key, value) in &self.free {
+            // `null` does not override a value.
             if !(value.is_null() && merged.contains_key(key)) {
                 merged.insert(key.clone(), value.clone());
             }
@@ -226,13 +227,13 @@ impl Section {
         Value::Object(merged)
     }
 
-    /// A key of the section with the dictionaries it is in.
+    /// A key of the section, with its dictionaries.
     fn key(&self, keys: &[String]) -> String {
         let given = |map: &Map<String, Value>| {
             let value = keys.first().and_then(|key| map.get(key));
             value.is_some_and(|value| !value.is_null())
         };
-        let layer = if given(&self.frozen) && !given(&self.thawed) {
+        let layer = if given(&self.frozen) && !given(&self.free) {
             "freeze"
         } else {
             "params"
@@ -241,7 +242,7 @@ impl Section {
     }
 }
 
-/// A value as one of the types here. `key` puts the keys of a part of it that is wrong in words.
+/// Converts a value to a type. `key` formats the keys of an invalid part of it, for the error.
 fn typed<T: DeserializeOwned>(
     value: &Value,
     key: impl Fn(&[String]) -> String,
@@ -249,7 +250,7 @@ fn typed<T: DeserializeOwned>(
     serde_path_to_error::deserialize(value).map_err(|error| {
         let mut keys: Vec<String> = error.path().iter().map(ToString::to_string).collect();
         let problem = error.inner().to_string();
-        // serde has three kinds of problem, which its error tells by its text alone.
+        // serde's error has three kinds, which differ in their text only.
         if problem.starts_with("unknown field") {
             return PipelineError::UnknownKey(key(&keys));
         }
@@ -311,7 +312,7 @@ impl<'de> Deserialize<'de> for Reference {
 }
 
 impl Reference {
-    /// Takes `$model/` off a path.
+    /// Strips `$model/` from a path.
     fn new(path: &str, subfolder: Option<String>) -> Self {
         let inside = path.strip_prefix("$model/");
         Self {
