@@ -1,6 +1,6 @@
 //! `soundalike gate`: makes the limits of a comparison.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use soundalike_compare::{KnownGood, learn};
@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Learn(args) = &args.command;
     let inputs = Inputs::default().files(&args.runs, "known-good run");
     let output = Outputs::new(inputs).open(args.output.as_deref(), "-o")?;
-    let runs: Vec<_> = args.runs.iter().map(known_good).collect::<Result<_, _>>()?;
+    let runs = args.runs.iter().map(|path| known_good(path));
+    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
     let text = heading(&runs, args.margin) + &learn(&runs, args.margin)?.to_toml()?;
     output.write(text.as_bytes())
 }
@@ -72,7 +73,7 @@ fn heading(runs: &[KnownGood], margin: f64) -> String {
     )
 }
 
-fn known_good(path: &PathBuf) -> anyhow::Result<KnownGood> {
+fn known_good(path: &Path) -> anyhow::Result<KnownGood> {
     let origin = path.display().to_string();
     Ok(KnownGood::parse(&read_text(path)?, &origin)?)
 }
