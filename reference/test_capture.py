@@ -371,7 +371,7 @@ def test_bad_input_gives_one_line_exit_1_and_no_file(tmp_path, capsys):
 
 
 def test_the_committed_trace_is_of_the_committed_sample():
-    path = Path(__file__).parent / "segmentation-3.0" / "sample_1s.npz"
+    path = Path(__file__).parent.parent / "crates/selftest/captured/segmentation-3.0_1s.npz"
     trace = np.load(path)
     manifest = json.loads(bytes(trace["manifest"]))
     audio = manifest["audio"]

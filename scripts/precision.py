@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what 16 bits cost: reports/precision.md for people, reports/precision.json for `diarize --dtype`.
+"""Measures what 16 bits cost: reports/precision.md for people, crates/soundalike/src/commands/precision.json for `diarize --dtype`.
 
     scripts/precision.py PIPELINE AUDIO... [--note TEXT] [--turns DIR] [--soundalike PROGRAM] [-o DIR]
 
@@ -20,6 +20,8 @@ from pathlib import Path
 from bench_peers import ROOT, cpu
 
 WIDE, NARROW = "f32", ("f16", "bf16")
+# What `diarize --dtype` prints.
+PROGRAM = Path(ROOT) / "crates/soundalike/src/commands/precision.json"
 NETWORKS = ("segmentation", "embedding")
 # Windows of the first recording on which the networks are compared.
 WINDOWS = {"segmentation": 3, "embedding": 1}
@@ -176,7 +178,7 @@ def main():
         "dtypes": dtypes,
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "precision.json").write_text(json.dumps(found, indent=2) + "\n")
+    PROGRAM.write_text(json.dumps(found, indent=2) + "\n")
     (options.output / "precision.md").write_text(markdown(found))
 
 

@@ -228,7 +228,7 @@ fn what_cannot_be_compared_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("text.npz"), "no zip").unwrap();
-    let trace = include_bytes!("../reference/segmentation-3.0/sample_1s.npz");
+    let trace = include_bytes!("../crates/selftest/captured/segmentation-3.0_1s.npz");
     fs::write(path("cut.npz"), &trace[..trace.len() / 2]).unwrap();
     let mut problems = Vec::new();
     for (side, file) in [
@@ -257,7 +257,7 @@ fn a_trace_of_the_reference_itself_is_exact() {
     let trace = concat!(
         "trace:",
         env!("CARGO_MANIFEST_DIR"),
-        "/../../reference/segmentation-3.0/sample_1s.npz"
+        "/../../crates/selftest/captured/segmentation-3.0_1s.npz"
     );
     let table = soundalike(["compare", "--candidate", trace]).ok();
     assert!(table.contains("gate: passed"), "{table}");
@@ -265,7 +265,7 @@ fn a_trace_of_the_reference_itself_is_exact() {
 
 /// The committed trace, each entry of which `edit` may change, or drop.
 fn edited(path: &str, edit: impl Fn(&str, Vec<u8>) -> Option<Vec<u8>>) {
-    let trace = include_bytes!("../reference/segmentation-3.0/sample_1s.npz");
+    let trace = include_bytes!("../crates/selftest/captured/segmentation-3.0_1s.npz");
     let mut source = ZipArchive::new(Cursor::new(&trace[..])).unwrap();
     let mut target = ZipWriter::new(fs::File::create(path).unwrap());
     for index in 0..source.len() {

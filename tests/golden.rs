@@ -115,7 +115,7 @@ fn measured(text: &str) -> String {
 }
 
 fn built_in_trace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/segmentation-3.0/sample_1s.npz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/selftest/captured/segmentation-3.0_1s.npz")
 }
 
 /// The last stages of the built-in trace as a port computes them whose last activation is a ReLU in place of a leaky one.

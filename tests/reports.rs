@@ -111,7 +111,7 @@ fn names_that_others_chose_stay_text_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     let trace = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../reference/segmentation-3.0/sample_1s.npz"
+        "/../../crates/selftest/captured/segmentation-3.0_1s.npz"
     );
     let name = "<script>alert(1)<|>&\".npz";
     fs::copy(trace, folder.path().join(name)).unwrap();
@@ -290,7 +290,7 @@ fn an_array_in_fortran_order_is_refused_with_what_mends_it() {
 fn golden(stage: &str) -> ArrayD<f64> {
     let trace = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../reference/segmentation-3.0/sample_1s.npz"
+        "/../../crates/selftest/captured/segmentation-3.0_1s.npz"
     );
     NpzReader::new(File::open(trace).unwrap())
         .unwrap()

@@ -309,7 +309,8 @@ mod tests {
     /// A capture describes the network as the graph does, but for the operations.
     #[test]
     fn the_graph_is_that_of_the_embedded_capture() {
-        let trace = ReferenceTrace::embedded().unwrap();
+        let captured = "../selftest/captured/segmentation-3.0_1s.npz";
+        let trace = ReferenceTrace::open(captured.as_ref()).unwrap();
         let captured = trace.manifest().graph().clone();
         let bundle = soundalike_weights::segmentation().unwrap();
         let graph = Architecture::graph(bundle.architecture(), false).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Cursor, Read, Seek},
+    io::{Read, Seek},
     path::Path,
 };
 
@@ -14,9 +14,6 @@ use soundalike_network::{GraphError, Stage};
 use crate::{
     EngineInfo, Floors, Input, Manifest, Masks, Names, NamesError, Window, manifest::SCHEMA,
 };
-
-/// See [`ReferenceTrace::embedded`].
-static EMBEDDED: &[u8] = include_bytes!("../../../reference/segmentation-3.0/sample_1s.npz");
 
 /// Why a trace cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -107,16 +104,6 @@ impl ReferenceTrace<File> {
     /// Opens a file.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         Self::read(Npz::open(path)?, &path.display().to_string())
-    }
-}
-
-impl ReferenceTrace<Cursor<&'static [u8]>> {
-    /// The built-in trace: the official package running segmentation-3.0 on one second of the project's sample.
-    pub fn embedded() -> Result<Self, TraceError> {
-        Self::new(
-            Cursor::new(EMBEDDED),
-            "the built-in trace of pyannote.audio",
-        )
     }
 }
 

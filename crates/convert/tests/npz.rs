@@ -143,7 +143,7 @@ fn large_arrays_are_read_whole() {
 
 #[test]
 fn the_committed_trace_is_read() {
-    let path = "../../reference/segmentation-3.0/sample_1s.npz";
+    let path = "../../crates/selftest/captured/segmentation-3.0_1s.npz";
     let mut npz = Npz::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     assert_eq!(npz.entries().len(), 232);
     let manifest = npz.read::<u8>("manifest").unwrap().values;

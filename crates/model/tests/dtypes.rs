@@ -8,7 +8,7 @@ use soundalike_model::{DType, Device, Engine, Kernels, Silent, Tensor, load};
 
 fn reference() -> ReferenceTrace<File> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../reference/segmentation-3.0/sample_1s.npz");
+        .join("../../crates/selftest/captured/segmentation-3.0_1s.npz");
     ReferenceTrace::open(&path).expect("the committed trace")
 }
 

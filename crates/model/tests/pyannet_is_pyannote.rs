@@ -89,8 +89,8 @@ fn assert_metal_exact(bundle: &Bundle, path: &Path) {
 
 /// The window that is part of the project.
 fn one_second() -> PathBuf {
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    reference.join("segmentation-3.0/sample_1s.npz")
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../selftest/captured");
+    reference.join("segmentation-3.0_1s.npz")
 }
 
 /// The embedded network on hard input.

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Axis, Slice};
 use soundalike_compare::{
-    About, ActivationTrace, Audit, Candidate, Engine as _, Provenance, ReferenceTrace, Report,
-    Window, compare,
+    About, ActivationTrace, Audit, Candidate, Engine as _, Provenance, Report, Window, compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{Engine, Kernels};
-use soundalike_selftest::{CandleEngine, Decoding};
+use soundalike_selftest::{CandleEngine, Decoding, built_in_trace};
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
 }
 
 fn window() -> Window {
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut reference = built_in_trace().expect("the built-in trace");
     reference.window().expect("its window")
 }
 
@@ -36,7 +35,7 @@ fn with(name: &str, change: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Report {
     run.expect("a forward pass");
     let value = stages.remove(name).expect("the stage");
     stages.insert(name.to_owned(), change(value));
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut reference = built_in_trace().expect("the built-in trace");
     let about = About {
         model: "segmentation-3.0".into(),
         reference: "the built-in trace".into(),

@@ -1,14 +1,14 @@
 //! What is wrong, in words: right, or not at all.
 
 use soundalike_compare::{
-    About, Candidate, Explanation, KeptReference, Provenance, ReferenceTrace, Window, compare,
+    About, Candidate, Explanation, KeptReference, Provenance, Window, compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DType, Engine, Kernels};
 use soundalike_network::Cause;
 use soundalike_selftest::{
     Bench, CandleEngine, Decoding, Diagnostician, Fault, Naming, Trial, TrialOutcome,
-    torch_reference,
+    built_in_trace, torch_reference,
 };
 use soundalike_torch::LowPrecision;
 
@@ -29,7 +29,7 @@ fn network(bundle: &Bundle) -> CandleEngine {
 }
 
 fn kept() -> (KeptReference, Window) {
-    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut trace = built_in_trace().expect("the built-in trace");
     let window = trace.window().expect("its window");
     let kept = KeptReference::of(&mut trace, std::slice::from_ref(&window));
     (kept.expect("a reference"), window)

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ndarray::{ArrayD, Axis, Slice};
 use soundalike_compare::{
-    About, Candidate, CompareError, Engine as _, Meaning, Provenance, ReferenceTrace, Report,
-    StageReport, Verdict, Window, compare,
+    About, Candidate, CompareError, Engine as _, Meaning, Provenance, Report, StageReport, Verdict,
+    Window, compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DType, Engine, Kernels};
-use soundalike_selftest::{CandleEngine, Decoding, Fault};
+use soundalike_selftest::{CandleEngine, Decoding, Fault, built_in_trace};
 
 fn embedded() -> Bundle {
     soundalike_weights::segmentation().expect("the embedded bundle opens")
@@ -24,13 +24,13 @@ fn network(bundle: &Bundle) -> CandleEngine {
 }
 
 fn window() -> Window {
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut reference = built_in_trace().expect("the built-in trace");
     reference.window().expect("its window")
 }
 
 /// Compares with the built-in trace.
 fn against_the_trace(candidate: &Candidate) -> std::result::Result<Report, CompareError> {
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut reference = built_in_trace().expect("the built-in trace");
     let bundle = embedded();
     let decoding = Decoding::new(&bundle);
     let about = About {
@@ -200,7 +200,7 @@ fn an_activation_substituted_in_the_builder_is_found_at_its_stage() {
 
 #[test]
 fn a_candidate_that_fails_ends_the_comparison_with_one_error() {
-    let mut reference = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut reference = built_in_trace().expect("the built-in trace");
     let candidate = Candidate::Engine(Box::new(network(&embedded())));
     let short = Window {
         waveform: ArrayD::zeros(vec![1, 1, 100]),

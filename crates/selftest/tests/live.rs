@@ -20,7 +20,7 @@ use soundalike_compare::{
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DType, Engine, Kernels};
-use soundalike_selftest::{CandleEngine, Decoding, torch_reference};
+use soundalike_selftest::{CandleEngine, Decoding, built_in_trace, torch_reference};
 use soundalike_torch::LowPrecision;
 
 #[path = "../../../tests/support/assets.rs"]
@@ -96,7 +96,7 @@ fn assert_reproduces<R: Read + Seek>(case: &str, trace: &mut ReferenceTrace<R>) 
 
 #[test]
 fn the_live_reference_is_the_trace_of_the_package() {
-    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut trace = built_in_trace().expect("the built-in trace");
     assert_reproduces("built-in", &mut trace);
 }
 
@@ -111,7 +111,7 @@ fn candidate(dtype: DType) -> (Candidate, Decoding) {
 }
 
 fn report(reference: &mut dyn Reference, dtype: DType) -> Report {
-    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut trace = built_in_trace().expect("the built-in trace");
     on(trace.window().expect("its window"), reference, dtype)
 }
 
@@ -136,7 +136,7 @@ fn a_candidate_is_as_far_from_the_live_reference_as_from_the_trace() {
             .collect()
     };
     let live = errors(&mut torch_reference(&embedded(), None).expect("libtorch"));
-    let trace = errors(&mut ReferenceTrace::embedded().expect("the built-in trace"));
+    let trace = errors(&mut built_in_trace().expect("the built-in trace"));
     assert!(trace.len() > 20);
     for (name, expected) in trace {
         // Only the goldens differ, by f64 rounding.
@@ -176,7 +176,7 @@ fn fewer_bits_are_judged_by_a_reference_with_as_few() {
 
 #[test]
 fn silence_is_degenerate_and_no_bug() {
-    let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+    let mut trace = built_in_trace().expect("the built-in trace");
     let window = trace.window().expect("its window");
     let silent = Window {
         waveform: window.waveform.mapv(|_| 0.0),
@@ -211,7 +211,7 @@ mod captures {
         let directory = data::captures();
         let checkpoint = directory.join("wespeaker/traced-34.ckpt");
         let bundle = soundalike_convert::load(&checkpoint).expect("a checkpoint");
-        let mut trace = ReferenceTrace::embedded().expect("the built-in trace");
+        let mut trace = built_in_trace().expect("the built-in trace");
         let window = [trace.window().expect("its window")];
         for kernels in [Kernels::native(), Kernels::Portable] {
             let engine = Engine {

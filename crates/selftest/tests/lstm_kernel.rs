@@ -235,8 +235,8 @@ fn against_the_official_package(path: &Path, bundle: &Bundle, verdicts: &mut Ver
 #[test]
 fn every_layer_is_that_of_the_official_package() {
     let mut verdicts = Verdicts::default();
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    let second = reference.join("segmentation-3.0/sample_1s.npz");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../selftest/captured");
+    let second = reference.join("segmentation-3.0_1s.npz");
     against_the_official_package(&second, &embedded(), &mut verdicts);
 }
 

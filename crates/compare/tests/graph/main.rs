@@ -38,8 +38,8 @@ fn embedded() -> Bundle {
 }
 
 fn one_second() -> PathBuf {
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference");
-    reference.join("segmentation-3.0/sample_1s.npz")
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../selftest/captured");
+    reference.join("segmentation-3.0_1s.npz")
 }
 
 /// Every capture with the weights of its network.

@@ -5,7 +5,7 @@
 //! `SOUNDALIKE_CAPTURES` names the directory that `scripts/capture_suite.sh` filled, on this machine. Models that
 //! people use are captured here and now, where there are some and `scripts/setup_reference.sh` was run.
 //!
-//! What is seen must be what `reference/verified.json` says, which [`soundalike_selftest::verified`] reads.
+//! What is seen must be what `crates/selftest/captured/verified.json` says, which [`soundalike_selftest::verified`] reads.
 //! After a change that is right, write it anew:
 //!
 //! ```sh
@@ -71,7 +71,7 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 
 #[test]
 fn one_second_of_the_sample_is_pyannote_at_every_stage() {
-    let trace = path("reference/segmentation-3.0/sample_1s.npz");
+    let trace = path("crates/selftest/captured/segmentation-3.0_1s.npz");
     assert_is_pyannote(&embedded(), &trace, OTHER_MACHINE);
 }
 

@@ -1,4 +1,4 @@
-//! What was seen is what `reference/verified.json` says, or is written there.
+//! What was seen is what `crates/selftest/captured/verified.json` says, or is written there.
 
 use std::{
     path::Path,
@@ -20,7 +20,7 @@ pub(crate) fn check(seen: Vec<Verification>, random_weights: bool) {
         random_weights,
         ..seen
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference/verified.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("captured/verified.json");
     let _guard = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     let record = std::fs::read_to_string(&path).expect("a record");
     let mut record: Vec<Verification> = serde_json::from_str(&record).expect("it is JSON");
@@ -44,7 +44,7 @@ pub(crate) fn check(seen: Vec<Verification>, random_weights: bool) {
     assert_eq!(
         recorded,
         Some(&seen),
-        "reference/verified.json says otherwise; if this is right, run the test with SOUNDALIKE_VERIFIED=write"
+        "crates/selftest/captured/verified.json says otherwise; if this is right, run the test with SOUNDALIKE_VERIFIED=write"
     );
 }
 

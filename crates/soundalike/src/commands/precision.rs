@@ -33,7 +33,7 @@ impl From<Precision> for Dtype {
 }
 
 /// Measured by `scripts/precision.py`.
-const MEASURED: &str = include_str!("../../../../reports/precision.json");
+const MEASURED: &str = include_str!("precision.json");
 
 /// The parts of the measurement that are printed.
 #[derive(Debug, Deserialize)]

@@ -285,8 +285,8 @@ pub(super) mod tests {
 
     use std::collections::BTreeMap;
 
-    use soundalike_compare::{About, Candidate, Gate, Input, Provenance, ReferenceTrace, compare};
-    use soundalike_selftest::Decoding;
+    use soundalike_compare::{About, Candidate, Gate, Input, Provenance, compare};
+    use soundalike_selftest::{Decoding, built_in_trace};
 
     use super::*;
     use crate::document::{
@@ -296,7 +296,7 @@ pub(super) mod tests {
 
     /// A report whose stages have these verdicts and no errors.
     pub(in super::super) fn report(verdicts: &[(&str, Verdict)]) -> Report {
-        let mut reference = ReferenceTrace::embedded().unwrap();
+        let mut reference = built_in_trace().unwrap();
         let window = reference.window().unwrap();
         let nothing = Candidate::Activations(BTreeMap::new());
         let about = About {

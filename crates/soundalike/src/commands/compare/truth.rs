@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use soundalike_compare::{LiveReference, Reference, ReferenceTrace, Window};
+use soundalike_compare::{LiveReference, Reference, Window};
 use soundalike_model::DType;
-use soundalike_selftest::{low_precision, torch_reference};
+use soundalike_selftest::{built_in_trace, low_precision, torch_reference};
 
 use super::{
     model::{Model, WhichNetwork},
@@ -42,7 +42,7 @@ pub(in crate::commands) struct SubjectArgs {
 pub(in crate::commands) fn embedded(
     model: &Model,
 ) -> anyhow::Result<Option<(Box<dyn Reference>, Window)>> {
-    let mut trace = ReferenceTrace::embedded()?;
+    let mut trace = built_in_trace()?;
     let origin = trace.manifest().model.as_ref().map(|model| model.origin());
     if origin != Some(&*model.bundle.source().sha256) {
         return Ok(None);
@@ -89,7 +89,7 @@ impl SubjectArgs {
 
     pub(in crate::commands) fn windows(&self, model: &Model) -> anyhow::Result<Vec<Window>> {
         if self.audio.is_empty() {
-            return Ok(vec![ReferenceTrace::embedded()?.window()?]);
+            return Ok(vec![built_in_trace()?.window()?]);
         }
         let read = |path: &PathBuf| windows::read(path, &model.bundle, self.windows);
         let windows: Vec<_> = self.audio.iter().map(read).collect::<Result<_, _>>()?;

@@ -1,14 +1,23 @@
-//! The record that the engine on libtorch equals pyannote.audio.
+//! What the official package computed: the built-in trace, and the record that the engine on libtorch equals it.
 
-use std::sync::LazyLock;
+use std::{io::Cursor, sync::LazyLock};
 
-use soundalike_compare::Verification;
+use soundalike_compare::{ReferenceTrace, TraceError, Verification};
 use soundalike_network::Architecture;
+
+/// The built-in trace: the official package running segmentation-3.0 on one second of the project's sample.
+///
+/// # Errors
+/// None, unless the file was changed.
+pub fn built_in_trace() -> Result<ReferenceTrace<Cursor<&'static [u8]>>, TraceError> {
+    let trace: &[u8] = include_bytes!("../captured/segmentation-3.0_1s.npz");
+    ReferenceTrace::new(Cursor::new(trace), "the built-in trace of pyannote.audio")
+}
 
 /// Written by `crates/selftest/tests/libtorch_is_pyannote/`, which documents how.
 static RECORD: LazyLock<Vec<Verification>> = LazyLock::new(|| {
     // An unreadable record verifies nothing.
-    serde_json::from_str(include_str!("../../../reference/verified.json")).unwrap_or_default()
+    serde_json::from_str(include_str!("../captured/verified.json")).unwrap_or_default()
 });
 
 /// The capture of the same architecture that the engine on libtorch was last verified against; a real model is
@@ -28,7 +37,7 @@ mod tests {
     #[test]
     fn the_record_can_be_read_and_is_in_order() {
         let record: Vec<Verification> =
-            serde_json::from_str(include_str!("../../../reference/verified.json")).unwrap();
+            serde_json::from_str(include_str!("../captured/verified.json")).unwrap();
         assert!(!record.is_empty() && record.is_sorted());
     }
 
