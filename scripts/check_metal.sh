@@ -18,4 +18,4 @@ cargo clippy --workspace --all-targets --features soundalike/metal --target "$ta
 # The versions of the project, without those that tests/metal has in place of them.
 awk 'BEGIN { RS = ""; ORS = "\n\n" } !/name = "(block2|dispatch2|objc2[a-z-]*)"/' Cargo.lock >tests/metal/Cargo.lock
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-cargo test --manifest-path tests/metal/Cargo.toml --quiet --test ops
+cargo test --manifest-path tests/metal/Cargo.toml --quiet --test ops -- ${SOUNDALIKE_CAPTURES:+--include-ignored}

@@ -19,4 +19,4 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 cargo build --manifest-path tests/wgsl/Cargo.toml --quiet
 export SOUNDALIKE_WGSL=$CARGO_TARGET_DIR/debug/lstm-on-vulkan
 # With the features of the whole workspace, of which most is compiled already.
-cargo test --workspace --release --quiet --features soundalike-selftest/wgsl --test lstm_kernel -- "$@"
+cargo test --workspace --release --quiet --features soundalike-selftest/wgsl --test lstm_kernel -- ${SOUNDALIKE_CAPTURES:+--include-ignored} "$@"
