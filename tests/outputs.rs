@@ -401,7 +401,10 @@ fn no_output_is_an_input_by_whatever_path() {
     ] {
         for output in outputs.split(' ') {
             let words = format!("{words} -o {output}");
-            let parts = [&format!("{output}: is "), "give another file with -o"];
+            let parts = [
+                &format!("{output}: is an input ("),
+                "give another file with -o",
+            ];
             failures.extend(refused(here, &words, &parts));
         }
     }
@@ -415,7 +418,7 @@ fn no_output_is_an_input_by_whatever_path() {
     ] {
         let words = format!("diarize a.wav --model plain.bin -o out.rttm --save-run {output}");
         let parts = [
-            &format!("{output}: is the "),
+            &format!("{output}: is an input ("),
             "give another file with --save-run",
         ];
         failures.extend(refused(here, &words, &parts));

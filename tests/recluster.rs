@@ -123,7 +123,7 @@ fn what_is_no_saved_run_is_refused() {
         ),
         (
             "diarize a.wav b.wav --save-run b.safetensors",
-            &["--save-run keeps one recording"],
+            &["--save-run saves one recording"],
         ),
         (
             "diarize a.wav --save-run missing/b.safetensors",
