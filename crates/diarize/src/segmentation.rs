@@ -43,7 +43,7 @@ pub enum SetupError {
     )]
     NoSpecifications,
     /// The network has a score for each speaker, not for each set of speakers.
-    #[error("the network is no powerset network (its classes are {}); diarize needs one, such as segmentation-3.0", classes.join(", "))]
+    #[error("the network is not a powerset network (its classes are {}); diarize needs one, such as segmentation-3.0", classes.join(", "))]
     NotPowerset {
         /// The classes found.
         classes: Vec<String>,
