@@ -11,7 +11,6 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Seek},
-    path::PathBuf,
 };
 
 use soundalike_compare::{

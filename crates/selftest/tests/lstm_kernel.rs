@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
