@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Mutex,
 };
 
