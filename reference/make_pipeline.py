@@ -9,11 +9,12 @@ two voices of tests/data/sample.wav; the PLDA is random. So the pipelines prove 
 either is right about a recording. `run_pipeline.py` runs them.
 """
 
+import json
 import sys
 from pathlib import Path
 
-from capture import build_pyannet, read_audio  # noqa: F401  (keeps the package from reporting its use)
-from make_variants import resnet, save, settled
+from capture import read_audio  # first: it keeps the package from reporting its use
+from make_variants import POWERSET, pyannet, resnet, save, settled
 
 import numpy as np
 import torch
@@ -80,13 +81,9 @@ def fit_frequencies(bank, filters):
 
 
 def segmentation(path):
-    import json
-
     with safe_open(BUNDLE, "pt") as file:
         about = json.loads(file.metadata()["soundalike"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    from make_variants import POWERSET, pyannet
-
     hyperparameters = about["hyperparameters"]
     lstm = {key: hyperparameters["lstm"][key] for key in ("hidden_size", "num_layers", "bidirectional", "monolithic")}
     model = pyannet(dict(lstm=lstm), POWERSET)

@@ -1,6 +1,7 @@
 //! Whole reports, as `tests/golden/` has them. `SOUNDALIKE_GOLDEN=write` writes them anew: read the difference before you commit.
 //!
-//! What depends on the machine is replaced: numbers that were measured on it by `#`, its processor by `CPU`.
+//! What depends on the machine is replaced: numbers that were measured on it by `#`, its processor by `CPU`. The style and
+//! the script of a page are replaced where they are those of the sources.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,10 @@ use support::{all_pass, command};
 
 /// Formats of a report that people read, and the ends of the golden files.
 const FORMATS: [(&str, &str); 3] = [("table", "txt"), ("markdown", "md"), ("html", "html")];
+
+/// In every page, and each a file of its own already.
+const STYLE: &str = include_str!("../crates/soundalike/src/document/html.css");
+const SCRIPT: &str = include_str!("../crates/soundalike/src/document/picture/timeline.js");
 
 /// What is left of a report when its numbers may differ.
 #[derive(Clone, Copy)]
@@ -78,7 +83,9 @@ fn without_machine(text: &str) -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or(std::env::consts::ARCH, |(_, name)| name.trim());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    text.replace(cpu, "CPU")
+    text.replace(STYLE, "STYLE")
+        .replace(SCRIPT, "SCRIPT")
+        .replace(cpu, "CPU")
         // The machine of the built-in trace, which may be this one.
         .replace("AMD EPYC", "CPU")
         .replace(&format!("{threads} threads"), "# threads")
