@@ -80,7 +80,7 @@ impl StageError {
         let ratios = channels.iter().chain(&frames).map(|(_, r)| *r);
         Self {
             r: ratio(rms_error, floor),
-            r_local: ratios.fold(0.0, worse),
+            r_local: ratios.fold(0.0, nan_max),
             max_abs: largest(&error),
             mean_abs: error.iter().map(|x| x.abs()).sum::<f64>() / error.len().max(1) as f64,
             rms_error,
@@ -114,7 +114,7 @@ impl StageError {
             .map(|error| (error.correlation, error.reference_correlation));
         let (correlation, reference_correlation) = least_correlation(correlations);
         let largest =
-            |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, worse);
+            |of: &dyn Fn(&Self) -> f64| errors.iter().map(of).fold(f64::NEG_INFINITY, nan_max);
         let farthest = |of: &dyn Fn(&Self) -> f64, distance: &dyn Fn(f64) -> f64| {
             let values = errors.iter().map(of);
             let far = |x: f64| nan_last(distance(x));
@@ -135,7 +135,7 @@ impl StageError {
             rms_ratio: farthest(&|error| error.rms_ratio, &|x| x.ln().abs()),
             mean_offset: farthest(&|error| error.mean_offset, &f64::abs),
             non_finite: errors.iter().map(|error| error.non_finite).sum(),
-            r_d: errors.iter().filter_map(|error| error.r_d).reduce(worse),
+            r_d: errors.iter().filter_map(|error| error.r_d).reduce(nan_max),
             ..worst
         })
     }
@@ -194,7 +194,7 @@ fn ratio(error: f64, floor: f64) -> f64 {
 
 /// The larger; NaN if either is NaN.
 #[must_use]
-pub fn worse(a: f64, b: f64) -> f64 {
+pub fn nan_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
     } else {
@@ -204,7 +204,7 @@ pub fn worse(a: f64, b: f64) -> f64 {
 
 /// Largest absolute value; NaN if any is NaN.
 pub(crate) fn largest(values: &ArrayD<f64>) -> f64 {
-    values.iter().map(|x| x.abs()).fold(0.0, worse)
+    values.iter().map(|x| x.abs()).fold(0.0, nan_max)
 }
 
 /// A key that orders NaN as the worst error.

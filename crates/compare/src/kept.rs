@@ -2,7 +2,9 @@
 
 use soundalike_network::Graph;
 
-use crate::{CompareError, EngineInfo, Input, Reference, ReferenceStage, Window, reference::See};
+use crate::{
+    CompareError, EngineInfo, Input, Reference, ReferenceStage, Window, reference::Observer,
+};
 
 /// The stages of a reference on some windows, for a candidate that shows every stage. Comparing many candidates with it runs
 /// the reference once.
@@ -68,7 +70,7 @@ impl Reference for KeptReference {
         Ok(self.kept(window)?.graph.clone())
     }
 
-    fn run(&mut self, window: &Window, see: &mut See<'_>) -> Result<(), CompareError> {
+    fn run(&mut self, window: &Window, see: &mut Observer<'_>) -> Result<(), CompareError> {
         for stage in &self.kept(window)?.stages {
             see(stage)?;
         }

@@ -1,9 +1,8 @@
-//! Compares two runs of any network, stage by stage.
+#![doc = include_str!("../README.md")]
 //!
-//! A [`Reference`] shows every stage in f64, with the rounding error of its own f32: a [`ReferenceTrace`] of the official
-//! package, or a [`LiveReference`] of engines. A [`Candidate`] is an [`Engine`] or the activations of one. [`compare`]
-//! measures each stage of the candidate in units of the reference's rounding error, R, free-running and teacher-forced, and
-//! returns a [`Report`] as data.
+//! A [`Reference`] shows every stage in f64, with the rounding error of its own f32: a [`ReferenceTrace`] of the original
+//! implementation, or a [`LiveReference`] of engines. A [`Candidate`] is an [`Engine`] or the activations of one. [`compare`]
+//! measures each stage of the candidate free-running and teacher-forced, and returns a [`Report`] as data.
 //!
 //! Nothing here is particular to a network: stages, operands and axes come from the [`Graph`](soundalike_network::Graph) of an
 //! engine or of a trace. To compare your own network, write its trace (`reference/README.md`) or implement [`Engine`]; to
@@ -11,7 +10,6 @@
 
 mod audit;
 mod budget;
-mod case;
 mod compare;
 mod decode;
 mod diagnosis;
@@ -24,8 +22,9 @@ mod kept;
 mod live;
 mod lockstep;
 mod manifest;
-mod names;
+mod name_map;
 mod observed;
+mod observed_stage;
 mod operands;
 mod output;
 mod provenance;
@@ -49,22 +48,22 @@ pub use window::{Masks, Window};
 
 // Files.
 pub use manifest::Manifest;
-pub use names::{Names, NamesError};
+pub use name_map::{NameMap, NamesError};
 pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};
-pub use trace_writer::{Subject, TraceWriteError, write_activations, write_reference};
+pub use trace_writer::{TraceSubject, TraceWriteError, write_activations, write_reference};
 
 // One stage.
-pub use case::{Case, Observation};
 pub use diagnosis::{Diagnosis, Explanation, RunnerUp, Undiagnosed};
-pub use error::{StageError, worse};
+pub use error::{StageError, nan_max};
 pub use floors::{Floors, rms};
+pub use observed_stage::{Observation, ObservedStage};
 pub use operands::Operands;
 pub use signature::Signature;
 pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
 
 // The output.
 pub use decode::{Decode, Meaning, frames};
-pub use output::{EmbeddingAgreement, OutputAgreement, Share, Sides};
+pub use output::{EmbeddingAgreement, FrameCount, OutputAgreement, Sides};
 pub use task::Task;
 
 // The report.

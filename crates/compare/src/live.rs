@@ -14,7 +14,7 @@ use crate::{
     ReferenceStage, Window,
     floors::rms,
     lockstep::{Run, Side},
-    reference::See,
+    reference::Observer,
 };
 
 /// A norm is degenerate where the variance of every channel is below this fraction of its eps: it only amplifies rounding.
@@ -34,9 +34,9 @@ pub struct Engines {
     pub golden: Box<dyn Engine>,
     /// In f32.
     pub single: Pair,
-    /// Builds f32 engines of elementary operations, for the first window with a degenerate norm. From that norm on, the floors
+    /// Builds f32 engines of reference ops, for the first window with a degenerate norm. From that norm on, the floors
     /// are the larger of theirs and those of [`Self::single`].
-    pub elementary: Box<dyn Fn() -> Result<Pair, EngineError>>,
+    pub reference_ops: Box<dyn Fn() -> Result<Pair, EngineError>>,
     /// Rounded to the candidate's dtype, where that is below f32.
     pub low: Option<Pair>,
 }
@@ -49,7 +49,7 @@ pub struct LiveReference {
     name: String,
     info: EngineInfo,
     engines: Engines,
-    elementary: Option<Pair>,
+    reference_ops: Option<Pair>,
 }
 
 impl LiveReference {
@@ -60,7 +60,7 @@ impl LiveReference {
             name: name.to_owned(),
             info,
             engines,
-            elementary: None,
+            reference_ops: None,
         }
     }
 
@@ -185,21 +185,21 @@ impl Reference for LiveReference {
         Ok(self.engines.golden.graph(window.masks.is_some()))
     }
 
-    fn run(&mut self, window: &Window, see: &mut See<'_>) -> Result<(), CompareError> {
+    fn run(&mut self, window: &Window, see: &mut Observer<'_>) -> Result<(), CompareError> {
         let graph = self.graph(window)?;
         let has_degenerate = self.is_degenerate(window, &graph);
-        if has_degenerate && self.elementary.is_none() {
-            let pair = (self.engines.elementary)().map_err(CompareError::Reference)?;
-            self.elementary = Some(pair);
+        if has_degenerate && self.reference_ops.is_none() {
+            let pair = (self.engines.reference_ops)().map_err(CompareError::Reference)?;
+            self.reference_ops = Some(pair);
         }
-        let elementary = self.elementary.as_ref().filter(|_| has_degenerate);
+        let reference_ops = self.reference_ops.as_ref().filter(|_| has_degenerate);
         let engines = &self.engines;
         thread::scope(|scope| {
             let golden = engines.golden.as_ref();
             let mut golden = Run::start(scope, Side::Reference, golden, window);
             let start = |pair| RunPair::start(scope, pair, window);
             let mut single = start(&engines.single);
-            let mut elementary = elementary.map(start);
+            let mut reference_ops = reference_ops.map(start);
             let mut low = engines.low.as_ref().map(start);
             let mut before = Operands::new(graph);
             let mut degenerate = false;
@@ -222,8 +222,8 @@ impl Reference for LiveReference {
                 let floors = |output| Floors::new(output, &value, &stage.axes);
                 let (rounded, forced_output) = single.at(&stage.name)?;
                 let (mut free, mut forced) = (floors(&rounded), floors(&forced_output));
-                if let Some(elementary) = &mut elementary {
-                    let outputs = elementary.at(&stage.name)?;
+                if let Some(reference_ops) = &mut reference_ops {
+                    let outputs = reference_ops.at(&stage.name)?;
                     if is_degenerate {
                         free = free.max(&floors(&outputs.0));
                         forced = forced.max(&floors(&outputs.1));
@@ -246,12 +246,12 @@ impl Reference for LiveReference {
                 let fed = see(&shown)? && !shown.stage.is_part();
                 let fed = fed.then_some(&shown.fed);
                 feed(&mut single.forced, fed);
-                if let Some(elementary) = &mut elementary {
-                    feed(&mut elementary.forced, fed);
+                if let Some(reference_ops) = &mut reference_ops {
+                    feed(&mut reference_ops.forced, fed);
                     // Up to the first degenerate stage it is the same f32 reference.
                     let same = shown.rounded.as_ref().filter(|_| !is_degenerate);
                     let same = same.map(|rounded| Arc::new(rounded.mapv(|x| x as f32)));
-                    feed(&mut elementary.free, same.as_ref());
+                    feed(&mut reference_ops.free, same.as_ref());
                 }
                 if let Some(low) = &mut low {
                     feed(&mut low.forced, fed);

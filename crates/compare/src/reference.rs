@@ -33,7 +33,7 @@ pub struct ReferenceStage {
 }
 
 /// Receives the stages of a reference. Returns whether the candidate continues with the golden output of the stage.
-pub(crate) type See<'a> = dyn FnMut(&ReferenceStage) -> Result<bool, CompareError> + 'a;
+pub(crate) type Observer<'a> = dyn FnMut(&ReferenceStage) -> Result<bool, CompareError> + 'a;
 
 /// A trace of the official package, or a live engine.
 pub trait Reference {
@@ -50,7 +50,7 @@ pub trait Reference {
     ///
     /// # Errors
     /// [`CompareError`] where it fails, and any error of `see`.
-    fn run(&mut self, window: &Window, see: &mut See<'_>) -> Result<(), CompareError>;
+    fn run(&mut self, window: &Window, see: &mut Observer<'_>) -> Result<(), CompareError>;
 
     /// The golden output on `window` with `value` in place of the output of the stage `name`.
     ///
@@ -90,7 +90,7 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
         Ok(self.manifest().graph().clone())
     }
 
-    fn run(&mut self, _window: &Window, see: &mut See<'_>) -> Result<(), CompareError> {
+    fn run(&mut self, _window: &Window, see: &mut Observer<'_>) -> Result<(), CompareError> {
         let graph = self.manifest().graph().clone();
         for (index, stage) in graph.stages().iter().enumerate() {
             let golden = self.golden(&stage.name)?;

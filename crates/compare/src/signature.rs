@@ -6,9 +6,9 @@ use ndarray::{Array1, ArrayD, Axis, Slice};
 use serde::Serialize;
 
 use crate::{
-    Case, Figure, STRUCTURAL_R_LOCAL,
+    Figure, ObservedStage, STRUCTURAL_R_LOCAL,
     floors::{rms, rms_along},
-    names::is_permutation,
+    name_map::is_permutation,
 };
 
 /// Largest shift in frames, in both directions.
@@ -42,7 +42,7 @@ pub struct Signature {
 impl Signature {
     /// The signature of the error of `case`.
     #[must_use]
-    pub fn of(case: &Case) -> Self {
+    pub fn of(case: &ObservedStage) -> Self {
         let (ours, golden) = (&case.output, &*case.golden);
         if ours.shape() != golden.shape() {
             return Self {

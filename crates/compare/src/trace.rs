@@ -12,7 +12,7 @@ use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
 use crate::{
-    EngineInfo, Floors, Input, Manifest, Masks, Names, NamesError, Window, manifest::SCHEMA,
+    EngineInfo, Floors, Input, Manifest, Masks, NameMap, NamesError, Window, manifest::SCHEMA,
 };
 
 /// Why a trace cannot be read.
@@ -37,7 +37,7 @@ pub enum TraceError {
     },
     /// A map of names does not fit.
     #[error(transparent)]
-    Names(#[from] NamesError),
+    NameMap(#[from] NamesError),
     /// The manifest is not the JSON of a trace.
     #[error("{origin}: the manifest is not that of a trace; capture it again")]
     Manifest {
@@ -210,7 +210,7 @@ impl ActivationTrace {
     ///
     /// # Errors
     /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
-    pub fn open(path: &Path, names: &Names) -> Result<Self, TraceError> {
+    pub fn open(path: &Path, names: &NameMap) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
         let mut npz = Npz::open(path)?;
         let entries = npz.entries().iter().map(|entry| entry.name().to_owned());

@@ -29,7 +29,7 @@ pub enum TraceWriteError {
 
 /// The model and input of a trace.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct TraceSubject<'a> {
     /// The weights.
     pub bundle: &'a Bundle,
     /// The input.
@@ -43,7 +43,7 @@ pub struct Subject<'a> {
 pub fn write_activations<W: Write + Seek>(
     writer: W,
     engine: &dyn Engine,
-    subject: Subject<'_>,
+    subject: TraceSubject<'_>,
     info: &EngineInfo,
 ) -> Result<W, TraceWriteError> {
     let window = subject.window;
@@ -70,7 +70,7 @@ pub fn write_activations<W: Write + Seek>(
 pub fn write_reference<W: Write + Seek>(
     writer: W,
     reference: &mut dyn Reference,
-    subject: Subject<'_>,
+    subject: TraceSubject<'_>,
 ) -> Result<W, TraceWriteError> {
     let mut npz = begin(writer, subject.window)?;
     let graph = reference.graph(subject.window)?;
@@ -137,12 +137,12 @@ fn add_floors<W: Write + Seek>(
 /// Writes the manifest, which is the last entry because it lists the stages.
 fn end<W: Write + Seek>(
     mut npz: NpzWriter<W>,
-    subject: Subject<'_>,
+    subject: TraceSubject<'_>,
     engine: &EngineInfo,
     dtype: Value,
     stages: &[StageEntry],
 ) -> Result<W, TraceWriteError> {
-    let Subject { bundle, window, .. } = subject;
+    let TraceSubject { bundle, window, .. } = subject;
     let source = bundle.source();
     let manifest = json!({
         "schema": SCHEMA,

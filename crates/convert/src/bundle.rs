@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use safetensors::tensor::View;
 use serde::{Deserialize, Serialize};
 
-use soundalike_network::{Architecture, Expected, Output, Role, Specifications};
+use soundalike_network::{Architecture, Output, Role, Specifications, TensorSpec};
 
 use crate::container::{Container, ContainerError};
 use crate::error::{Error, ErrorKind, Found, NotFinite};
@@ -100,7 +100,7 @@ impl Header {
     ) -> Result<(), ErrorKind> {
         let tensors = self.architecture.tensors().into_iter();
         let named = tensors.map(|tensor| (tensor.name.clone(), tensor));
-        let mut expected: BTreeMap<String, Expected> = named.collect();
+        let mut expected: BTreeMap<String, TensorSpec> = named.collect();
         let mut unexpected = Vec::new();
         let mut differing = Vec::new();
         for (name, dtype, shape) in found {
@@ -117,7 +117,7 @@ impl Header {
                 Some(_) => {}
             }
         }
-        let missing: Vec<Expected> = expected
+        let missing: Vec<TensorSpec> = expected
             .into_values()
             .filter(|tensor| !tensor.optional)
             .collect();

@@ -20,7 +20,7 @@ use crate::archive::Archive;
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
-use crate::source::{Format, sha256};
+use crate::source::{SourceFormat, sha256};
 use crate::{Conversion, Origin, Source};
 
 /// First bytes of a zip archive with entries.
@@ -169,7 +169,7 @@ impl<'a> Checkpoint<'a> {
 
     pub(crate) fn convert(mut self, file: String) -> Result<Conversion, ErrorKind> {
         let (architecture, specifications) = self.architecture()?;
-        let source = Source::new(file, Format::PytorchZip, sha256([self.bytes]));
+        let source = Source::new(file, SourceFormat::PytorchZip, sha256([self.bytes]));
         let header = Header::new(architecture, specifications, source, Vec::new())?;
         let found = self
             .tensors()

@@ -10,7 +10,7 @@ use crate::archive::Archive;
 use crate::bundle::{Draft, Header};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, ErrorKind, start_of};
-use crate::source::Format;
+use crate::source::SourceFormat;
 use crate::{Bundle, files, npz, onnx, pipeline, plda};
 
 /// A bundle and the origin of its tensors.
@@ -67,7 +67,7 @@ pub enum Origin {
         /// Its name: `onnx::LSTM_784`.
         name: String,
         /// How it was changed.
-        change: Change,
+        change: WeightChange,
     },
     /// A numpy array.
     Array {
@@ -86,7 +86,7 @@ pub enum Origin {
 /// How a stored tensor of an ONNX export was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum WeightChange {
     /// Not at all.
     None,
     /// Rows and columns were exchanged.
@@ -127,9 +127,9 @@ impl std::fmt::Display for Origin {
                 Ok(())
             }
             Self::Initializer { name, change } => match change {
-                Change::None => write!(f, "{name}"),
-                Change::Transposed => write!(f, "{name}, transposed"),
-                Change::GatesReordered { direction } => {
+                WeightChange::None => write!(f, "{name}"),
+                WeightChange::Transposed => write!(f, "{name}, transposed"),
+                WeightChange::GatesReordered { direction } => {
                     write!(f, "{name}[{direction}], gates reordered")
                 }
             },
@@ -171,11 +171,11 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
 /// The existing files that [`convert`] or [`crate::PipelineDirectory::read`] reads for `path`. They must not be
 /// overwritten during the conversion.
 #[must_use]
-pub fn model_files(path: &Path) -> Vec<PathBuf> {
+pub fn input_files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }
-    let mut files = pipeline::model_files(path);
+    let mut files = pipeline::input_files(path);
     files.extend(plda::FILES.map(|file| path.join(file)));
     files.push(path.join(MODEL_FILE));
     files.retain(|file| file.is_file());
@@ -189,29 +189,35 @@ pub fn convert_bytes(
 ) -> Result<Conversion, ErrorKind> {
     let (bytes, name) = (bytes.into(), name.into());
     match sniff(&bytes)? {
-        Format::Bundle => Bundle::parse(bytes).map(Conversion::of_bundle),
-        Format::PytorchZip => Checkpoint::read(&bytes)?.convert(name),
-        Format::Onnx => onnx::Export::read(&bytes)?.convert(name),
-        Format::Npz | Format::PldaNpz | Format::PipelineDirectory => Err(ErrorKind::NumpyArchive),
+        SourceFormat::Bundle => Bundle::parse(bytes).map(Conversion::of_bundle),
+        SourceFormat::PytorchZip => Checkpoint::read(&bytes)?.convert(name),
+        SourceFormat::Onnx => onnx::Export::read(&bytes)?.convert(name),
+        SourceFormat::Npz | SourceFormat::PldaNpz | SourceFormat::PipelineDirectory => {
+            Err(ErrorKind::NumpyArchive)
+        }
     }
 }
 
 /// The kind of file, inferred from its first bytes.
-pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ErrorKind> {
+pub(crate) fn sniff(bytes: &[u8]) -> Result<SourceFormat, ErrorKind> {
     if bytes.is_empty() {
         return Err(ErrorKind::Empty);
     }
     if bytes.starts_with(checkpoint::ZIP_MAGIC) || bytes.starts_with(b"PK\x05\x06") {
         let npz = npz::is_npz(&Archive::open(bytes)?.names());
-        return Ok(if npz { Format::Npz } else { Format::PytorchZip });
+        return Ok(if npz {
+            SourceFormat::Npz
+        } else {
+            SourceFormat::PytorchZip
+        });
     }
     checkpoint::refuse_bare_pickle(bytes)?;
     // safetensors: eight bytes of length, then a header in JSON.
     if bytes.get(8) == Some(&b'{') {
-        return Ok(Format::Bundle);
+        return Ok(SourceFormat::Bundle);
     }
     if onnx::is_onnx(bytes) {
-        return Ok(Format::Onnx);
+        return Ok(SourceFormat::Onnx);
     }
     Err(ErrorKind::Format(start_of(bytes)))
 }

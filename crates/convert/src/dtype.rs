@@ -1,7 +1,7 @@
 //! Element types of tensors.
 
 use serde::{Deserialize, Serialize};
-use soundalike_network::Kind;
+use soundalike_network::ElementType;
 
 /// Element type of a tensor. Elements are little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,10 +100,10 @@ impl Dtype {
     }
 
     /// Whether a tensor of this kind may have this type.
-    pub fn fits(self, kind: Kind) -> bool {
+    pub fn fits(self, kind: ElementType) -> bool {
         match kind {
-            Kind::Float => self.is_float(),
-            Kind::Counter => self == Self::I64,
+            ElementType::Float => self.is_float(),
+            ElementType::Counter => self == Self::I64,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::npz::NpzError;
 use crate::onnx::OnnxError;
 use crate::pickle::PickleError;
 use crate::pipeline::PipelineError;
-use soundalike_network::{Expected, Hyperparameter};
+use soundalike_network::{HyperparameterError, TensorSpec};
 
 /// An error of a file: the path and the problem.
 #[derive(Debug)]
@@ -116,15 +116,15 @@ pub enum ErrorKind {
         /// The architecture with its depth.
         architecture: String,
         /// Tensors of the architecture that the file lacks.
-        missing: Vec<Expected>,
+        missing: Vec<TensorSpec>,
         /// Tensors that the architecture lacks.
         unexpected: Vec<Found>,
         /// Tensors with another shape or element type.
-        differing: Vec<(Expected, Found)>,
+        differing: Vec<(TensorSpec, Found)>,
     },
     /// A hyperparameter with an unsupported value.
     #[error(transparent)]
-    Hyperparameter(#[from] Hyperparameter),
+    HyperparameterError(#[from] HyperparameterError),
     /// A specification with an invalid value, or one that does not match the network.
     #[error("specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {
@@ -203,9 +203,9 @@ pub struct Found {
 
 /// One phrase for all missing tensors, one for all unexpected tensors, and one for each differing tensor.
 fn differences(
-    missing: &[Expected],
+    missing: &[TensorSpec],
     unexpected: &[Found],
-    differing: &[(Expected, Found)],
+    differing: &[(TensorSpec, Found)],
 ) -> Vec<String> {
     let named = |name: &str, shape: &[usize]| format!("{} {shape:?}", quoted_name(name));
     let missing = missing.iter().map(|t| named(&t.name, &t.shape)).collect();

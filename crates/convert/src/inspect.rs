@@ -12,9 +12,9 @@ use crate::conversion::{MODEL_FILE, sniff};
 use crate::error::{Error, ErrorKind};
 use crate::pickle::{Id, Pickle, Value};
 use crate::shape::len_of;
-use crate::source::{Format, sha256};
+use crate::source::{SourceFormat, sha256};
 use crate::{
-    Bundle, Change, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, files, onnx,
+    Bundle, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, WeightChange, files, onnx,
     pipeline, plda,
 };
 
@@ -24,7 +24,7 @@ pub struct Inspection {
     /// File name without directories.
     pub file: String,
     /// Kind of file.
-    pub format: Format,
+    pub format: SourceFormat,
     /// SHA-256 of the file. For a pipeline, of `config.yaml` or `pipeline.json`.
     pub sha256: String,
     /// The network. `None` if it is not supported.
@@ -43,7 +43,7 @@ pub struct Inspection {
     /// The tensors, sorted by name.
     pub tensors: Vec<TensorInfo>,
     /// Sizes of all tensors.
-    pub counts: Counts,
+    pub counts: ParameterCounts,
     /// The models of a pipeline.
     pub models: Vec<Inspection>,
 }
@@ -93,7 +93,7 @@ impl TensorInfo {
 /// segmentation-3.0 with `low_hz_` and `band_hz_` has 1,473,265 parameters and 250 buffer values, 1,473,515 in all. Its
 /// export with baked filters has 1,473,185 and 20,080.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Counts {
+pub struct ParameterCounts {
     /// Number of tensors.
     pub tensors: usize,
     /// Values of trained tensors; of all tensors for an unknown network.
@@ -104,7 +104,7 @@ pub struct Counts {
     pub total: usize,
 }
 
-impl Counts {
+impl ParameterCounts {
     /// Counts the values of tensors.
     pub fn of(tensors: &[TensorInfo]) -> Self {
         let mut counts = Self {
@@ -150,7 +150,7 @@ impl Inspection {
             if plda::is_plda(path) {
                 let (file, conversion) = (files::name(path), plda::convert(path)?);
                 let sha256 = conversion.bundle.source().sha256.clone();
-                return Ok(Self::new(file, Format::PldaNpz, sha256).converted(&conversion));
+                return Ok(Self::new(file, SourceFormat::PldaNpz, sha256).converted(&conversion));
             }
             if path.join(MODEL_FILE).is_file() {
                 return Self::of(&path.join(MODEL_FILE));
@@ -165,18 +165,20 @@ impl Inspection {
         let format = sniff(&bytes)?;
         let nothing = Self::new(file, format, sha256([&*bytes]));
         match format {
-            Format::PytorchZip => nothing.checkpoint(&bytes),
-            Format::Onnx => nothing.export(&bytes),
-            Format::Bundle => {
+            SourceFormat::PytorchZip => nothing.checkpoint(&bytes),
+            SourceFormat::Onnx => nothing.export(&bytes),
+            SourceFormat::Bundle => {
                 let bundle = Bundle::parse(bytes.into())?;
                 Ok(nothing.converted(&Conversion::of_bundle(bundle)))
             }
-            Format::Npz | Format::PldaNpz | Format::PipelineDirectory => nothing.npz(&bytes),
+            SourceFormat::Npz | SourceFormat::PldaNpz | SourceFormat::PipelineDirectory => {
+                nothing.npz(&bytes)
+            }
         }
     }
 
     /// A file without contents.
-    fn new(file: String, format: Format, sha256: String) -> Self {
+    fn new(file: String, format: SourceFormat, sha256: String) -> Self {
         Self {
             file,
             format,
@@ -188,7 +190,7 @@ impl Inspection {
             foreign_globals: Vec::new(),
             notes: Vec::new(),
             tensors: Vec::new(),
-            counts: Counts::default(),
+            counts: ParameterCounts::default(),
             models: Vec::new(),
         }
     }
@@ -197,7 +199,7 @@ impl Inspection {
     fn with_tensors(self, mut tensors: Vec<TensorInfo>) -> Self {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
-            counts: Counts::of(&tensors),
+            counts: ParameterCounts::of(&tensors),
             tensors,
             ..self
         }
@@ -271,7 +273,7 @@ impl Inspection {
         let tensors = complete.map(|tensor| {
             let origin = Origin::Initializer {
                 name: tensor.name.into(),
-                change: Change::None,
+                change: WeightChange::None,
             };
             TensorInfo::new(tensor.name, &tensor.shape, tensor.dtype, origin)
         });
@@ -303,7 +305,7 @@ impl Inspection {
 
     fn of_pipeline(path: &Path) -> Result<Self, Error> {
         let pipeline = PipelineDirectory::read(path)?;
-        let models = pipeline::Part::ALL.into_iter().filter_map(|part| {
+        let models = pipeline::ModelRole::ALL.into_iter().filter_map(|part| {
             let conversion = pipeline.conversion(part)?;
             let source = conversion.bundle.source();
             let file = Self::new(part.name().into(), source.format, source.sha256.clone());
@@ -318,7 +320,7 @@ impl Inspection {
                 "ignored": pipeline.ignored(),
             }),
             models: models.collect(),
-            ..Self::new(file, Format::PipelineDirectory, sha256)
+            ..Self::new(file, SourceFormat::PipelineDirectory, sha256)
         })
     }
 }

@@ -1,14 +1,12 @@
-//! Reads model files without running code from them, and converts them to bundles.
+#![doc = include_str!("../README.md")]
 //!
 //! [`load`] reads any model file and returns a [`Bundle`]: the tensors under PyTorch's names, the
 //! [`Architecture`](soundalike_network::Architecture) with its hyperparameters, the
 //! [`Specifications`](soundalike_network::Specifications) of its training, and its [`Source`]. A bundle is checked when
 //! it is made; its users need no further checks.
 //!
-//! Supported files: PyTorch checkpoints (the zip of `torch.save` and Lightning), ONNX exports of PyanNet, the two numpy
-//! archives of the PLDA, bundles, and pyannote pipeline directories. The pickle of a checkpoint is a program; this
-//! crate reads it as data and runs none of it. Declared sizes are compared with the size of the file before memory is
-//! allocated, so a hostile file costs no more than an error message.
+//! The pickle of a checkpoint is a program; this crate reads it as data and runs none of it. Declared sizes are compared
+//! with the size of the file before memory is allocated, so a hostile file costs no more than an error message.
 
 mod archive;
 mod atomic_file;
@@ -35,25 +33,26 @@ pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
 pub use cast::CastReport;
 pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
-pub use source::{Format, Source, sha256};
+pub use source::{Source, SourceFormat, sha256};
 
 // Conversion of a file.
-pub use conversion::{Change, Conversion, Origin, convert, convert_bytes, load, model_files};
+pub use conversion::{Conversion, Origin, WeightChange, convert, convert_bytes, input_files, load};
 
 // Pipelines.
 pub use pipeline::{
-    Clustering, Linkage, Part, PipelineConfig, PipelineDirectory, convert_pipeline, is_pipeline,
+    Clustering, Linkage, ModelRole, PipelineConfig, PipelineDirectory, convert_pipeline,
+    is_pipeline,
 };
 
 // numpy archives: traces and captured runs.
 pub use npz::{Npz, NpzArray, NpzElement, NpzEntry, NpzError};
 
 // Contents of a file.
-pub use inspect::{Counts, Inspection, TensorInfo};
+pub use inspect::{Inspection, ParameterCounts, TensorInfo};
 
 // Output files, and names from untrusted files.
 pub use atomic_file::AtomicFile;
-pub use name::{FILE_NAME, is_file_name, quoted_name};
+pub use name::{FILE_NAME_RULE, is_file_name, quoted_name};
 
 // Errors.
 pub use archive::ArchiveError;

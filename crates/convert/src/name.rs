@@ -21,7 +21,8 @@ pub fn is_file_name(name: &str) -> bool {
 }
 
 /// The requirements of [`is_file_name`], for error messages.
-pub const FILE_NAME: &str = "a name of at most 255 bytes, not a path, without control characters";
+pub const FILE_NAME_RULE: &str =
+    "a name of at most 255 bytes, not a path, without control characters";
 
 /// `name` in backquotes, escaped and shortened to one line, for error messages.
 #[must_use]

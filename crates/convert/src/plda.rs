@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::bundle::{Draft, Header};
 use crate::error::{Error, ErrorKind};
 use crate::npz::{Npz, NpzEntry, NpzError};
-use crate::source::{Format, sha256};
+use crate::source::{SourceFormat, sha256};
 use crate::{Conversion, Dtype, Origin, Source, files};
 use soundalike_network::{Architecture, Plda};
 
@@ -81,7 +81,7 @@ fn header(arrays: &[(&str, NpzEntry, Dtype)], sha256: String) -> Result<Header, 
         embedding_dim,
         lda_dim,
     });
-    let source = Source::new(FILES.join(" + "), Format::PldaNpz, sha256);
+    let source = Source::new(FILES.join(" + "), SourceFormat::PldaNpz, sha256);
     let header = Header::new(architecture, None, source, Vec::new())?;
     let found = arrays
         .iter()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Kinds of input file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub enum SourceFormat {
     /// The zip of `torch.save` (PyTorch 1.6 and later) and Lightning.
     PytorchZip,
     /// An ONNX export.
@@ -20,7 +20,7 @@ pub enum Format {
     PipelineDirectory,
 }
 
-impl std::fmt::Display for Format {
+impl std::fmt::Display for SourceFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::PytorchZip => "PyTorch checkpoint",
@@ -39,7 +39,7 @@ pub struct Source {
     /// File name without directories. For the PLDA, two names joined by ` + `.
     pub file: String,
     /// Kind of file.
-    pub format: Format,
+    pub format: SourceFormat,
     /// SHA-256 of the file in lower-case hexadecimal. For the PLDA, of both files, concatenated in the order of `file`.
     pub sha256: String,
     /// Version of this crate at the conversion.
@@ -48,7 +48,7 @@ pub struct Source {
 
 impl Source {
     /// A file converted by this version of the crate.
-    pub(crate) fn new(file: impl Into<String>, format: Format, sha256: String) -> Self {
+    pub(crate) fn new(file: impl Into<String>, format: SourceFormat, sha256: String) -> Self {
         Self {
             file: file.into(),
             format,

@@ -16,7 +16,8 @@ use std::path::Path;
 
 use sha2::Digest;
 use soundalike_convert::{
-    Bundle, Clustering, Dtype, Inspection, Part, PipelineDirectory, convert, convert_pipeline, load,
+    Bundle, Clustering, Dtype, Inspection, ModelRole, PipelineDirectory, convert, convert_pipeline,
+    load,
 };
 use soundalike_network::{Activation, Architecture, Problem, Resolution, SincFilters};
 use support::{assets, onnx_export};
@@ -253,7 +254,7 @@ mod assets {
                 assert!(config.embedding_exclude_overlap);
             }
             assert_eq!(read.manifest(), written.manifest());
-            for part in Part::ALL {
+            for part in ModelRole::ALL {
                 let (read, written) = (read.model(part).unwrap(), written.model(part).unwrap());
                 assert!(read.bytes() == written.bytes(), "{name} {part}");
             }
@@ -267,7 +268,7 @@ mod assets {
                 "3.1-synthetic"
             };
             if other == "x" {
-                let file = destination.join(Part::Plda.file());
+                let file = destination.join(ModelRole::Plda.file());
                 let mut bytes = std::fs::read(&file).unwrap();
                 let last = bytes.len() - 1;
                 bytes[last] ^= 1;
@@ -375,7 +376,7 @@ mod captures {
             (10.0, Some(7))
         );
         assert!(export.notes().iter().any(|note| note.contains("inferred")));
-        let counts = soundalike_convert::Counts::of(&convert(&path).unwrap().tensors());
+        let counts = soundalike_convert::ParameterCounts::of(&convert(&path).unwrap().tensors());
         assert_eq!((counts.parameters, counts.buffers), (1_473_185, 20_080));
     }
 }

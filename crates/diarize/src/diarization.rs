@@ -1,7 +1,7 @@
 //! The result: speaker turns.
 
 use serde::{Deserialize, Serialize};
-use soundalike_convert::{Bundle, Part, Source};
+use soundalike_convert::{Bundle, ModelRole, Source};
 use soundalike_metrics::{Annotation, Segment};
 
 use crate::{SpeakerBounds, parameters::Parameters};
@@ -48,7 +48,7 @@ pub struct Speaker {
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Its role.
-    pub part: Part,
+    pub part: ModelRole,
     /// SHA-256 of its bundle.
     pub sha256: String,
     /// The file it was converted from.
@@ -56,7 +56,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(part: Part, bundle: &Bundle) -> Self {
+    pub(crate) fn new(part: ModelRole, bundle: &Bundle) -> Self {
         Self {
             part,
             sha256: bundle.sha256().to_owned(),
@@ -231,11 +231,11 @@ pub(crate) mod tests {
             bounds: SpeakerBounds::default(),
             parameters: Parameters::built_in(),
             models: vec![Model {
-                part: Part::Segmentation,
+                part: ModelRole::Segmentation,
                 sha256: "00ff".into(),
                 source: Source {
                     file: "model.onnx".into(),
-                    format: soundalike_convert::Format::Onnx,
+                    format: soundalike_convert::SourceFormat::Onnx,
                     sha256: "ff00".into(),
                     converter: "0.1.0".into(),
                 },

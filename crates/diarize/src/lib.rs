@@ -1,4 +1,4 @@
-//! The diarization pipeline: audio in, speaker turns out.
+#![doc = include_str!("../README.md")]
 //!
 //! One file per stage, in the order of processing and named as in pyannote.audio, whose
 //! `pipelines/speaker_diarization.py` is the original:
@@ -7,7 +7,7 @@
 //! them, [`segmentation`] runs the network and [`powerset`] decodes it, [`speaker_embedding`] embeds each local speaker,
 //! [`count`] counts active speakers at each frame of the [`frames`] grid, [`clustering`] groups local speakers,
 //! [`reconstruction`] combines the windows, [`turns`] makes speaker turns of frames, and [`writers`] formats them.
-//! [`Diarizer`] runs them all. A [`Run`] holds the outputs of the networks, and can be saved. Without a speaker embedding
+//! [`Diarizer`] runs them all. An [`Inference`] holds the outputs of the networks, and can be saved. Without a speaker embedding
 //! network, `built_in` embeddings replace it.
 
 pub mod audio;
@@ -17,13 +17,13 @@ pub mod count;
 mod decoding;
 mod diarization;
 pub mod frames;
+mod inference;
 mod parameters;
 mod pipeline;
 pub mod powerset;
 pub mod reconstruction;
 mod recording;
 mod resampling;
-mod run;
 pub mod segmentation;
 pub mod speaker_embedding;
 pub mod turns;
@@ -32,7 +32,7 @@ pub mod writers;
 
 pub use clustering::{BoundsError, SpeakerBounds};
 pub use diarization::{Diarization, Model, Speaker, Warning};
+pub use inference::{DiarizeOptions, Inference, InferenceError};
 pub use parameters::{Overrides, ParameterError, Parameters, SpeakerClustering};
 pub use pipeline::{Diarizer, Error, Progress, SetupError};
 pub use recording::Recording;
-pub use run::{Options, Run, RunError};

@@ -3,17 +3,17 @@
 use std::ops::Range;
 
 use ndarray::{Array3, Axis, s};
-use soundalike_convert::{Bundle, Part, PipelineDirectory};
-use soundalike_model::{Engine, LoadError, Probe, Silent, TensorError};
+use soundalike_convert::{Bundle, ModelRole, PipelineDirectory};
+use soundalike_model::{Engine, LoadError, NoProbe, Probe, TensorError};
 
 use crate::{
-    Diarization, Options, Parameters,
+    Diarization, DiarizeOptions, Parameters,
     audio::AudioError,
     clustering::{self, Method},
     diarization::Model,
+    inference::{Header, Inference, InferenceError},
     parameters::{Overrides, ParameterError, SpeakerClustering},
     recording::Recording,
-    run::{Header, Run, RunError},
     segmentation::{self, Segmenter},
     speaker_embedding::SpeakerEmbedder,
 };
@@ -42,7 +42,7 @@ pub enum SetupError {
     #[error("the pipeline has no {part} model, which diarization needs")]
     Missing {
         /// The model.
-        part: Part,
+        part: ModelRole,
     },
     /// The networks have different sample rates.
     #[error(
@@ -84,17 +84,17 @@ pub enum Error {
     },
     /// The outputs of the networks do not fit each other.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Inference(#[from] InferenceError),
     /// The clustering cannot be set up.
     #[error(transparent)]
     Clustering(#[from] clustering::SetupError),
 }
 
-/// Progress of [`Diarizer::listen`].
+/// Progress of [`Diarizer::infer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Segmentation or embedding.
-    pub part: Part,
+    pub part: ModelRole,
     /// Windows done.
     pub done: usize,
     /// Windows of the recording.
@@ -128,7 +128,7 @@ impl Diarizer {
             embedder: None,
             plda: None,
             parameters,
-            models: vec![Model::new(Part::Segmentation, bundle)],
+            models: vec![Model::new(ModelRole::Segmentation, bundle)],
         })
     }
 
@@ -145,14 +145,17 @@ impl Diarizer {
         parameters.check().map_err(SetupError::Configuration)?;
         let parameters = parameters.with(overrides)?;
         let model = |part| pipeline.model(part).ok_or(SetupError::Missing { part });
-        let (plda, needs_plda) = (pipeline.model(Part::Plda), pipeline.config().needs());
-        let plda = plda.filter(|_| needs_plda.contains(&Part::Plda));
+        let (plda, needs_plda) = (pipeline.model(ModelRole::Plda), pipeline.config().needs());
+        let plda = plda.filter(|_| needs_plda.contains(&ModelRole::Plda));
         // Checked here, not minutes later after the networks.
         let method = match &parameters.clustering {
             SpeakerClustering::Pyannote(clustering) => Some(Method::new(clustering, plda)?),
             SpeakerClustering::BuiltIn { .. } => None,
         };
-        let (segmentation, embedding) = (model(Part::Segmentation)?, model(Part::Embedding)?);
+        let (segmentation, embedding) = (
+            model(ModelRole::Segmentation)?,
+            model(ModelRole::Embedding)?,
+        );
         let exclude_overlap = parameters.embedding_exclude_overlap;
         let (segmenter, (embedder, models)) = rayon::join(
             || Segmenter::new(segmentation, engine)?.with_step(parameters.segmentation_step),
@@ -161,10 +164,10 @@ impl Diarizer {
                     || SpeakerEmbedder::new(embedding, exclude_overlap, engine),
                     || {
                         let mut models = vec![
-                            Model::new(Part::Segmentation, segmentation),
-                            Model::new(Part::Embedding, embedding),
+                            Model::new(ModelRole::Segmentation, segmentation),
+                            Model::new(ModelRole::Embedding, embedding),
                         ];
-                        models.extend(plda.map(|plda| Model::new(Part::Plda, plda)));
+                        models.extend(plda.map(|plda| Model::new(ModelRole::Plda, plda)));
                         models
                     },
                 )
@@ -204,7 +207,7 @@ impl Diarizer {
         self.embedder.is_none()
     }
 
-    /// The speaker turns of the recording `uri`: [`Self::listen`], then [`Run::diarize`].
+    /// The speaker turns of the recording `uri`: [`Self::infer`], then [`Inference::diarize`].
     ///
     /// # Errors
     /// [`Error`] of either.
@@ -212,10 +215,10 @@ impl Diarizer {
         &self,
         uri: &str,
         recording: &mut Recording,
-        options: &Options,
+        options: &DiarizeOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Diarization, Error> {
-        Ok(self.listen(uri, recording, progress)?.diarize(options)?)
+        Ok(self.infer(uri, recording, progress)?.diarize(options)?)
     }
 
     /// Runs the networks over `recording`, whose name is `uri`: the segmentation and the speaker embeddings of each
@@ -223,12 +226,12 @@ impl Diarizer {
     ///
     /// # Errors
     /// [`Error`] if the recording has another sample rate or cannot be read, or if a network fails.
-    pub fn listen(
+    pub fn infer(
         &self,
         uri: &str,
         recording: &mut Recording,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Run, Error> {
+    ) -> Result<Inference, Error> {
         if recording.sample_rate() != self.sample_rate() {
             return Err(Error::SampleRate {
                 expected: self.sample_rate(),
@@ -261,7 +264,7 @@ impl Diarizer {
             let mut voices = segmenter.voice_probe();
             let probe: &mut dyn Probe = match &self.embedder {
                 None => &mut voices,
-                Some(_) => &mut Silent,
+                Some(_) => &mut NoProbe,
             };
             let scores = segmenter.scores(samples, 0..range.len(), probe);
             for (window, scores) in range.clone().zip(scores.map_err(failed)?.outer_iter()) {
@@ -269,7 +272,7 @@ impl Diarizer {
                     .index_axis_mut(Axis(0), window)
                     .assign(&powerset.decode(scores));
             }
-            report(Part::Segmentation, range.end);
+            report(ModelRole::Segmentation, range.end);
             let speaking = activity.slice(s![range.clone(), .., ..]);
             let vectors = match &self.embedder {
                 None => voices.embed(speaking),
@@ -278,7 +281,7 @@ impl Diarizer {
             embeddings
                 .slice_mut(s![range.clone(), .., ..])
                 .assign(&vectors.map_err(failed)?);
-            report(Part::Embedding, range.end);
+            report(ModelRole::Embedding, range.end);
         }
         let header = Header {
             format: Header::FORMAT,
@@ -290,6 +293,11 @@ impl Diarizer {
             models: self.models.clone(),
             version: Header::VERSION.into(),
         };
-        Ok(Run::new(header, activity, embeddings, self.plda.clone())?)
+        Ok(Inference::new(
+            header,
+            activity,
+            embeddings,
+            self.plda.clone(),
+        )?)
     }
 }

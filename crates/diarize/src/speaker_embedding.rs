@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use soundalike_convert::Bundle;
 use soundalike_model::{
-    Engine, Input, LoadError, Network, Result, Silent, Tensor, TensorError, load,
+    Engine, Input, LoadError, Network, NoProbe, Result, Tensor, TensorError, load,
 };
 use soundalike_network::Output;
 
@@ -84,7 +84,7 @@ impl SpeakerEmbedder {
         let spoken: Vec<usize> = (0..count)
             .filter(|window| activity.index_axis(Axis(0), *window).sum() > 0.0)
             .collect();
-        let min_alone = self.min_alone(frames, windows.length);
+        let min_clean_frames = self.min_clean_frames(frames, windows.length);
         if spoken.is_empty() {
             return Ok(embeddings);
         }
@@ -96,7 +96,7 @@ impl SpeakerEmbedder {
         for window in &spoken {
             let activity = activity.index_axis(Axis(0), *window);
             masks.extend(match self.exclude_overlap {
-                true => alone(activity, min_alone),
+                true => alone(activity, min_clean_frames),
                 false => activity.t().to_owned(),
             });
         }
@@ -106,7 +106,7 @@ impl SpeakerEmbedder {
             waveforms: &waveforms,
             masks: Some(&masks),
         };
-        let vectors = self.network.forward(input, &mut Silent)?;
+        let vectors = self.network.forward(input, &mut NoProbe)?;
         for (window, vectors) in spoken.iter().zip(to_array(&vectors)?.outer_iter()) {
             for (speaker, vector) in vectors.outer_iter().enumerate() {
                 if activity.slice(s![*window, .., speaker]).sum() > 0.0 {
@@ -127,19 +127,19 @@ impl SpeakerEmbedder {
 
     /// In a window of `frames` frames and `length` samples, a local speaker must talk alone in more frames than this for an
     /// embedding of only these frames.
-    pub fn min_alone(&self, frames: usize, length: usize) -> usize {
+    pub fn min_clean_frames(&self, frames: usize, length: usize) -> usize {
         (frames * self.min_num_samples).div_ceil(length)
     }
 }
 
 /// The frames from which the embedding of each local speaker of a window is taken, `[local speaker, frame]`, by the
-/// `activity` `[frame, local speaker]` of 0 and 1: those where the speaker talks alone if they are more than `min_alone`,
+/// `activity` `[frame, local speaker]` of 0 and 1: those where the speaker talks alone if they are more than `min_clean_frames`,
 /// else all active ones. pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
-pub fn alone(activity: ArrayView2<'_, f32>, min_alone: usize) -> Array2<f32> {
+pub fn alone(activity: ArrayView2<'_, f32>, min_clean_frames: usize) -> Array2<f32> {
     let mut masks = activity.t().to_owned();
     let alone = count::alone(activity);
     for (mut mask, alone) in masks.rows_mut().into_iter().zip(alone.columns()) {
-        if alone.sum() > min_alone as f32 {
+        if alone.sum() > min_clean_frames as f32 {
             mask.assign(&alone);
         }
     }

@@ -4,10 +4,10 @@ mod support;
 
 use ndarray::{Array1, Array3, Axis};
 use soundalike_diarize::{
-    Diarizer, Options, Overrides, Recording, audio::Audio, segmentation::Segmenter,
+    DiarizeOptions, Diarizer, Overrides, Recording, audio::Audio, segmentation::Segmenter,
 };
 use soundalike_metrics::{DiarizationErrorRate, rttm};
-use soundalike_model::{Engine, Silent};
+use soundalike_model::{Engine, NoProbe};
 use support::{Capture, assets};
 
 /// Recordings with pyannote's own results, and their windows.
@@ -53,7 +53,7 @@ mod assets {
             );
             for first in (0..windows).step_by(BATCH) {
                 let range = first..windows.min(first + BATCH);
-                let scores = segmenter.scores(&audio.samples, range.clone(), &mut Silent);
+                let scores = segmenter.scores(&audio.samples, range.clone(), &mut NoProbe);
                 let scores = scores.expect("the forward pass");
                 for (window, scores) in range.zip(scores.outer_iter()) {
                     let ours = segmenter.powerset().decode(scores);
@@ -89,8 +89,12 @@ mod assets {
             let capture = Capture::new(&assets, name);
             let recording = Recording::open(&capture.path("clip_16k.wav"), diarizer.sample_rate());
             let mut recording = recording.unwrap_or_else(|error| panic!("{error}"));
-            let ours =
-                diarizer.diarize("clip_16k", &mut recording, &Options::default(), &mut |_| {});
+            let ours = diarizer.diarize(
+                "clip_16k",
+                &mut recording,
+                &DiarizeOptions::default(),
+                &mut |_| {},
+            );
             let ours = ours.expect("a diarization").turns;
             let theirs = rttm::read(capture.path("reference.rttm")).expect("a reference");
             let rate = DiarizationErrorRate::default()

@@ -14,7 +14,8 @@ use ndarray::{Array2, ArrayView1, Axis};
 use ndarray_npy::ReadNpyExt;
 use soundalike_convert::PipelineDirectory;
 use soundalike_diarize::{
-    Diarization, Diarizer, Options, Overrides, Recording, Run, audio::Audio, turns::Numbering,
+    Diarization, DiarizeOptions, Diarizer, Inference, Overrides, Recording, audio::Audio,
+    turns::Numbering,
 };
 use soundalike_metrics::{Annotation, rttm};
 use soundalike_model::Engine;
@@ -24,7 +25,7 @@ use support::{assets, data::captures};
 /// value.
 const MIN_COSINE: f64 = 1.0 - 1e-6;
 /// As pyannote numbers speakers.
-const PYANNOTE: Options = Options {
+const PYANNOTE: DiarizeOptions = DiarizeOptions {
     speakers: soundalike_diarize::SpeakerBounds::ANY,
     numbering: Numbering::Pyannote,
 };
@@ -60,10 +61,10 @@ fn pipeline(path: &Path) -> (PipelineDirectory, Diarizer) {
     (pipeline, diarizer.unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn listen(diarizer: &Diarizer, name: &str, path: &Path) -> Run {
+fn infer(diarizer: &Diarizer, name: &str, path: &Path) -> Inference {
     let recording = Recording::open(path, diarizer.sample_rate());
     let mut recording = recording.unwrap_or_else(|error| panic!("{error}"));
-    let run = diarizer.listen(name, &mut recording, &mut |_| {});
+    let run = diarizer.infer(name, &mut recording, &mut |_| {});
     run.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -108,7 +109,7 @@ fn assert_is_pyannote(pipelines: &[PathBuf; 2], recordings: Vec<(String, PathBuf
     let [(_, first), (second, other)] = pipelines.each_ref().map(|path| pipeline(path));
     let mut differing = Vec::new();
     for (name, path) in recordings {
-        let mut run = listen(&first, &name, &path);
+        let mut run = infer(&first, &name, &path);
         for (index, pipeline) in pipelines.iter().enumerate() {
             if index == 1 {
                 // The networks are the same, so their outputs are.
@@ -159,14 +160,14 @@ mod captures {
         // Six to eighteen seconds: speech from the first window on, padding in none.
         audio.samples = audio.samples[96_000..288_000].to_vec();
         let together = diarizer
-            .listen("x", &mut audio.clone().into(), &mut |_| {})
+            .infer("x", &mut audio.clone().into(), &mut |_| {})
             .expect("a run");
         assert_eq!(together.activity().dim(), (3, 589, 3));
         for window in 0..3 {
             let mut alone = audio.clone();
             alone.samples = audio.samples[window * 16_000..][..160_000].to_vec();
             let alone = diarizer
-                .listen("x", &mut alone.into(), &mut |_| {})
+                .infer("x", &mut alone.into(), &mut |_| {})
                 .expect("a run");
             assert_eq!(
                 alone.activity().index_axis(Axis(0), 0),

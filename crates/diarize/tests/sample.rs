@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use soundalike_diarize::{audio::Audio, segmentation::Segmenter};
-use soundalike_model::{Engine, Silent};
+use soundalike_model::{Engine, NoProbe};
 
 #[test]
 fn the_network_shows_at_least_five_of_its_seven_classes() {
@@ -13,7 +13,7 @@ fn the_network_shows_at_least_five_of_its_seven_classes() {
     let audio = Audio::read(&sample, segmenter.sample_rate()).expect("the sample");
     // The first window has them all, so that a short comparison sees them too.
     let scores = segmenter
-        .scores(&audio.samples, 0..1, &mut Silent)
+        .scores(&audio.samples, 0..1, &mut NoProbe)
         .expect("the forward pass");
     let classes: BTreeSet<Vec<bool>> = scores
         .outer_iter()

@@ -2,9 +2,9 @@
 
 mod support;
 
-use soundalike_convert::{Part, PipelineDirectory};
+use soundalike_convert::{ModelRole, PipelineDirectory};
 use soundalike_diarize::audio::Audio;
-use soundalike_model::{Device, Engine, Input, Probe, Result, Silent, Tensor, load};
+use soundalike_model::{Device, Engine, Input, NoProbe, Probe, Result, Tensor, load};
 use support::assets;
 
 /// Frames of a segmentation of ten seconds, and samples.
@@ -15,11 +15,11 @@ const SAMPLES: usize = 160_000;
 struct Watching;
 
 impl Probe for Watching {
-    fn see(&mut self, _: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, _: &str, value: Tensor) -> Result<Tensor> {
         Ok(value)
     }
 
-    fn looks_at(&self, name: &str) -> bool {
+    fn needs(&self, name: &str) -> bool {
         name == "resnet.seg_1"
     }
 }
@@ -33,7 +33,7 @@ mod assets {
         let assets = assets();
         let pipeline = PipelineDirectory::read(&assets.join("pipelines/community-1-synthetic"));
         let pipeline = pipeline.expect("a pipeline");
-        let bundle = pipeline.model(Part::Embedding).expect("an embedding");
+        let bundle = pipeline.model(ModelRole::Embedding).expect("an embedding");
         let audio = Audio::read(&assets.join("audio/sample.wav"), 16_000).expect("audio");
         let samples = audio.samples[6 * 16_000..][..SAMPLES].to_vec();
         let waveform =
@@ -57,10 +57,10 @@ mod assets {
             let masks = [end, end / 3, 0].into_iter().flat_map(mask).collect();
             let masks = Tensor::from_vec(masks, (1, 3, FRAMES), &Device::Cpu).expect("masks");
             let whole = bits(1, &masks, &mut Watching);
-            assert_eq!(bits(1, &masks, &mut Silent), whole, "{end} frames");
+            assert_eq!(bits(1, &masks, &mut NoProbe), whole, "{end} frames");
             // As many windows as threads: each on a thread of its own, some rows of the first layers at a time.
             let windows = rayon::current_num_threads().max(2);
-            let many = bits(windows, &masks, &mut Silent);
+            let many = bits(windows, &masks, &mut NoProbe);
             assert_eq!(
                 many,
                 whole.repeat(windows),

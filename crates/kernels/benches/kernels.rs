@@ -13,7 +13,7 @@ use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use soundalike_kernels::{
-    After, Conv1d, Conv2d, Images, InstanceNorm, InstructionSet, Lstm, Pool, Weights,
+    Conv1d, Conv1dOptions, Conv2d, Images, InstanceNorm, InstructionSet, Lstm, LstmWeights, Pool,
 };
 
 /// Inputs, outputs, kernel, stride, height and width.
@@ -102,7 +102,7 @@ fn conv1d(criterion: &mut Criterion) {
         let x = values(frames * inputs);
         let weight = values(outputs * inputs * kernel);
         let bias = vec![0.0; outputs];
-        let after = After {
+        let after = Conv1dOptions {
             stride,
             abs: false,
             pool,
@@ -134,7 +134,7 @@ fn lstm(criterion: &mut Criterion) {
         let x = values(batch * frames * inputs);
         let [input, recurrent] = [inputs, hidden].map(|depth| values(4 * hidden * depth));
         let bias = values(4 * hidden);
-        let weights = Weights {
+        let weights = LstmWeights {
             input: &input,
             recurrent: &recurrent,
             bias: &bias,

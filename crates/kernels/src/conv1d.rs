@@ -24,13 +24,13 @@ pub struct Conv1d {
     kernel: usize,
     parts: Vec<Part>,
     bias: Buffer,
-    after: After,
+    after: Conv1dOptions,
     pool: Pool,
 }
 
 /// Options of [`Conv1d`]: its stride, and the operations on its results.
 #[derive(Debug, Clone, Copy)]
-pub struct After {
+pub struct Conv1dOptions {
     /// Frames from one result to the next.
     pub stride: usize,
     /// Whether absolute values are taken.
@@ -39,7 +39,7 @@ pub struct After {
     pub pool: usize,
 }
 
-impl Default for After {
+impl Default for Conv1dOptions {
     /// Stride 1, and no operations on the results.
     fn default() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Conv1d {
         [outputs, inputs, kernel]: [usize; 3],
         weight: &[f32],
         bias: &[f32],
-        after: After,
+        after: Conv1dOptions,
     ) -> Self {
         assert_eq!(weight.len(), outputs * inputs * kernel);
         assert_eq!(bias.len(), outputs);

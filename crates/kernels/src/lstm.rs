@@ -29,7 +29,7 @@ pub struct Lstm {
 
 /// Weights of one direction, as in PyTorch: gates in the order i, f, g, o.
 #[derive(Debug, Clone, Copy)]
-pub struct Weights<'a> {
+pub struct LstmWeights<'a> {
     /// `weight_ih` `[4 hidden, inputs]`.
     pub input: &'a [f32],
     /// `weight_hh` `[4 hidden, hidden]`.
@@ -55,7 +55,7 @@ impl Lstm {
     pub fn new(
         instructions: InstructionSet,
         [inputs, hidden]: [usize; 2],
-        directions: &[Weights<'_>],
+        directions: &[LstmWeights<'_>],
     ) -> Self {
         let count = directions.len();
         assert!(
@@ -303,7 +303,7 @@ mod tests {
     #[should_panic(expected = "one or two directions")]
     fn a_third_direction_is_refused() {
         let [input, recurrent, bias] = [&[0.0; 4]; 3];
-        let weights = Weights {
+        let weights = LstmWeights {
             input,
             recurrent,
             bias,

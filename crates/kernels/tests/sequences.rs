@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
-use soundalike_kernels::{After, Conv1d, InstanceNorm, InstructionSet, Lstm, Weights};
+use soundalike_kernels::{Conv1d, Conv1dOptions, InstanceNorm, InstructionSet, Lstm, LstmWeights};
 use support::noise;
 
 /// An LSTM layer and sequences for it.
@@ -42,7 +42,7 @@ impl Layer {
         let weights = self.weights();
         let weights: Vec<_> = weights
             .iter()
-            .map(|[input, recurrent, bias]| Weights {
+            .map(|[input, recurrent, bias]| LstmWeights {
                 input,
                 recurrent,
                 bias,
@@ -143,7 +143,7 @@ proptest! {
         let x = noise(seed, batch * frames * inputs);
         let weight = noise(seed + 1, outputs * inputs * kernel);
         let bias = noise(seed + 2, outputs);
-        let after = After { stride, abs, pool };
+        let after = Conv1dOptions { stride, abs, pool };
         let run = |instructions| {
             let shape = [outputs, inputs, kernel];
             Conv1d::new(instructions, shape, &weight, &bias, after).forward(&x, batch)
@@ -209,7 +209,7 @@ fn the_largest_of_some_and_no_number_is_no_number() {
     for place in 0..6 {
         let mut x = noise(1, 6);
         x[place] = f32::NAN;
-        let after = After {
+        let after = Conv1dOptions {
             stride: 1,
             abs: true,
             pool: 3,

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use soundalike_metrics::{
-    Annotation, Convention, DiarizationErrorRate, Options, Scope, Turn, jaccard, rttm,
+    Annotation, Convention, DiarizationErrorRate, Scope, ScoreOptions, Turn, jaccard, rttm,
 };
 
 const TURNS: usize = 10_000;
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     for convention in Convention::ALL {
         time(convention.name(), || {
-            convention.score(Options::default(), &reference, &hypothesis, None)
+            convention.score(ScoreOptions::default(), &reference, &hypothesis, None)
         });
     }
     println!(

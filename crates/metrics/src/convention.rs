@@ -50,12 +50,12 @@ impl Convention {
     /// Scores one recording as the original does.
     pub fn score(
         self,
-        options: Options,
+        options: ScoreOptions,
         reference: &Annotation,
         hypothesis: &Annotation,
         uem: Option<&Timeline>,
     ) -> ConventionScore {
-        let Options {
+        let ScoreOptions {
             collar,
             skip_overlap,
             mapping,
@@ -122,7 +122,7 @@ pub struct UnknownConvention(pub String);
 
 /// Scoring options.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Options {
+pub struct ScoreOptions {
     /// Seconds, in the unit of the convention: see [`Convention::collar_per_side`].
     pub collar: f64,
     /// Regions with two or more reference turns are not scored.

@@ -1,18 +1,8 @@
-//! Annotations, RTTM and UEM files, and the metrics of diarization.
+#![doc = include_str!("../README.md")]
 //!
 //! Times are seconds in f64 and are never rounded to frames. The numbers are those of pyannote.metrics 4.2
 //! (with pyannote.core 6.1), which `reference/metrics.py` runs beside this crate. [`Convention`] has the numbers of
-//! md-eval 22 and dscore 1.1, and [`compare`] the reasons of their differences.
-//!
-//! ```
-//! use soundalike_metrics::{Convention, Options, Report, pair, rttm};
-//! let reference = rttm::parse("SPEAKER x 1 0.0 8.0 <NA> <NA> A <NA> <NA>", "reference")?;
-//! let hypothesis = rttm::parse("SPEAKER x 1 0.0 10.0 <NA> <NA> 1 <NA> <NA>", "hypothesis")?;
-//! let (recordings, notes) = pair(reference, hypothesis, None)?;
-//! let report = Report::new(Convention::Pyannote, Options::default(), &recordings, notes);
-//! assert_eq!(report.pooled.der, Some(0.25));
-//! # Ok::<(), soundalike_metrics::Error>(())
-//! ```
+//! md-eval 22 and dscore 1.1, and [`compare_conventions`] the reasons of their differences.
 //!
 //! # Bad input
 //!
@@ -53,15 +43,15 @@ pub mod uem;
 
 pub use annotation::{Annotation, Speaker, Turn, track_name};
 pub use assignment::Mapping;
-pub use convention::{Convention, ConventionScore, Options, UnknownConvention};
+pub use convention::{Convention, ConventionScore, ScoreOptions, UnknownConvention};
 pub use der::{Components, DiarizationErrorRate, Region, Score};
 pub use detection::{Detection, detection};
 pub use error::{Error, Problem};
 pub use jer::{Jaccard, jaccard};
 pub use purity::{MatchedTime, coverage, f_measure, purity};
-pub use reasons::{Comparison, Reason, compare};
+pub use reasons::{Comparison, Reason, compare_conventions};
 pub use recordings::{Note, Recording, pair};
-pub use report::{Figures, RecordingReport, Report, Spread};
+pub use report::{Figures, RecordingReport, ScoreReport, Spread};
 pub use scope::Scope;
 pub use segment::Segment;
 pub use speaker_count::{SpeakerCount, speaker_count};

@@ -8,7 +8,9 @@ use serde::Serialize;
 use crate::scope::Scope;
 use crate::segment::PRECISION;
 use crate::timeline::Support;
-use crate::{Annotation, Convention, ConventionScore, Options, Segment, Timeline, Turn, md_eval};
+use crate::{
+    Annotation, Convention, ConventionScore, ScoreOptions, Segment, Timeline, Turn, md_eval,
+};
 
 /// A property of a recording on which the conventions differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -160,8 +162,8 @@ pub struct Comparison {
 }
 
 /// Scores a recording under all conventions and finds the reasons of their differences.
-pub fn compare(
-    options: Options,
+pub fn compare_conventions(
+    options: ScoreOptions,
     reference: &Annotation,
     hypothesis: &Annotation,
     uem: Option<&Timeline>,
@@ -175,7 +177,7 @@ pub fn compare(
 }
 
 fn reasons(
-    options: Options,
+    options: ScoreOptions,
     reference: &Annotation,
     hypothesis: &Annotation,
     uem: Option<&Timeline>,
@@ -305,8 +307,8 @@ mod tests {
 
     #[test]
     fn every_reason_is_found_where_it_is_the_only_one() {
-        let plain = Options::default();
-        let collar = Options {
+        let plain = ScoreOptions::default();
+        let collar = ScoreOptions {
             collar: 0.5,
             ..plain
         };
@@ -344,7 +346,7 @@ mod tests {
             ),
         ];
         for (name, options, reference, hypothesis) in cases {
-            let comparison = compare(
+            let comparison = compare_conventions(
                 options,
                 &annotation(&reference),
                 &annotation(&hypothesis),
@@ -367,8 +369,8 @@ mod tests {
     #[test]
     fn agreement_has_no_reasons() {
         let both = annotation(&[(0.0, 4.0, "A"), (3.0, 9.0, "B")]);
-        let comparison = compare(
-            Options::default(),
+        let comparison = compare_conventions(
+            ScoreOptions::default(),
             &both,
             &annotation(&[(0.0, 9.0, "1")]),
             None,

@@ -5,8 +5,8 @@ use statrs::statistics::{Data, Distribution, Max, Min, OrderStatistics};
 
 use crate::recordings::{Note, Recording};
 use crate::{
-    Components, Convention, Detection, Jaccard, MatchedTime, Options, Scope, Speaker, SpeakerCount,
-    coverage, detection, f_measure, md_eval, purity, speaker_count,
+    Components, Convention, Detection, Jaccard, MatchedTime, Scope, ScoreOptions, Speaker,
+    SpeakerCount, coverage, detection, f_measure, md_eval, purity, speaker_count,
 };
 
 /// The scores of one recording, or of several pooled. Rates are fractions, times are seconds.
@@ -79,11 +79,11 @@ pub struct Spread {
 
 /// All recordings under one convention.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct ScoreReport {
     /// The convention.
     pub convention: Convention,
     /// The scoring options.
-    pub options: Options,
+    pub options: ScoreOptions,
     /// Seconds of the collar on each side of a boundary, half of its width.
     pub collar_per_side: f64,
     /// The recordings, in the order given.
@@ -98,11 +98,11 @@ pub struct Report {
     pub notes: Vec<Note>,
 }
 
-impl Report {
+impl ScoreReport {
     /// Scores all recordings.
     pub fn new(
         convention: Convention,
-        options: Options,
+        options: ScoreOptions,
         recordings: &[Recording],
         notes: Vec<Note>,
     ) -> Self {
@@ -179,7 +179,7 @@ impl Sums {
 
 fn score(
     convention: Convention,
-    options: Options,
+    options: ScoreOptions,
     recording: &Recording,
 ) -> (RecordingReport, Sums) {
     let Recording {
@@ -260,7 +260,12 @@ mod tests {
         let file = |uri: &str, end: f64| Annotation::from_turns(uri, [Turn::new(0.0, end, "A")]);
         let references = vec![file("short", 1.0), file("long", 99.0)];
         let (recordings, notes) = pair(references, vec![file("long", 99.0)], None).unwrap();
-        let report = Report::new(Convention::Pyannote, Options::default(), &recordings, notes);
+        let report = ScoreReport::new(
+            Convention::Pyannote,
+            ScoreOptions::default(),
+            &recordings,
+            notes,
+        );
         assert_eq!(report.pooled.der, Some(0.01));
         let spread = report.der.unwrap();
         assert_eq!(
@@ -297,7 +302,7 @@ mod tests {
     #[test]
     fn no_recordings_make_an_empty_report() {
         for convention in Convention::ALL {
-            let report = Report::new(convention, Options::default(), &[], Vec::new());
+            let report = ScoreReport::new(convention, ScoreOptions::default(), &[], Vec::new());
             assert_eq!(report.der, None);
             assert_eq!(report.pooled.components, Components::default());
         }

@@ -18,7 +18,7 @@ use cases::{Clock, Row};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use serde::{Deserialize, Serialize};
-use soundalike_metrics::{Annotation, Convention, Options, Segment, Timeline, Turn};
+use soundalike_metrics::{Annotation, Convention, ScoreOptions, Segment, Timeline, Turn};
 
 /// md-eval prints seconds with six decimals.
 const HALF_A_DIGIT: f64 = 0.5e-6;
@@ -84,7 +84,7 @@ fn check(path: &Path) -> (usize, usize) {
                 .map(|&(start, end)| Segment::new(start, end))
                 .collect()
         });
-        let options = Options {
+        let options = ScoreOptions {
             collar: case.collar,
             skip_overlap: case.skip_overlap,
             ..Default::default()

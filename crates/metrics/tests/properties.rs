@@ -11,8 +11,9 @@ mod cases;
 
 use proptest::prelude::*;
 use soundalike_metrics::{
-    Annotation, Convention, DiarizationErrorRate, Mapping, Options, Recording, Report, Scope,
-    Segment, Turn, compare, coverage, detection, jaccard, purity, rttm, uem,
+    Annotation, Convention, DiarizationErrorRate, Mapping, Recording, Scope, ScoreOptions,
+    ScoreReport, Segment, Turn, compare_conventions, coverage, detection, jaccard, purity, rttm,
+    uem,
 };
 
 /// Sums of some hundred seconds below 100 s: rounding stays far below.
@@ -75,7 +76,7 @@ proptest! {
         let der = DiarizationErrorRate { collar: case.collar, skip_overlap: case.skip_overlap, ..Default::default() };
         prop_assert_eq!(der.components(&reference, &reference, case.uem().as_ref()).error(), 0.0);
         // Without overlap md-eval can score what it has not mapped: see `md_eval.rs`.
-        let options = Options { collar: case.collar, ..Default::default() };
+        let options = ScoreOptions { collar: case.collar, ..Default::default() };
         for convention in Convention::ALL {
             let verdict = convention.score(options, &reference, &reference, case.uem().as_ref());
             prop_assert_eq!(verdict.score.components.error(), 0.0, "{}", convention);
@@ -116,8 +117,8 @@ proptest! {
 
     #[test]
     fn scorers_that_differ_have_a_reason(case in cases::case()) {
-        let options = Options { collar: case.collar, skip_overlap: case.skip_overlap, ..Default::default() };
-        let comparison = compare(options, &case.reference(), &case.hypothesis(), case.uem().as_ref());
+        let options = ScoreOptions { collar: case.collar, skip_overlap: case.skip_overlap, ..Default::default() };
+        let comparison = compare_conventions(options, &case.reference(), &case.hypothesis(), case.uem().as_ref());
         let rates: Vec<_> = comparison.verdicts.iter().map(|v| v.rate).collect();
         let differ = rates.iter().any(|r| match (r, rates[0]) {
             (Some(a), Some(b)) => (a - b).abs() > ROUNDING,
@@ -172,16 +173,16 @@ proptest! {
         skip_overlap in any::<bool>(),
     ) {
         let uem = uem.map(|uem| uem.into_iter().map(|(s, e)| Segment::new(s, e)).collect());
-        let options = Options { collar, skip_overlap, ..Default::default() };
+        let options = ScoreOptions { collar, skip_overlap, ..Default::default() };
         let scope = Scope { collar, skip_overlap };
-        let _ = compare(options, &reference, &hypothesis, uem.as_ref());
+        let _ = compare_conventions(options, &reference, &hypothesis, uem.as_ref());
         let _ = jaccard(scope, &reference, &hypothesis, uem.as_ref());
         let _ = detection(scope, &reference, &hypothesis, uem.as_ref());
         let der = DiarizationErrorRate { collar, skip_overlap, mapping: Mapping::Greedy };
         let _ = der.regions(&reference, &hypothesis, uem.as_ref());
         let recording = Recording { reference, hypothesis, uem };
         for convention in Convention::ALL {
-            let _ = Report::new(convention, options, std::slice::from_ref(&recording), Vec::new());
+            let _ = ScoreReport::new(convention, options, std::slice::from_ref(&recording), Vec::new());
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum DeviceError {
     },
     /// This build supports the device, but it could not be opened.
     #[error("the {device} device could not be opened; is there one on this machine?")]
-    NotThere {
+    Unavailable {
         /// The device.
         device: DeviceChoice,
         /// candle's error.
@@ -48,14 +48,14 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`DeviceError::NotBuilt`] without the cargo feature, [`DeviceError::NotThere`] without the hardware. None for
+    /// [`DeviceError::NotBuilt`] without the cargo feature, [`DeviceError::Unavailable`] without the hardware. None for
     /// [`Self::Auto`] and [`Self::Cpu`].
     pub fn open(self) -> Result<Device, DeviceError> {
         let open = |built: bool, new: fn(usize) -> candle_core::Result<Device>| {
             if !built {
                 return Err(DeviceError::NotBuilt { device: self });
             }
-            new(0).map_err(|source| DeviceError::NotThere {
+            new(0).map_err(|source| DeviceError::Unavailable {
                 device: self,
                 source,
             })

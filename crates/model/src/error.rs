@@ -1,6 +1,6 @@
 //! Errors of loading.
 
-use soundalike_network::Hyperparameter;
+use soundalike_network::HyperparameterError;
 
 /// Why a network could not be built from a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum LoadError {
     },
     /// pyannote.audio cannot run this network, or not deterministically.
     #[error(transparent)]
-    Unsupported(#[from] Hyperparameter),
+    Unsupported(#[from] HyperparameterError),
     /// candle could not read a tensor, or not copy it to the device.
     #[error("the weights could not be loaded")]
     Tensor(#[from] candle_core::Error),

@@ -1,18 +1,7 @@
-//! The forward passes of the pipeline's networks, each written once, on [candle](candle_core).
+#![doc = include_str!("../README.md")]
 //!
 //! [`load`] builds the [`Network`] of a [`Bundle`](soundalike_convert::Bundle). Its forward pass hands the output of every
-//! stage to a [`Probe`], under the name and in the order of the network's [`Graph`](soundalike_network::Graph). A probe can
-//! record the output or replace it.
-//!
-//! ```no_run
-//! use soundalike_model::{DType, Device, Engine, Silent, Tensor};
-//!
-//! let bundle = soundalike_convert::Bundle::open("segmentation.safetensors".as_ref())?;
-//! let network = soundalike_model::load(&bundle, &Engine::default())?;
-//! let waveform = Tensor::zeros((1, 1, 160_000), DType::F32, &Device::Cpu)?;
-//! let scores = network.forward((&waveform).into(), &mut Silent)?; // [1, 589, 7] log-probabilities
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! stage to a [`Probe`], under the name and in the order of the network's [`Graph`](soundalike_network::Graph).
 //!
 //! # Versions
 //!
@@ -33,5 +22,5 @@ pub use engine::Engine;
 pub use error::LoadError;
 pub use kernels::Kernels;
 pub use network::{Input, Network, load};
-pub use probe::{Probe, Result, Silent};
+pub use probe::{NoProbe, Probe, Result};
 pub use soundalike_kernels::InstructionSet;

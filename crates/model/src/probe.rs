@@ -16,31 +16,31 @@ pub trait Probe {
     ///
     /// # Errors
     /// Any error ends the forward pass.
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
 
     /// Whether the probe needs the stage `name`. If not, the network may skip the call of [`Self::see`], and the conversion
     /// of its activations to a tensor.
-    fn looks_at(&self, name: &str) -> bool {
+    fn needs(&self, name: &str) -> bool {
         let _ = name;
         true
     }
 
     /// Whether the probe needs any of `stages`.
-    fn looks_at_any(&self, stages: &[Stage]) -> bool {
-        stages.iter().any(|stage| self.looks_at(&stage.name))
+    fn needs_any(&self, stages: &[Stage]) -> bool {
+        stages.iter().any(|stage| self.needs(&stage.name))
     }
 }
 
 /// The probe that needs no stage: inference.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NoProbe;
 
-impl Probe for Silent {
-    fn see(&mut self, _name: &str, value: Tensor) -> Result<Tensor> {
+impl Probe for NoProbe {
+    fn observe(&mut self, _name: &str, value: Tensor) -> Result<Tensor> {
         Ok(value)
     }
 
-    fn looks_at(&self, _name: &str) -> bool {
+    fn needs(&self, _name: &str) -> bool {
         false
     }
 }

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use ndarray::ArrayD;
 use soundalike_compare::{EXACT_R, ReferenceTrace};
-use soundalike_model::{DType, Device, Engine, Kernels, Silent, Tensor, load};
+use soundalike_model::{DType, Device, Engine, Kernels, NoProbe, Tensor, load};
 
 fn reference() -> ReferenceTrace<File> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,7 +25,7 @@ fn scores(dtype: DType) -> ArrayD<f64> {
     let shape = waveform.shape().to_vec();
     let waveform = Tensor::from_vec(waveform.into_raw_vec_and_offset().0, shape, &Device::Cpu);
     let scores = network
-        .forward((&waveform.expect("a tensor")).into(), &mut Silent)
+        .forward((&waveform.expect("a tensor")).into(), &mut NoProbe)
         .expect("the forward pass");
     assert_eq!(scores.dtype(), dtype);
     let shape = scores.dims().to_vec();

@@ -52,7 +52,7 @@ fn networks() -> Vec<(&'static str, Bundle)> {
 struct Shown(Vec<(String, Vec<usize>)>);
 
 impl Probe for Shown {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         self.0.push((name.to_owned(), value.dims().to_vec()));
         Ok(value)
     }

@@ -24,7 +24,7 @@ use ndarray::{ArrayD, ArrayView1, Axis};
 use ndarray_npy::NpzReader;
 use soundalike_compare::{EXACT_R, ReferenceTrace};
 use soundalike_model::{
-    DType, Engine, Input, InstructionSet, Kernels, Network, Silent, Tensor, load,
+    DType, Engine, Input, InstructionSet, Kernels, Network, NoProbe, Tensor, load,
 };
 use support::{Recorder, captures, files, tensor};
 
@@ -185,7 +185,7 @@ mod captures {
                 let mut reference = ReferenceTrace::open(&trace).expect("a trace");
                 let waveform = tensor(reference.waveform().expect("a waveform"));
                 let vectors = |masks: &Tensor| -> Vec<f32> {
-                    let vectors = network.forward(input(&waveform, Some(masks)), &mut Silent);
+                    let vectors = network.forward(input(&waveform, Some(masks)), &mut NoProbe);
                     let values = vectors.and_then(|x| x.flatten_all()?.to_vec1());
                     values.expect("embeddings")
                 };

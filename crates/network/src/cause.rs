@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// A gate of an LSTM, by PyTorch's letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gate {
+pub enum LstmGate {
     /// Input gate.
     I,
     /// Forget gate.
@@ -29,7 +29,7 @@ macro_rules! causes {
         pub enum Cause {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
             /// `gates-iofg`: the gates of an LSTM in this order instead of i, f, g, o.
-            Gates([Gate; 4]),
+            Gates([LstmGate; 4]),
             /// `slope-0.1`: a LeakyReLU with this slope.
             Slope(f64),
         }
@@ -160,7 +160,7 @@ causes! {
     WeightsOfTheOtherDirection => "weights-of-the-other-direction",
 }
 
-impl fmt::Display for Gate {
+impl fmt::Display for LstmGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::I => "i",
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn causes_are_printed_by_name() {
-        use Gate::{F, G, I, O};
+        use LstmGate::{F, G, I, O};
         for (cause, name) in [
             (Cause::ReluForLeakyRelu, "relu-for-leaky-relu"),
             (Cause::Gates([I, O, F, G]), "gates-iofg"),

@@ -1,6 +1,6 @@
 //! The options of a mel filter bank.
 
-use crate::{Hyperparameter, architecture::require};
+use crate::{HyperparameterError, architecture::require};
 
 /// Seconds in a millisecond. torchaudio multiplies by it, which rounds differently from a division by 1000.
 const MILLISECONDS: f64 = 0.001;
@@ -75,16 +75,16 @@ impl FbankOptions {
     /// The error for a window function that torchaudio lacks. [`Self::check`] does not look for it: each engine has its own
     /// table of window functions.
     #[must_use]
-    pub fn unknown_window(&self) -> Hyperparameter {
+    pub fn unknown_window(&self) -> HyperparameterError {
         let expected = "hamming, hanning, povey, rectangular or blackman";
-        Hyperparameter::new("window_type", &self.window_type, expected)
+        HyperparameterError::new("window_type", &self.window_type, expected)
     }
 
     /// Refuses options with which torchaudio fails or is not deterministic. The window function is not checked.
     ///
     /// # Errors
-    /// The first [`Hyperparameter`] that is refused.
-    pub fn check(&self) -> Result<(), Hyperparameter> {
+    /// The first [`HyperparameterError`] that is refused.
+    pub fn check(&self) -> Result<(), HyperparameterError> {
         let size = self.window_size();
         let even = size >= 2 && self.padded_window_size().is_multiple_of(2);
         let found = format!("{} ms, {size} samples", self.frame_length);

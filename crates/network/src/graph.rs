@@ -11,7 +11,7 @@ pub use axes::{Axes, Axis};
 pub use op::Op;
 pub use shapes::{FrameGeometry, InputShapes};
 
-use crate::Expected;
+use crate::TensorSpec;
 
 /// The stages of a network in order of execution. Names are unique, and the operands of a stage come before it.
 ///
@@ -32,7 +32,7 @@ pub struct Stage {
     /// The operation.
     pub op: Op,
     /// Its weights and buffers, in the order in which the operation takes them.
-    pub parameters: Vec<Expected>,
+    pub parameters: Vec<TensorSpec>,
     /// What it reads, in the order in which the operation takes it. Empty for a stage made of weights alone.
     pub operands: Vec<Operand>,
     /// The axes of its output.
@@ -154,8 +154,8 @@ impl Graph {
 
     /// Every tensor that the stages use, once each, in their order.
     #[must_use]
-    pub fn tensors(&self) -> Vec<Expected> {
-        let mut tensors: Vec<Expected> = Vec::new();
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let mut tensors: Vec<TensorSpec> = Vec::new();
         for tensor in self.stages.iter().flat_map(|stage| &stage.parameters) {
             if !tensors.iter().any(|known| known.name == tensor.name) {
                 tensors.push(tensor.clone());

@@ -3,8 +3,8 @@
 
 use ndarray::ArrayD;
 use soundalike_compare::{
-    Candidate, Case, CompareError, Diagnosis, EXACT_R, Explanation, Figure, LEAST_FLOOR,
-    Observation, Reference, Report, RunnerUp, STRUCTURAL_R, Signature, Undiagnosed, Window, rms,
+    Candidate, CompareError, Diagnosis, EXACT_R, Explanation, Figure, LEAST_FLOOR, Observation,
+    ObservedStage, Reference, Report, RunnerUp, STRUCTURAL_R, Signature, Undiagnosed, Window, rms,
 };
 use soundalike_convert::Bundle;
 use soundalike_network::Cause;
@@ -70,7 +70,7 @@ impl<'a> Diagnostician<'a> {
         let Some(window) = windows.get(error.worst_input) else {
             return unknown("the input with its largest error is not available");
         };
-        match Case::of(reference, candidate, window, name)? {
+        match ObservedStage::of(reference, candidate, window, name)? {
             Observation::Fed(case) => self.explain(&case),
             Observation::Fused => unknown(
                 "the candidate computes the stage fused with those before it; --candidate candle-cpu-portable exposes every stage",
@@ -79,7 +79,7 @@ impl<'a> Diagnostician<'a> {
         }
     }
 
-    fn explain(&self, case: &Case) -> Result<Explanation, CompareError> {
+    fn explain(&self, case: &ObservedStage) -> Result<Explanation, CompareError> {
         // The best variant of each mistake, such as which two outputs are swapped.
         let mut found: Vec<(f64, Cause, String)> = Vec::new();
         let mut see = |mistake: Hypothesis| {
@@ -145,7 +145,7 @@ impl<'a> Diagnostician<'a> {
 
 /// The distance of the candidate from a reference with a mistake, in units of the rounding of that reference. `None` if
 /// their shapes differ.
-fn r(case: &Case, golden: &ArrayD<f64>, rounded: &ArrayD<f64>) -> Option<f64> {
+fn r(case: &ObservedStage, golden: &ArrayD<f64>, rounded: &ArrayD<f64>) -> Option<f64> {
     if golden.shape() != case.output.shape() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The self-test of the comparison, and the engines under comparison.
+#![doc = include_str!("../README.md")]
 //!
 //! [`CandleEngine`] and [`torch_reference`] implement the engines of `soundalike-compare`; [`Decoding`] interprets
 //! their outputs. A [`Fault`] is injected into a candidate to test that it is detected and located; a [`Diagnostician`]
@@ -25,12 +25,14 @@ pub use engine::{CandleEngine, low_precision, torch_reference};
 pub use diagnosis::Diagnostician;
 pub use fault::{Fault, FaultError};
 pub use self_test::{
-    Bench, Blindness, CleanRun, Cleanliness, Naming, OrdinaryGate, OrdinaryGates, SELF_TEST_SCHEMA,
-    SelfTest, SelfTestError, Trial, TrialOutcome, blind_inputs, hard_inputs, in_batches,
+    BaselineGate, BaselineMetrics, CleanRun, CleanRunner, Identification, Injector,
+    InsensitiveInput, SELF_TEST_SCHEMA, SelfTest, SelfTestError, Trial, TrialOutcome, hard_inputs,
+    in_batches, insensitive_inputs,
 };
 
 // The pipeline behind the networks.
 pub use pipeline::{
-    Attribution, CaptureError, CapturedRun, Misfit, Outcome, PipelineCleanRun, PipelineFault,
-    PipelineSelfTest, PipelineStage, PipelineTrial, Score, Setting, Splice, attribute, try_faults,
+    Attribution, CaptureError, CapturedRun, PipelineCleanRun, PipelineFault, PipelineParameters,
+    PipelineSelfTest, PipelineStage, PipelineTrial, ShapeMismatch, Splice, SpliceOutcome,
+    SpliceScore, attribute, try_faults,
 };

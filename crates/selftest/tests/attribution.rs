@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use captured::{assets, setting};
 use ndarray::{Array2, Array3, s};
 use ndarray_npy::{NpzReader, NpzWriter, ReadableElement, WritableElement};
-use soundalike_selftest::{CapturedRun, Misfit, Outcome, PipelineStage, attribute};
+use soundalike_selftest::{CapturedRun, PipelineStage, ShapeMismatch, SpliceOutcome, attribute};
 
 fn read<T: ReadableElement, D: ndarray::Dimension>(
     path: PathBuf,
@@ -47,7 +47,7 @@ mod assets {
             assert_eq!(attribution.speakers, 2);
             assert_eq!(attribution.splices.len(), PipelineStage::SPLICED.len());
             for splice in &attribution.splices {
-                let Outcome::Score(score) = &splice.outcome else {
+                let SpliceOutcome::SpliceScore(score) = &splice.outcome else {
                     panic!("{capture}: {splice:?}");
                 };
                 assert!(score.components.total > 0.0);
@@ -107,7 +107,7 @@ mod assets {
             splice.map(|splice| splice.outcome.clone()).expect("a row")
         };
         let score = |stage: PipelineStage| match outcome(stage) {
-            Outcome::Score(score) => score,
+            SpliceOutcome::SpliceScore(score) => score,
             other => panic!("{stage:?}: {other:?}"),
         };
         let counted = score(PipelineStage::Counts);
@@ -119,11 +119,14 @@ mod assets {
         let assigned = score(PipelineStage::Assignment);
         assert!(assigned.components.confusion > 1.0, "{assigned:?}");
         assert_eq!(score(PipelineStage::Embeddings).components.error(), 0.0);
-        let misfit = Misfit {
+        let misfit = ShapeMismatch {
             found: fewer.shape().to_vec(),
             expected: vectors.shape().to_vec(),
         };
-        assert_eq!(outcome(PipelineStage::Plda), Outcome::Misfit(misfit));
-        assert_eq!(outcome(PipelineStage::Vbx), Outcome::NotCaptured);
+        assert_eq!(
+            outcome(PipelineStage::Plda),
+            SpliceOutcome::ShapeMismatch(misfit)
+        );
+        assert_eq!(outcome(PipelineStage::Vbx), SpliceOutcome::NotCaptured);
     }
 }

@@ -7,7 +7,7 @@ use soundalike_convert::Bundle;
 use soundalike_model::{DType, Engine, Kernels};
 use soundalike_network::Cause;
 use soundalike_selftest::{
-    Bench, CandleEngine, Decoding, Diagnostician, Fault, Naming, Trial, TrialOutcome,
+    CandleEngine, Decoding, Diagnostician, Fault, Identification, Injector, Trial, TrialOutcome,
     built_in_trace, torch_reference,
 };
 use soundalike_torch::LowPrecision;
@@ -41,7 +41,7 @@ fn trials(faults: &[Fault], withheld: &[Cause]) -> Vec<Trial> {
     let decoding = Decoding::new(&bundle);
     let (mut reference, window) = kept();
     let diagnostician = Diagnostician::new(&bundle).without(withheld.iter().copied());
-    let mut bench = Bench {
+    let mut bench = Injector {
         bundle: &bundle,
         decode: &decoding,
         reference: &mut reference,
@@ -77,10 +77,15 @@ fn nine_of_ten_are_called_by_their_name_and_none_by_another() {
         .iter()
         .filter(|trial| trial.fault.cause.is_some() && trial.outcome == TrialOutcome::Located)
         .collect();
-    let right = known.iter().filter(|trial| trial.naming == Naming::Right);
+    let right = known
+        .iter()
+        .filter(|trial| trial.naming == Identification::Right);
     let right = right.count();
     println!("called by their name: {right} of {}", known.len());
-    for trial in known.iter().filter(|trial| trial.naming != Naming::Right) {
+    for trial in known
+        .iter()
+        .filter(|trial| trial.naming != Identification::Right)
+    {
         println!(
             "{}: {:?} {:?}",
             trial.fault.id, trial.diagnosis, trial.undiagnosed
@@ -89,7 +94,7 @@ fn nine_of_ten_are_called_by_their_name_and_none_by_another() {
     assert!(10 * right >= 9 * known.len());
     let wrong: Vec<_> = trials
         .iter()
-        .filter(|trial| trial.naming == Naming::Wrong)
+        .filter(|trial| trial.naming == Identification::Wrong)
         .map(|trial| (trial.fault.id, &trial.diagnosis))
         .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
@@ -224,6 +229,11 @@ fn an_off_by_one_in_pooling_has_its_name() {
         .into_iter()
         .find(|fault| fault.id == "pool-one-off");
     let found = trials(&[fault.expect("the fault")], &[]);
-    assert_eq!(found[0].naming, Naming::Right, "{:?}", found[0].undiagnosed);
+    assert_eq!(
+        found[0].naming,
+        Identification::Right,
+        "{:?}",
+        found[0].undiagnosed
+    );
     assert_eq!(found[0].source[0], "sincnet.pool1d.0");
 }

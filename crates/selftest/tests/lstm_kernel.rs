@@ -177,7 +177,7 @@ struct Run {
 }
 
 impl Probe for Run {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         if name.ends_with(".forward") || name.ends_with(".reverse") {
             return Ok(value);
         }

@@ -16,14 +16,14 @@ use ndarray_npy::NpzWriter;
 use soundalike_convert::load;
 use soundalike_diarize::{clustering::Plda, frames::FrameGrid};
 use soundalike_selftest::{
-    CapturedRun, PipelineCleanRun, PipelineFault, PipelineStage, PipelineTrial, Setting,
+    CapturedRun, PipelineCleanRun, PipelineFault, PipelineParameters, PipelineStage, PipelineTrial,
     TrialOutcome, try_faults,
 };
 
 /// Tries the whole catalogue.
 fn tried(
     runs: &[(String, CapturedRun)],
-    setting: &Setting,
+    setting: &PipelineParameters,
 ) -> (
     Vec<PipelineTrial>,
     Vec<PipelineCleanRun>,
@@ -55,7 +55,7 @@ const FRAMES: usize = 100;
 const DIMENSIONS: (usize, usize) = (12, 6);
 
 /// Three voices that take turns and talk at once, in windows that local speakers share in changing order.
-fn conversation(directory: &Path) -> Setting {
+fn conversation(directory: &Path) -> PipelineParameters {
     let grid = FrameGrid {
         duration: 0.7,
         step: 0.17,
@@ -115,7 +115,7 @@ fn conversation(directory: &Path) -> Setting {
     file.add_array("tr", &tr).expect("an array");
     file.add_array("psi", &psi).expect("an array");
     file.finish().expect("an npz");
-    Setting {
+    PipelineParameters {
         threshold: 0.6,
         fa: 0.3,
         fb: 2.0,
@@ -123,7 +123,7 @@ fn conversation(directory: &Path) -> Setting {
         plda: Plda::new(&load(directory).expect("a bundle")).expect("a PLDA"),
         grid,
         frames: FRAMES,
-        min_alone: 4,
+        min_clean_frames: 4,
     }
 }
 
@@ -174,7 +174,7 @@ mod assets {
         let (trials, clean, own) = tried(&runs, &setting(&assets));
         assert_eq!(located(&trials, &clean), 42);
         // What pyannote wrote down is not ours.
-        assert_eq!(own, [PipelineStage::Masks, PipelineStage::Score]);
+        assert_eq!(own, [PipelineStage::Masks, PipelineStage::SpliceScore]);
         let of = |id: &str| trials.iter().find(|trial| trial.fault.id == id);
         let f32 = of("plda-in-f32").expect("a trial");
         // Which no error rate shows.

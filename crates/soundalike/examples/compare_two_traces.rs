@@ -7,7 +7,7 @@
 use std::{env, error::Error, path::Path};
 
 use soundalike::compare::{
-    About, ActivationTrace, Candidate, EngineInfo, Meaning, Names, Provenance, Reference,
+    About, ActivationTrace, Candidate, EngineInfo, Meaning, NameMap, Provenance, Reference,
     ReferenceTrace, compare,
 };
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut trace = ReferenceTrace::open(Path::new(reference))?;
     let window = trace.window()?;
-    let candidate = ActivationTrace::open(Path::new(port), &Names::default())?;
+    let candidate = ActivationTrace::open(Path::new(port), &NameMap::default())?;
     candidate.check_window(&window)?;
     let about = About {
         model: "a network".to_owned(),

@@ -6,7 +6,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-use soundalike::{Diarizer, Engine, Options, Overrides, PipelineDirectory, Recording};
+use soundalike::{DiarizeOptions, Diarizer, Engine, Overrides, PipelineDirectory, Recording};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
@@ -19,7 +19,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => Diarizer::built_in(&soundalike::segmentation()?, &overrides, &engine)?,
     };
     let mut recording = Recording::open(&audio, diarizer.sample_rate())?;
-    let result = diarizer.diarize("sample", &mut recording, &Options::default(), &mut |_| {})?;
+    let result = diarizer.diarize(
+        "sample",
+        &mut recording,
+        &DiarizeOptions::default(),
+        &mut |_| {},
+    )?;
     for turn in result.turns.turns() {
         let (start, end) = (turn.segment.start, turn.segment.end);
         println!("{start:.2} {end:.2} {}", turn.speaker);

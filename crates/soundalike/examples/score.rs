@@ -6,7 +6,7 @@
 
 use std::{env, error::Error, path::Path};
 
-use soundalike::score::{Convention, Options, Report, pair, rttm};
+use soundalike::score::{Convention, ScoreOptions, ScoreReport, pair, rttm};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -15,7 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let read = |path: &str| rttm::read(Path::new(path));
     let (recordings, notes) = pair(read(reference)?, read(hypothesis)?, None)?;
-    let report = Report::new(Convention::Pyannote, Options::default(), &recordings, notes);
+    let report = ScoreReport::new(
+        Convention::Pyannote,
+        ScoreOptions::default(),
+        &recordings,
+        notes,
+    );
     match report.pooled.der {
         Some(der) => println!("DER {:.2} %", 100.0 * der),
         None => println!("no speech in the reference"),

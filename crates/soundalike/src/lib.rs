@@ -1,12 +1,12 @@
 //! Speaker diarization without Python: pyannote.audio's pipeline in Rust, proven stage by stage to be the original.
 //!
 //! ```no_run
-//! use soundalike::{Diarizer, Engine, Options, Overrides, Recording};
+//! use soundalike::{DiarizeOptions, Diarizer, Engine, Overrides, Recording};
 //!
 //! let model = soundalike::segmentation()?;
 //! let diarizer = Diarizer::built_in(&model, &Overrides::default(), &Engine::default())?;
 //! let mut recording = Recording::open("meeting.wav".as_ref(), diarizer.sample_rate())?;
-//! let result = diarizer.diarize("meeting", &mut recording, &Options::default(), &mut |_| {})?;
+//! let result = diarizer.diarize("meeting", &mut recording, &DiarizeOptions::default(), &mut |_| {})?;
 //! for turn in result.turns.turns() {
 //!     println!("{:.2} {:.2} {}", turn.segment.start, turn.segment.end, turn.speaker);
 //! }
@@ -24,7 +24,7 @@
 // What a diarization needs.
 pub use soundalike_convert::{Bundle, PipelineDirectory, load};
 pub use soundalike_diarize::{
-    Diarization, Diarizer, Options, Overrides, Recording, Run, SpeakerBounds, writers,
+    Diarization, DiarizeOptions, Diarizer, Inference, Overrides, Recording, SpeakerBounds, writers,
 };
 pub use soundalike_metrics::{Annotation, rttm};
 pub use soundalike_model::Engine;

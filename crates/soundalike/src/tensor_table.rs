@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use indicatif::HumanCount;
-use soundalike_convert::{Counts, TensorInfo};
+use soundalike_convert::{ParameterCounts, TensorInfo};
 use soundalike_network::{Architecture, Specifications};
 
 use crate::document::{
@@ -27,7 +27,7 @@ pub(crate) fn table(tensors: &[TensorInfo]) -> String {
 }
 
 /// Totals in one line.
-pub(crate) fn totals(counts: &Counts) -> String {
+pub(crate) fn totals(counts: &ParameterCounts) -> String {
     let mut line = format!(
         "{} tensors, {} parameters",
         counts.tensors,

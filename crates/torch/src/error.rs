@@ -1,6 +1,6 @@
 //! Errors of the reference engine.
 
-use soundalike_network::Hyperparameter;
+use soundalike_network::HyperparameterError;
 
 /// The `Result` of the reference engine.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// The official package cannot run this hyperparameter, or not reproducibly.
     #[error(transparent)]
-    Unsupported(#[from] Hyperparameter),
+    Unsupported(#[from] HyperparameterError),
     /// An input has a shape that the network does not accept.
     #[error("{what} have shape {found:?}, expected {expected}")]
     Shape {

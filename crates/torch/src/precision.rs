@@ -9,7 +9,7 @@ pub enum Arithmetic {
     Torch(Precision),
     /// Elementary operations in f32: a second f32 reference, for input on which PyTorch's own error is almost zero
     /// (silence). `reference/capture.py`, `elementary_*`.
-    Elementary,
+    ReferenceOps,
     /// The operations of the package in f32, with weights, inputs and outputs of every stage (in an LSTM of every step)
     /// rounded to a lower precision: as exact as an engine of that dtype can be.
     Rounded(LowPrecision),
@@ -30,7 +30,7 @@ impl Arithmetic {
     pub fn precision(self) -> Precision {
         match self {
             Self::Torch(precision) => precision,
-            Self::Elementary | Self::Rounded(_) => Precision::F32,
+            Self::ReferenceOps | Self::Rounded(_) => Precision::F32,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The embedded default model: `pyannote/segmentation-3.0` as a bundle.
+#![doc = include_str!("../README.md")]
 //!
 //! `segmentation-3.0.safetensors` is the official ONNX export, converted; `scripts/rebuild_weights.sh` makes it again and
 //! compares. Weights: MIT, CNRS. Attribution in the repository's NOTICE.

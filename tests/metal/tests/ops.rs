@@ -18,7 +18,7 @@ use objc2_foundation::NSString;
 use objc2_metal::{MTLCreateSystemDefaultDevice, MTLDevice, MTLLibrary, take_launches};
 use soundalike_convert::Bundle;
 use soundalike_model::{
-    DType, Device, DeviceChoice, Engine, Input, Kernels, Silent, Tensor, load,
+    DType, Device, DeviceChoice, Engine, Input, Kernels, NoProbe, Tensor, load,
 };
 
 /// Ten seconds.
@@ -48,13 +48,13 @@ fn launches(
     let network = load(bundle, &engine)?;
     let masks = zeros((batch, 3, FRAMES))?;
     take_launches();
-    network.forward((&waveforms).into(), &mut Silent)?;
+    network.forward((&waveforms).into(), &mut NoProbe)?;
     if network.graph(true) != network.graph(false) {
         let input = Input {
             waveforms: &waveforms,
             masks: Some(&masks),
         };
-        network.forward(input, &mut Silent)?;
+        network.forward(input, &mut NoProbe)?;
     }
     Ok(take_launches())
 }

@@ -24,9 +24,9 @@ pub struct Decisions {
     pub near_ties: usize,
     pub near_tie_frames: Vec<NearTie>,
     /// For each class, of the frames in which the golden decides for it, those in which the candidate does.
-    pub per_class_agreement: Vec<Share>,
+    pub per_class_agreement: Vec<FrameCount>,
     /// For each speaker, of all frames, those with equal activity. Empty where the classes are not of speakers.
-    pub per_speaker_agreement: Vec<Share>,
+    pub per_speaker_agreement: Vec<FrameCount>,
     /// Mean score of each class.
     pub per_class_mean: Sides<Vec<f64>>,
     /// Of the golden's decisions.
@@ -51,14 +51,14 @@ pub struct NearTie {
 
 /// A number of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Share {
+pub struct FrameCount {
     /// Those that agree.
     pub agreeing: usize,
     /// All of them.
     pub frames: usize,
 }
 
-impl Share {
+impl FrameCount {
     fn count(&mut self, agrees: bool) {
         self.frames += 1;
         self.agreeing += usize::from(agrees);
@@ -97,7 +97,7 @@ impl Decisions {
             frame_agreement: 1.0,
             near_ties: 0,
             near_tie_frames: Vec::new(),
-            per_class_agreement: vec![Share::default(); classes],
+            per_class_agreement: vec![FrameCount::default(); classes],
             per_speaker_agreement: Vec::new(),
             per_class_mean: Sides::new(candidate, golden).map(means),
             margins: Margins {
@@ -144,7 +144,7 @@ impl Decisions {
             }) = &speakers
             {
                 let shares = &mut found.per_speaker_agreement;
-                shares.resize(reference.ncols(), Share::default());
+                shares.resize(reference.ncols(), FrameCount::default());
                 for (speaker, share) in shares.iter_mut().enumerate() {
                     let place = [frame, speaker];
                     share.count(tie || (finite && candidate[place] == reference[place]));
@@ -205,7 +205,7 @@ impl Margins {
     }
 }
 
-fn add(shares: &mut [Share], others: &[Share]) {
+fn add(shares: &mut [FrameCount], others: &[FrameCount]) {
     for (share, other) in shares.iter_mut().zip(others) {
         share.frames += other.frames;
         share.agreeing += other.agreeing;
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!((decisions.frame_agreement, decisions.near_ties), (0.5, 0));
         assert_eq!(
             decisions.per_class_agreement[1],
-            Share {
+            FrameCount {
                 agreeing: 1,
                 frames: 2
             }
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(decisions.near_tie_frames[0].time, Some(1.5));
         assert_eq!(
             decisions.per_speaker_agreement[0],
-            Share {
+            FrameCount {
                 agreeing: 1,
                 frames: 2
             }

@@ -3,7 +3,7 @@
 mod decisions;
 mod embedding;
 
-pub use decisions::Share;
+pub use decisions::FrameCount;
 pub use embedding::EmbeddingAgreement;
 
 use ndarray::{ArrayD, Axis};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use self::decisions::Decisions;
 use crate::{
     Decode, Meaning,
-    error::{correlation, largest, least_correlation, worse},
+    error::{correlation, largest, least_correlation, nan_max},
 };
 
 /// Agreement of two outputs: scores `[batch, frame, class]`, or embeddings `[..., feature]`.
@@ -124,7 +124,7 @@ impl OutputAgreement {
         let outputs: Vec<_> = outputs.collect::<Option<_>>()?;
         let frames: usize = outputs.iter().map(|output| output.frames).sum();
         let worst =
-            |of: &dyn Fn(&Self) -> f64| outputs.iter().map(|output| of(output)).reduce(worse);
+            |of: &dyn Fn(&Self) -> f64| outputs.iter().map(|output| of(output)).reduce(nan_max);
         let correlations = outputs
             .iter()
             .map(|output| (output.correlation, output.reference_correlation));

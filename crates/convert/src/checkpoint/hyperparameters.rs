@@ -1,8 +1,8 @@
 //! Hyperparameters and specifications in pyannote's checkpoints.
 
 use soundalike_network::{
-    Activation, Architecture, Block, Hyperparameter, Linear, Lstm, Problem, PyanNet, Resolution,
-    SincFilters, SincNet, Specifications, WeSpeakerResNet,
+    Activation, Architecture, BlockKind, HyperparameterError, LinearOptions, LstmOptions, Problem,
+    PyanNet, Resolution, SincFilters, SincNet, Specifications, WeSpeakerResNet,
 };
 
 use super::CheckpointError;
@@ -28,7 +28,7 @@ impl<'p> Dictionary<'p> {
         &self,
         key: &str,
         prefix: &'static str,
-    ) -> Result<Dictionary<'p>, Hyperparameter> {
+    ) -> Result<Dictionary<'p>, HyperparameterError> {
         let id = self
             .get(key)
             .filter(|&id| *self.pickle.value(id) != Value::None);
@@ -44,8 +44,8 @@ impl<'p> Dictionary<'p> {
         })
     }
 
-    fn wrong(&self, key: &str, found: Id, expected: &str) -> Hyperparameter {
-        Hyperparameter {
+    fn wrong(&self, key: &str, found: Id, expected: &str) -> HyperparameterError {
+        HyperparameterError {
             name: format!("{}{key}", self.prefix),
             found: self.pickle.describe(found),
             expected: expected.into(),
@@ -58,27 +58,27 @@ impl<'p> Dictionary<'p> {
         default: T,
         expected: &str,
         read: impl FnOnce(Id) -> Option<T>,
-    ) -> Result<T, Hyperparameter> {
+    ) -> Result<T, HyperparameterError> {
         match self.get(key) {
             None => Ok(default),
             Some(id) => read(id).ok_or_else(|| self.wrong(key, id, expected)),
         }
     }
 
-    fn count(&self, key: &str, default: usize) -> Result<usize, Hyperparameter> {
+    fn count(&self, key: &str, default: usize) -> Result<usize, HyperparameterError> {
         self.read(key, default, "a whole number", |id| self.pickle.count(id))
     }
 
-    fn flag(&self, key: &str, default: bool) -> Result<bool, Hyperparameter> {
+    fn flag(&self, key: &str, default: bool) -> Result<bool, HyperparameterError> {
         self.read(key, default, "True or False", |id| self.pickle.bool(id))
     }
 
-    fn number(&self, key: &str, default: f64) -> Result<f64, Hyperparameter> {
+    fn number(&self, key: &str, default: f64) -> Result<f64, HyperparameterError> {
         self.read(key, default, "a number", |id| self.pickle.float(id))
     }
 
     /// Refuses unknown keys, which may change the network.
-    fn only(&self, known: &[&str]) -> Result<(), Hyperparameter> {
+    fn only(&self, known: &[&str]) -> Result<(), HyperparameterError> {
         let entries = self.id.and_then(|id| self.pickle.entries(id));
         for &(key, value) in entries.unwrap_or_default() {
             let name = self.pickle.str(key).unwrap_or("?");
@@ -91,7 +91,7 @@ impl<'p> Dictionary<'p> {
     }
 
     /// Refuses a value that is not supported.
-    fn fixed(&self, key: &str, expected: bool) -> Result<(), Hyperparameter> {
+    fn fixed(&self, key: &str, expected: bool) -> Result<(), HyperparameterError> {
         match self.get(key) {
             Some(id) if self.pickle.bool(id) != Some(expected) => {
                 Err(self.wrong(key, id, if expected { "True" } else { "False" }))
@@ -200,13 +200,13 @@ fn pyannet(
             stride: sincnet.count("stride", 10)?,
             filters: SincFilters::Parametrised,
         },
-        lstm: Lstm {
+        lstm: LstmOptions {
             hidden_size: lstm.count("hidden_size", 128)?,
             num_layers: lstm.count("num_layers", 2)?,
             bidirectional: lstm.flag("bidirectional", true)?,
             monolithic: lstm.flag("monolithic", true)?,
         },
-        linear: Linear {
+        linear: LinearOptions {
             hidden_size: linear.count("hidden_size", 128)?,
             num_layers: linear.count("num_layers", 2)?,
         },
@@ -217,9 +217,12 @@ fn pyannet(
 }
 
 /// pyannote `BaseWeSpeakerResNet.__init__` and its subclasses.
-fn wespeaker(dictionary: &Dictionary<'_>, depth: u32) -> Result<WeSpeakerResNet, Hyperparameter> {
+fn wespeaker(
+    dictionary: &Dictionary<'_>,
+    depth: u32,
+) -> Result<WeSpeakerResNet, HyperparameterError> {
     // The table has all depths of the caller. The check of the architecture refuses any other.
-    let (block, num_blocks) = WeSpeakerResNet::blocks(depth).unwrap_or((Block::Basic, [0; 4]));
+    let (block, num_blocks) = WeSpeakerResNet::blocks(depth).unwrap_or((BlockKind::Basic, [0; 4]));
     let pickle = dictionary.pickle;
     let window_type = dictionary.read("window_type", "hamming".to_owned(), "a name", |id| {
         pickle.str(id).map(str::to_owned)

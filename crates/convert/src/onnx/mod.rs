@@ -15,16 +15,16 @@ pub(crate) use graph::Initializer;
 use graph::{Graph, Node};
 
 use soundalike_network::{
-    Activation, Architecture, Linear, Lstm, Problem, PyanNet, Resolution, SincFilters, SincNet,
-    Specifications,
+    Activation, Architecture, LinearOptions, LstmOptions, Problem, PyanNet, Resolution,
+    SincFilters, SincNet, Specifications,
 };
 
 use crate::bundle::{Draft, Header};
 use crate::error::ErrorKind;
 use crate::name::quoted_name;
 use crate::shape::row_major;
-use crate::source::{Format, sha256};
-use crate::{Change, Conversion, Origin, Source};
+use crate::source::{SourceFormat, sha256};
+use crate::{Conversion, Origin, Source, WeightChange};
 
 /// Negative slope of every LeakyReLU in PyanNet: PyTorch's default, rounded to `f32`.
 const LEAKY_RELU_SLOPE: f32 = 0.01;
@@ -64,7 +64,7 @@ impl<'a> Export<'a> {
         let mut notes =
             vec!["sinc filters are baked: the export holds the built filters".to_owned()];
         let specifications = self.specifications(&pyannet, &mut notes);
-        let source = Source::new(file, Format::Onnx, sha256([self.bytes]));
+        let source = Source::new(file, SourceFormat::Onnx, sha256([self.bytes]));
         let architecture = Architecture::PyanNet(pyannet);
         let header = Header::new(architecture, specifications, source, notes)?;
         let found = tensors
@@ -149,14 +149,14 @@ impl<'g, 'a> Reader<'g, 'a> {
             self.pool_norm_activate(i)?;
         }
 
-        let mut lstm: Option<Lstm> = None;
+        let mut lstm: Option<LstmOptions> = None;
         while self.peek("LSTM") {
             lstm = Some(self.lstm_layer(lstm)?);
         }
         let lstm = lstm.ok_or_else(|| self.unexpected("LSTM"))?;
 
         // An activation follows each linear layer, but not the classifier.
-        let mut linear = Linear {
+        let mut linear = LinearOptions {
             hidden_size: 0,
             num_layers: 0,
         };
@@ -231,7 +231,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         name: String,
         weight: &'g Initializer<'a>,
         shape: &[usize],
-        change: Change,
+        change: WeightChange,
         elements: impl Fn() -> Cow<'g, [u8]> + 'g,
     ) {
         let origin = Origin::Initializer {
@@ -246,7 +246,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     fn take(&mut self, name: String, weight: &'g Initializer<'a>) -> Result<(), OnnxError> {
         let elements = weight.elements()?;
         let elements = move || Cow::Borrowed(elements);
-        self.take_changed(name, weight, &weight.shape, Change::None, elements);
+        self.take_changed(name, weight, &weight.shape, WeightChange::None, elements);
         Ok(())
     }
 
@@ -312,7 +312,7 @@ impl<'g, 'a> Reader<'g, 'a> {
 
     /// `W` `[directions, 4H, inputs]`, `R` `[directions, 4H, H]`, `B` `[directions, 8H]`, with gates in the order input,
     /// output, forget, cell. PyTorch's order is input, forget, cell, output. ONNX operator LSTM, version 14.
-    fn lstm_layer(&mut self, before: Option<Lstm>) -> Result<Lstm, OnnxError> {
+    fn lstm_layer(&mut self, before: Option<LstmOptions>) -> Result<LstmOptions, OnnxError> {
         let node = self.expect("LSTM")?;
         let layer = before.as_ref().map_or(0, |lstm| lstm.num_layers);
         let bidirectional = match node.string("direction")?.unwrap_or("forward") {
@@ -360,7 +360,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         if b.shape != [directions, hidden_size * 8] {
             return Err(shape(b, "[directions, 8 hidden]"));
         }
-        let lstm = Lstm {
+        let lstm = LstmOptions {
             hidden_size,
             num_layers: layer + 1,
             bidirectional,
@@ -395,7 +395,7 @@ impl<'g, 'a> Reader<'g, 'a> {
                     }
                     Cow::Owned(bytes)
                 };
-                let change = Change::GatesReordered { direction };
+                let change = WeightChange::GatesReordered { direction };
                 self.take_changed(name(kind), weight, shape, change, elements);
             }
         }
@@ -438,7 +438,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             let (elements, size) = (weight.elements()?, weight.dtype.size());
             let shape = [columns, rows];
             let transposed = move || Cow::Owned(row_major(elements, size, &shape, &[1, columns]));
-            self.take_changed(name, weight, &shape, Change::Transposed, transposed);
+            self.take_changed(name, weight, &shape, WeightChange::Transposed, transposed);
         } else {
             self.take(name, weight)?;
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Part, PipelineError};
+use super::{ModelRole, PipelineError};
 
 /// Parameters of `pyannote.audio.pipelines.SpeakerDiarization`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,13 +82,13 @@ pub enum Linkage {
 
 impl PipelineConfig {
     /// The models required by this pipeline.
-    pub fn needs(&self) -> Vec<Part> {
+    pub fn needs(&self) -> Vec<ModelRole> {
         match self.clustering {
-            Clustering::VBx { .. } => Part::ALL.to_vec(),
+            Clustering::VBx { .. } => ModelRole::ALL.to_vec(),
             Clustering::Agglomerative { .. } | Clustering::KMeans {} => {
-                vec![Part::Segmentation, Part::Embedding]
+                vec![ModelRole::Segmentation, ModelRole::Embedding]
             }
-            Clustering::Oracle {} => vec![Part::Segmentation],
+            Clustering::Oracle {} => vec![ModelRole::Segmentation],
         }
     }
 

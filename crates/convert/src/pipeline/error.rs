@@ -1,7 +1,7 @@
 //! Errors of pipeline directories.
 
 use super::yaml::MAX_CONFIG_BYTES;
-use super::{PIPELINE_FORMAT, Part};
+use super::{ModelRole, PIPELINE_FORMAT};
 use crate::name::quoted_name;
 
 /// An error of a pipeline directory.
@@ -43,19 +43,19 @@ pub enum PipelineError {
         quoted_name(.1),
         part = .0
     )]
-    NotLocal(Part, String),
+    NotLocal(ModelRole, String),
     /// A missing file of a model, relative to the pipeline's directory.
     #[error("{part} should be in {}, which does not exist; is the download complete?", quoted_name(.1), part = .0)]
-    NoFile(Part, String),
+    NoFile(ModelRole, String),
     /// A model that the clustering requires.
     #[error("{0} is missing; the clustering requires it")]
-    MissingModel(Part),
+    MissingModel(ModelRole),
     /// A model that a manifest lists twice.
     #[error("{0} is listed twice; convert the original again")]
-    Twice(Part),
+    Twice(ModelRole),
     /// A model with the architecture of another part.
     #[error("is {1}, which cannot be the {0} of a pipeline")]
-    WrongModel(Part, String),
+    WrongModel(ModelRole, String),
     /// An embedding and a PLDA with different dimensions.
     #[error(
         "embedding has dimension {embedding}, the PLDA expects {plda}; do both belong to one pipeline?"

@@ -22,7 +22,7 @@ pub use error::PipelineError;
 use crate::conversion::MODEL_FILE;
 use crate::error::{Error, ErrorKind};
 use crate::name::{is_path, quoted_name, stays_below};
-use crate::source::{Format, sha256};
+use crate::source::{SourceFormat, sha256};
 use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
 
 /// The configuration in pyannote's form.
@@ -35,7 +35,7 @@ const PIPELINE_FORMAT: u32 = 1;
 /// One of the models of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum ModelRole {
     /// Speaker activity within a window: a PyanNet.
     Segmentation,
     /// Speaker embeddings: a WeSpeaker ResNet.
@@ -44,7 +44,7 @@ pub enum Part {
     Plda,
 }
 
-impl Part {
+impl ModelRole {
     /// All parts, in order of use.
     pub const ALL: [Self; 3] = [Self::Segmentation, Self::Embedding, Self::Plda];
 
@@ -96,7 +96,7 @@ impl Part {
     }
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for ModelRole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
@@ -108,7 +108,7 @@ pub struct PipelineDirectory {
     config: PipelineConfig,
     source: Source,
     ignored: Vec<String>,
-    models: Vec<(Part, Conversion)>,
+    models: Vec<(ModelRole, Conversion)>,
 }
 
 /// `pipeline.json`.
@@ -125,7 +125,7 @@ struct Manifest {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestModel {
-    part: Part,
+    part: ModelRole,
     sha256: String,
     source: Source,
 }
@@ -136,7 +136,7 @@ pub fn is_pipeline(path: &Path) -> bool {
 }
 
 /// The files of the pipeline in `directory`, and those named in its configuration if it is readable.
-pub(crate) fn model_files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn input_files(directory: &Path) -> Vec<PathBuf> {
     let config = directory.join(CONFIG_YAML);
     let bytes = files::read(&config).unwrap_or_default();
     let named = yaml::read(&bytes).map_or(Vec::new(), |document| document.references);
@@ -166,9 +166,9 @@ impl PipelineDirectory {
     /// Names of the files of the converted form.
     pub const FILES: [&str; 4] = [
         PIPELINE_JSON,
-        Part::Segmentation.file(),
-        Part::Embedding.file(),
-        Part::Plda.file(),
+        ModelRole::Segmentation.file(),
+        ModelRole::Embedding.file(),
+        ModelRole::Plda.file(),
     ];
 
     /// Reads a directory of either form and converts its models in memory.
@@ -193,7 +193,11 @@ impl PipelineDirectory {
         })?;
         let pipeline = Self {
             config: document.config,
-            source: Source::new(CONFIG_YAML, Format::PipelineDirectory, sha256([&*bytes])),
+            source: Source::new(
+                CONFIG_YAML,
+                SourceFormat::PipelineDirectory,
+                sha256([&*bytes]),
+            ),
             ignored: document.ignored,
             models,
         };
@@ -239,8 +243,8 @@ impl PipelineDirectory {
             }
         }
         let output = |part| Some(self.model(part)?.architecture().output());
-        if let Some(Output::Embedding { dimension }) = output(Part::Embedding)
-            && let Some(Output::Comparison { dimension: plda }) = output(Part::Plda)
+        if let Some(Output::Embedding { dimension }) = output(ModelRole::Embedding)
+            && let Some(Output::Comparison { dimension: plda }) = output(ModelRole::Plda)
             && dimension != plda
         {
             return Err(PipelineError::Dimensions {
@@ -268,19 +272,19 @@ impl PipelineDirectory {
 
     /// One of the models. `None` if the configuration does not name it; models required by the clustering are always
     /// present.
-    pub fn model(&self, part: Part) -> Option<&Bundle> {
+    pub fn model(&self, part: ModelRole) -> Option<&Bundle> {
         self.conversion(part).map(|conversion| &conversion.bundle)
     }
 
     /// One of the models, with the origin of its tensors.
-    pub fn conversion(&self, part: Part) -> Option<&Conversion> {
+    pub fn conversion(&self, part: ModelRole) -> Option<&Conversion> {
         let mut models = self.models.iter();
         let (_, conversion) = models.find(|(found, _)| *found == part)?;
         Some(conversion)
     }
 
     /// The same pipeline with the weights in another type, see [`Bundle::cast`].
-    pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(Part, CastReport)>), Error> {
+    pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(ModelRole, CastReport)>), Error> {
         let mut cast = self.clone();
         let mut reports = Vec::new();
         for (part, conversion) in &mut cast.models {
@@ -307,7 +311,7 @@ impl PipelineDirectory {
 
     /// The text of `pipeline.json`. The same pipeline gives the same bytes.
     pub fn manifest(&self) -> String {
-        let model = |(part, conversion): &(Part, Conversion)| ManifestModel {
+        let model = |(part, conversion): &(ModelRole, Conversion)| ManifestModel {
             part: *part,
             sha256: conversion.bundle.sha256().to_owned(),
             source: conversion.bundle.source().clone(),
@@ -353,7 +357,7 @@ struct Reference {
 
 impl Reference {
     /// Refuses an invalid path, and a path that leaves its directory: the configuration is untrusted.
-    fn check(&self, part: Part) -> Result<(), PipelineError> {
+    fn check(&self, part: ModelRole) -> Result<(), PipelineError> {
         let refuse = |found: &str, expected: &str| {
             Err(PipelineError::Value {
                 key: part.name().into(),
@@ -379,7 +383,11 @@ impl Reference {
 }
 
 /// Finds the file of a model, or the directory of a PLDA.
-fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf, PipelineError> {
+fn locate(
+    directory: &Path,
+    part: ModelRole,
+    reference: &Reference,
+) -> Result<PathBuf, PipelineError> {
     reference.check(part)?;
     let mut path = directory.join(&reference.checkpoint);
     if let Some(subfolder) = &reference.subfolder {
@@ -396,8 +404,8 @@ fn locate(directory: &Path, part: Part, reference: &Reference) -> Result<PathBuf
         });
     }
     let (found, file) = match part {
-        Part::Plda => (plda::is_plda(&path).then_some(path), plda::PLDA_FILE),
-        Part::Segmentation | Part::Embedding => {
+        ModelRole::Plda => (plda::is_plda(&path).then_some(path), plda::PLDA_FILE),
+        ModelRole::Segmentation | ModelRole::Embedding => {
             let file = path.join(MODEL_FILE);
             (file.is_file().then_some(file), MODEL_FILE)
         }

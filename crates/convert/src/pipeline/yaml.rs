@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::{Part, PipelineConfig, PipelineError, Reference};
+use super::{ModelRole, PipelineConfig, PipelineError, Reference};
 
 /// Largest accepted configuration, in bytes. Real ones have 500.
 pub(super) const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -19,7 +19,7 @@ const MAX_NODES: usize = 10_000;
 /// A configuration.
 pub(super) struct Document {
     pub(super) config: PipelineConfig,
-    pub(super) references: Vec<(Part, Reference)>,
+    pub(super) references: Vec<(ModelRole, Reference)>,
     pub(super) ignored: Vec<String>,
 }
 
@@ -147,9 +147,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, PipelineError> {
         _ => "pipeline.params.clustering".into(),
     })?;
     let references = [
-        (Part::Segmentation, params.segmentation),
-        (Part::Embedding, params.embedding),
-        (Part::Plda, params.plda),
+        (ModelRole::Segmentation, params.segmentation),
+        (ModelRole::Embedding, params.embedding),
+        (ModelRole::Plda, params.plda),
     ];
     Ok(Document {
         config: PipelineConfig {

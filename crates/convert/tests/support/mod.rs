@@ -12,7 +12,7 @@ mod data;
 use std::io::Write;
 use std::path::PathBuf;
 
-use soundalike_network::{Architecture, Kind};
+use soundalike_network::{Architecture, ElementType};
 
 pub(crate) use data::{assets, captures};
 
@@ -231,7 +231,7 @@ impl Checkpoint {
         let mut state_dict = Vec::new();
         let mut storages = Vec::new();
         for (index, expected) in small_architecture().tensors().into_iter().enumerate() {
-            assert_eq!(expected.kind, Kind::Float);
+            assert_eq!(expected.kind, ElementType::Float);
             let len: usize = expected.shape.iter().product();
             let shape: Vec<i64> = expected.shape.iter().map(|&size| size as i64).collect();
             let mut strides = vec![1; shape.len()];

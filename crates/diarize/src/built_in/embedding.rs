@@ -67,14 +67,14 @@ impl VoiceProbe {
 }
 
 impl Probe for VoiceProbe {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        if self.looks_at(name) {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        if self.needs(name) {
             self.kept.push(value.clone());
         }
         Ok(value)
     }
 
-    fn looks_at(&self, name: &str) -> bool {
+    fn needs(&self, name: &str) -> bool {
         self.layers.iter().any(|layer| layer == name)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct ConvPool {
     weight: Tensor,
     /// `[out]`. The first convolution has none.
     bias: Option<Tensor>,
-    after: kernels::After,
+    after: kernels::Conv1dOptions,
     kernel: Option<(InstructionSet, Arc<kernels::Conv1d>)>,
 }
 
@@ -33,7 +33,7 @@ impl ConvPool {
         index: usize,
         weight: Tensor,
         bias: Option<Tensor>,
-        after: kernels::After,
+        after: kernels::Conv1dOptions,
         instructions: Option<InstructionSet>,
     ) -> Result<Self> {
         let kernel = instructions
@@ -56,7 +56,7 @@ impl ConvPool {
         let name = format!("sincnet.conv1d.{}", self.index);
         let mut weight = self.weight.clone();
         if self.index == 0 {
-            weight = probe.see(&format!("{name}.filters"), weight)?;
+            weight = probe.observe(&format!("{name}.filters"), weight)?;
         }
         let pooled = match (&self.kernel, x) {
             (Some((instructions, kernel)), Signal::Frames(x)) => {
@@ -75,14 +75,14 @@ impl ConvPool {
                 if let Some(bias) = &self.bias {
                     out = out.broadcast_add(&bias.reshape((1, bias.elem_count(), 1))?)?;
                 }
-                out = probe.see(&name, out)?;
+                out = probe.observe(&name, out)?;
                 if self.after.abs {
-                    out = probe.see(&format!("{name}.abs"), out.abs()?)?;
+                    out = probe.observe(&format!("{name}.abs"), out.abs()?)?;
                 }
                 Signal::Channels(max_pool1d(&out, self.after.pool)?)
             }
         };
-        pooled.see(&format!("sincnet.pool1d.{}", self.index), probe)
+        pooled.observe(&format!("sincnet.pool1d.{}", self.index), probe)
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn pack(
     instructions: InstructionSet,
     weight: &Tensor,
     bias: Option<&Tensor>,
-    after: kernels::After,
+    after: kernels::Conv1dOptions,
 ) -> Result<Arc<kernels::Conv1d>> {
     let shape: [usize; 3] = weight.dims3()?.into();
     let bias = match bias {

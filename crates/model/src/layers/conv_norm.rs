@@ -74,7 +74,9 @@ impl ConvNorm {
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`, rounded up.
     pub(crate) fn forward(&self, x: &FeatureMaps, probe: &mut dyn Probe) -> Result<FeatureMaps> {
         match &self.code {
-            Code::Kernel(kernel) => by_kernel(kernel, x, None, false)?.see(&self.names[1], probe),
+            Code::Kernel(kernel) => {
+                by_kernel(kernel, x, None, false)?.observe(&self.names[1], probe)
+            }
             Code::Expression(both) => both.forward(x, &self.names, probe).map(FeatureMaps::Tensor),
         }
     }
@@ -91,7 +93,7 @@ impl ConvNorm {
                 FeatureMaps::Tensor(relu(&both.forward(x, &self.names, probe)?)?)
             }
         };
-        out.see(&format!("{}.relu", self.names[1]), probe)
+        out.observe(&format!("{}.relu", self.names[1]), probe)
     }
 
     /// As [`Self::forward`], then the sum with the result of `shortcut`, then a ReLU: the end of the block `name`.
@@ -110,10 +112,10 @@ impl ConvNorm {
             Code::Expression(both) => {
                 let out = both.forward(x, &self.names, probe)?;
                 let sum = (out + shortcut(probe)?.tensor()?)?;
-                FeatureMaps::Tensor(relu(&probe.see(&format!("{name}.add"), sum)?)?)
+                FeatureMaps::Tensor(relu(&probe.observe(&format!("{name}.add"), sum)?)?)
             }
         };
-        out.see(name, probe)
+        out.observe(name, probe)
     }
 
     /// The kernel that computes both, if there is one.
@@ -137,8 +139,8 @@ impl Expression {
         let out = in_wide_enough([x.tensor()?, &self.weight], |[x, weight]| {
             x.conv2d(weight, padding, self.stride, 1, 1)
         })?;
-        let out = probe.see(&names[0], out)?;
-        probe.see(&names[1], self.norm.forward(&out)?)
+        let out = probe.observe(&names[0], out)?;
+        probe.observe(&names[1], self.norm.forward(&out)?)
     }
 }
 

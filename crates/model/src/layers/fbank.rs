@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use candle_core::{DType, Device, Error, Result, Tensor, WithDType};
 use realfft::{FftNum, RealFftPlanner, num_traits::Float};
-use soundalike_network::{FbankOptions, Hyperparameter};
+use soundalike_network::{FbankOptions, HyperparameterError};
 
 use super::precision::mean;
 use crate::Kernels;
@@ -52,8 +52,8 @@ impl Fbank {
     /// Computes the tables of a filter bank.
     ///
     /// # Errors
-    /// [`Hyperparameter`] if torchaudio lacks such a filter bank, or if it is not deterministic.
-    pub(crate) fn new(options: FbankOptions) -> std::result::Result<Self, Hyperparameter> {
+    /// [`HyperparameterError`] if torchaudio lacks such a filter bank, or if it is not deterministic.
+    pub(crate) fn new(options: FbankOptions) -> std::result::Result<Self, HyperparameterError> {
         options.check()?;
         let window = window(&options.window_type, options.window_size());
         let rate = f64::from(options.sample_rate);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Error, Result, Tensor};
-use soundalike_kernels::{Cascade, Images, Pool};
+use soundalike_kernels::{ConvChain, Images, Pool};
 
 use super::frames::{replaced, values};
 use crate::Probe;
@@ -20,9 +20,9 @@ pub(crate) enum FeatureMaps {
 impl FeatureMaps {
     /// Hands the stage `name` to `probe` and returns the value with which to continue. Images are converted to a tensor only
     /// if the probe needs the stage, and a tensor to images only if the probe replaced it.
-    pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
+    pub(super) fn observe(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
-            Self::Tensor(tensor) => probe.see(name, tensor.clone()).map(Self::Tensor),
+            Self::Tensor(tensor) => probe.observe(name, tensor.clone()).map(Self::Tensor),
             Self::Images(images) => {
                 let Some(value) = replaced(name, probe, || to_tensor(images))? else {
                     return Ok(self);
@@ -48,9 +48,9 @@ impl FeatureMaps {
         Ok(Self::Images(Arc::new(images)))
     }
 
-    /// Runs `cascade`, which consists of kernels.
-    pub(crate) fn cascade(&self, cascade: &Cascade) -> Result<Self> {
-        Ok(Self::Images(Arc::new(cascade.forward(self.as_images()?))))
+    /// Runs `chain`, which consists of kernels.
+    pub(crate) fn through(&self, chain: &ConvChain) -> Result<Self> {
+        Ok(Self::Images(Arc::new(chain.forward(self.as_images()?))))
     }
 
     /// `[batch, channel, band, frame]`.

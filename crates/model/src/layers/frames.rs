@@ -15,9 +15,9 @@ pub(crate) enum Signal {
 
 impl Signal {
     /// Hands the stage `name` to `probe` as `[batch, channel, frame]`, and returns the signal with which to continue.
-    pub(super) fn see(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
+    pub(super) fn observe(self, name: &str, probe: &mut dyn Probe) -> Result<Self> {
         match &self {
-            Self::Channels(x) => probe.see(name, x.clone()).map(Self::Channels),
+            Self::Channels(x) => probe.observe(name, x.clone()).map(Self::Channels),
             Self::Frames(_) => match replaced(name, probe, || self.channels())? {
                 None => Ok(self),
                 Some(value) => Ok(Self::Frames(value.transpose(1, 2)?.contiguous()?)),
@@ -49,12 +49,12 @@ pub(super) fn replaced(
     probe: &mut dyn Probe,
     show: impl FnOnce() -> Result<Tensor>,
 ) -> Result<Option<Tensor>> {
-    if !probe.looks_at(name) {
+    if !probe.needs(name) {
         return Ok(None);
     }
     let shown = show()?;
     let shown_id = shown.id();
-    let value = probe.see(name, shown)?;
+    let value = probe.observe(name, shown)?;
     Ok((value.id() != shown_id).then_some(value))
 }
 

@@ -77,11 +77,11 @@ impl InstanceNorm1d {
                 Signal::Frames(self.by_kernel(kernel, x, Some(LEAKY_SLOPE as f32))?)
             }
             _ => {
-                let out = probe.see(name, self.expression(&x.channels()?)?)?;
+                let out = probe.observe(name, self.expression(&x.channels()?)?)?;
                 Signal::Channels(leaky_relu(&out)?)
             }
         };
-        out.see(&format!("{name}.leaky_relu"), probe)
+        out.observe(&format!("{name}.leaky_relu"), probe)
     }
 
     /// `[batch, time, channel]`, same shape out.

@@ -25,7 +25,10 @@ impl Linear {
     pub(crate) fn load(kernels: Kernels, vb: &VarBuilder<'_>) -> Result<Self> {
         let mut linear = Self::new(vb.get_unchecked("weight")?, vb.get_unchecked("bias")?);
         if let Some(instructions) = kernels.instructions(vb.dtype(), vb.device()) {
-            let (weight, after) = (linear.weight.unsqueeze(2)?, kernels::After::default());
+            let (weight, after) = (
+                linear.weight.unsqueeze(2)?,
+                kernels::Conv1dOptions::default(),
+            );
             linear.kernel = Some(pack(instructions, &weight, Some(&linear.bias), after)?);
         }
         Ok(linear)

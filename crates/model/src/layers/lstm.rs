@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{D, IndexOp, Result, Tensor};
 use candle_nn::{VarBuilder, ops::sigmoid};
 use soundalike_kernels as kernels;
-use soundalike_network::Lstm;
+use soundalike_network::LstmOptions;
 
 use self::whole_sequence::WholeSequence;
 use super::{
@@ -50,7 +50,7 @@ impl BiLstm {
     /// `weight_hh` `[4 hidden, hidden]`, `bias_ih` and `bias_hh` `[4 hidden]`, gates in PyTorch's order i, f, g, o.
     pub(crate) fn load(
         index: usize,
-        config: &Lstm,
+        config: &LstmOptions,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
@@ -81,7 +81,7 @@ impl BiLstm {
                 }
                 let weights: Vec<_> = directions
                     .iter()
-                    .map(|(input, recurrent, bias)| kernels::Weights {
+                    .map(|(input, recurrent, bias)| kernels::LstmWeights {
                         input,
                         recurrent,
                         bias,
@@ -107,9 +107,9 @@ impl BiLstm {
     pub(crate) fn forward(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let both = match &self.fused {
             None => self.expression(x, probe)?,
-            Some(fused) => self.see_parts(self.fused(fused, x)?, probe)?,
+            Some(fused) => self.observe_parts(self.fused(fused, x)?, probe)?,
         };
-        probe.see(&self.name, both)
+        probe.observe(&self.name, both)
     }
 
     /// Both directions in one call.
@@ -124,11 +124,11 @@ impl BiLstm {
     }
 
     /// Hands the directions of `both` to `probe` if it needs one of them, and returns `both` with the replacements.
-    fn see_parts(&self, both: Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+    fn observe_parts(&self, both: Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let (directions, hidden, _) = self.recurrent.dims3()?;
         let names = ["forward", "reverse"].map(|part| self.part(part));
         let names = &names[..directions];
-        if !names.iter().any(|name| probe.looks_at(name)) {
+        if !names.iter().any(|name| probe.needs(name)) {
             return Ok(both);
         }
         let mut replaced = false;
@@ -136,7 +136,7 @@ impl BiLstm {
         for (direction, name) in names.iter().enumerate() {
             let part = both.narrow(2, direction * hidden, hidden)?.contiguous()?;
             let part_id = part.id();
-            let value = probe.see(name, part)?;
+            let value = probe.observe(name, part)?;
             replaced |= value.id() != part_id;
             parts.push(value);
         }
@@ -179,7 +179,7 @@ impl BiLstm {
         let mut parts = Vec::with_capacity(directions);
         for (index, part) in ["forward", "reverse"].iter().take(directions).enumerate() {
             let value = in_order(index, states.get(index)?, 1)?;
-            parts.push(probe.see(&self.part(part), value)?);
+            parts.push(probe.observe(&self.part(part), value)?);
         }
         Tensor::cat(&parts, D::Minus1)
     }

@@ -3,12 +3,12 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{VarBuilder, ops};
 use rayon::prelude::*;
-use soundalike_kernels::{After, InstructionSet};
+use soundalike_kernels::{Conv1dOptions, InstructionSet};
 use soundalike_network::{Activation, Graph, Op, PyanNet as Config, SincFilters, SincNet, Stage};
 
 use super::check_waveforms;
 use crate::{
-    Engine, Input, Network, Probe, Silent,
+    Engine, Input, Network, NoProbe, Probe,
     layers::{
         BiLstm, ConvPool, InstanceNorm1d, Linear, Signal, leaky_relu, leaky_relu_in_one_pass,
         sinc_filters,
@@ -58,7 +58,7 @@ impl PyanNet {
                 let vb = sincnet.pp(format!("conv1d.{index}"));
                 (vb.get_unchecked("weight")?, Some(vb.get_unchecked("bias")?))
             };
-            let after = After {
+            let after = Conv1dOptions {
                 stride: if first { config.sincnet.stride } else { 1 },
                 abs: first,
                 pool: SincNet::POOL_SIZE,
@@ -97,12 +97,12 @@ impl PyanNet {
         stages: &[Stage],
     ) -> Result<Tensor> {
         let windows = x.dim(0)?;
-        let watched = probe.looks_at_any(stages);
+        let watched = probe.needs_any(stages);
         if windows < 2 || watched || !self.engine.device.is_cpu() {
             return run(self, x, probe);
         }
         let windows = (0..windows).into_par_iter();
-        let parts = windows.map(|window| run(self, &x.narrow(0, window, 1)?, &mut Silent));
+        let parts = windows.map(|window| run(self, &x.narrow(0, window, 1)?, &mut NoProbe));
         Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
@@ -110,25 +110,25 @@ impl PyanNet {
     fn classify(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         let mut x = x.clone();
         for (index, linear) in self.linear.iter().enumerate() {
-            x = probe.see(&format!("linear.{index}"), linear.forward(&x)?)?;
+            x = probe.observe(&format!("linear.{index}"), linear.forward(&x)?)?;
             x = match self.instructions {
                 Some(_) => leaky_relu_in_one_pass(&x)?,
                 None => leaky_relu(&x)?,
             };
-            x = probe.see(&format!("linear.{index}.leaky_relu"), x)?;
+            x = probe.observe(&format!("linear.{index}.leaky_relu"), x)?;
         }
-        x = probe.see("classifier", self.classifier.forward(&x)?)?;
+        x = probe.observe("classifier", self.classifier.forward(&x)?)?;
         let scores = match self.activation {
             Activation::LogSoftmax => ops::log_softmax(&x, candle_core::D::Minus1)?,
             Activation::Sigmoid => ops::sigmoid(&x)?,
         };
-        probe.see("activation", scores)
+        probe.observe("activation", scores)
     }
 
     /// SincNet: `[batch, 1, samples]` to `[batch, frame, 60]`. pyannote.audio `SincNet.forward`. The first norm reads the
     /// waveform in its own data type, because amplitudes may exceed the range of f16, and writes that of the network.
     fn encode(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let x = probe.see("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
+        let x = probe.observe("sincnet.wav_norm1d", self.wav_norm.forward(waveforms)?)?;
         // One channel has the same layout either way.
         let mut x = match self.instructions {
             Some(_) => Signal::Frames(x.transpose(1, 2)?.contiguous()?),

@@ -3,12 +3,12 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
-use soundalike_kernels::{Cascade, Pool, Step};
-use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
+use soundalike_kernels::{ConvChain, ConvStep, Pool};
+use soundalike_network::{BlockKind, Graph, WeSpeakerResNet as Config};
 
 use super::check_waveforms;
 use crate::{
-    Engine, Input, Kernels, LoadError, Network, Probe, Silent,
+    Engine, Input, Kernels, LoadError, Network, NoProbe, Probe,
     layers::{ConvNorm, Fbank, FeatureMaps, Linear, at_least_f32, interpolate_nearest, stats_pool},
 };
 
@@ -41,7 +41,7 @@ pub(super) struct WeSpeakerResNet {
 struct Native {
     pool: Pool,
     /// `conv1` and the first blocks, whose images are larger than their weights, a few rows at a time.
-    first: Cascade,
+    first: ConvChain,
     /// Number of blocks in `first`.
     blocks: usize,
 }
@@ -94,17 +94,17 @@ impl WeSpeakerResNet {
         weights: Option<&Tensor>,
         on_one_thread: bool,
     ) -> Result<Tensor> {
-        let features = self.compute_fbank(waveform, &mut Silent)?;
+        let features = self.compute_fbank(waveform, &mut NoProbe)?;
         let Some(native) = &self.native else {
-            let frames = self.trunk(&features, &mut Silent)?;
-            return self.forward_embedding(&frames, weights, &mut Silent);
+            let frames = self.trunk(&features, &mut NoProbe)?;
+            return self.forward_embedding(&frames, weights, &mut NoProbe);
         };
         let trunk = |features: &Tensor| match on_one_thread {
             true => self.trunk_on_one_thread(native, features),
-            false => self.trunk(features, &mut Silent),
+            false => self.trunk(features, &mut NoProbe),
         };
         let Some(weights) = weights else {
-            return self.forward_embedding(&trunk(&features)?, None, &mut Silent);
+            return self.forward_embedding(&trunk(&features)?, None, &mut NoProbe);
         };
         let strides = Config::STRIDES.iter();
         let frames = strides.fold(features.dim(1)?, |frames, stride| frames.div_ceil(*stride));
@@ -113,7 +113,7 @@ impl WeSpeakerResNet {
         let reached = self.reach(active).min(features.dim(1)?);
         let frames = trunk(&features.narrow(1, 0, reached)?)?;
         let (frames, weights) = (frames.narrow(3, 0, active)?, weights.narrow(2, 0, active)?);
-        self.forward_embedding(&frames, Some(&weights), &mut Silent)
+        self.forward_embedding(&frames, Some(&weights), &mut NoProbe)
     }
 
     /// An upper bound of the frames of the filter bank on which the bits of the first `frames` frames of the trunk depend.
@@ -134,9 +134,9 @@ impl WeSpeakerResNet {
     fn compute_fbank(&self, waveforms: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
         check_waveforms(waveforms, &self.graphs[0])?;
         let waveforms = waveforms.to_dtype(at_least_f32(self.engine.dtype))?;
-        let features = probe.see("fbank", self.fbank.forward(&waveforms)?)?;
+        let features = probe.observe("fbank", self.fbank.forward(&waveforms)?)?;
         let centred = self.fbank.centre(&features, self.engine.kernels)?;
-        probe.see("fbank.centred", centred)
+        probe.observe("fbank.centred", centred)
     }
 
     /// The trunk: `features` `[batch, frame, band]` to `[batch, channel, band, frame]`, 256 channels, 10 bands and 125
@@ -154,8 +154,8 @@ impl WeSpeakerResNet {
     /// As [`Self::trunk`] on one thread, if the probe needs no stage. Same bits, less memory traffic.
     fn trunk_on_one_thread(&self, native: &Native, features: &Tensor) -> Result<Tensor> {
         let x = FeatureMaps::images(&native.pool, &self.image(features)?)?;
-        let x = x.cascade(&native.first)?;
-        through(&self.blocks[native.blocks..], x, &mut Silent)
+        let x = x.through(&native.first)?;
+        through(&self.blocks[native.blocks..], x, &mut NoProbe)
     }
 
     /// The input of the first convolution: `features` `[batch, frame, band]` as `[batch, 1, band, frame]`.
@@ -189,13 +189,13 @@ impl WeSpeakerResNet {
                     );
                 }
                 let weights = weights.to_dtype(self.engine.dtype)?;
-                Some(probe.see("weights", interpolate_nearest(&weights, length)?)?)
+                Some(probe.observe("weights", interpolate_nearest(&weights, length)?)?)
             }
         };
         let sequences = frames.flatten(1, 2)?;
         let stats = stats_pool(&sequences, weights.as_ref(), self.engine.kernels)?;
-        let stats = probe.see("resnet.pool", stats)?;
-        probe.see("resnet.seg_1", self.seg_1.forward(&stats)?)
+        let stats = probe.observe("resnet.pool", stats)?;
+        probe.observe("resnet.seg_1", self.seg_1.forward(&stats)?)
     }
 }
 
@@ -219,7 +219,7 @@ impl Network for WeSpeakerResNet {
         let of_each = |masks: &Tensor| masks.dims().first() == Some(&windows);
         if windows == 0
             || !self.engine.device.is_cpu()
-            || probe.looks_at_any(self.graph(masks.is_some()).stages())
+            || probe.needs_any(self.graph(masks.is_some()).stages())
             || !masks.is_none_or(of_each)
         {
             let features = self.compute_fbank(waveforms, probe)?;
@@ -253,15 +253,15 @@ impl Native {
         }
         Some(Self {
             pool: Pool::default(),
-            first: Cascade::new(steps),
+            first: ConvChain::new(steps),
             blocks: count,
         })
     }
 }
 
-/// `layer` as a step of a cascade, reading the output of step `input`. `None` if there are no kernels.
-fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<Step> {
-    Some(Step {
+/// `layer` as a step of a chain, reading the output of step `input`. `None` if there are no kernels.
+fn step(layer: &ConvNorm, input: usize, relu: bool) -> Option<ConvStep> {
+    Some(ConvStep {
         conv: layer.kernel()?.clone(),
         input,
         residual: None,
@@ -305,15 +305,15 @@ impl Block {
     /// Reads the block `name` from `vb`. `stride`: of its first 3x3 convolution, and of its shortcut.
     fn load(
         name: String,
-        kind: Kind,
+        kind: BlockKind,
         stride: usize,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
         // Of conv1, conv2, ... before the last, whose stride is 1.
         let strides: &[usize] = match kind {
-            Kind::Basic => &[stride],
-            Kind::Bottleneck => &[1, stride],
+            BlockKind::Basic => &[stride],
+            BlockKind::Bottleneck => &[1, stride],
         };
         let pair = |parts: [String; 2], stride| {
             let names = parts.map(|part| format!("{name}.{part}"));
@@ -333,8 +333,8 @@ impl Block {
         })
     }
 
-    /// The block as steps of a cascade, reading the output of step `input`. `None` if there are no kernels.
-    fn steps(&self, input: usize) -> Option<Vec<Step>> {
+    /// The block as steps of a chain, reading the output of step `input`. `None` if there are no kernels.
+    fn steps(&self, input: usize) -> Option<Vec<ConvStep>> {
         let mut steps = Vec::new();
         let mut residual = input;
         if let Some(shortcut) = &self.shortcut {

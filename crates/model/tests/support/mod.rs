@@ -13,7 +13,7 @@ use ndarray::{Array1, ArrayD, ArrayViewD, Axis};
 use soundalike_compare::{
     EXACT_R, Floors, ReferenceTrace, Running, STRUCTURAL_R_LOCAL, StageError,
 };
-use soundalike_model::{DType, Device, Probe, Result, Silent, Tensor, TensorError};
+use soundalike_model::{DType, Device, NoProbe, Probe, Result, Tensor, TensorError};
 use soundalike_network::Stage;
 
 pub(crate) use data::captures;
@@ -40,7 +40,7 @@ impl Recorder {
 }
 
 impl Probe for Recorder {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         self.0.push((name.to_owned(), value.clone()));
         Ok(value)
     }
@@ -54,8 +54,8 @@ struct Teacher<'a> {
 }
 
 impl Probe for Teacher<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
-        let value = self.recorder.see(name, value)?;
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+        let value = self.recorder.observe(name, value)?;
         let stage = self.reference.manifest().graph().get(name);
         if stage.is_some_and(Stage::is_part) {
             return Ok(value);
@@ -197,7 +197,7 @@ pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
         let out = out.expect("the forward pass");
         out.into_iter().map(f32::to_bits).collect()
     };
-    let alone = bits(&window, &mut Silent);
+    let alone = bits(&window, &mut NoProbe);
     let name = case(path);
     assert!(
         bits(&window, &mut Recorder::default()) == alone,
@@ -205,7 +205,7 @@ pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
     );
     let others = (&window * 0.5).expect("a tensor");
     let windows = [&others, &others, &window, &others, &window];
-    let together = bits(&Tensor::cat(&windows, 0).expect("a batch"), &mut Silent);
+    let together = bits(&Tensor::cat(&windows, 0).expect("a batch"), &mut NoProbe);
     let parts: Vec<_> = together.chunks(alone.len()).collect();
     assert!(
         parts[2] == alone && parts[4] == alone,
@@ -218,9 +218,9 @@ pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
 struct Only<'a, P>(&'a BTreeSet<String>, &'a mut P);
 
 impl<P: Probe> Probe for Only<'_, P> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         if self.0.contains(name) {
-            self.1.see(name, value)
+            self.1.observe(name, value)
         } else {
             Ok(value)
         }

@@ -7,8 +7,8 @@ mod wespeaker;
 use std::{fmt, ops::RangeInclusive};
 
 pub use plda::Plda;
-pub use pyannet::{Activation, Linear, Lstm, PyanNet, SincFilters, SincNet};
-pub use wespeaker::{Block, WeSpeakerResNet};
+pub use pyannet::{Activation, LinearOptions, LstmOptions, PyanNet, SincFilters, SincNet};
+pub use wespeaker::{BlockKind, WeSpeakerResNet};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,7 @@ impl Architecture {
 
     /// The tensors of the network, in the order in which the stages use them.
     #[must_use]
-    pub fn tensors(&self) -> Vec<Expected> {
+    pub fn tensors(&self) -> Vec<TensorSpec> {
         match self {
             Self::PyanNet(pyannet) => pyannet.graph().tensors(),
             Self::WeSpeakerResNet(resnet) => resnet.graph(false).tensors(),
@@ -74,8 +74,8 @@ impl Architecture {
     /// Refuses impossible hyperparameters, before anything is computed from them.
     ///
     /// # Errors
-    /// The first [`Hyperparameter`] that is refused.
-    pub fn check(&self) -> Result<(), Hyperparameter> {
+    /// The first [`HyperparameterError`] that is refused.
+    pub fn check(&self) -> Result<(), HyperparameterError> {
         match self {
             Self::PyanNet(pyannet) => pyannet.check(),
             Self::WeSpeakerResNet(resnet) => resnet.check(),
@@ -136,7 +136,7 @@ impl Architecture {
 /// A hyperparameter that is missing, of another type or out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("hyperparameter `{name}` is {found}, expected {expected}")]
-pub struct Hyperparameter {
+pub struct HyperparameterError {
     /// The name, with that of its dictionary: `lstm.hidden_size`.
     pub name: String,
     /// The value that was found.
@@ -145,7 +145,7 @@ pub struct Hyperparameter {
     pub expected: String,
 }
 
-impl Hyperparameter {
+impl HyperparameterError {
     pub(crate) fn new(name: &str, found: impl ToString, expected: &str) -> Self {
         Self {
             name: name.into(),
@@ -161,42 +161,46 @@ pub(crate) fn require(
     name: &str,
     found: impl ToString,
     expected: &str,
-) -> Result<(), Hyperparameter> {
+) -> Result<(), HyperparameterError> {
     match holds {
         true => Ok(()),
-        false => Err(Hyperparameter::new(name, found, expected)),
+        false => Err(HyperparameterError::new(name, found, expected)),
     }
 }
 
 /// Refuses a number outside `range`. The ranges are far beyond any real network; they bound the shapes that are computed
 /// from the numbers.
-fn within(name: &str, found: usize, range: RangeInclusive<usize>) -> Result<(), Hyperparameter> {
+fn within(
+    name: &str,
+    found: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), HyperparameterError> {
     let expected = format!("{} to {}", range.start(), range.end());
     require(range.contains(&found), name, found, &expected)
 }
 
 /// One tensor that a network needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub struct TensorSpec {
     /// PyTorch's name in the state dict: `classifier.weight`.
     pub name: String,
     /// The dimensions.
     pub shape: Vec<usize>,
     /// The element types that are allowed.
-    pub kind: Kind,
+    pub kind: ElementType,
     /// Whether training changes it.
     pub role: Role,
     /// Whether a file may leave it out: `num_batches_tracked`, which evaluation does not use.
     pub optional: bool,
 }
 
-impl Expected {
+impl TensorSpec {
     /// A tensor of floating point numbers that every file must have.
     pub(crate) fn floats(name: String, shape: &[usize], role: Role) -> Self {
         Self {
             name,
             shape: shape.to_vec(),
-            kind: Kind::Float,
+            kind: ElementType::Float,
             role,
             optional: false,
         }
@@ -205,14 +209,14 @@ impl Expected {
 
 /// The element types that are allowed for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ElementType {
     /// Any floating point type.
     Float,
     /// `i64`.
     Counter,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Float => "float",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expected, Hyperparameter, Role, within};
+use super::{HyperparameterError, Role, TensorSpec, within};
 
 /// Sizes of `pyannote.audio.core.plda.PLDA`: `xvec_transform.npz` and `plda.npz`.
 ///
@@ -24,12 +24,12 @@ pub struct Plda {
 const MAX_DIM: usize = 1 << 14;
 
 impl Plda {
-    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+    pub(super) fn check(&self) -> Result<(), HyperparameterError> {
         within("embedding_dim", self.embedding_dim, 1..=MAX_DIM)?;
         within("lda_dim", self.lda_dim, 1..=MAX_DIM)
     }
 
-    pub(super) fn tensors(&self) -> Vec<Expected> {
+    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
         let (embedding, lda) = (self.embedding_dim, self.lda_dim);
         let tensors: [(&str, &[usize]); 6] = [
             ("mean1", &[embedding]),
@@ -41,7 +41,7 @@ impl Plda {
         ];
         let tensors = tensors.into_iter();
         let parameter =
-            |(name, shape): (&str, _)| Expected::floats(name.into(), shape, Role::Parameter);
+            |(name, shape): (&str, _)| TensorSpec::floats(name.into(), shape, Role::Parameter);
         tensors.map(parameter).collect()
     }
 }

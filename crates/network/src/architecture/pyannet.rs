@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expected, Hyperparameter, Role, within};
+use super::{HyperparameterError, Role, TensorSpec, within};
 use crate::{Axis, Graph, Op, graph::Builder};
 
 /// Hyperparameters of `pyannote.audio.models.segmentation.PyanNet`.
@@ -16,9 +16,9 @@ pub struct PyanNet {
     /// The convolutions at the front.
     pub sincnet: SincNet,
     /// The recurrent layers.
-    pub lstm: Lstm,
+    pub lstm: LstmOptions,
     /// The linear layers after them.
-    pub linear: Linear,
+    pub linear: LinearOptions,
     /// Outputs of the classifier: classes, or subsets of the classes for a powerset.
     pub num_outputs: usize,
     /// The function applied to the outputs of the classifier.
@@ -49,7 +49,7 @@ pub enum SincFilters {
 /// The recurrent layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lstm {
+pub struct LstmOptions {
     /// Units per direction.
     pub hidden_size: usize,
     /// Layers.
@@ -64,7 +64,7 @@ pub struct Lstm {
 /// The linear layers, each followed by LeakyReLU(0.01).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Linear {
+pub struct LinearOptions {
     /// Outputs of each layer. Not used if there are no layers.
     pub hidden_size: usize,
     /// Layers; may be 0.
@@ -94,7 +94,7 @@ impl SincNet {
     pub const POOL_SIZE: usize = 3;
 }
 
-impl Lstm {
+impl LstmOptions {
     /// Features of one frame of the output, of all directions.
     pub fn num_features(&self) -> usize {
         self.hidden_size * if self.bidirectional { 2 } else { 1 }
@@ -122,7 +122,7 @@ const LEAKY_SLOPE: f64 = 0.01;
 const NORM_EPS: f64 = 1e-5;
 
 impl PyanNet {
-    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+    pub(super) fn check(&self) -> Result<(), HyperparameterError> {
         let (lstm, linear) = (&self.lstm, &self.linear);
         within("sample_rate", self.sample_rate as usize, 16000..=16000)?;
         within("num_channels", self.num_channels, 1..=1)?;
@@ -252,10 +252,10 @@ impl PyanNet {
     }
 }
 
-impl Lstm {
+impl LstmOptions {
     /// The tensors of one direction of a layer, in the order of `torch.lstm`. PyTorch stacks the gates i, f, g, o in the
     /// first dimension.
-    fn tensors(&self, layer: usize, inputs: usize, reverse: bool) -> Vec<Expected> {
+    fn tensors(&self, layer: usize, inputs: usize, reverse: bool) -> Vec<TensorSpec> {
         let gates = 4 * self.hidden_size;
         let shapes: [(&str, &[usize]); 4] = [
             ("weight_ih", &[gates, inputs]),
@@ -265,7 +265,7 @@ impl Lstm {
         ];
         let parameter = |(kind, shape): (&str, _)| {
             let name = self.tensor_name(kind, layer, reverse);
-            Expected::floats(name, shape, Role::Parameter)
+            TensorSpec::floats(name, shape, Role::Parameter)
         };
         shapes.into_iter().map(parameter).collect()
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hyperparameter, require, within};
+use super::{HyperparameterError, require, within};
 use crate::{Axis, FbankOptions, Graph, Op, Operand, graph::Builder};
 
 /// Hyperparameters of `pyannote.audio.models.embedding.wespeaker.WeSpeakerResNet*`: a mel filter bank, whose options are
@@ -13,7 +13,7 @@ pub struct WeSpeakerResNet {
     /// The number in the name of the class: 34, 152, 221 or 293. The residual network also exists with 18, 50 and 101.
     pub depth: u32,
     /// The kind of block; follows from the depth.
-    pub block: Block,
+    pub block: BlockKind,
     /// Blocks in `layer1` to `layer4`; follows from the depth.
     pub num_blocks: [usize; 4],
     /// Channels of `layer1` before the block's expansion: 32. Each later layer doubles them.
@@ -49,14 +49,14 @@ pub struct WeSpeakerResNet {
 /// The kind of residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Block {
+pub enum BlockKind {
     /// Two 3x3 convolutions.
     Basic,
     /// Convolutions of 1x1, 3x3 and 1x1, the last with four times the channels.
     Bottleneck,
 }
 
-impl Block {
+impl BlockKind {
     /// Channels at the end of a block over channels inside it.
     pub fn expansion(self) -> usize {
         match self {
@@ -67,14 +67,14 @@ impl Block {
 }
 
 /// Depth, kind of block, blocks per layer. pyannote `wespeaker/resnet.py`, functions `ResNet*`.
-const TABLE: [(u32, Block, [usize; 4]); 7] = [
-    (18, Block::Basic, [2, 2, 2, 2]),
-    (34, Block::Basic, [3, 4, 6, 3]),
-    (50, Block::Bottleneck, [3, 4, 6, 3]),
-    (101, Block::Bottleneck, [3, 4, 23, 3]),
-    (152, Block::Bottleneck, [3, 8, 36, 3]),
-    (221, Block::Bottleneck, [6, 16, 48, 3]),
-    (293, Block::Bottleneck, [10, 20, 64, 3]),
+const TABLE: [(u32, BlockKind, [usize; 4]); 7] = [
+    (18, BlockKind::Basic, [2, 2, 2, 2]),
+    (34, BlockKind::Basic, [3, 4, 6, 3]),
+    (50, BlockKind::Bottleneck, [3, 4, 6, 3]),
+    (101, BlockKind::Bottleneck, [3, 4, 23, 3]),
+    (152, BlockKind::Bottleneck, [3, 8, 36, 3]),
+    (221, BlockKind::Bottleneck, [6, 16, 48, 3]),
+    (293, BlockKind::Bottleneck, [10, 20, 64, 3]),
 ];
 
 /// Most channels, bands or embedding values. Real networks have 32, 80 and 256.
@@ -87,7 +87,7 @@ impl WeSpeakerResNet {
     pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
 
     /// Kind of block and blocks per layer of a depth; `None` for an unknown depth.
-    pub fn blocks(depth: u32) -> Option<(Block, [usize; 4])> {
+    pub fn blocks(depth: u32) -> Option<(BlockKind, [usize; 4])> {
         let row = TABLE.iter().find(|row| row.0 == depth)?;
         Some((row.1, row.2))
     }
@@ -101,8 +101,8 @@ impl WeSpeakerResNet {
     /// Refuses networks that a file may hold but that pyannote.audio cannot run, or not deterministically.
     ///
     /// # Errors
-    /// The first [`Hyperparameter`] that is refused.
-    pub fn check_supported(&self) -> Result<(), Hyperparameter> {
+    /// The first [`HyperparameterError`] that is refused.
+    pub fn check_supported(&self) -> Result<(), HyperparameterError> {
         let expected = "false: pyannote.audio has no network with two embedding layers";
         require(!self.two_emb_layer, "two_emb_layer", true, expected)?;
         self.fbank().check()
@@ -142,11 +142,11 @@ impl WeSpeakerResNet {
         format!("{name}, {window} frames, {edges}, centred on the {centre}")
     }
 
-    pub(super) fn check(&self) -> Result<(), Hyperparameter> {
+    pub(super) fn check(&self) -> Result<(), HyperparameterError> {
         let Some(blocks) = Self::blocks(self.depth) else {
             let known = TABLE.map(|row| row.0.to_string()).join(", ");
             let expected = format!("one of {known}");
-            return Err(Hyperparameter::new("depth", self.depth, &expected));
+            return Err(HyperparameterError::new("depth", self.depth, &expected));
         };
         let found = (self.block, self.num_blocks);
         let [known, given] = [blocks, found].map(|(block, layers)| format!("{block:?} {layers:?}"));
@@ -252,7 +252,7 @@ fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes
     graph.then(bn, batch_norm(outputs, true), &IMAGE);
 }
 
-impl Block {
+impl BlockKind {
     /// Adds the stages of the block `name`, with `inputs` channels at its input and `planes` inside; returns its output
     /// channels.
     /// pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.

@@ -1,6 +1,6 @@
 //! Operations.
 
-use crate::{Expected, FbankOptions, Kind, Role, SincFilters};
+use crate::{ElementType, FbankOptions, Role, SincFilters, TensorSpec};
 
 /// The operation of a stage, with everything needed to compute it except the tensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,10 +125,11 @@ pub enum Op {
 impl Op {
     /// The tensors of the PyTorch module `module` with this operation on `operands` operands. Empty for an LSTM: the names of
     /// its tensors depend on a hyperparameter.
-    pub(crate) fn parameters(&self, module: &str, operands: usize) -> Vec<Expected> {
+    pub(crate) fn parameters(&self, module: &str, operands: usize) -> Vec<TensorSpec> {
         let named = |leaf: &str| format!("{module}.{leaf}");
-        let weight = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Parameter);
-        let buffer = |leaf, shape: &[usize]| Expected::floats(named(leaf), shape, Role::Buffer);
+        let weight =
+            |leaf, shape: &[usize]| TensorSpec::floats(named(leaf), shape, Role::Parameter);
+        let buffer = |leaf, shape: &[usize]| TensorSpec::floats(named(leaf), shape, Role::Buffer);
         match *self {
             Self::InstanceNorm { channels, .. } => {
                 vec![weight("weight", &[channels]), weight("bias", &[channels])]
@@ -140,7 +141,7 @@ impl Op {
                 ..
             } => {
                 let shape = [2 * pairs, 1, kernel];
-                vec![Expected::floats(module.into(), &shape, Role::Buffer)]
+                vec![TensorSpec::floats(module.into(), &shape, Role::Buffer)]
             }
             // `conv1d.0.filters` is computed by the module `conv1d.0.filterbank`.
             Self::SincFilters {
@@ -151,7 +152,7 @@ impl Op {
             } => {
                 let bank = module.strip_suffix("filters").unwrap_or(module);
                 let tensor = |leaf, shape: &[usize], role| {
-                    Expected::floats(format!("{bank}filterbank.{leaf}"), shape, role)
+                    TensorSpec::floats(format!("{bank}filterbank.{leaf}"), shape, role)
                 };
                 vec![
                     tensor("low_hz_", &[pairs, 1], Role::Parameter),
@@ -191,8 +192,8 @@ impl Op {
                 }
                 tensors.push(buffer("running_mean", &[channels]));
                 tensors.push(buffer("running_var", &[channels]));
-                tensors.push(Expected {
-                    kind: Kind::Counter,
+                tensors.push(TensorSpec {
+                    kind: ElementType::Counter,
                     optional: true,
                     ..buffer("num_batches_tracked", &[])
                 });

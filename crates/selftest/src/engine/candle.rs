@@ -109,7 +109,7 @@ struct Forwarded<'a, 'p> {
 }
 
 impl Probe for Forwarded<'_, '_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         match (self.probe)(name, to_f64(&value)?) {
             Ok(None) => Ok(value),
             Ok(Some(with)) => {

@@ -24,7 +24,7 @@ pub fn torch_reference(bundle: &Bundle, low: Option<LowPrecision>) -> Result<Liv
     let engines = Engines {
         golden: Box::new(TorchEngine::load(bundle, Precision::F64.into())?),
         single: pair(bundle, Precision::F32.into())?,
-        elementary: Box::new(move || Ok(pair(&own, Arithmetic::Elementary)?)),
+        reference_ops: Box::new(move || Ok(pair(&own, Arithmetic::ReferenceOps)?)),
         low: low.transpose()?,
     };
     let info = EngineInfo {

@@ -70,11 +70,11 @@ impl<'a> Inject<'a> {
 }
 
 impl Probe for Inject<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         let stage = self.before.graph().get(name);
         let substituted = stage.map(|stage| self.substitute(stage, &value));
         let substituted = substituted.transpose()?.flatten();
-        let value = self.inner.see(name, substituted.unwrap_or(value))?;
+        let value = self.inner.observe(name, substituted.unwrap_or(value))?;
         self.before.keep(name, value.clone());
         Ok(value)
     }

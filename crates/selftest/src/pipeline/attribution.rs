@@ -7,12 +7,12 @@
 use serde::Serialize;
 use soundalike_metrics::{Annotation, Components, DiarizationErrorRate};
 
-use super::{CapturedRun, PipelineStage, Setting, outputs::Outputs};
+use super::{CapturedRun, PipelineParameters, PipelineStage, outputs::Outputs};
 
 /// An output whose shape does not fit the reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("has the shape {found:?}, expected {expected:?}")]
-pub struct Misfit {
+pub struct ShapeMismatch {
     /// Its shape.
     pub found: Vec<usize>,
     /// The expected shape.
@@ -21,7 +21,7 @@ pub struct Misfit {
 
 /// The error rate of a diarization against the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Score {
+pub struct SpliceScore {
     /// Diarization error rate, without a collar.
     pub der: f64,
     /// Its components.
@@ -37,17 +37,17 @@ pub struct Splice {
     /// The stage.
     pub stage: PipelineStage,
     /// The result.
-    pub outcome: Outcome,
+    pub outcome: SpliceOutcome,
 }
 
 /// The result of a splice.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum SpliceOutcome {
     /// The error rate.
-    Score(Score),
+    SpliceScore(SpliceScore),
     /// The output of the candidate has another shape.
-    Misfit(Misfit),
+    ShapeMismatch(ShapeMismatch),
     /// The candidate has no capture of the stage.
     NotCaptured,
 }
@@ -64,20 +64,20 @@ pub struct Attribution {
 /// Splices each stage of `candidate` into `reference`, which needs a segmentation and embeddings.
 ///
 /// # Errors
-/// [`Misfit`] if the outputs of the reference do not fit each other.
+/// [`ShapeMismatch`] if the outputs of the reference do not fit each other.
 pub fn attribute(
     reference: &CapturedRun,
     candidate: &CapturedRun,
-    setting: &Setting,
-) -> Result<Attribution, Misfit> {
+    setting: &PipelineParameters,
+) -> Result<Attribution, ShapeMismatch> {
     let own = turns(reference, None, setting)?;
     let splice = |stage: PipelineStage| {
         let outcome = if !candidate.has(stage) {
-            Outcome::NotCaptured
+            SpliceOutcome::NotCaptured
         } else {
             match turns(reference, Some((stage, candidate)), setting) {
-                Ok(spliced) => Outcome::Score(score(&own, &spliced)),
-                Err(misfit) => Outcome::Misfit(misfit),
+                Ok(spliced) => SpliceOutcome::SpliceScore(score(&own, &spliced)),
+                Err(misfit) => SpliceOutcome::ShapeMismatch(misfit),
             }
         };
         Splice { stage, outcome }
@@ -88,9 +88,9 @@ pub fn attribute(
     })
 }
 
-fn score(reference: &Annotation, hypothesis: &Annotation) -> Score {
+fn score(reference: &Annotation, hypothesis: &Annotation) -> SpliceScore {
     let components = DiarizationErrorRate::default().components(reference, hypothesis, None);
-    Score {
+    SpliceScore {
         der: components.rate(),
         components,
         speakers: hypothesis.labels().len(),
@@ -102,11 +102,11 @@ fn score(reference: &Annotation, hypothesis: &Annotation) -> Score {
 fn turns(
     reference: &CapturedRun,
     spliced: Option<(PipelineStage, &CapturedRun)>,
-    setting: &Setting,
-) -> Result<Annotation, Misfit> {
+    setting: &PipelineParameters,
+) -> Result<Annotation, ShapeMismatch> {
     let mut outputs = Outputs::default();
     // The turns have an error rate of their own, and embeddings are not recomputed.
-    let unneeded = [PipelineStage::Masks, PipelineStage::Score];
+    let unneeded = [PipelineStage::Masks, PipelineStage::SpliceScore];
     for stage in PipelineStage::ALL {
         match spliced {
             _ if unneeded.contains(&stage) => continue,

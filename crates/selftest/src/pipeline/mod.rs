@@ -11,7 +11,7 @@ use serde::Serialize;
 use soundalike_diarize::{clustering::Plda, frames::FrameGrid};
 
 pub use self::{
-    attribution::{Attribution, Misfit, Outcome, Score, Splice, attribute},
+    attribution::{Attribution, ShapeMismatch, Splice, SpliceOutcome, SpliceScore, attribute},
     captured::{CaptureError, CapturedRun},
     fault::PipelineFault,
     self_test::{PipelineCleanRun, PipelineSelfTest, PipelineTrial, try_faults},
@@ -45,7 +45,7 @@ pub enum PipelineStage {
     /// The speaker turns.
     Turns,
     /// The error rate of the turns against the same turns with renamed speakers.
-    Score,
+    SpliceScore,
 }
 
 impl PipelineStage {
@@ -62,7 +62,7 @@ impl PipelineStage {
         Self::Assignment,
         Self::Reconstruction,
         Self::Turns,
-        Self::Score,
+        Self::SpliceScore,
     ];
 
     /// The stages whose output can be replaced alone by that of another run.
@@ -91,14 +91,14 @@ impl PipelineStage {
             Self::Assignment => "assignment",
             Self::Reconstruction => "reconstruction",
             Self::Turns => "turns",
-            Self::Score => "score",
+            Self::SpliceScore => "score",
         }
     }
 }
 
 /// Parameters of the reference pipeline.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct PipelineParameters {
     /// Distance at which the agglomerative clustering stops.
     pub threshold: f64,
     /// Fa of VBx: scale of the acoustic evidence.
@@ -114,5 +114,5 @@ pub struct Setting {
     /// Frames of a window.
     pub frames: usize,
     /// Frames alone in a window that a local speaker needs to be embedded by those only.
-    pub min_alone: usize,
+    pub min_clean_frames: usize,
 }

@@ -18,7 +18,7 @@ use soundalike_diarize::{
 };
 use soundalike_metrics::{Annotation, DiarizationErrorRate, Turn};
 
-use super::{Misfit, PipelineStage, Setting};
+use super::{PipelineParameters, PipelineStage, ShapeMismatch};
 
 /// The outputs of the stages so far; later ones are empty.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ impl PipelineStage {
 impl Outputs {
     /// Computes the output of `stage` from the earlier ones, like `VBxClustering.__call__` and
     /// `SpeakerDiarization.apply` of pyannote.audio. Outputs of the networks are kept.
-    pub(super) fn compute(&mut self, stage: PipelineStage, setting: &Setting) {
+    pub(super) fn compute(&mut self, stage: PipelineStage, setting: &PipelineParameters) {
         let activity = self.segmentation.view();
         match stage {
             PipelineStage::Segmentation | PipelineStage::Embeddings => {}
@@ -72,7 +72,10 @@ impl Outputs {
                 let (windows, frames, speakers) = activity.dim();
                 let mut masks = Array3::zeros((windows, speakers, frames));
                 for (mut mask, activity) in masks.outer_iter_mut().zip(activity.outer_iter()) {
-                    mask.assign(&speaker_embedding::alone(activity, setting.min_alone));
+                    mask.assign(&speaker_embedding::alone(
+                        activity,
+                        setting.min_clean_frames,
+                    ));
                 }
                 self.masks = masks;
             }
@@ -112,7 +115,7 @@ impl Outputs {
                 let (pause, grid) = (setting.min_duration_off, &setting.grid);
                 self.turns = label_turns(self.active.view(), &labels, pause, grid, "recording");
             }
-            PipelineStage::Score => {
+            PipelineStage::SpliceScore => {
                 let renamed = renamed(&self.turns);
                 self.score = rate(&renamed, &self.turns);
             }
@@ -158,7 +161,7 @@ impl Outputs {
             }
             PipelineStage::Reconstruction => self.active.clone_from(&from.active),
             PipelineStage::Turns => self.turns.clone_from(&from.turns),
-            PipelineStage::Score => self.score = from.score,
+            PipelineStage::SpliceScore => self.score = from.score,
         }
     }
 
@@ -166,13 +169,13 @@ impl Outputs {
     /// with `speakers` local speakers.
     ///
     /// # Errors
-    /// [`Misfit`] if it does not fit.
+    /// [`ShapeMismatch`] if it does not fit.
     pub(super) fn check(
         &self,
         stage: PipelineStage,
-        setting: &Setting,
+        setting: &PipelineParameters,
         (windows, speakers): (usize, usize),
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), ShapeMismatch> {
         let (frames, kept) = (setting.frames, self.training.locals.len());
         let plda = &setting.plda;
         match stage {
@@ -196,7 +199,7 @@ impl Outputs {
             | PipelineStage::Training
             | PipelineStage::Reconstruction
             | PipelineStage::Turns
-            | PipelineStage::Score => Ok(()),
+            | PipelineStage::SpliceScore => Ok(()),
         }
     }
 
@@ -233,7 +236,7 @@ impl Outputs {
             PipelineStage::Assignment => unlike(&self.assignment, &golden.assignment),
             PipelineStage::Reconstruction => unlike(&self.active, &golden.active),
             PipelineStage::Turns => not_shared([self, golden].map(|run| lines(&run.turns))),
-            PipelineStage::Score => (self.score - golden.score).abs(),
+            PipelineStage::SpliceScore => (self.score - golden.score).abs(),
         }
     }
 }
@@ -271,11 +274,11 @@ pub(super) fn renamed(turns: &Annotation) -> Annotation {
     Annotation::from_turns(&*turns.uri, renamed)
 }
 
-fn fits(found: &[usize], expected: &[usize]) -> Result<(), Misfit> {
+fn fits(found: &[usize], expected: &[usize]) -> Result<(), ShapeMismatch> {
     if found == expected {
         return Ok(());
     }
-    Err(Misfit {
+    Err(ShapeMismatch {
         found: found.to_vec(),
         expected: expected.to_vec(),
     })

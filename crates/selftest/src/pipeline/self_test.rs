@@ -4,7 +4,7 @@ use serde::Serialize;
 use soundalike_compare::Provenance;
 
 use super::{
-    CapturedRun, Misfit, PipelineFault, PipelineStage, Setting,
+    CapturedRun, PipelineFault, PipelineParameters, PipelineStage, ShapeMismatch,
     outputs::{Outputs, rate},
 };
 use crate::TrialOutcome;
@@ -98,19 +98,19 @@ struct Golden<'a> {
 /// embeddings. Returns the trials, the runs without a fault, and the stages without a capture in some run.
 ///
 /// # Errors
-/// [`Misfit`] of the first run whose outputs do not fit each other.
+/// [`ShapeMismatch`] of the first run whose outputs do not fit each other.
 #[expect(clippy::type_complexity, reason = "the parts of a self-test")]
 pub fn try_faults(
     faults: &[PipelineFault],
     runs: &[(String, CapturedRun)],
-    setting: &Setting,
+    setting: &PipelineParameters,
 ) -> Result<
     (
         Vec<PipelineTrial>,
         Vec<PipelineCleanRun>,
         Vec<PipelineStage>,
     ),
-    Misfit,
+    ShapeMismatch,
 > {
     let golden = runs
         .iter()
@@ -125,7 +125,11 @@ pub fn try_faults(
 }
 
 impl<'a> Golden<'a> {
-    fn new(name: &'a str, run: &'a CapturedRun, setting: &Setting) -> Result<Self, Misfit> {
+    fn new(
+        name: &'a str,
+        run: &'a CapturedRun,
+        setting: &PipelineParameters,
+    ) -> Result<Self, ShapeMismatch> {
         let mut outputs = Outputs::default();
         for stage in PipelineStage::ALL {
             if run.has(stage) {
@@ -140,7 +144,11 @@ impl<'a> Golden<'a> {
 
     /// Runs our stages with `fault`: the difference of each stage when fed by the reference, and the outputs of a run
     /// in which they feed each other.
-    fn run(&self, fault: Option<&PipelineFault>, setting: &Setting) -> (Vec<f64>, Outputs) {
+    fn run(
+        &self,
+        fault: Option<&PipelineFault>,
+        setting: &PipelineParameters,
+    ) -> (Vec<f64>, Outputs) {
         let [mut forced, mut free] = [Outputs::default(), Outputs::default()];
         let mut differences = Vec::new();
         for stage in PipelineStage::ALL {
@@ -162,7 +170,7 @@ impl<'a> Golden<'a> {
         (differences, free)
     }
 
-    fn clean(&self, setting: &Setting) -> PipelineCleanRun {
+    fn clean(&self, setting: &PipelineParameters) -> PipelineCleanRun {
         let (differences, free) = self.run(None, setting);
         let differences: Vec<_> = PipelineStage::ALL.into_iter().zip(differences).collect();
         PipelineCleanRun {
@@ -180,7 +188,11 @@ fn alarms(differences: &[(PipelineStage, f64)]) -> Vec<PipelineStage> {
     alarms.map(|(stage, _)| *stage).collect()
 }
 
-fn trial(fault: &PipelineFault, golden: &[Golden<'_>], setting: &Setting) -> PipelineTrial {
+fn trial(
+    fault: &PipelineFault,
+    golden: &[Golden<'_>],
+    setting: &PipelineParameters,
+) -> PipelineTrial {
     let mut largest = vec![0.0_f64; PipelineStage::ALL.len()];
     let mut der = 0.0_f64;
     for golden in golden {
@@ -189,7 +201,7 @@ fn trial(fault: &PipelineFault, golden: &[Golden<'_>], setting: &Setting) -> Pip
             *largest = largest.max(difference);
         }
         let own = match fault.stage {
-            PipelineStage::Score => free.score,
+            PipelineStage::SpliceScore => free.score,
             _ => rate(&golden.outputs.turns, &free.turns),
         };
         der = der.max(own);

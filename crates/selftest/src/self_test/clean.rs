@@ -6,7 +6,7 @@ use ndarray::{Array3, ArrayD, Axis};
 use serde::Serialize;
 use soundalike_compare::{
     Candidate, CompareError, Decode, Engine as _, Reference, Report, StageError, Window, compare,
-    worse,
+    nan_max,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::DType;
@@ -28,14 +28,14 @@ pub struct CleanRun {
 }
 
 /// Runs the network without a fault.
-pub struct Cleanliness<'a> {
+pub struct CleanRunner<'a> {
     /// The model.
     pub bundle: &'a Bundle,
     /// The decoding of its output.
     pub decode: &'a dyn Decode,
 }
 
-impl Cleanliness<'_> {
+impl CleanRunner<'_> {
     /// Compares the network in `dtype` on `window`.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl CleanRun {
         let stages = report.stages.iter();
         let errors =
             stages.flat_map(|stage| stage.teacher_forced.iter().chain(&stage.free_running));
-        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, nan_max);
         Self {
             what: what.to_owned(),
             r: largest(|error| error.r_d.unwrap_or(error.r)),

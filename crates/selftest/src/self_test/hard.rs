@@ -37,7 +37,7 @@ pub fn hard_inputs(window: &Window, sample_rate: u32, longest: f64) -> Vec<Windo
 
 /// Inputs that hide faults: silence and white noise.
 #[must_use]
-pub fn blind_inputs(sample_rate: u32) -> [Window; 2] {
+pub fn insensitive_inputs(sample_rate: u32) -> [Window; 2] {
     let silence = input("silence".to_owned(), DURATION, sample_rate, || 0.0);
     [silence, noise(sample_rate)]
 }

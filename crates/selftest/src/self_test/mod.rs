@@ -1,15 +1,15 @@
 //! The self-test of the comparison: faults are injected into a candidate one at a time.
 
-mod blindness;
+mod baseline;
 mod clean;
 mod hard;
-mod ordinary;
+mod insensitive;
 
 use serde::Serialize;
 use soundalike_compare::{
     About, Budget, CompareError, Decode, Diagnosis, EXACT_R, Explanation, Input, KeptReference,
     Propagation, Provenance, Reference, Report, StageError, Undiagnosed, Verdict, Window, compare,
-    worse,
+    nan_max,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::DType;
@@ -17,10 +17,10 @@ use soundalike_model::DType;
 use crate::{Diagnostician, Fault, FaultError};
 
 pub use self::{
-    blindness::Blindness,
-    clean::{CleanRun, Cleanliness, in_batches},
-    hard::{blind_inputs, hard_inputs},
-    ordinary::{Gate as OrdinaryGate, Gates as OrdinaryGates},
+    baseline::{BaselineGate, BaselineMetrics},
+    clean::{CleanRun, CleanRunner, in_batches},
+    hard::{hard_inputs, insensitive_inputs},
+    insensitive::InsensitiveInput,
 };
 
 /// Why a fault could not be tried.
@@ -58,7 +58,7 @@ pub struct SelfTest {
     /// What was skipped, and why.
     pub left_out: Vec<String>,
     /// Faults that other inputs hide.
-    pub blindness: Vec<Blindness>,
+    pub blindness: Vec<InsensitiveInput>,
 }
 
 /// The result for one fault.
@@ -70,7 +70,7 @@ pub struct Trial {
     /// The outcome.
     pub outcome: TrialOutcome,
     /// Whether it was identified.
-    pub naming: Naming,
+    pub naming: Identification,
     /// The largest R of its stages, fed by the reference.
     pub r: f64,
     /// The largest R_local of its stages, fed by the reference.
@@ -82,7 +82,7 @@ pub struct Trial {
     /// Why there is no diagnosis, and the signature of the error instead.
     pub undiagnosed: Option<Undiagnosed>,
     /// Baseline metrics of the outputs.
-    pub ordinary: OrdinaryGates,
+    pub ordinary: BaselineMetrics,
     /// Its error at the output, predicted by the gains of the budget and measured.
     pub propagation: Option<Propagation>,
 }
@@ -114,7 +114,7 @@ pub enum TrialOutcome {
 /// Whether a fault was identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Naming {
+pub enum Identification {
     /// Correctly.
     Right,
     /// As another mistake.
@@ -159,7 +159,7 @@ impl SelfTest {
     /// false.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Naming::Wrong;
+        let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Identification::Wrong;
         self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 
@@ -179,7 +179,7 @@ impl SelfTest {
 pub const SELF_TEST_SCHEMA: u32 = 1;
 
 /// Injects faults and compares.
-pub struct Bench<'a> {
+pub struct Injector<'a> {
     /// The model without a fault.
     pub bundle: &'a Bundle,
     /// The decoding of its output.
@@ -194,7 +194,7 @@ pub struct Bench<'a> {
     pub budget: Option<&'a Budget>,
 }
 
-impl Bench<'_> {
+impl Injector<'_> {
     /// Injects `fault` and compares. `None` if it does not apply to the model.
     ///
     /// # Errors
@@ -266,22 +266,26 @@ impl Trial {
         let stages = report.stages.iter();
         let own = stages.filter(|stage| expected.contains(&&stage.name));
         let errors = own.filter_map(|stage| stage.teacher_forced.as_ref());
-        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, worse);
+        let largest = |of: fn(&StageError) -> f64| errors.clone().map(of).fold(0.0, nan_max);
         let strays = report.source.iter().filter(|name| !expected.contains(name));
         let strays = strays.cloned().collect();
         let blamed = !report.source.is_empty();
         let outcome = TrialOutcome::new(fault.equivalent.is_some(), blamed, strays);
         let (naming, diagnosis, undiagnosed) = match cause {
-            None => (Naming::NotTried, None, None),
+            None => (Identification::NotTried, None, None),
             Some(Explanation::Known(diagnosis)) => {
                 let right = fault.cause == Some(diagnosis.cause);
-                let naming = if right { Naming::Right } else { Naming::Wrong };
+                let naming = if right {
+                    Identification::Right
+                } else {
+                    Identification::Wrong
+                };
                 (naming, Some(diagnosis), None)
             }
             Some(Explanation::Unknown(undiagnosed)) => {
                 let naming = match fault.cause {
-                    Some(_) => Naming::Missed,
-                    None => Naming::Unknown,
+                    Some(_) => Identification::Missed,
+                    None => Identification::Unknown,
                 };
                 (naming, None, Some(undiagnosed))
             }
@@ -295,7 +299,7 @@ impl Trial {
             source: report.source.clone(),
             diagnosis,
             undiagnosed,
-            ordinary: OrdinaryGates::of(report),
+            ordinary: BaselineMetrics::of(report),
             propagation: None,
         }
     }
@@ -304,13 +308,13 @@ impl Trial {
         Self {
             fault: fault.clone(),
             outcome: TrialOutcome::Failed { message },
-            naming: Naming::NotTried,
+            naming: Identification::NotTried,
             r: f64::NAN,
             r_local: f64::NAN,
             source: Vec::new(),
             diagnosis: None,
             undiagnosed: None,
-            ordinary: OrdinaryGates::default(),
+            ordinary: BaselineMetrics::default(),
             propagation: None,
         }
     }

@@ -8,12 +8,12 @@ use std::path::Path;
 pub(crate) use directory::assets;
 use soundalike_convert::load;
 use soundalike_diarize::{clustering::Plda, frames::FrameGrid};
-use soundalike_selftest::Setting;
+use soundalike_selftest::PipelineParameters;
 
 /// Parameters of community-1 and frames of segmentation-3.0.
-pub(crate) fn setting(assets: &Path) -> Setting {
+pub(crate) fn setting(assets: &Path) -> PipelineParameters {
     let bundle = load(&assets.join("pipelines/community-1-synthetic/plda")).expect("a PLDA");
-    Setting {
+    PipelineParameters {
         threshold: 0.6,
         fa: 0.07,
         fb: 0.8,
@@ -26,6 +26,6 @@ pub(crate) fn setting(assets: &Path) -> Setting {
             window_step: 1.0,
         },
         frames: 589,
-        min_alone: 2,
+        min_clean_frames: 2,
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Comparison<'a> {
 
 impl Comparison<'_> {
     /// Compares the stage `name`; what the network goes on with.
-    fn see(&mut self, name: &str, ours: ArrayD<f64>) -> Result<Option<ArrayD<f64>>> {
+    fn observe(&mut self, name: &str, ours: ArrayD<f64>) -> Result<Option<ArrayD<f64>>> {
         let stage = self.stages.get(self.seen);
         let Some(stage) = stage.filter(|stage| stage.name == name) else {
             return Err(Error::probe(format!(
@@ -156,7 +156,7 @@ pub(crate) fn assert_is_pyannote(bundle: &Bundle, path: &Path, bars: Bars) -> Ve
             let mut comparison = Comparison::new(&mut reference, precision, running, bars);
             let output = network
                 .forward(&waveforms, masks.as_ref(), &mut |name, ours| {
-                    comparison.see(name, ours)
+                    comparison.observe(name, ours)
                 })
                 .unwrap_or_else(|error| panic!("{run}: {error}"));
             assert_eq!(comparison.seen, stages.len(), "{run}: stages are missing");

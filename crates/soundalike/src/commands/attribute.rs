@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{Bundle, Clustering, Part, PipelineDirectory};
+use soundalike_convert::{Bundle, Clustering, ModelRole, PipelineDirectory};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
 };
 use soundalike_model::Kernels;
 use soundalike_selftest::{
-    Attribution, CapturedRun, Outcome, PipelineStage, Score, Setting, attribute,
+    Attribution, CapturedRun, PipelineParameters, PipelineStage, SpliceOutcome, SpliceScore,
+    attribute,
 };
 
 use super::{ReportFormat, compare::command_line, on_cpu};
@@ -82,25 +83,25 @@ pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Re
 }
 
 /// The clustering parameters of the pipeline in `directory`, and its PLDA.
-pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
+pub(super) fn setting(directory: &Path) -> anyhow::Result<(PipelineParameters, Bundle)> {
     let pipeline = PipelineDirectory::read(directory)?;
     let config = pipeline.config();
     let shown = directory.display();
     let Clustering::VBx { threshold, fa, fb } = config.clustering else {
         bail!("{shown}: does not cluster by VBxClustering, whose stages alone can be spliced");
     };
-    let part = |part: Part| {
+    let part = |part: ModelRole| {
         let model = pipeline.model(part);
         model.with_context(|| format!("{shown}: the pipeline has no {part}"))
     };
     // Gives frame counts only: no weights need to be packed for kernels.
     let engine = on_cpu(Kernels::Portable);
-    let segmenter =
-        Segmenter::new(part(Part::Segmentation)?, &engine)?.with_step(config.segmentation_step)?;
+    let segmenter = Segmenter::new(part(ModelRole::Segmentation)?, &engine)?
+        .with_step(config.segmentation_step)?;
     let exclude_overlap = config.embedding_exclude_overlap;
-    let embedder = SpeakerEmbedder::new(part(Part::Embedding)?, exclude_overlap, &engine)?;
-    let plda = part(Part::Plda)?;
-    let setting = Setting {
+    let embedder = SpeakerEmbedder::new(part(ModelRole::Embedding)?, exclude_overlap, &engine)?;
+    let plda = part(ModelRole::Plda)?;
+    let setting = PipelineParameters {
         threshold,
         fa,
         fb,
@@ -108,7 +109,7 @@ pub(super) fn setting(directory: &Path) -> anyhow::Result<(Setting, Bundle)> {
         plda: Plda::new(plda)?,
         grid: segmenter.grid(),
         frames: segmenter.frames(),
-        min_alone: embedder.min_alone(segmenter.frames(), segmenter.windows().length),
+        min_clean_frames: embedder.min_clean_frames(segmenter.frames(), segmenter.windows().length),
     };
     Ok((setting, plda.clone()))
 }
@@ -117,9 +118,11 @@ fn document(attribution: &Attribution) -> Document {
     let rows = attribution.splices.iter().map(|splice| {
         let name = splice.stage.name();
         let (name, figures) = match &splice.outcome {
-            Outcome::Score(score) => (name.to_owned(), cells(score)),
-            Outcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
-            Outcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
+            SpliceOutcome::SpliceScore(score) => (name.to_owned(), cells(score)),
+            SpliceOutcome::ShapeMismatch(misfit) => {
+                (format!("{name}: {misfit}"), Default::default())
+            }
+            SpliceOutcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
         };
         [name].into_iter().chain(figures)
     });
@@ -130,7 +133,7 @@ fn document(attribution: &Attribution) -> Document {
     document
 }
 
-fn cells(score: &Score) -> [String; 5] {
+fn cells(score: &SpliceScore) -> [String; 5] {
     let seconds = |seconds: f64| format!("{seconds:.3} s");
     [
         format!("{:.2} %", 100.0 * score.der),
@@ -145,7 +148,7 @@ fn cells(score: &Score) -> [String; 5] {
 fn verdict(attribution: &Attribution) -> String {
     let splices = attribution.splices.iter().rev();
     let scores = splices.filter_map(|splice| match &splice.outcome {
-        Outcome::Score(score) => Some((splice.stage, score)),
+        SpliceOutcome::SpliceScore(score) => Some((splice.stage, score)),
         _ => None,
     });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
@@ -167,7 +170,7 @@ fn verdict(attribution: &Attribution) -> String {
 #[cfg(test)]
 mod tests {
     use soundalike_metrics::Components;
-    use soundalike_selftest::{Misfit, Splice};
+    use soundalike_selftest::{ShapeMismatch, Splice};
 
     use super::*;
     use crate::document::{
@@ -175,7 +178,7 @@ mod tests {
         terminal::{self, Screen},
     };
 
-    fn splice(stage: PipelineStage, outcome: Outcome) -> Splice {
+    fn splice(stage: PipelineStage, outcome: SpliceOutcome) -> Splice {
         Splice { stage, outcome }
     }
 
@@ -198,7 +201,7 @@ mod tests {
             total: 10.0,
             ..Components::default()
         };
-        let score = |components, der| Score {
+        let score = |components, der| SpliceScore {
             der,
             components,
             speakers: 3,
@@ -206,20 +209,20 @@ mod tests {
         let found = attribution(vec![
             splice(
                 PipelineStage::Segmentation,
-                Outcome::Score(score(Components::default(), 0.0)),
+                SpliceOutcome::SpliceScore(score(Components::default(), 0.0)),
             ),
             splice(
                 PipelineStage::Plda,
-                Outcome::Score(score(components, 0.175)),
+                SpliceOutcome::SpliceScore(score(components, 0.175)),
             ),
             splice(
                 PipelineStage::Embeddings,
-                Outcome::Misfit(Misfit {
+                SpliceOutcome::ShapeMismatch(ShapeMismatch {
                     found: vec![1],
                     expected: vec![2],
                 }),
             ),
-            splice(PipelineStage::Vbx, Outcome::NotCaptured),
+            splice(PipelineStage::Vbx, SpliceOutcome::NotCaptured),
         ]);
         assert_eq!(
             terminal::render(&found, Screen::default()),
@@ -254,7 +257,7 @@ VBx: not captured
 
     #[test]
     fn nothing_spliced_is_no_result() {
-        let found = attribution(vec![splice(PipelineStage::Vbx, Outcome::NotCaptured)]);
+        let found = attribution(vec![splice(PipelineStage::Vbx, SpliceOutcome::NotCaptured)]);
         let text = terminal::render(&found, Screen::default());
         assert!(
             text.contains("\nINCONCLUSIVE: no stage could be spliced."),

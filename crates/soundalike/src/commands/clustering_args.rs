@@ -1,7 +1,9 @@
 //! Options of speaker clustering, for `diarize` and `recluster`.
 
 use anyhow::anyhow;
-use soundalike_diarize::{Options, Overrides, ParameterError, SpeakerBounds, turns::Numbering};
+use soundalike_diarize::{
+    DiarizeOptions, Overrides, ParameterError, SpeakerBounds, turns::Numbering,
+};
 
 /// Options of speaker clustering.
 #[derive(Debug, clap::Args)]
@@ -53,10 +55,10 @@ impl From<Labels> for Numbering {
 }
 
 impl ClusteringArgs {
-    pub(crate) fn options(&self) -> anyhow::Result<Options> {
+    pub(crate) fn options(&self) -> anyhow::Result<DiarizeOptions> {
         let min = self.num_speakers.or(self.min_speakers).unwrap_or(1);
         let max = self.num_speakers.or(self.max_speakers);
-        Ok(Options {
+        Ok(DiarizeOptions {
             speakers: SpeakerBounds::new(min, max.unwrap_or(usize::MAX))?,
             numbering: self.labels.into(),
         })

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 use soundalike_convert::{
-    Bundle, CastReport, Conversion, Counts, Dtype, Format, Part, PipelineDirectory, Source,
-    TensorInfo,
+    Bundle, CastReport, Conversion, Dtype, ModelRole, ParameterCounts, PipelineDirectory, Source,
+    SourceFormat, TensorInfo,
 };
 use soundalike_network::{Architecture, Specifications};
 
@@ -46,7 +46,7 @@ struct Converted {
     source: Source,
     architecture: Architecture,
     specifications: Option<Specifications>,
-    counts: Counts,
+    counts: ParameterCounts,
     cast: Option<CastReport>,
     notes: Vec<String>,
     foreign_globals: Vec<String>,
@@ -129,7 +129,7 @@ fn pipeline(
         Some(dtype) => pipeline.cast(dtype)?,
     };
     pipeline.save(destination)?;
-    let converted = Part::ALL.into_iter().filter_map(|part| {
+    let converted = ModelRole::ALL.into_iter().filter_map(|part| {
         let conversion = pipeline.conversion(part)?;
         let cast = casts.iter().find(|(of, _)| *of == part);
         let cast = cast.map(|(_, cast)| cast.clone());
@@ -149,7 +149,7 @@ impl Converted {
             source: of.source().clone(),
             architecture: of.architecture().clone(),
             specifications: of.specifications().cloned(),
-            counts: Counts::of(&tensors),
+            counts: ParameterCounts::of(&tensors),
             cast,
             notes: of.notes().to_vec(),
             foreign_globals: conversion.foreign_globals.clone(),
@@ -177,7 +177,7 @@ impl Converted {
             ));
         }
         let Source { file, sha256, .. } = &self.source;
-        if self.source.format != Format::Bundle {
+        if self.source.format != SourceFormat::Bundle {
             lines.push(format!("from  {file} (SHA-256 {sha256})"));
         }
         let (bundle, sha256) = (self.bundle.display(), &self.sha256);

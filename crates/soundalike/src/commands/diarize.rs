@@ -7,9 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{Part, PipelineDirectory, is_file_name};
+use soundalike_convert::{ModelRole, PipelineDirectory, is_file_name};
 use soundalike_diarize::{
-    Diarization, Diarizer, Error, Options, Overrides, Recording, Run, SetupError,
+    Diarization, DiarizeOptions, Diarizer, Error, Inference, Overrides, Recording, SetupError,
 };
 use soundalike_model::{DeviceChoice, Engine, Kernels};
 
@@ -111,9 +111,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 fn diarize_all(
     diarizer: &Diarizer,
     recordings: &[(String, &Path)],
-    options: &Options,
+    options: &DiarizeOptions,
     mut sink: Sink<'_>,
-    last: &mut Option<Run>,
+    last: &mut Option<Inference>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     for (uri, path) in recordings {
@@ -222,8 +222,8 @@ fn diarize(
     diarizer: &Diarizer,
     uri: &str,
     path: &Path,
-    last: &mut Option<Run>,
-    options: &Options,
+    last: &mut Option<Inference>,
+    options: &DiarizeOptions,
     terminal: &Terminal,
 ) -> anyhow::Result<Diarization> {
     let started = Instant::now();
@@ -237,9 +237,9 @@ fn diarize(
         ));
     }
     let bar = terminal.progress(uri);
-    let run = diarizer.listen(uri, &mut recording, &mut |progress| {
+    let run = diarizer.infer(uri, &mut recording, &mut |progress| {
         // Embeddings come last.
-        if progress.part == Part::Embedding {
+        if progress.part == ModelRole::Embedding {
             bar.set_length(progress.windows as u64);
             bar.set_position(progress.done as u64);
         }

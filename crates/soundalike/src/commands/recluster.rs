@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::Context;
-use soundalike_diarize::{Run, SpeakerClustering};
+use soundalike_diarize::{Inference, SpeakerClustering};
 
 use super::{
     clustering_args::{ClusteringArgs, option_error},
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = args.clustering.options()?;
     let mut outputs = Outputs::new(Inputs::default().files([&args.run], "run"));
     let name = || args.run.display().to_string();
-    let run = Run::read(&args.run).with_context(name)?;
+    let run = Inference::read(&args.run).with_context(name)?;
     let mut sink = Sink::open(&args.output, &mut outputs, &[run.uri()])?;
     let overrides = args.clustering.overrides();
     let parameters = run.parameters().clone().with(&overrides);

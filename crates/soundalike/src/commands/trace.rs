@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use ndarray::Array3;
-use soundalike_compare::{EngineInfo, Subject, Window, write_activations, write_reference};
+use soundalike_compare::{EngineInfo, TraceSubject, Window, write_activations, write_reference};
 use soundalike_convert::{Bundle, sha256};
 use soundalike_diarize::audio::Audio;
 use soundalike_model::Kernels;
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let audio = std::fs::read(&args.audio)
         .with_context(|| format!("{}: cannot be read", args.audio.display()))?;
     let audio_sha256 = sha256([&*audio]);
-    let subject = Subject {
+    let subject = TraceSubject {
         bundle: &bundle,
         window: &window,
         audio_sha256: &audio_sha256,
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 /// Writes the activations of our network.
 fn ours(
     output: &Output,
-    subject: Subject<'_>,
+    subject: TraceSubject<'_>,
     engine: &str,
     kernels: Kernels,
 ) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use soundalike_convert::model_files;
+use soundalike_convert::input_files;
 
 /// The same for all paths of a file, through symbolic and hard links too.
 #[cfg(unix)]
@@ -62,7 +62,7 @@ impl Inputs {
     ) -> Self {
         for path in paths {
             self = match path.is_dir() {
-                true => self.files(model_files(path), &format!("file of the {what}")),
+                true => self.files(input_files(path), &format!("file of the {what}")),
                 false => self.files([path], what),
             };
         }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{AtomicFile, FILE_NAME, is_file_name, quoted_name};
+use soundalike_convert::{AtomicFile, FILE_NAME_RULE, is_file_name, quoted_name};
 
 pub(crate) use self::inputs::Inputs;
 use self::inputs::{Identity, identity};
@@ -77,7 +77,7 @@ impl Outputs {
     ) -> anyhow::Result<Output> {
         ensure!(
             is_file_name(file),
-            "{}: {} is not a valid file name, expected {FILE_NAME}",
+            "{}: {} is not a valid file name, expected {FILE_NAME_RULE}",
             directory.display(),
             quoted_name(file)
         );

@@ -1,7 +1,7 @@
 //! Faults of the recurrent layers.
 
 use ndarray::{Axis, concatenate};
-use soundalike_network::{Cause, Gate};
+use soundalike_network::{Cause, LstmGate};
 
 use super::super::{
     Fault,
@@ -25,24 +25,44 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("LSTM gates in the order of ONNX: i, o, f, g in place of i, f, g, o")
             .seen_in("CrispASR #102, #106; eliza #9460, #9501, #11377")
             .weights(LSTMS, |edit| edit.gates(Lstm::All, [0, 3, 1, 2]))
-            .named(Cause::Gates([Gate::I, Gate::O, Gate::F, Gate::G])),
+            .named(Cause::Gates([
+                LstmGate::I,
+                LstmGate::O,
+                LstmGate::F,
+                LstmGate::G,
+            ])),
         fault("lstm-gates-ifog")
             .text("LSTM gates read as i, f, o, g")
             .seen_in("coremltools #93: i, f, z, o against i, f, o, z")
             .weights(LSTMS, |edit| edit.gates(Lstm::All, [0, 1, 3, 2]))
-            .named(Cause::Gates([Gate::I, Gate::F, Gate::O, Gate::G])),
+            .named(Cause::Gates([
+                LstmGate::I,
+                LstmGate::F,
+                LstmGate::O,
+                LstmGate::G,
+            ])),
         fault("lstm-gates-fiog-one-layer")
             .text("input and forget gate swapped in one layer")
             .seen_in("CrispASR #102, a variant")
             .weights(LSTM1, |edit| edit.gates(Lstm::Layer(1), [1, 0, 2, 3]))
-            .named(Cause::Gates([Gate::F, Gate::I, Gate::G, Gate::O])),
+            .named(Cause::Gates([
+                LstmGate::F,
+                LstmGate::I,
+                LstmGate::G,
+                LstmGate::O,
+            ])),
         fault("lstm-gates-of-one-direction")
             .text("output and input gate swapped in the reverse direction of one layer")
             .seen_in("CrispASR #102, a variant")
             .weights(LSTM3_REVERSE, |edit| {
                 edit.gates(Lstm::Direction(3, true), [3, 1, 2, 0])
             })
-            .named(Cause::Gates([Gate::O, Gate::F, Gate::G, Gate::I])),
+            .named(Cause::Gates([
+                LstmGate::O,
+                LstmGate::F,
+                LstmGate::G,
+                LstmGate::I,
+            ])),
         fault("lstm-bias-hh-missing")
             .text("the second bias of the LSTM is dropped")
             .seen_in("an MLX port, CLAUDE.md pitfall 2")

@@ -8,7 +8,7 @@ mod turns;
 use serde::Serialize;
 use soundalike_diarize::frames::FrameGrid;
 
-use super::{PipelineStage, Setting, outputs::Outputs};
+use super::{PipelineParameters, PipelineStage, outputs::Outputs};
 use crate::draft::{Draft, fault};
 
 /// A fault after the networks.
@@ -31,7 +31,7 @@ pub struct PipelineFault {
 }
 
 /// Replaces the output of the stage, which has been computed correctly.
-type Change = fn(&mut Outputs, &Setting);
+type Change = fn(&mut Outputs, &PipelineParameters);
 
 impl Draft {
     /// Changes the output of `stage`.
@@ -66,7 +66,7 @@ impl PipelineFault {
         .concat()
     }
 
-    pub(super) fn make(&self, outputs: &mut Outputs, setting: &Setting) {
+    pub(super) fn make(&self, outputs: &mut Outputs, setting: &PipelineParameters) {
         (self.change)(outputs, setting);
     }
 

@@ -4,7 +4,7 @@ use ndarray::{Array2, Array3};
 use soundalike_diarize::frames::FrameGrid;
 use soundalike_metrics::Annotation;
 
-use super::{Outputs, PipelineFault, PipelineStage, Setting, drifting, fault};
+use super::{Outputs, PipelineFault, PipelineParameters, PipelineStage, drifting, fault};
 use crate::pipeline::outputs::renamed;
 
 pub(super) fn reconstruction() -> Vec<PipelineFault> {
@@ -133,14 +133,18 @@ pub(super) fn turns() -> Vec<PipelineFault> {
         fault("score-without-mapping")
             .text("speakers are compared by their names")
             .seen_in("FluidAudio #4 (81 to 17.7 %)")
-            .at(PipelineStage::Score, |outputs, _| {
+            .at(PipelineStage::SpliceScore, |outputs, _| {
                 outputs.score = unmapped(&renamed(&outputs.turns), &outputs.turns)
             }),
     ]
 }
 
 /// The turns with a changed setting.
-fn turns_by(outputs: &mut Outputs, setting: &Setting, change: fn(&mut Setting)) {
+fn turns_by(
+    outputs: &mut Outputs,
+    setting: &PipelineParameters,
+    change: fn(&mut PipelineParameters),
+) {
     let mut setting = setting.clone();
     change(&mut setting);
     outputs.compute(PipelineStage::Turns, &setting);

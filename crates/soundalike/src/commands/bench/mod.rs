@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::Context;
-use soundalike_convert::{Bundle, Part, PipelineDirectory};
-use soundalike_diarize::{Options, Overrides, Recording};
+use soundalike_convert::{Bundle, ModelRole, PipelineDirectory};
+use soundalike_diarize::{DiarizeOptions, Overrides, Recording};
 use soundalike_model::{
-    self as model, DType, Device, Input, InstructionSet, Kernels, Probe, Result, Silent, Tensor,
+    self as model, DType, Device, Input, InstructionSet, Kernels, NoProbe, Probe, Result, Tensor,
 };
 use soundalike_network::{Graph, InputShapes, Output};
 
@@ -105,7 +105,7 @@ fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
     Ok(match model {
         Some(path) if soundalike_convert::is_pipeline(path) => {
             let pipeline = PipelineDirectory::read(path)?;
-            let parts = [Part::Segmentation, Part::Embedding];
+            let parts = [ModelRole::Segmentation, ModelRole::Embedding];
             let models = parts.iter().filter_map(|part| pipeline.model(*part));
             models.cloned().collect()
         }
@@ -178,10 +178,10 @@ fn timed(
         Tensor::from_vec(samples_of_all, (windows, 1, samples), &Device::Cpu)
     };
     let x = input(windows)?;
-    forward(&x, &mut Silent)?;
+    forward(&x, &mut NoProbe)?;
     let together = (0..runs).map(|_| {
         let start = Instant::now();
-        forward(&x, &mut Silent).map(|()| start.elapsed())
+        forward(&x, &mut NoProbe).map(|()| start.elapsed())
     });
     let together = together.collect::<Result<Vec<_>>>()?;
     let x = input(watched)?;
@@ -216,16 +216,16 @@ fn time_pipeline(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<P
     let decoded = started.elapsed();
     let (mut segmentation, mut embedding) = (Duration::ZERO, Duration::ZERO);
     let mut before = Instant::now();
-    let run = diarizer.listen("bench", &mut recording, &mut |progress| {
+    let run = diarizer.infer("bench", &mut recording, &mut |progress| {
         let of_part = match progress.part {
-            Part::Segmentation => &mut segmentation,
+            ModelRole::Segmentation => &mut segmentation,
             _ => &mut embedding,
         };
         *of_part += before.elapsed();
         before = Instant::now();
     })?;
     let clustering = Instant::now();
-    let diarization = run.diarize(&Options::default())?;
+    let diarization = run.diarize(&DiarizeOptions::default())?;
     let clustering = clustering.elapsed();
     let stages = [
         ("model", ready),

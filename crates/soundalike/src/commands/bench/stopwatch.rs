@@ -43,12 +43,12 @@ impl<'a> Stopwatch<'a> {
 }
 
 impl Probe for Stopwatch<'_> {
-    fn see(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
+    fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor> {
         self.mention(name);
         Ok(value)
     }
 
-    fn looks_at(&self, name: &str) -> bool {
+    fn needs(&self, name: &str) -> bool {
         self.mention(name);
         let is_first = |stage: &Stage| stage.operands.contains(&Operand::Input);
         let output = self.graph.output();

@@ -16,7 +16,7 @@ pub(super) mod words;
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use soundalike_compare::Names;
+use soundalike_compare::NameMap;
 
 use self::{
     masks::MaskChoice,
@@ -109,7 +109,7 @@ struct Request<'a> {
     args: &'a Args,
     reference: Option<ReferenceSide>,
     candidate: CandidateSide,
-    names: Names,
+    names: NameMap,
 }
 
 impl<'a> Request<'a> {
@@ -139,13 +139,13 @@ impl<'a> Request<'a> {
             "--inject and --candidate-model apply to our network, not to a trace; choose an engine with --candidate"
         );
         let names = match &args.map {
-            None => Names::default(),
+            None => NameMap::default(),
             Some(path) => {
                 ensure!(
                     is_trace,
                     "--map names the entries of a candidate's trace; use it with --candidate trace:FILE.npz"
                 );
-                Names::parse(&read_text(path)?, &path.display().to_string())?
+                NameMap::parse(&read_text(path)?, &path.display().to_string())?
             }
         };
         Ok(Self {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use soundalike_convert::{Bundle, Part, PipelineDirectory, is_pipeline};
+use soundalike_convert::{Bundle, ModelRole, PipelineDirectory, is_pipeline};
 use soundalike_network::Output;
 
 use crate::commands::load;
@@ -47,11 +47,11 @@ impl Model {
             });
         };
         let pipeline = PipelineDirectory::read(path)?;
-        let part = |part: Part| {
+        let part = |part: ModelRole| {
             let model = pipeline.model(part).cloned();
             model.with_context(|| format!("{name}: the pipeline has no {part}"))
         };
-        let segmentation = part(Part::Segmentation)?;
+        let segmentation = part(ModelRole::Segmentation)?;
         Ok(match network {
             WhichNetwork::Segmentation => Self {
                 name: format!("{name}, segmentation"),
@@ -60,7 +60,7 @@ impl Model {
             },
             WhichNetwork::Embedding => Self {
                 name: format!("{name}, embedding"),
-                bundle: part(Part::Embedding)?,
+                bundle: part(ModelRole::Embedding)?,
                 segmentation: Some(segmentation),
             },
         })

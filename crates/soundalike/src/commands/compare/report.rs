@@ -1,7 +1,7 @@
 //! A comparison as a document.
 
 use maud::Markup;
-use soundalike_compare::{Evidence, Figure, Report, Share, StageReport, Verdict, worse};
+use soundalike_compare::{Evidence, Figure, FrameCount, Report, StageReport, Verdict, nan_max};
 use soundalike_metrics::DiarizationErrorRate;
 
 use super::{
@@ -105,8 +105,8 @@ fn row(report: &Report, stages: &[StageReport]) -> Row {
     let all = || stages.iter();
     let forced = || all().filter_map(|stage| stage.teacher_forced.as_ref());
     let free = || all().filter_map(|stage| stage.free_running.as_ref());
-    let forced_r = forced().map(measure).reduce(worse);
-    let free_r = free().map(measure).reduce(worse);
+    let forced_r = forced().map(measure).reduce(nan_max);
+    let free_r = free().map(measure).reduce(nan_max);
     let local = forced().chain(free()).map(|error| error.r_local);
     let largest = free().map(|error| error.max_abs);
     // Constants have no correlation.
@@ -142,8 +142,8 @@ fn row(report: &Report, stages: &[StageReport]) -> Row {
             figure(forced_r).into(),
             figure(free_r).into(),
             Cell::Bars([forced_r, free_r]),
-            figure(local.reduce(worse)).into(),
-            figure(largest.reduce(worse)).into(),
+            figure(local.reduce(nan_max)).into(),
+            figure(largest.reduce(nan_max)).into(),
             figure(distance.map(|distance| distance.max(0.0))).into(),
             Cell::Text(gain),
             Cell::Toned(tone(verdict), verdict.to_string()),
@@ -212,7 +212,7 @@ fn decisions(report: &Report, page: &mut Document) {
     let Some(decisions) = output.and_then(|output| output.decisions.as_ref()) else {
         return;
     };
-    let share = |share: &Share| match share.frames {
+    let share = |share: &FrameCount| match share.frames {
         0 => "-".to_owned(),
         frames => words::percent(share.agreeing as f64 / frames as f64),
     };

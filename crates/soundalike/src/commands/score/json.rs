@@ -29,7 +29,7 @@
 //! ```
 
 use serde::Serialize;
-use soundalike_metrics::{Reason, Report};
+use soundalike_metrics::{Reason, ScoreReport};
 
 use super::scores::Scores;
 
@@ -40,7 +40,7 @@ const SCHEMA: u32 = 1;
 struct Document<'a> {
     schema: u32,
     uem: Option<&'a str>,
-    reports: &'a [Report],
+    reports: &'a [ScoreReport],
     differences: Option<Vec<Difference<'a>>>,
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use soundalike_metrics::{Convention, Mapping, Options, pair};
+use soundalike_metrics::{Convention, Mapping, ScoreOptions, pair};
 
 use super::seconds;
 use crate::{
@@ -155,7 +155,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     }
     recordings.sort_by(|a, b| a.reference.uri.cmp(&b.reference.uri));
 
-    let options = Options {
+    let options = ScoreOptions {
         collar: args.collar,
         skip_overlap: args.skip_overlap,
         mapping: match args.greedy {

@@ -1,8 +1,8 @@
 //! The scores, computed once for all formats.
 
 use soundalike_metrics::{
-    Convention, DiarizationErrorRate, Figures, Note, Options, Reason, Recording, RecordingReport,
-    Report, SpeakerCount, compare,
+    Convention, DiarizationErrorRate, Figures, Note, Reason, Recording, RecordingReport,
+    ScoreOptions, ScoreReport, SpeakerCount, compare_conventions,
 };
 
 use crate::document::picture::Timeline;
@@ -16,7 +16,7 @@ pub(super) struct Scores {
     /// Both sides of each recording, in the order of the reports.
     pub(super) recordings: Vec<Recording>,
     /// One per convention; at least one.
-    pub(super) reports: Vec<Report>,
+    pub(super) reports: Vec<ScoreReport>,
     /// With all conventions: the reasons why they differ, per recording.
     pub(super) differences: Option<Vec<Vec<Reason>>>,
 }
@@ -39,13 +39,14 @@ impl Scores {
     pub(super) fn new(
         title: String,
         convention: Option<Convention>,
-        options: Options,
+        options: ScoreOptions,
         recordings: Vec<Recording>,
         notes: &[Note],
     ) -> Self {
-        let report = |c| Report::new(c, options, &recordings, notes.to_vec());
-        let reasons =
-            |r: &Recording| compare(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons;
+        let report = |c| ScoreReport::new(c, options, &recordings, notes.to_vec());
+        let reasons = |r: &Recording| {
+            compare_conventions(options, &r.reference, &r.hypothesis, r.uem.as_ref()).reasons
+        };
         let (reports, differences) = match convention {
             Some(convention) => (vec![report(convention)], None),
             None => (

@@ -1,6 +1,6 @@
 //! Scores as a document.
 
-use soundalike_metrics::{Convention, Mapping, RecordingReport, Report, Speaker};
+use soundalike_metrics::{Convention, Mapping, RecordingReport, ScoreReport, Speaker};
 
 use super::scores::Scores;
 use crate::document::{Block, Document, Table};
@@ -45,7 +45,7 @@ pub(super) fn with_pictures(scores: &Scores) -> Document {
 }
 
 /// The scoring options of a report.
-fn conditions(report: &Report, scores: &Scores) -> String {
+fn conditions(report: &ScoreReport, scores: &Scores) -> String {
     let side = report.collar_per_side;
     let mut words = format!("{}: ", report.convention);
     words += &match side > 0.0 {

@@ -11,8 +11,9 @@ use soundalike_compare::{
 };
 use soundalike_model::{DType, Kernels};
 use soundalike_selftest::{
-    Bench, Blindness, CandleEngine, CleanRun, Cleanliness, Decoding, Diagnostician, Fault,
-    SELF_TEST_SCHEMA, SelfTest, Trial, blind_inputs, hard_inputs, in_batches, torch_reference,
+    CandleEngine, CleanRun, CleanRunner, Decoding, Diagnostician, Fault, Injector,
+    InsensitiveInput, SELF_TEST_SCHEMA, SelfTest, Trial, hard_inputs, in_batches,
+    insensitive_inputs, torch_reference,
 };
 use soundalike_torch::{BUILT, LowPrecision};
 
@@ -112,7 +113,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
     });
     let budget = budget.transpose()?;
     let diagnostician = BUILT.then(|| Diagnostician::new(bundle));
-    let bench = Bench {
+    let bench = Injector {
         bundle,
         decode: &decoding,
         reference: &mut kept.clone(),
@@ -212,7 +213,7 @@ struct Tests<'a> {
 
 impl Tests<'_> {
     /// Tries each fault on `bench`; `name` labels the progress bar.
-    fn trials(&mut self, mut bench: Bench<'_>, name: &str) -> anyhow::Result<Vec<Trial>> {
+    fn trials(&mut self, mut bench: Injector<'_>, name: &str) -> anyhow::Result<Vec<Trial>> {
         let bar = self.terminal.progress(name);
         bar.set_length(self.catalogue.len() as u64);
         let mut trials = Vec::new();
@@ -237,7 +238,7 @@ impl Tests<'_> {
         windows: &[Window],
     ) -> anyhow::Result<Vec<CleanRun>> {
         let bundle = &self.model.bundle;
-        let clean = Cleanliness {
+        let clean = CleanRunner {
             bundle,
             decode: self.decoding,
         };
@@ -302,7 +303,7 @@ impl Tests<'_> {
         &mut self,
         windows: &[Window],
         trials: &[Trial],
-    ) -> anyhow::Result<Vec<Blindness>> {
+    ) -> anyhow::Result<Vec<InsensitiveInput>> {
         // An embedding has no decisions.
         if !BUILT || self.model.is_embedding() {
             return Ok(Vec::new());
@@ -312,10 +313,10 @@ impl Tests<'_> {
         let mut live = torch_reference(bundle, None)?;
         let names = windows.iter().map(|window| Input::new(window).to_string());
         let mut seen = vec![(words::listed(names), trials.to_vec())];
-        for window in blind_inputs(sample_rate) {
+        for window in insensitive_inputs(sample_rate) {
             let name = window.uri.clone();
             let windows = [window];
-            let bench = Bench {
+            let bench = Injector {
                 bundle,
                 decode: self.decoding,
                 reference: &mut KeptReference::of(&mut live, &windows)?,
@@ -328,6 +329,6 @@ impl Tests<'_> {
         }
         self.left_out.sort();
         self.left_out.dedup();
-        Ok(Blindness::of(&seen))
+        Ok(InsensitiveInput::of(&seen))
     }
 }

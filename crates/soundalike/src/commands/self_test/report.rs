@@ -1,7 +1,9 @@
 //! A self-test as a document.
 
 use soundalike_compare::{Figure, Propagation, Verdict};
-use soundalike_selftest::{Blindness, Naming, OrdinaryGate, SelfTest, Trial, TrialOutcome};
+use soundalike_selftest::{
+    BaselineGate, Identification, InsensitiveInput, SelfTest, Trial, TrialOutcome,
+};
 
 use crate::commands::compare::words::{near_one, percent};
 use crate::document::{Block, Document, Table, Tone};
@@ -43,15 +45,16 @@ fn totals(test: &SelfTest) -> Vec<String> {
     let mut lines = vec![format!(
         "Located at their stage: {located} of {detected} that exceed the limits; {below} below the rounding floor."
     )];
-    let known = test.count(|trial| trial.fault.cause.is_some() && trial.naming != Naming::NotTried);
-    let of = |naming: Naming| test.count(|trial| trial.naming == naming);
+    let known =
+        test.count(|trial| trial.fault.cause.is_some() && trial.naming != Identification::NotTried);
+    let of = |naming: Identification| test.count(|trial| trial.naming == naming);
     if known > 0 {
         lines.push(format!(
             "Identified: {} of {known}; mistaken for another: {}; without a diagnosis, as expected: {} of {}.",
-            of(Naming::Right),
-            of(Naming::Wrong),
-            of(Naming::Unknown),
-            test.count(|trial| trial.fault.cause.is_none() && trial.naming != Naming::NotTried),
+            of(Identification::Right),
+            of(Identification::Wrong),
+            of(Identification::Unknown),
+            test.count(|trial| trial.fault.cause.is_none() && trial.naming != Identification::NotTried),
         ));
     } else {
         lines.push("Identified: not tried, this build has no libtorch.".to_owned());
@@ -73,7 +76,7 @@ fn totals(test: &SelfTest) -> Vec<String> {
 fn baseline_metrics(test: &SelfTest) -> Table {
     let mut table = Table::new("metric | >missed faults");
     let all = test.faults().count();
-    for gate in OrdinaryGate::ALL {
+    for gate in BaselineGate::ALL {
         if test.count(|trial| trial.ordinary.passes(gate).is_some()) > 0 {
             let missed = test.count(|trial| trial.ordinary.passes(gate) == Some(true));
             table.row([gate.text().to_owned(), format!("{missed} of {all}")]);
@@ -140,8 +143,8 @@ fn located_at(trial: &Trial) -> String {
 
 fn identified(trial: &Trial) -> String {
     match (trial.naming, &trial.diagnosis) {
-        (Naming::NotTried, _) => "-".to_owned(),
-        (Naming::Right, Some(diagnosis)) => format!("yes (R {})", Figure(diagnosis.r)),
+        (Identification::NotTried, _) => "-".to_owned(),
+        (Identification::Right, Some(diagnosis)) => format!("yes (R {})", Figure(diagnosis.r)),
         (_, Some(diagnosis)) => format!("as {}", diagnosis.cause),
         _ => "unknown".to_owned(),
     }
@@ -156,7 +159,7 @@ fn shortcomings(test: &SelfTest) -> Vec<String> {
         _ => {
             let undiagnosed = trial.undiagnosed.as_ref()?;
             let expected = match trial.naming {
-                Naming::Unknown => "as expected",
+                Identification::Unknown => "as expected",
                 _ => "although the fault is known",
             };
             let mut words = format!("{} ({expected})", undiagnosed.reason);
@@ -240,8 +243,8 @@ fn budget(test: &SelfTest) -> Vec<String> {
 /// Largest factor between an error and a good prediction: gains depend on direction.
 const CLOSE: f64 = 10.0;
 
-fn insensitive_inputs(inputs: &[Blindness]) -> Vec<String> {
-    let words = |blind: &Blindness| {
+fn insensitive_inputs(inputs: &[InsensitiveInput]) -> Vec<String> {
+    let words = |blind: &InsensitiveInput| {
         let mut words = format!(
             "{}: {} of {} faults change no decision; {} stay below the limits",
             blind.input,

@@ -3,7 +3,7 @@
 use soundalike_network::Lstm as Config;
 use tch::{Device, Tensor};
 
-use super::{elementary, stages::Stages, weights::Weights};
+use super::{reference_ops, stages::Stages, weights::Weights};
 use crate::{Arithmetic, Result};
 
 /// A module with a weight and a bias.
@@ -31,8 +31,8 @@ impl Module {
 
     /// `torch.nn.InstanceNorm1d(channels, affine=True)`: `[batch, channel, time]`, same shape out.
     pub(super) fn instance_norm(&self, x: &Tensor) -> Result<Tensor> {
-        if self.arithmetic == Arithmetic::Elementary {
-            return elementary::instance_norm(x, &self.weight, &self.bias, Self::EPS);
+        if self.arithmetic == Arithmetic::ReferenceOps {
+            return reference_ops::instance_norm(x, &self.weight, &self.bias, Self::EPS);
         }
         let none = None::<&Tensor>;
         Ok(x.f_instance_norm(
@@ -54,8 +54,8 @@ impl Module {
 
     /// `torch.nn.Linear`: `[..., in]` to `[..., out]`.
     pub(super) fn linear(&self, x: &Tensor) -> Result<Tensor> {
-        if self.arithmetic == Arithmetic::Elementary {
-            return elementary::linear(x, &self.weight, &self.bias);
+        if self.arithmetic == Arithmetic::ReferenceOps {
+            return reference_ops::linear(x, &self.weight, &self.bias);
         }
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
@@ -69,8 +69,8 @@ pub(super) fn convolve(
     stride: usize,
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
-    if arithmetic == Arithmetic::Elementary {
-        return elementary::convolve(x, filters, bias, stride as i64);
+    if arithmetic == Arithmetic::ReferenceOps {
+        return reference_ops::convolve(x, filters, bias, stride as i64);
     }
     Ok(x.f_conv1d(filters, bias, stride as i64, 0, 1, 1)?)
 }
@@ -120,7 +120,7 @@ impl LstmLayer {
     pub(super) fn forward(&self, x: &Tensor, stages: &mut Stages<'_, '_>) -> Result<Tensor> {
         let output = match self.arithmetic {
             Arithmetic::Torch(_) => self.at_once(x)?,
-            Arithmetic::Elementary | Arithmetic::Rounded(_) => self.step_by_step(x)?,
+            Arithmetic::ReferenceOps | Arithmetic::Rounded(_) => self.step_by_step(x)?,
         };
         // One call computes both directions: they are split for the probe and joined afterwards.
         let mut parts = Vec::new();
@@ -153,7 +153,7 @@ impl LstmLayer {
         let round = |x| self.arithmetic.round(x);
         let params = self.params.chunks(4).zip([false, true]);
         let directions =
-            params.map(|(params, reverse)| elementary::lstm(x, params, reverse, &round));
+            params.map(|(params, reverse)| reference_ops::lstm(x, params, reverse, &round));
         Ok(Tensor::f_cat(&directions.collect::<Result<Vec<_>>>()?, -1)?)
     }
 }

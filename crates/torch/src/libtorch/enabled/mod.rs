@@ -1,10 +1,10 @@
 //! A build with libtorch. One file per network. Signatures must equal those in `disabled.rs`.
 
-mod elementary;
 mod fbank;
 mod hypotheses;
 mod layers;
 mod pyannet;
+mod reference_ops;
 mod stages;
 mod tensor;
 mod weights;

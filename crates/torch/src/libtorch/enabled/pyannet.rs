@@ -5,8 +5,9 @@ use soundalike_convert::Bundle;
 use soundalike_network::{Activation, Graph, PyanNet as Config, SincFilters, SincNet};
 
 use super::{
-    Graphs, elementary,
+    Graphs,
     layers::{LstmLayer, Module, convolve, max_pool1d, sinc_filters},
+    reference_ops,
     stages::Stages,
     tensor::{to_array, waveforms},
     weights::Weights,
@@ -125,10 +126,10 @@ impl Network for PyanNet {
             x = stages.see(&format!("linear.{index}.leaky_relu"), x.f_leaky_relu()?)?;
         }
         x = stages.see("classifier", self.classifier.linear(&x)?)?;
-        let elementary = self.arithmetic == Arithmetic::Elementary;
+        let reference_ops = self.arithmetic == Arithmetic::ReferenceOps;
         let scores = match self.config.activation {
-            Activation::LogSoftmax if elementary => elementary::log_softmax(&x)?,
-            Activation::Sigmoid if elementary => elementary::sigmoid(&x)?,
+            Activation::LogSoftmax if reference_ops => reference_ops::log_softmax(&x)?,
+            Activation::Sigmoid if reference_ops => reference_ops::sigmoid(&x)?,
             Activation::LogSoftmax => x.f_log_softmax(-1, None)?,
             Activation::Sigmoid => x.f_sigmoid()?,
         };

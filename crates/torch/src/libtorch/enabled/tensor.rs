@@ -65,7 +65,7 @@ impl Arithmetic {
     /// `x`, rounded to the low precision of [`Arithmetic::Rounded`].
     pub(super) fn round(self, x: Tensor) -> Result<Tensor> {
         let low = match self {
-            Self::Torch(_) | Self::Elementary => return Ok(x),
+            Self::Torch(_) | Self::ReferenceOps => return Ok(x),
             Self::Rounded(LowPrecision::F16) => Kind::Half,
             Self::Rounded(LowPrecision::BF16) => Kind::BFloat16,
         };

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
-use soundalike_network::{Block as Kind, Graph, WeSpeakerResNet as Config};
+use soundalike_network::{BlockKind, Graph, WeSpeakerResNet as Config};
 
 use super::{
     Graphs,
@@ -145,7 +145,7 @@ impl Block {
     /// Reads the block `name`, with `inputs` channels in and `planes` times the expansion out.
     fn load(
         name: String,
-        kind: Kind,
+        kind: BlockKind,
         inputs: usize,
         planes: usize,
         stride: usize,
@@ -158,11 +158,11 @@ impl Block {
             ))
         };
         let branch = match kind {
-            Kind::Basic => vec![
+            BlockKind::Basic => vec![
                 pair("conv1", "bn1", stride, 1)?,
                 pair("conv2", "bn2", 1, 1)?,
             ],
-            Kind::Bottleneck => vec![
+            BlockKind::Bottleneck => vec![
                 pair("conv1", "bn1", 1, 0)?,
                 pair("conv2", "bn2", stride, 1)?,
                 pair("conv3", "bn3", 1, 0)?,

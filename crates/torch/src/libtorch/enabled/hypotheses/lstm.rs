@@ -1,6 +1,6 @@
 //! Mistakes in the layers of an LSTM.
 
-use soundalike_network::{Cause, Gate, Op, Stage};
+use soundalike_network::{Cause, LstmGate, Op, Stage};
 use tch::Tensor;
 
 use super::{
@@ -152,7 +152,7 @@ impl Title {
 /// Mistakes in one direction of a layer.
 pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
     let in_order = |order: [usize; 4]| {
-        let letters = order.map(|gate| [Gate::I, Gate::F, Gate::G, Gate::O][gate]);
+        let letters = order.map(|gate| [LstmGate::I, LstmGate::F, LstmGate::G, LstmGate::O][gate]);
         let text = format!(
             "the gates' weights taken in the order {} in place of ifgo",
             letters.map(|gate| gate.to_string()).concat()

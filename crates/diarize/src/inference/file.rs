@@ -11,9 +11,11 @@ use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
 use ndarray::Array3;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
-use soundalike_convert::{Bundle, Container, ContainerError, FILE_NAME, is_file_name, quoted_name};
+use soundalike_convert::{
+    Bundle, Container, ContainerError, FILE_NAME_RULE, is_file_name, quoted_name,
+};
 
-use super::{Header, Run};
+use super::{Header, Inference};
 use crate::{clustering, count::speaker_count, parameters::ParameterError};
 
 /// The container format of saved runs.
@@ -29,7 +31,7 @@ const MAX_LOCAL_SPEAKERS: usize = 64;
 /// Why there is no run of a file or of these outputs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum InferenceError {
     /// The file cannot be read.
     #[error("cannot be read")]
     Read(#[source] std::io::Error),
@@ -78,7 +80,7 @@ pub enum RunError {
     Plda(#[from] soundalike_convert::Error),
 }
 
-impl From<ContainerError> for RunError {
+impl From<ContainerError> for InferenceError {
     fn from(error: ContainerError) -> Self {
         match error {
             ContainerError::Safetensors(error) => Self::Safetensors(error),
@@ -89,13 +91,13 @@ impl From<ContainerError> for RunError {
     }
 }
 
-impl Run {
+impl Inference {
     /// The run as the bytes of a file. The same run gives the same bytes.
     ///
     /// # Errors
-    /// [`RunError::Safetensors`] if it is larger than a file can be, [`RunError::Tensor`] if its `uri` is one that
+    /// [`InferenceError::Safetensors`] if it is larger than a file can be, [`InferenceError::Tensor`] if its `uri` is one that
     /// [`Self::read`] refuses.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RunError> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InferenceError> {
         let Self {
             header,
             activity,
@@ -121,34 +123,34 @@ impl Run {
             .into_iter()
             .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(dtype, shape, bytes)?)));
         let tensors: Result<Vec<_>, _> = tensors.collect();
-        Ok(CONTAINER.write(header, tensors.map_err(RunError::Safetensors)?)?)
+        Ok(CONTAINER.write(header, tensors.map_err(InferenceError::Safetensors)?)?)
     }
 
     /// Reads a saved run.
     ///
     /// # Errors
-    /// [`RunError`], which does not name the file.
-    pub fn read(path: &Path) -> Result<Self, RunError> {
-        let file = File::open(path).map_err(RunError::Read)?;
+    /// [`InferenceError`], which does not name the file.
+    pub fn read(path: &Path) -> Result<Self, InferenceError> {
+        let file = File::open(path).map_err(InferenceError::Read)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
-            .map_err(RunError::Read)?;
+            .map_err(InferenceError::Read)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(RunError::TooLarge);
+            return Err(InferenceError::TooLarge);
         }
         Self::from_bytes(&bytes)
     }
 
     /// Reads the bytes that [`Self::to_bytes`] gives. Memory is in proportion to the bytes, whatever they contain.
-    fn from_bytes(bytes: &[u8]) -> Result<Self, RunError> {
+    fn from_bytes(bytes: &[u8]) -> Result<Self, InferenceError> {
         let (header, _, _): (Header, _, _) = CONTAINER.read(bytes)?;
         header.check_uri()?;
         if header.samples == 0 || header.sample_rate == 0 {
             let found = format!("{} samples at {} Hz", header.samples, header.sample_rate);
             return Err(refuse("samples", found, "at least one, at 1 Hz or more"));
         }
-        let tensors = SafeTensors::deserialize(bytes).map_err(RunError::Safetensors)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(InferenceError::Safetensors)?;
 
         let (shape, segmentations) = tensor(&tensors, "segmentations", Dtype::U8)?;
         let activity = segmentations.iter().map(|x| f32::from(*x)).collect();
@@ -202,11 +204,11 @@ impl Header {
     pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     /// Refuses a name that would split a field of RTTM, or that is no file name.
-    fn check_uri(&self) -> Result<(), RunError> {
+    fn check_uri(&self) -> Result<(), InferenceError> {
         if is_file_name(&self.uri) && !self.uri.contains(char::is_whitespace) {
             return Ok(());
         }
-        let expected = format!("{FILE_NAME}, and no white space");
+        let expected = format!("{FILE_NAME_RULE}, and no white space");
         Err(refuse("uri", quoted_name(&self.uri), expected))
     }
 }
@@ -216,7 +218,7 @@ fn tensor<'a>(
     tensors: &SafeTensors<'a>,
     name: &'static str,
     dtype: Dtype,
-) -> Result<(Vec<usize>, &'a [u8]), RunError> {
+) -> Result<(Vec<usize>, &'a [u8]), InferenceError> {
     match tensors.tensor(name) {
         Err(_) => Err(refuse(name, "missing", format!("a tensor of {dtype}"))),
         Ok(view) if view.dtype() != dtype => {
@@ -227,7 +229,11 @@ fn tensor<'a>(
 }
 
 /// `values` as an array of three axes.
-fn array(name: &'static str, shape: Vec<usize>, values: Vec<f32>) -> Result<Array3<f32>, RunError> {
+fn array(
+    name: &'static str,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+) -> Result<Array3<f32>, InferenceError> {
     let array = <[usize; 3]>::try_from(&*shape).ok();
     array
         .and_then(|shape| Array3::from_shape_vec(shape, values).ok())
@@ -238,8 +244,8 @@ pub(super) fn refuse(
     name: &'static str,
     found: impl Into<String>,
     expected: impl Into<String>,
-) -> RunError {
-    RunError::Tensor {
+) -> InferenceError {
+    InferenceError::Tensor {
         name,
         found: found.into(),
         expected: expected.into(),
@@ -252,10 +258,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Options, Parameters, frames::FrameGrid};
+    use crate::{DiarizeOptions, Parameters, frames::FrameGrid};
 
     /// Two windows of ten frames, every five, with one speaker.
-    fn run() -> Run {
+    fn run() -> Inference {
         let mut activity = Array3::zeros((2, 10, 2));
         activity.slice_mut(s![0, 3..9, 1]).fill(1.0);
         activity.slice_mut(s![1, 0..4, 0]).fill(1.0);
@@ -275,7 +281,7 @@ mod tests {
             version: Header::VERSION.into(),
         };
         let embeddings = Array3::from_shape_fn((2, 2, 3), |(a, b, c)| (a + b * c) as f32 - 0.1);
-        Run::new(header, activity, embeddings, None).unwrap()
+        Inference::new(header, activity, embeddings, None).unwrap()
     }
 
     /// The run with another header: `from` in its JSON replaced by `to`.
@@ -295,7 +301,7 @@ mod tests {
     #[test]
     fn a_run_is_read_as_it_was_and_written_with_the_same_bytes() {
         let (run, bytes) = (run(), run().to_bytes().unwrap());
-        let read = Run::from_bytes(&bytes).unwrap();
+        let read = Inference::from_bytes(&bytes).unwrap();
         assert_eq!(read.activity, run.activity);
         assert_eq!(read.embeddings, run.embeddings);
         let (header, expected) = (&read.header, &run.header);
@@ -308,7 +314,7 @@ mod tests {
             (&expected.parameters, &expected.models)
         );
         assert_eq!(read.to_bytes().unwrap(), bytes);
-        let turns = |run: &Run| run.diarize(&Options::default()).unwrap().turns;
+        let turns = |run: &Inference| run.diarize(&DiarizeOptions::default()).unwrap().turns;
         assert_eq!(turns(&read), turns(&run));
         assert_eq!(turns(&read).turns().len(), 1);
     }
@@ -383,7 +389,7 @@ mod tests {
                 "header that cannot be read",
             ),
         ] {
-            let error = Run::from_bytes(&with_header(from, to))
+            let error = Inference::from_bytes(&with_header(from, to))
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(part), "{to}: {error}");
@@ -416,11 +422,11 @@ mod tests {
 
     #[test]
     fn invalid_tensors_are_refused_by_name() {
-        let changed = |change: &dyn Fn(&mut Run)| {
+        let changed = |change: &dyn Fn(&mut Inference)| {
             let mut run = run();
             change(&mut run);
             let bytes = run.to_bytes().unwrap();
-            Run::from_bytes(&bytes).unwrap_err().to_string()
+            Inference::from_bytes(&bytes).unwrap_err().to_string()
         };
         let error = changed(&|run| run.embeddings[[0, 1, 2]] = f32::NAN);
         assert!(
@@ -444,13 +450,13 @@ mod tests {
         // Sorted by the size of their elements: embeddings, then counts, then segmentations.
         let end = bytes.len();
         bytes[end - 1] = 2;
-        let error = Run::from_bytes(&bytes).unwrap_err().to_string();
+        let error = Inference::from_bytes(&bytes).unwrap_err().to_string();
         assert!(
             error.starts_with("`segmentations` is 2 somewhere"),
             "{error}"
         );
         bytes[end - 1] = 1;
-        let error = Run::from_bytes(&bytes).unwrap_err().to_string();
+        let error = Inference::from_bytes(&bytes).unwrap_err().to_string();
         assert!(
             error.starts_with("`counts` is of another recording"),
             "{error}"
@@ -459,7 +465,7 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        let error = |bytes: &[u8]| Run::from_bytes(bytes).unwrap_err().to_string();
+        let error = |bytes: &[u8]| Inference::from_bytes(bytes).unwrap_err().to_string();
         for bytes in [&b""[..], b"RIFF", &[0xff; 100]] {
             assert!(
                 error(bytes).contains("not even a safetensors file"),
@@ -478,11 +484,11 @@ mod tests {
             let mut bytes = run().to_bytes().unwrap();
             let place = place.index(bytes.len());
             bytes[place] = value;
-            if let Ok(run) = Run::from_bytes(&bytes) {
-                prop_assert!(run.diarize(&Options::default()).is_ok());
+            if let Ok(run) = Inference::from_bytes(&bytes) {
+                prop_assert!(run.diarize(&DiarizeOptions::default()).is_ok());
             }
             let truncated = &bytes[..end.index(bytes.len())];
-            prop_assert!(Run::from_bytes(truncated).is_err());
+            prop_assert!(Inference::from_bytes(truncated).is_err());
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::{OrdinaryGate, Trial, TrialOutcome};
+use super::{BaselineGate, Trial, TrialOutcome};
 
 /// The faults that an input hides.
 #[derive(Debug, Clone, Serialize)]
-pub struct Blindness {
+pub struct InsensitiveInput {
     /// The input.
     pub input: String,
     /// Number of faults that were tried on it.
@@ -28,7 +28,7 @@ pub struct Hidden {
     pub shown_by: Vec<String>,
 }
 
-impl Blindness {
+impl InsensitiveInput {
     /// From the trials on each input, with the names of the inputs.
     #[must_use]
     pub fn of(inputs: &[(String, Vec<Trial>)]) -> Vec<Self> {
@@ -44,7 +44,7 @@ impl Blindness {
             let trials = trials.iter();
             let faults = trials.filter(|trial| trial.fault.equivalent.is_none());
             let same =
-                |trial: &&Trial| trial.ordinary.passes(OrdinaryGate::AllFrames) == Some(true);
+                |trial: &&Trial| trial.ordinary.passes(BaselineGate::AllFrames) == Some(true);
             let same = faults.clone().filter(same);
             let hidden = |trial: &&Trial| trial.outcome == TrialOutcome::BelowTheFloor;
             let hidden = faults.clone().filter(hidden).map(|trial| Hidden {

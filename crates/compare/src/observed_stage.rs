@@ -15,12 +15,12 @@ pub enum Observation {
     /// Fused with stages before it, which it does not show: its operands are not known.
     Fused,
     /// Teacher-forced.
-    Fed(Box<Case>),
+    Fed(Box<ObservedStage>),
 }
 
 /// One stage of a candidate, fed by the reference.
 #[derive(Debug)]
-pub struct Case {
+pub struct ObservedStage {
     /// The stage.
     pub stage: Stage,
     /// Its golden operands, before they are rounded to the candidate's dtype.
@@ -33,7 +33,7 @@ pub struct Case {
     pub floors: Floors,
 }
 
-impl Case {
+impl ObservedStage {
     /// The stage `name` of `candidate` on `window`.
     pub fn of(
         reference: &mut dyn Reference,

@@ -6,7 +6,7 @@ use soundalike_compare::{Evidence, OutputAgreement, Report};
 
 /// Baseline metrics of the outputs, the worst over all inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Gates {
+pub struct BaselineMetrics {
     /// Fraction of frames with equal decisions; `None` if outputs have no frames or another shape.
     pub frame_agreement: Option<f64>,
     /// Pearson correlation of all values; `None` if the shapes differ.
@@ -20,7 +20,7 @@ pub struct Gates {
 /// An acceptance threshold on a baseline metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Gate {
+pub enum BaselineGate {
     /// All frames have equal decisions.
     AllFrames,
     /// 99 % of the frames have equal decisions.
@@ -37,7 +37,7 @@ pub enum Gate {
     CloseCosine,
 }
 
-impl Gate {
+impl BaselineGate {
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::AllFrames,
@@ -64,13 +64,13 @@ impl Gate {
     }
 }
 
-impl Gates {
+impl BaselineMetrics {
     pub(super) fn of(report: &Report) -> Self {
         let least = |values: &mut dyn Iterator<Item = Option<f64>>| {
             values.collect::<Option<Vec<_>>>().and_then(|values| {
                 // NaN is the worst.
-                let worse = |a: f64, b: f64| if b.is_nan() || b < a { b } else { a };
-                values.into_iter().reduce(worse)
+                let nan_max = |a: f64, b: f64| if b.is_nan() || b < a { b } else { a };
+                values.into_iter().reduce(nan_max)
             })
         };
         let outputs = || report.inputs.iter().map(|input| input.output.as_ref());
@@ -88,15 +88,15 @@ impl Gates {
 
     /// Whether the metrics pass `gate`; `None` if it does not apply to such outputs.
     #[must_use]
-    pub fn passes(&self, gate: Gate) -> Option<bool> {
+    pub fn passes(&self, gate: BaselineGate) -> Option<bool> {
         Some(match gate {
-            Gate::AllFrames => self.frame_agreement? >= 1.0,
-            Gate::MostFrames => self.frame_agreement? >= 0.99,
-            Gate::Der => self.der? < 0.01,
-            Gate::Correlation => self.correlation? > 0.99,
-            Gate::CloseCorrelation => self.correlation? > 0.999,
-            Gate::Cosine => self.cosine? > 0.99,
-            Gate::CloseCosine => self.cosine? > 0.999,
+            BaselineGate::AllFrames => self.frame_agreement? >= 1.0,
+            BaselineGate::MostFrames => self.frame_agreement? >= 0.99,
+            BaselineGate::Der => self.der? < 0.01,
+            BaselineGate::Correlation => self.correlation? > 0.99,
+            BaselineGate::CloseCorrelation => self.correlation? > 0.999,
+            BaselineGate::Cosine => self.cosine? > 0.99,
+            BaselineGate::CloseCosine => self.cosine? > 0.999,
         })
     }
 }

@@ -1,18 +1,18 @@
-//! Convolutions in a cascade against the same one by one.
+//! Convolutions in a chain against the same one by one.
 
 mod support;
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use soundalike_kernels::{Cascade, Conv2d, Images, InstructionSet, Pool, Step};
+use soundalike_kernels::{Conv2d, ConvChain, ConvStep, Images, InstructionSet, Pool};
 use support::noise;
 
 /// A step: outputs, kernel and stride, whose result it takes, whether it adds what has its shape, and a ReLU.
 type Sketch = (usize, usize, usize, prop::sample::Index, bool, bool);
 
 /// Steps after images of `channels`, and the shape of each result for images of `size`.
-fn steps(channels: usize, size: [usize; 2], sketches: &[Sketch]) -> Vec<Step> {
+fn steps(channels: usize, size: [usize; 2], sketches: &[Sketch]) -> Vec<ConvStep> {
     let mut shapes = vec![[channels, size[0], size[1]]];
     let mut steps = Vec::new();
     for (seed, (outputs, kernel, stride, source, add, relu)) in (1..).zip(sketches) {
@@ -29,7 +29,7 @@ fn steps(channels: usize, size: [usize; 2], sketches: &[Sketch]) -> Vec<Step> {
             &scale,
             &shift,
         );
-        steps.push(Step {
+        steps.push(ConvStep {
             conv: Arc::new(conv),
             input,
             residual: shapes.iter().position(|other| *add && *other == shape),
@@ -40,7 +40,7 @@ fn steps(channels: usize, size: [usize; 2], sketches: &[Sketch]) -> Vec<Step> {
     steps
 }
 
-fn one_by_one(steps: &[Step], images: Images) -> Vec<f32> {
+fn one_by_one(steps: &[ConvStep], images: Images) -> Vec<f32> {
     let mut results = vec![images];
     for step in steps {
         let residual = step.residual.map(|source| &results[source]);
@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_cascade_gives_the_bits_of_its_steps_one_by_one(
+    fn a_chain_gives_the_bits_of_its_steps_one_by_one(
         (batch, channels) in (1..=2_usize, 1..=18_usize),
         size in [1..=70_usize, 1..=60_usize],
         sketches in prop::collection::vec(sketch(), 1..=6),
@@ -79,7 +79,7 @@ proptest! {
             let shape = [batch, channels, size[0], size[1]];
             Images::from_planes(&Pool::default(), shape, &pixels)
         };
-        let found = Cascade::new(steps.clone()).forward(&images()).to_planes();
+        let found = ConvChain::new(steps.clone()).forward(&images()).to_planes();
         prop_assert!(found == one_by_one(&steps, images()));
     }
 }

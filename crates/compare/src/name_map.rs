@@ -10,7 +10,7 @@ use crate::toml_file::{self, TomlError};
 /// The stage of each entry of a trace: `"entry" = "stage"`, or for axes in another order,
 /// `"entry" = { name = "stage", transpose = [0, 2, 1] }`. Entries without a line keep their own names.
 #[derive(Debug, Clone, Default)]
-pub struct Names {
+pub struct NameMap {
     origin: String,
     targets: BTreeMap<String, Target>,
 }
@@ -124,7 +124,7 @@ const LISTED: usize = 8;
 /// Entries of a trace that are no stages.
 const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
 
-impl Names {
+impl NameMap {
     /// Parses the text of a map; `origin` names it in errors.
     ///
     /// # Errors
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        Names::parse(text, "names.toml").unwrap_err().to_string()
+        NameMap::parse(text, "names.toml").unwrap_err().to_string()
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn entries_are_found_under_their_names_and_transposed_as_in_numpy() {
         let text = "\"net/lstm\" = \"lstm.0\"\nx = { name = \"lstm.1\", transpose = [2, 0, 1] }";
-        let names = Names::parse(text, "names.toml").unwrap();
+        let names = NameMap::parse(text, "names.toml").unwrap();
         let found = [
             "manifest",
             "net/lstm",
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        let names = Names::parse("x = \"lstm.0\"", "names.toml").unwrap();
+        let names = NameMap::parse("x = \"lstm.0\"", "names.toml").unwrap();
         let missing = names
             .stages(&["y".to_owned()], "t.npz")
             .unwrap_err()

@@ -10,16 +10,16 @@ use crate::{Conv2d, Images, strip::Strip};
 /// The result has the same bits as the convolutions one by one over whole images. Those are larger than a cache, and
 /// reading and writing them takes half as long as the products.
 #[derive(Debug, Clone)]
-pub struct Cascade {
-    steps: Vec<Step>,
+pub struct ConvChain {
+    steps: Vec<ConvStep>,
 }
 
-/// A convolution of a [`Cascade`].
+/// A convolution of a [`ConvChain`].
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct ConvStep {
     /// The convolution.
     pub conv: Arc<Conv2d>,
-    /// Its input: 0 for the images that the cascade gets, `n` for the result of the `n`-th step.
+    /// Its input: 0 for the images that the chain gets, `n` for the result of the `n`-th step.
     pub input: usize,
     /// The result that is added, if any, numbered likewise.
     pub residual: Option<usize>,
@@ -33,12 +33,12 @@ struct Scheduled {
     rows: Range<usize>,
 }
 
-impl Cascade {
-    /// A cascade of `steps`, the last of which gives the result.
+impl ConvChain {
+    /// A chain of `steps`, the last of which gives the result.
     ///
     /// # Panics
     /// If there are no steps, or one takes the result of itself or of a later one.
-    pub fn new(steps: Vec<Step>) -> Self {
+    pub fn new(steps: Vec<ConvStep>) -> Self {
         assert!(!steps.is_empty());
         for (index, step) in steps.iter().enumerate() {
             assert!(step.input <= index && step.residual.is_none_or(|source| source <= index));

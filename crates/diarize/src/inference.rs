@@ -21,7 +21,7 @@ use crate::{
     turns::{Numbering, label_turns, speaker_labels},
 };
 
-pub use file::RunError;
+pub use file::InferenceError;
 
 /// Clusters that the built-in clustering adds at most where some clusters get no turn.
 const MAX_EXTRA_CLUSTERS: usize = 16;
@@ -30,7 +30,7 @@ const MAX_SECONDS: f64 = 3600.0;
 
 /// The outputs of the networks for a recording: all that clustering needs, so that it can be repeated.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct Inference {
     header: Header,
     activity: Array3<f32>,
     embeddings: Array3<f32>,
@@ -55,9 +55,9 @@ pub(crate) struct Header {
     pub(crate) version: String,
 }
 
-/// Options of [`Run::diarize`].
+/// Options of [`Inference::diarize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
+pub struct DiarizeOptions {
     /// Allowed numbers of speakers.
     pub speakers: SpeakerBounds,
     /// How speakers are numbered. [`Numbering::FirstSeen`] also drops *phantoms*: speakers without a cluster, which
@@ -65,18 +65,18 @@ pub struct Options {
     pub numbering: Numbering,
 }
 
-impl Run {
+impl Inference {
     /// A run of these outputs: see [`Self::activity`] and [`Self::embeddings`].
     ///
     /// # Errors
-    /// [`RunError`] if there is no window, the arrays do not fit each other, the grid or the PLDA, a parameter has an
+    /// [`InferenceError`] if there is no window, the arrays do not fit each other, the grid or the PLDA, a parameter has an
     /// invalid value, or the clustering cannot be set up.
     pub(crate) fn new(
         header: Header,
         activity: Array3<f32>,
         embeddings: Array3<f32>,
         plda: Option<Bundle>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<Self, InferenceError> {
         header.parameters.check()?;
         let FrameGrid {
             duration,
@@ -134,8 +134,8 @@ impl Run {
     /// The same outputs with other `parameters`.
     ///
     /// # Errors
-    /// [`RunError`] if one has an invalid value, or the clustering cannot be set up.
-    pub fn with_parameters(self, parameters: Parameters) -> Result<Self, RunError> {
+    /// [`InferenceError`] if one has an invalid value, or the clustering cannot be set up.
+    pub fn with_parameters(self, parameters: Parameters) -> Result<Self, InferenceError> {
         let header = Header {
             parameters,
             ..self.header
@@ -172,7 +172,7 @@ impl Run {
     ///
     /// # Errors
     /// [`SetupError`] if the clustering cannot be set up.
-    pub fn diarize(&self, options: &Options) -> Result<Diarization, SetupError> {
+    pub fn diarize(&self, options: &DiarizeOptions) -> Result<Diarization, SetupError> {
         let bounds = options.speakers;
         let (header, grid, uri) = (&self.header, &self.header.grid, self.uri());
         let activity = self.activity.view();
@@ -318,7 +318,10 @@ mod tests {
 
     /// A run with 3.1's clustering. Each `(window, local speaker, frames, voice)` is active in those frames of the
     /// window and has the unit vector `voice` as embedding.
-    fn run(windows: usize, speaking: &[(usize, usize, std::ops::Range<usize>, usize)]) -> Run {
+    fn run(
+        windows: usize,
+        speaking: &[(usize, usize, std::ops::Range<usize>, usize)],
+    ) -> Inference {
         let mut activity = Array3::zeros((windows, FRAMES, 3));
         let mut embeddings = Array3::zeros((windows, 3, 16));
         for (window, local, frames, voice) in speaking {
@@ -344,11 +347,11 @@ mod tests {
             models: Vec::new(),
             version: Header::VERSION.into(),
         };
-        Run::new(header, activity, embeddings, None).unwrap()
+        Inference::new(header, activity, embeddings, None).unwrap()
     }
 
-    fn options(min: usize, max: usize, numbering: Numbering) -> Options {
-        Options {
+    fn options(min: usize, max: usize, numbering: Numbering) -> DiarizeOptions {
+        DiarizeOptions {
             speakers: SpeakerBounds::new(min, max).unwrap(),
             numbering,
         }
@@ -372,7 +375,7 @@ mod tests {
             ((2, 102, 3), (2, 3, 16), "windows of at most 101 frames"),
         ] {
             let (activity, embeddings) = (Array3::zeros(activity), Array3::zeros(embeddings));
-            let run = Run::new(talk.header.clone(), activity, embeddings, None);
+            let run = Inference::new(talk.header.clone(), activity, embeddings, None);
             let error = run.unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
@@ -380,7 +383,10 @@ mod tests {
 
     #[test]
     fn silence_is_no_turns_and_a_warning() {
-        for options in [Options::default(), options(2, 2, Numbering::Pyannote)] {
+        for options in [
+            DiarizeOptions::default(),
+            options(2, 2, Numbering::Pyannote),
+        ] {
             let result = run(3, &[]).diarize(&options).unwrap();
             assert!(result.turns.is_empty() && result.exclusive.is_empty());
             assert_eq!(
@@ -394,7 +400,7 @@ mod tests {
     fn a_recording_shorter_than_a_frame_has_a_warning() {
         let mut short = run(1, &[]);
         (short.header.samples, short.header.sample_rate) = (3, 10);
-        let result = short.diarize(&Options::default()).unwrap();
+        let result = short.diarize(&DiarizeOptions::default()).unwrap();
         let warning = Warning::TooShort {
             samples: 3,
             needed: 10,
@@ -430,7 +436,7 @@ mod tests {
     }
 
     /// One voice, and another local speaker at the same time in the same cluster.
-    fn with_phantom() -> Run {
+    fn with_phantom() -> Inference {
         run(1, &[(0, 0, 0..60, 0), (0, 1, 50..60, 0)])
     }
 
@@ -444,7 +450,7 @@ mod tests {
         assert_eq!(result.speakers[1].embedding, Some(vec![0.0; 16]));
         assert_eq!(result.warnings, []);
 
-        let result = with_phantom().diarize(&Options::default()).unwrap();
+        let result = with_phantom().diarize(&DiarizeOptions::default()).unwrap();
         assert_eq!(labels(&result.turns), ["SPEAKER_00"]);
         let warning = Warning::DroppedVoices {
             frames: 10,
@@ -510,7 +516,7 @@ mod tests {
     fn pauses_are_filled_in_both_kinds_of_turns() {
         let mut talk = run(1, &[(0, 0, 0..40, 0), (0, 1, 44..90, 0)]);
         talk.header.parameters.min_duration_off = 5.0;
-        let result = talk.diarize(&Options::default()).unwrap();
+        let result = talk.diarize(&DiarizeOptions::default()).unwrap();
         assert_eq!(
             (result.turns.turns().len(), result.exclusive.turns().len()),
             (1, 1)
