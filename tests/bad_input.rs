@@ -11,8 +11,7 @@
 mod checkpoint;
 mod support;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use checkpoint::{Checkpoint, Py, dict, str, with_size};
 use soundalike_convert::METADATA_KEY;

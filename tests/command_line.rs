@@ -9,8 +9,7 @@
 
 mod support;
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use support::{Run, all_pass, clip, command, data, soundalike, soundalike_in};
 

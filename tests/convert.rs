@@ -11,9 +11,11 @@
 mod checkpoint;
 mod support;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use checkpoint::{Checkpoint, assets, captures, onnx_export};
 use serde_json::Value;

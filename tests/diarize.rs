@@ -124,8 +124,10 @@ fn turns_go_where_the_user_says() {
 #[cfg(unix)]
 #[test]
 fn a_written_file_is_as_readable_as_any_and_a_device_is_not_replaced() {
-    use std::io::Read;
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::{
+        io::Read,
+        os::unix::fs::{FileTypeExt, PermissionsExt},
+    };
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     fs::write(here.join("a.wav"), clip(0.0, 2.0)).unwrap();

@@ -9,8 +9,7 @@
 
 mod support;
 
-use std::f64::consts::PI;
-use std::fs;
+use std::{f64::consts::PI, fs};
 
 use soundalike_diarize::audio::Audio;
 use support::{

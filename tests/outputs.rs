@@ -11,8 +11,7 @@
 mod checkpoint;
 mod support;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use checkpoint::Checkpoint;
 use support::{Encoding::F32, Run, all_pass, clip, command, names, soundalike_in, wav};

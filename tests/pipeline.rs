@@ -11,8 +11,7 @@
 mod checkpoint;
 mod support;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use support::{Encoding, RATE, all_pass, annotation, clip, names, soundalike_in, wav};
 

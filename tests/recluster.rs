@@ -8,8 +8,7 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use support::{all_pass, annotation, clip, names, soundalike_in};
 

@@ -8,9 +8,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
 use support::{all_pass, data, soundalike_in};

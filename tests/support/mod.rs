@@ -2,10 +2,12 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
 
 use soundalike_metrics::{Annotation, DiarizationErrorRate, rttm};
 

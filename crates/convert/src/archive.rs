@@ -1,11 +1,12 @@
 //! Zip archives in memory. Stored entries are borrowed, not copied. The size of inflated entries is limited by the size
 //! of the archive.
 
-use std::borrow::Cow;
-use std::io::{Cursor, Read, Seek};
+use std::{
+    borrow::Cow,
+    io::{Cursor, Read, Seek},
+};
 
-use zip::read::ZipFileEntry;
-use zip::result::ZipError;
+use zip::{read::ZipFileEntry, result::ZipError};
 
 use crate::name::quoted_name;
 

@@ -1,10 +1,12 @@
 //! Files that are written completely or not at all.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io;
-use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+};
 
 use tempfile::NamedTempFile;
 
@@ -80,8 +82,7 @@ impl DerefMut for AtomicFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::io::Write;
+    use std::{fs, io::Write};
 
     use super::*;
 

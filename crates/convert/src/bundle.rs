@@ -1,19 +1,19 @@
 //! The bundle: a complete, checked network in one safetensors file with one metadata key.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::OnceLock};
 
 use safetensors::tensor::View;
 use serde::{Deserialize, Serialize};
 
 use soundalike_network::{Architecture, Output, Role, Specifications, TensorSpec};
 
-use crate::container::{Container, ContainerError};
-use crate::error::{Error, ErrorKind, Found, NotFinite};
-use crate::source::sha256;
-use crate::{Dtype, Origin, Source, files};
+use crate::{
+    Dtype, Origin, Source,
+    container::{Container, ContainerError},
+    error::{Error, ErrorKind, Found, NotFinite},
+    files,
+    source::sha256,
+};
 
 /// The only key in the safetensors metadata.
 pub const METADATA_KEY: &str = "soundalike";

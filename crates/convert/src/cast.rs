@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use soundalike_network::{Output, Role};
 
-use crate::Dtype;
-use crate::bundle::{Bundle, Draft, Tensor};
-use crate::error::{Error, ErrorKind, NotFinite};
+use crate::{
+    Dtype,
+    bundle::{Bundle, Draft, Tensor},
+    error::{Error, ErrorKind, NotFinite},
+};
 
 /// The effect of a conversion to another type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,8 +7,10 @@ mod error;
 mod hyperparameters;
 mod storage;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 pub use error::CheckpointError;
 pub(crate) use storage::View;
@@ -16,12 +18,14 @@ use storage::view;
 
 use soundalike_network::{Architecture, Specifications};
 
-use crate::archive::Archive;
-use crate::bundle::{Draft, Header};
-use crate::error::ErrorKind;
-use crate::pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals};
-use crate::source::{SourceFormat, sha256};
-use crate::{Conversion, Origin, Source};
+use crate::{
+    Conversion, Origin, Source,
+    archive::Archive,
+    bundle::{Draft, Header},
+    error::ErrorKind,
+    pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals},
+    source::{SourceFormat, sha256},
+};
 
 /// First bytes of a zip archive with entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";

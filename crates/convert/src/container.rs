@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Metadata, SafeTensorError, View};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use safetensors::{
+    SafeTensors,
+    tensor::{Metadata, SafeTensorError, View},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// One kind of these files.
 #[derive(Debug, Clone, Copy)]

@@ -1,17 +1,22 @@
 //! Conversion of any supported file to a bundle, with the origin of each tensor.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
-use crate::archive::Archive;
-use crate::bundle::{Draft, Header};
-use crate::checkpoint::{self, Checkpoint};
-use crate::error::{Error, ErrorKind, start_of};
-use crate::source::SourceFormat;
-use crate::{Bundle, files, npz, onnx, pipeline, plda};
+use crate::{
+    Bundle,
+    archive::Archive,
+    bundle::{Draft, Header},
+    checkpoint::{self, Checkpoint},
+    error::{Error, ErrorKind, start_of},
+    files, npz, onnx, pipeline, plda,
+    source::SourceFormat,
+};
 
 /// A bundle and the origin of its tensors.
 #[derive(Debug, Clone)]

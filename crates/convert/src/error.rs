@@ -3,15 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Dtype;
-use crate::archive::ArchiveError;
-use crate::bundle::BUNDLE_FORMAT;
-use crate::checkpoint::CheckpointError;
-use crate::name::quoted_name;
-use crate::npz::NpzError;
-use crate::onnx::OnnxError;
-use crate::pickle::PickleError;
-use crate::pipeline::PipelineError;
+use crate::{
+    Dtype, archive::ArchiveError, bundle::BUNDLE_FORMAT, checkpoint::CheckpointError,
+    name::quoted_name, npz::NpzError, onnx::OnnxError, pickle::PickleError,
+    pipeline::PipelineError,
+};
 use soundalike_network::{HyperparameterError, TensorSpec};
 
 /// An error of a file: the path and the problem.

@@ -1,11 +1,15 @@
 //! Reads and writes whole files.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
 
-use crate::AtomicFile;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    AtomicFile,
+    error::{Error, ErrorKind},
+};
 
 /// Reads a file. A directory or an empty file is an error.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -1,21 +1,21 @@
 //! The contents of a file, also of an unsupported network.
 
-use std::io::Cursor;
-use std::path::Path;
+use std::{io::Cursor, path::Path};
 
 use serde::Serialize;
 use serde_json::Value as Json;
 use soundalike_network::{Architecture, Role, Specifications};
 
-use crate::checkpoint::Checkpoint;
-use crate::conversion::{MODEL_FILE, sniff};
-use crate::error::{Error, ErrorKind};
-use crate::pickle::{Id, Pickle, Value};
-use crate::shape::len_of;
-use crate::source::{SourceFormat, sha256};
 use crate::{
-    Bundle, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, WeightChange, files, onnx,
+    Bundle, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, WeightChange,
+    checkpoint::Checkpoint,
+    conversion::{MODEL_FILE, sniff},
+    error::{Error, ErrorKind},
+    files, onnx,
+    pickle::{Id, Pickle, Value},
     pipeline, plda,
+    shape::len_of,
+    source::{SourceFormat, sha256},
 };
 
 /// The contents of a file or directory.

@@ -1,14 +1,15 @@
 //! The PLDA: `plda.npz` and `xvec_transform.npz`. pyannote `PLDA`, `vbx_setup`.
 
-use std::borrow::Cow;
-use std::io::Cursor;
-use std::path::Path;
+use std::{borrow::Cow, io::Cursor, path::Path};
 
-use crate::bundle::{Draft, Header};
-use crate::error::{Error, ErrorKind};
-use crate::npz::{Npz, NpzEntry, NpzError};
-use crate::source::{SourceFormat, sha256};
-use crate::{Conversion, Dtype, Origin, Source, files};
+use crate::{
+    Conversion, Dtype, Origin, Source,
+    bundle::{Draft, Header},
+    error::{Error, ErrorKind},
+    files,
+    npz::{Npz, NpzEntry, NpzError},
+    source::{SourceFormat, sha256},
+};
 use soundalike_network::{Architecture, Plda};
 
 /// File of the mean, the transform and the variances of the PLDA.

@@ -9,8 +9,7 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use soundalike_convert::{
     Bundle, CheckpointError, ErrorKind, Inspection, METADATA_KEY, PickleError, PipelineDirectory,

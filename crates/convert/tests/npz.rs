@@ -11,9 +11,11 @@
 mod mutation;
 mod support;
 
-use std::fs;
-use std::io::{Cursor, Write};
-use std::path::Path;
+use std::{
+    fs,
+    io::{Cursor, Write},
+    path::Path,
+};
 
 use mutation::{edits, mutated};
 use proptest::prelude::*;

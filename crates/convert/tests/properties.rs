@@ -11,8 +11,7 @@
 mod mutation;
 mod support;
 
-use std::path::Path;
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 use mutation::{edits, mutated};
 use proptest::prelude::*;

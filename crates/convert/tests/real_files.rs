@@ -11,8 +11,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use sha2::Digest;
 use soundalike_convert::{

@@ -7,8 +7,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::fs::File;
-use std::time::Instant;
+use std::{fs::File, time::Instant};
 
 use soundalike_metrics::{
     Annotation, Convention, DiarizationErrorRate, Scope, ScoreOptions, Turn, jaccard, rttm,

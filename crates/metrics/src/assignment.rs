@@ -5,10 +5,7 @@
 //! several mappings are optimal; the Jaccard error rate depends on the choice. To choose as pyannote does, the matrix
 //! is summed in pyannote's order, and so are its rows and columns.
 
-use crate::Segment;
-use crate::annotation::track_name;
-use crate::segment::PRECISION;
-use crate::tracks::Tracks;
+use crate::{Segment, annotation::track_name, segment::PRECISION, tracks::Tracks};
 use serde::Serialize;
 
 /// How hypothesis speakers are mapped to reference speakers.

@@ -1,7 +1,6 @@
 //! The conventions of three scorers.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 

@@ -8,12 +8,17 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::assignment::Names::{Digits, Letters};
-use crate::assignment::{Mapping, map};
-use crate::scope::{Scope, Scoped};
-use crate::sweep::sweep;
-use crate::tracks::Tracks;
-use crate::{Annotation, Segment, Support, Timeline};
+use crate::{
+    Annotation, Segment, Support, Timeline,
+    assignment::{
+        Mapping,
+        Names::{Digits, Letters},
+        map,
+    },
+    scope::{Scope, Scoped},
+    sweep::sweep,
+    tracks::Tracks,
+};
 
 /// The diarization error rate in pyannote's convention, with its options.
 ///

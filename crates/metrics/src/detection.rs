@@ -4,9 +4,11 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::der::error_rate;
-use crate::purity::{f_measure, fraction};
-use crate::{Annotation, Scope, Timeline};
+use crate::{
+    Annotation, Scope, Timeline,
+    der::error_rate,
+    purity::{f_measure, fraction},
+};
 
 /// The seconds of right and wrong decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]

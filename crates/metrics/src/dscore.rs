@@ -3,8 +3,11 @@
 //! Cleaning: equal turns count once; turns are cropped to the UEM, which defaults to the extent of both sides; overlapping
 //! turns of one speaker are joined; onset and duration are rounded to milliseconds.
 
-use crate::assignment::{Matrix, least};
-use crate::{Annotation, Jaccard, Score, Segment, Timeline, Turn, md_eval};
+use crate::{
+    Annotation, Jaccard, Score, Segment, Timeline, Turn,
+    assignment::{Matrix, least},
+    md_eval,
+};
 
 /// Seconds from one frame to the next. dscore's `--step`.
 const STEP: f64 = 0.010;

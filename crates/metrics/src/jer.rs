@@ -4,11 +4,16 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-use crate::assignment::Names::{Digits, Letters};
-use crate::assignment::{Mapping, map};
-use crate::purity::fraction;
-use crate::scope::Scoped;
-use crate::{Annotation, Scope, Timeline};
+use crate::{
+    Annotation, Scope, Timeline,
+    assignment::{
+        Mapping,
+        Names::{Digits, Letters},
+        map,
+    },
+    purity::fraction,
+    scope::Scoped,
+};
 
 /// The sum and count of a Jaccard error rate, which is a mean over speakers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]

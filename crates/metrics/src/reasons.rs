@@ -1,15 +1,15 @@
 //! The reasons of differences between the conventions, in words and seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::Serialize;
 
-use crate::scope::Scope;
-use crate::segment::PRECISION;
-use crate::timeline::Support;
 use crate::{
     Annotation, Convention, ConventionScore, ScoreOptions, Segment, Timeline, Turn, md_eval,
+    scope::Scope, segment::PRECISION, timeline::Support,
 };
 
 /// A property of a recording on which the conventions differ.

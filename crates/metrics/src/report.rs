@@ -3,10 +3,11 @@
 use serde::Serialize;
 use statrs::statistics::{Data, Distribution, Max, Min, OrderStatistics};
 
-use crate::recordings::{Note, Recording};
 use crate::{
     Components, Convention, Detection, Jaccard, MatchedTime, Scope, ScoreOptions, Speaker,
-    SpeakerCount, coverage, detection, f_measure, md_eval, purity, speaker_count,
+    SpeakerCount, coverage, detection, f_measure, md_eval, purity,
+    recordings::{Note, Recording},
+    speaker_count,
 };
 
 /// The scores of one recording, or of several pooled. Rates are fractions, times are seconds.
@@ -252,8 +253,7 @@ fn pooled(convention: Convention, recordings: &[RecordingReport], parts: &[Sums]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recordings::pair;
-    use crate::{Annotation, Turn};
+    use crate::{Annotation, Turn, recordings::pair};
 
     #[test]
     fn a_corpus_is_pooled_not_averaged() {

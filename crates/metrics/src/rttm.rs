@@ -9,13 +9,17 @@
 //! ignored. A uri or label `<NA>` is a name like any other. Start and duration are finite decimal numbers; a duration
 //! below zero is an error, and a turn of no duration is skipped, as in pyannote.
 
-use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::Path;
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+};
 
-use crate::error::Problem;
-use crate::text::{self, lines, utf8, writable, writable_uri};
-use crate::{Annotation, Error, Turn};
+use crate::{
+    Annotation, Error, Turn,
+    error::Problem,
+    text::{self, lines, utf8, writable, writable_uri},
+};
 
 /// The types of the first column: NIST RT-09 evaluation plan, appendix A.
 const TYPES: [&str; 15] = [

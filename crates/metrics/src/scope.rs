@@ -1,8 +1,6 @@
 //! The scored regions: pyannote's `uemify`.
 
-use crate::segment::PRECISION;
-use crate::tracks::Tracks;
-use crate::{Annotation, Segment, Support, Timeline};
+use crate::{Annotation, Segment, Support, Timeline, segment::PRECISION, tracks::Tracks};
 
 /// The scored regions of a recording, in pyannote's convention.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -1,7 +1,6 @@
 //! A sweep over the boundaries of both sides.
 
-use crate::Segment;
-use crate::tracks::Tracks;
+use crate::{Segment, tracks::Tracks};
 
 /// The numbers of active tracks in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

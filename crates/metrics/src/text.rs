@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use crate::Error;
-use crate::error::Problem;
+use crate::{Error, error::Problem};
 
 /// A line that is neither empty nor a comment, split into columns.
 pub(crate) struct Line<'a> {

@@ -7,13 +7,13 @@
 //! Empty lines, comments (`;` or `#`) and further columns are ignored. Start and end are finite decimal numbers; a
 //! region that ends before it starts is an error, one of no duration is skipped. Regions may overlap: time counts once.
 
-use std::collections::HashMap;
-use std::io;
-use std::path::Path;
+use std::{collections::HashMap, io, path::Path};
 
-use crate::error::Problem;
-use crate::text::{self, lines, utf8, writable_uri};
-use crate::{Error, Segment, Timeline};
+use crate::{
+    Error, Segment, Timeline,
+    error::Problem,
+    text::{self, lines, utf8, writable_uri},
+};
 
 /// The scored regions of one recording.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -15,8 +15,7 @@ mod cases;
 use std::path::{Path, PathBuf};
 
 use cases::{Clock, Row};
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
+use proptest::{prelude::*, strategy::ValueTree};
 use serde::{Deserialize, Serialize};
 use soundalike_metrics::{Annotation, Convention, ScoreOptions, Segment, Timeline, Turn};
 

@@ -20,8 +20,10 @@ mod cases;
 #[path = "../../../tests/support/assets.rs"]
 mod data;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use cases::Case;
 use data::assets;

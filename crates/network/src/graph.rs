@@ -4,8 +4,7 @@ mod axes;
 mod op;
 mod shapes;
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 pub use axes::{Axes, Axis};
 pub use op::Op;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Diarize speakers without Python, and compare networks with pyannote.audio stage by stage
+/// Speaker diarization without Python, and stage-by-stage comparison of two implementations of a network
 #[derive(Parser)]
 #[command(name = "soundalike", version, max_term_width = 100)]
 struct Cli {

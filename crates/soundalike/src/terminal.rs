@@ -12,10 +12,10 @@ const LAST: usize = 900;
 /// How much goes to stderr.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Verbosity {
-    /// Print only errors to stderr
+    /// Print no notes, warnings or progress on stderr
     #[arg(short, long, global = true, display_order = LAST, conflicts_with = "verbose")]
     quiet: bool,
-    /// Print details to stderr: model, device, timing
+    /// Print details on stderr: model, device, timing
     #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }

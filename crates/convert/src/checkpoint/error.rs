@@ -1,7 +1,9 @@
 //! Errors of PyTorch checkpoints.
 
-use crate::error::quoted;
-use crate::name::{quoted_name, shown};
+use crate::{
+    error::quoted,
+    name::{quoted_name, shown},
+};
 
 /// An error of a PyTorch checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

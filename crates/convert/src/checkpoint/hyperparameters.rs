@@ -6,8 +6,10 @@ use soundalike_network::{
 };
 
 use super::CheckpointError;
-use crate::error::ErrorKind;
-use crate::pickle::{Id, Pickle, Value};
+use crate::{
+    error::ErrorKind,
+    pickle::{Id, Pickle, Value},
+};
 
 /// A dictionary of hyperparameters. Missing ones have pyannote's defaults.
 struct Dictionary<'p> {

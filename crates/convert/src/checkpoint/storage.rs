@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use super::CheckpointError;
-use crate::Dtype;
-use crate::pickle::{Global, Id, Pickle, Value};
-use crate::shape::{len_of, row_major};
+use crate::{
+    Dtype,
+    pickle::{Global, Id, Pickle, Value},
+    shape::{len_of, row_major},
+};
 
 /// A storage: a plain array in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 
 use half::f16;
 
-use crate::Dtype;
-use crate::bundle::chunks;
+use crate::{Dtype, bundle::chunks};
 
 /// A target type for reading arrays. It is read from its own type and from types that it represents exactly.
 pub trait NpzElement: sealed::Sealed + Copy {

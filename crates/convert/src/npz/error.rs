@@ -1,7 +1,6 @@
 //! Errors of numpy archives.
 
-use crate::Dtype;
-use crate::name::quoted_name;
+use crate::{Dtype, name::quoted_name};
 
 /// An error of a numpy archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,9 +3,7 @@
 use std::io::Read;
 
 use super::NpzError;
-use crate::Dtype;
-use crate::error::ErrorKind;
-use crate::name::shown;
+use crate::{Dtype, error::ErrorKind, name::shown};
 
 /// First bytes of an array.
 const MAGIC: &[u8] = b"\x93NUMPY";

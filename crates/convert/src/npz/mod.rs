@@ -5,10 +5,12 @@ mod element;
 mod error;
 mod header;
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use zip::ZipArchive;
 
@@ -16,11 +18,13 @@ pub use element::NpzElement;
 pub use error::NpzError;
 use header::Header;
 
-use crate::Dtype;
-use crate::archive::{self, ArchiveError};
-use crate::error::{Error, ErrorKind, SHOWN_BYTES, start_of};
-use crate::name::shown;
-use crate::shape::row_major;
+use crate::{
+    Dtype,
+    archive::{self, ArchiveError},
+    error::{Error, ErrorKind, SHOWN_BYTES, start_of},
+    name::shown,
+    shape::row_major,
+};
 
 /// Largest ratio of the size of all arrays to the size of the file. Activations compress by a few per cent; decisions of
 /// 0 and 1 compress by a factor of 300, but are few.

@@ -1,10 +1,14 @@
 //! The graph of an ONNX model. Field numbers: `onnx/onnx.proto3`.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
-use super::OnnxError;
-use super::wire::{Wire, fields, ints};
+use super::{
+    OnnxError,
+    wire::{Wire, fields, ints},
+};
 use crate::Dtype;
 
 /// Most nodes, including those in branches. The export of segmentation-3.0 has 70.

@@ -19,12 +19,14 @@ use soundalike_network::{
     SincFilters, SincNet, Specifications,
 };
 
-use crate::bundle::{Draft, Header};
-use crate::error::ErrorKind;
-use crate::name::quoted_name;
-use crate::shape::row_major;
-use crate::source::{SourceFormat, sha256};
-use crate::{Conversion, Origin, Source, WeightChange};
+use crate::{
+    Conversion, Origin, Source, WeightChange,
+    bundle::{Draft, Header},
+    error::ErrorKind,
+    name::quoted_name,
+    shape::row_major,
+    source::{SourceFormat, sha256},
+};
 
 /// Negative slope of every LeakyReLU in PyanNet: PyTorch's default, rounded to `f32`.
 const LEAKY_RELU_SLOPE: f32 = 0.01;

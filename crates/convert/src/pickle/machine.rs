@@ -1,7 +1,9 @@
 //! The stack machine. Opcodes: Python's `Lib/pickletools.py`.
 
-use std::collections::{BTreeSet, HashMap};
-use std::str::FromStr;
+use std::{
+    collections::{BTreeSet, HashMap},
+    str::FromStr,
+};
 
 use super::{
     Global, Id, MAX_PICKLE_BYTES, MAX_VALUES, Object, Pickle, PickleError, Value, globals,

@@ -1,7 +1,6 @@
 //! Errors of pipeline directories.
 
-use super::yaml::MAX_CONFIG_BYTES;
-use super::{ModelRole, PIPELINE_FORMAT};
+use super::{ModelRole, PIPELINE_FORMAT, yaml::MAX_CONFIG_BYTES};
 use crate::name::quoted_name;
 
 /// An error of a pipeline directory.

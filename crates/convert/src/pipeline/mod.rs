@@ -7,11 +7,13 @@ mod config;
 mod error;
 mod yaml;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::{
+    collections::BTreeSet,
+    fs,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 use soundalike_network::{Architecture, Output};
@@ -19,11 +21,15 @@ use soundalike_network::{Architecture, Output};
 pub use config::{Clustering, Linkage, PipelineConfig};
 pub use error::PipelineError;
 
-use crate::conversion::MODEL_FILE;
-use crate::error::{Error, ErrorKind};
-use crate::name::{is_path, quoted_name, stays_below};
-use crate::source::{SourceFormat, sha256};
-use crate::{Bundle, CastReport, Conversion, Dtype, Source, conversion, files, plda};
+use crate::{
+    Bundle, CastReport, Conversion, Dtype, Source, conversion,
+    conversion::MODEL_FILE,
+    error::{Error, ErrorKind},
+    files,
+    name::{is_path, quoted_name, stays_below},
+    plda,
+    source::{SourceFormat, sha256},
+};
 
 /// The configuration in pyannote's form.
 const CONFIG_YAML: &str = "config.yaml";

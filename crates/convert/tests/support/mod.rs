@@ -9,8 +9,7 @@
 #[path = "../../../../tests/support/assets.rs"]
 mod data;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use soundalike_network::{Architecture, ElementType};
 

@@ -10,7 +10,10 @@
 #[path = "../../../../tests/support/assets.rs"]
 pub(crate) mod data;
 
-use std::{fs::File, path::Path, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use ndarray::{Array, Dimension};
 use ndarray_npy::{NpzReader, ReadNpyExt, ReadableElement};

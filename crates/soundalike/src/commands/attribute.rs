@@ -19,10 +19,11 @@ use crate::{
     output::{Inputs, Outputs},
 };
 
-/// Measure the cost of each stage of another pipeline in DER
+/// Measure how much DER each stage of another pipeline costs
 ///
-/// Splices the output of one candidate stage at a time into the reference pipeline, and computes the later stages
-/// from it. Both are directories with the outputs of the stages: segmentations.npz, raw_embeddings.npz, ...
+/// Takes the reference's run, replaces the output of one stage at a time by the candidate's, and computes the later
+/// stages from it. Both are directories with the outputs of the stages, as reference/run_pipeline.py writes them:
+/// segmentations.npz, raw_embeddings.npz, ...
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the outputs of the reference

@@ -18,17 +18,17 @@ pub(crate) struct ClusteringArgs {
     /// Maximum number of speakers
     #[arg(long, value_name = "N")]
     max_speakers: Option<usize>,
-    /// Largest distance within a speaker, 0 to 2; lower finds more speakers
-    /// [default: the pipeline's; 0.4 without one]
+    /// Clustering threshold: the largest distance (0 to 2) within one speaker; lower finds more speakers
+    /// [default: from the pipeline, or 0.4]
     #[arg(long, value_name = "X")]
     threshold: Option<f64>,
-    /// VBx Fa, above 0: scale of the acoustic evidence [default: the pipeline's]
+    /// Fa of VBx pipelines, above 0: scale of the acoustic evidence [default: from the pipeline]
     #[arg(long, value_name = "X")]
     fa: Option<f64>,
-    /// VBx Fb, above 0: speaker regularisation; higher finds fewer speakers [default: the pipeline's]
+    /// Fb of VBx pipelines, above 0: regularisation; higher finds fewer speakers [default: from the pipeline]
     #[arg(long, value_name = "X")]
     fb: Option<f64>,
-    /// Fill pauses of a speaker shorter than S seconds [default: the pipeline's; 0 without one]
+    /// Fill gaps shorter than S seconds between two turns of the same speaker [default: from the pipeline, or 0]
     #[arg(long, value_name = "S")]
     min_duration_off: Option<f64>,
     /// Numbering of speakers
@@ -41,7 +41,8 @@ enum Labels {
     /// By first appearance
     #[default]
     FirstSeen,
-    /// By cluster as pyannote does, including its phantom speakers where more people overlap than there are clusters
+    /// By cluster, as pyannote does, with its phantom speakers: extra labels where more people talk at once than there are
+    /// clusters
     Pyannote,
 }
 

@@ -19,8 +19,8 @@ use crate::{
 
 /// Convert a checkpoint to a bundle: one safetensors file with everything that the network needs
 ///
-/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA's plda.npz and
-/// xvec_transform.npz, and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run.
+/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA of VBx (plda.npz and
+/// xvec_transform.npz), and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run.
 /// The same checkpoint always gives the same bytes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     /// .safetensors (.bundle for a pipeline), in the current directory]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Store weights in this precision, rounded to nearest even [default: unchanged]
+    /// Store weights in this precision, rounded to nearest, ties to even [default: unchanged]
     #[arg(long, value_enum)]
     dtype: Option<Precision>,
-    /// Format of the printed result
+    /// Format of the printed summary
     #[arg(long, value_enum, default_value_t)]
     format: super::Format,
 }

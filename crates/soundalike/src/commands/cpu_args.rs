@@ -11,7 +11,7 @@ pub(crate) struct CpuArgs {
     /// Number of CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
-    /// Compute without hand-written kernels: several times slower
+    /// Do not use the hand-written SIMD kernels: several times slower
     #[arg(long)]
     portable: bool,
 }

@@ -26,14 +26,16 @@ use crate::{
 };
 
 /// Note on turns without a speaker embedding network.
-pub(crate) const BUILT_IN: &str = "note: no speaker-embedding model given: clustering uses built-in embeddings (less accurate; labels are per recording)";
+pub(crate) const BUILT_IN: &str = "note: no speaker embedding network given: clustering uses built-in embeddings, which are less accurate (see --model)";
 
 /// Find who spoke when in audio files, as RTTM or in other formats
 ///
-/// Give a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1) with
-/// --model, downloaded or converted. Without --model, the embedded segmentation-3.0 is used, and its own features
-/// serve as speaker embeddings: a fallback, less accurate, with labels for one recording only. A file that cannot
-/// be read is reported, and the other files are still diarized.
+/// --model takes a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1),
+/// as downloaded or after `convert`. Without --model, the embedded segmentation-3.0 is used, and its internal features
+/// stand in for a speaker embedding network: less accurate, best with few speakers.
+///
+/// Exit code 0: all recordings were diarized. 1: at least one was not; the others are still written. 2: wrong
+/// arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
@@ -43,7 +45,8 @@ pub(crate) struct Args {
     /// [default: the embedded segmentation-3.0]
     #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
-    /// Device for the networks: auto, cpu, metal or cuda
+    /// Device for the networks: cpu, metal or cuda (each GPU needs a build with that feature; neither was verified on
+    /// hardware); auto takes a GPU if the build has one
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
     /// Precision of weights and activations; the measured cost of f16 and bf16 is printed
@@ -51,18 +54,18 @@ pub(crate) struct Args {
     dtype: Precision,
     #[command(flatten)]
     cpu: CpuArgs,
-    /// Use experimental Metal kernels (about 100 times fewer launches; not verified on hardware)
+    /// Use experimental Metal kernels (about 100 times fewer dispatches; not verified on hardware)
     #[arg(long, conflicts_with = "portable")]
     experimental_kernels: bool,
     /// Step between windows as a fraction of their length, at most 1; higher is faster and less accurate
-    /// [default: the pipeline's; 0.1 without one]
+    /// [default: from the pipeline, or 0.1]
     #[arg(long, value_name = "X")]
     step: Option<f64>,
     #[command(flatten)]
     clustering: ClusteringArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Also save the outputs of the networks, for `recluster`
+    /// Also save the outputs of the networks, for `recluster`; for one recording
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     save_run: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ use crate::output::{Inputs, Outputs};
 /// between speech, silence, padding, an offset, clipping and scaling.
 const MARGIN: f64 = 1.5;
 
-/// Make a gate: the limits for `compare --gate`
+/// Create a gate: a file of limits for `compare --gate`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -26,14 +26,14 @@ enum Command {
 
 /// Learn limits from known-good runs
 ///
-/// The limit of a stage is its worst error in these runs times a margin. Limits of R are at least 1 (PyTorch's own
-/// f32) and at most those of an exact stage (R 4, R_local 32). Decisions have no margin. A run is refused if it
-/// failed its gate, has a stage that is not exact, is of another model or has fewer stages. Each limit names its
-/// run.
+/// The limit of a stage is its worst error in these reports times a margin. Limits of R are at least 1 (PyTorch's own
+/// f32) and at most those of an exact stage (R 4, R local 32). Decisions must be equal and get no margin. A report is
+/// refused if it failed its gate, has a stage that is not exact (as in f16 and bf16), is of another model or lacks
+/// stages. Each limit names its report.
 #[derive(Debug, clap::Args)]
 struct Learn {
-    /// Reports of good runs: compare --format json
-    #[arg(required = true, value_name = "RUN.json")]
+    /// Reports of known-good runs: compare --format json
+    #[arg(required = true, value_name = "REPORT.json")]
     runs: Vec<PathBuf>,
     /// Factor between the worst good error and the limit, above 1
     #[arg(long, value_name = "X", default_value_t = MARGIN, value_parser = margin)]

@@ -6,10 +6,11 @@ use soundalike_convert::Inspection;
 
 use crate::{output, tensor_table};
 
-/// Show the contents of a checkpoint, a bundle, a trace or a pipeline directory; runs no code in it
+/// Show what is in a checkpoint, bundle, trace or pipeline directory, without running code in it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// File or directory
+    /// Checkpoint, bundle, trace or pipeline directory
+    #[arg(value_name = "PATH")]
     file: PathBuf,
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]

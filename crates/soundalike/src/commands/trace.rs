@@ -19,11 +19,11 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Write the output of every stage of a network on a window of audio to an .npz
+/// Run a network on a window of audio and write the output of every stage to an .npz file
 ///
 /// The engine torch writes a reference for `compare --reference trace:OUT.npz`: each stage in f64, with PyTorch's
 /// own f32 error, as reference/capture.py does. The other engines write activations in f32 for `compare
-/// --candidate trace:OUT.npz` on another machine, or for numpy. Embeddings are pooled over the whole window.
+/// --candidate trace:OUT.npz` on another machine, or for use in numpy. Embeddings are pooled over the whole window.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Engine that runs the network
@@ -52,7 +52,7 @@ pub(crate) struct Args {
 enum Engine {
     /// The network of `diarize` on the CPU
     CandleCpu,
-    /// The same without hand-written kernels: every stage is written
+    /// The same without hand-written kernels, so that every stage is written
     CandleCpuPortable,
     /// The reference on libtorch, in builds with --features torch
     Torch,

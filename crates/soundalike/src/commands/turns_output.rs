@@ -18,10 +18,10 @@ use crate::output::{Output, Outputs, names_directory};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// One speaker at a time: where speakers overlap, keep the one that most windows detect
+    /// Write at most one speaker at a time: in overlaps, keep the one that most windows detect
     #[arg(long)]
     exclusive: bool,
-    /// Add the tracks SPEECH (any speaker) and OVERLAP (several speakers)
+    /// Also write two pseudo-speakers: SPEECH (at least one speaker) and OVERLAP (at least two)
     #[arg(long)]
     tracks: bool,
     /// Formats, separated by commas [default: from the extension of PATH, else rttm]
@@ -32,8 +32,8 @@ pub(crate) struct OutputArgs {
         value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse::<Format>())
     )]
     format: Vec<Format>,
-    /// Write to this file, or to one file per recording in this directory (end a new one with /). With
-    /// several formats, each replaces the extension by its own [default: stdout]
+    /// Write to this file, or to one file per recording in this directory (end the name of a new one with /). Several
+    /// formats each replace the extension of PATH by their own [default: stdout]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }

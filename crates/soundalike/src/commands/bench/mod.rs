@@ -39,9 +39,9 @@ const PEAK: Duration = Duration::from_millis(400);
 /// Time each stage of the networks, and the whole pipeline on a recording
 ///
 /// Each network runs on windows of ten seconds, first as in `diarize`, then stage by stage. Times are medians.
-/// GFLOP counts the multiplications and additions in the definition of a layer; convolutions by transforms need
-/// fewer. The peak is the measured rate of fused multiply-adds in registers on the same threads. Run it on an
-/// idle machine: other load makes the figures useless.
+/// GFLOP counts the operations in the definition of a layer; Winograd convolutions execute fewer. The peak is the rate
+/// of fused multiply-adds on the same threads, measured without memory access. Run it on an idle machine: other load
+/// makes the figures useless.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Recording for the whole pipeline
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Windows per batch
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     windows: u16,
-    /// Runs to take the median of
+    /// Number of runs; medians are reported
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
     #[command(flatten)]

@@ -34,15 +34,15 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Compare a network with the original, stage by stage: find a bug, or show that errors are rounding
+/// Compare two implementations of a network, stage by stage: tell a bug from rounding
 ///
 /// Without arguments, the reference is a built-in trace of the official pyannote.audio: segmentation-3.0 on one
-/// second of audio. Otherwise it is a trace of reference/capture.py, or the reference engine on libtorch, which is
-/// verified against such traces. R is the error divided by PyTorch's own f32 rounding on the same input. Each stage
-/// is compared twice: with the reference's input (shows which stage is wrong) and with the candidate's own input
-/// (shows the error a user gets). Comparing two traces, of any network, needs no model.
+/// second of audio. Otherwise it is a trace written by reference/capture.py, or libtorch, which is verified against such
+/// traces. R is the candidate's error divided by that of PyTorch's own f32, both against f64 on the same input. Each
+/// stage is compared twice: with the reference's input (shows which stage is wrong) and with the candidate's own input
+/// (shows the error a user gets). Two traces, of any network, are compared without a model.
 ///
-/// Exit code 0: all limits of the gate are kept. 3: a limit is not kept, or nothing could be compared.
+/// Exit code 0: every limit of the gate is met. 3: a limit is not met, or nothing could be compared.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Compare all stages, which is the default
@@ -50,30 +50,32 @@ pub(crate) struct Args {
     layers: bool,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// Candidate: candle-cpu, candle-cpu-portable (every stage by itself), candle-metal, candle-cuda,
-    /// candle-metal-ops (the graph for Metal, on the CPU), or trace:FILE.npz with another engine's activations
+    /// Candidate: candle-cpu (what `diarize` runs), candle-cpu-portable (no hand-written kernels: every stage is
+    /// observed), candle-metal, candle-cuda, candle-metal-ops (the operations for Metal, on the CPU), or trace:FILE.npz
+    /// with the outputs of another engine
     #[arg(long, value_name = "ENGINE", default_value = "candle-cpu")]
     candidate: String,
     /// Use experimental Metal kernels, not verified on hardware (candle-metal, candle-metal-ops)
     #[arg(long)]
     experimental_kernels: bool,
-    /// The candidate's own weights: a converted, quantised or foreign file of the same network
+    /// Weights of the candidate, if they are not those of --model: a converted or quantised file, or one of another tool
     #[arg(long, value_name = "FILE")]
     candidate_model: Option<PathBuf>,
     /// Precision of the candidate; the reference is in f64 and f32
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Precision,
-    /// Frames that embeddings are pooled over; each choice is an input of its own [default: all]
+    /// Frames that embeddings are pooled over, separated by commas; each choice is an input of its own
+    /// [default: speakers,one-frame,none]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
-    /// Measure how the errors of the stages propagate to the output (about 10 s per window)
+    /// Print an error budget: how the error of each stage propagates to the output (about 10 s per window)
     #[arg(long)]
     budget: bool,
     /// TOML file that maps entries of the candidate's trace to stages: "their name" = "our name", or
     /// { name = "our name", transpose = [0, 2, 1] } [default: equal names]
     #[arg(long, value_name = "NAMES.toml")]
     map: Option<PathBuf>,
-    /// TOML file of limits [default: a built-in gate; for f32: R < 4 at every stage, all decisions equal]
+    /// TOML file of limits [default: the built-in gate, R < 4 and equal decisions for f32]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
     /// Report to GitHub Actions: failures as annotations, the report in the summary of the step

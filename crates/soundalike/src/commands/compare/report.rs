@@ -107,7 +107,14 @@ fn row(report: &Report, stages: &[StageReport]) -> Row {
     let free = || all().filter_map(|stage| stage.free_running.as_ref());
     let forced_r = forced().map(measure).reduce(nan_max);
     let free_r = free().map(measure).reduce(nan_max);
-    let local = forced().chain(free()).map(|error| error.r_local);
+    // That of the error that decides the verdict.
+    let local = all().filter_map(|stage| {
+        let decides = stage
+            .teacher_forced
+            .as_ref()
+            .or(stage.free_running.as_ref())?;
+        Some(decides.r_local)
+    });
     let largest = free().map(|error| error.max_abs);
     // Constants have no correlation.
     let distance = free().map(|error| 1.0 - error.correlation);

@@ -17,8 +17,8 @@ use crate::output::Inputs;
 /// Options of the subject of a comparison.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct SubjectArgs {
-    /// Reference: torch (the reference engine) or trace:FILE.npz [default: the built-in trace, or torch for
-    /// other recordings and models]
+    /// Reference: torch (libtorch; in builds with --features torch) or trace:FILE.npz [default: the built-in trace, or
+    /// torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
     /// Bundle, checkpoint or pipeline directory [default: the embedded segmentation-3.0]
@@ -33,7 +33,7 @@ pub(in crate::commands) struct SubjectArgs {
     /// Number of windows from the start of each recording, or `all` for all whole windows
     #[arg(long, value_name = "N", default_value = "1", requires = "audio")]
     windows: Count,
-    /// Allow a reference engine that has not been verified against pyannote.audio
+    /// Go on if libtorch has not been verified against pyannote.audio for this network, which is an error otherwise
     #[arg(long)]
     unverified: bool,
 }

@@ -152,7 +152,11 @@ pub(super) fn finding(report: &Report) -> String {
         && !others.is_empty()
     {
         let verb = if others.len() == 1 { "is" } else { "are" };
-        let _ = write!(words, ". So {verb} {}", listed(others.iter().cloned()));
+        let _ = write!(
+            words,
+            ". {} {verb} wrong as well",
+            listed(others.iter().cloned())
+        );
     }
     words + "."
 }

@@ -12,8 +12,10 @@ mod sheet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::{
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 use soundalike_metrics::{Convention, Mapping, ScoreOptions, pair};
 
 use super::seconds;
@@ -27,12 +29,12 @@ use crate::{
 };
 use scores::Scores;
 
-/// Score a diarization against a reference: DER, JER and more
+/// Score a diarization against a reference: diarization error rate (DER), Jaccard error rate (JER) and more
 ///
 /// Computes the numbers of pyannote.metrics, md-eval or dscore (--as). Rates are pooled: seconds are added over all
 /// recordings, then divided. Recordings are paired by uri, the second column of RTTM; a single recording on each
-/// side is always paired. A reference without hypothesis counts as missed, a hypothesis without reference is not
-/// scored; both are reported on stderr. An RTTM file without turns is a recording without speech, named like the
+/// side is always paired. A recording without a hypothesis counts as missed; one without a
+/// reference is not scored; both are reported on stderr. An RTTM file without turns is a recording without speech, named like the
 /// file.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "soundalike score [OPTIONS] <REF> <HYP>...\n       \
@@ -54,7 +56,7 @@ pub(crate) struct Args {
     /// Several hypotheses, of one system
     #[arg(short = 's', long = "hypothesis", value_name = "HYP", num_args = 1.., requires = "references")]
     hypotheses: Vec<PathBuf>,
-    /// Scorer whose definitions apply: pyannote (pyannote.metrics 4), md-eval (NIST, version 22) or dscore (1.1)
+    /// Scorer to follow: pyannote (pyannote.metrics 4), md-eval (NIST, version 22) or dscore (1.1)
     #[arg(
         long = "as",
         value_name = "SCORER",
@@ -66,8 +68,8 @@ pub(crate) struct Args {
     /// Use all three scorers, and explain why they differ
     #[arg(long, conflicts_with = "convention")]
     all: bool,
-    /// Seconds not scored around each boundary of a reference turn, as the scorer defines them: the whole width
-    /// in pyannote (0.5 removes 0.25 s on each side), each side in md-eval and dscore (0.25 removes the same)
+    /// Do not score S seconds around each boundary of the reference: the whole width in pyannote, each side in md-eval
+    /// and dscore (0.5 in pyannote is 0.25 in the others)
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
     collar: f64,
     /// Do not score where two or more turns of the reference overlap

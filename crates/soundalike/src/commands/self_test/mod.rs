@@ -31,17 +31,17 @@ use super::{
 };
 use crate::{output::Outputs, terminal::Terminal};
 
-/// Inject every known fault, one at a time: is it detected, located and identified?
+/// Inject known faults, one at a time, and check that each is detected, located and identified
 ///
-/// Injects faults of real ports into the candidate, one at a time, and compares it with the reference: the comparison
-/// should detect each fault, at its stage, and identify it. Runs without a fault count false alarms. With --run, the faults are
-/// injected into the pipeline after the networks.
+/// The faults are mistakes that real ports make. Each is injected into the candidate, which is then compared with the
+/// reference. Fault-free runs are included, to count false alarms. With --run, the faults are injected into the
+/// pipeline after the networks.
 ///
 /// Exit code 0: all faults above the rounding floor were located, none was mistaken for another, and there was no
 /// false alarm. 3: otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Inject only these faults, separated by commas
+    /// Inject only these faults, separated by commas; an unknown name lists all
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     faults: Vec<String>,
     /// Inject faults into the pipeline of --model DIR, after the networks: directories with captured outputs of
@@ -53,7 +53,8 @@ pub(crate) struct Args {
     run: Vec<PathBuf>,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// Frames that embeddings are pooled over; each choice is an input of its own [default: none, speakers]
+    /// Frames that embeddings are pooled over, separated by commas; each choice is an input of its own
+    /// [default: none,speakers]
     #[arg(long, value_enum, value_delimiter = ',')]
     masks: Vec<MaskChoice>,
     /// Format of the report

@@ -5,8 +5,10 @@ use soundalike_selftest::{
     BaselineGate, Identification, InsensitiveInput, SelfTest, Trial, TrialOutcome,
 };
 
-use crate::commands::compare::words::{near_one, percent};
-use crate::document::{Block, Document, Table, Tone};
+use crate::{
+    commands::compare::words::{near_one, percent},
+    document::{Block, Document, Table, Tone},
+};
 
 /// The result as a document: the counts, then the details.
 pub(super) fn document(test: &SelfTest) -> Document {
