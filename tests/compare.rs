@@ -27,6 +27,14 @@ fn without_arguments_the_embedded_network_is_the_original() {
         table.contains("exact") && table.contains("gate: passed"),
         "{table}"
     );
+    // And `diarize` gets what was compared.
+    for line in [
+        "returned output: 1 of 1 outputs bit-equal to the compared ones",
+        "unobserved batches: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav in batches of 24 and 17)",
+        "diarize: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav)",
+    ] {
+        assert!(table.contains(line), "{table}");
+    }
 }
 
 /// Version 0.1 had to be told so.
@@ -48,8 +56,8 @@ const FOREIGN: [(&str, &[&str]); 4] = [
     ("head", &["encoder.relu", "skip"]),
 ];
 
-/// Writes a trace of it, with floors of f32 where it is a reference; `wrong` and what reads it are negated.
-fn write_foreign(path: &str, is_reference: bool, wrong: &[&str]) {
+/// Writes a trace of it, with `floor` as that of f32 where it is a reference; the stages `wrong` are negated.
+fn write_foreign(path: &str, floor: Option<f64>, wrong: &[&str]) {
     let mut trace = NpzWriter::new(fs::File::create(path).unwrap());
     let stages: Vec<_> = FOREIGN
         .iter()
@@ -65,13 +73,13 @@ fn write_foreign(path: &str, is_reference: bool, wrong: &[&str]) {
         let sign = if wrong.contains(name) { -1.0 } else { 1.0 };
         let value = |at: usize| sign * ((20 * index + at) as f64 * 0.7).sin();
         let values = Array::from_shape_fn((1, 4, 5), |(_, row, column)| value(5 * row + column));
-        if !is_reference {
+        let Some(floor) = floor else {
             trace.add_array(*name, &values.mapv(|x| x as f32)).unwrap();
             continue;
-        }
+        };
         trace.add_array(*name, &values).unwrap();
         for run in ["free", "forced"] {
-            let floors = [1, 4].map(|length| Array1::from_elem(length, 2e-8));
+            let floors = [1, 4].map(|length| Array1::from_elem(length, floor));
             let [whole, channels] = floors;
             trace
                 .add_array(format!("floor.{run}/{name}"), &whole)
@@ -90,10 +98,10 @@ fn two_traces_of_any_network_are_compared_without_a_model() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let reference = path("reference.npz");
-    write_foreign(&reference, true, &[]);
+    write_foreign(&reference, Some(2e-8), &[]);
     let compare = |name: &str, wrong: &[&str]| {
         let candidate = path(name);
-        write_foreign(&candidate, false, wrong);
+        write_foreign(&candidate, None, wrong);
         let [reference, candidate] = [&reference, &candidate].map(|path| format!("trace:{path}"));
         soundalike([
             "compare",
@@ -116,6 +124,55 @@ fn two_traces_of_any_network_are_compared_without_a_model() {
     let alone = soundalike(["compare", "--reference", &format!("trace:{reference}")]);
     println!("{}", alone.stderr);
     assert_ne!(alone.code, Some(0));
+}
+
+#[test]
+fn a_reference_whose_own_rounding_is_as_large_as_its_output_proves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let compare = |floor| {
+        write_foreign(
+            here.join("reference.npz").to_str().unwrap(),
+            Some(floor),
+            &[],
+        );
+        write_foreign(here.join("candidate.npz").to_str().unwrap(), None, &[]);
+        let words = "compare --reference trace:reference.npz --candidate trace:candidate.npz";
+        support::soundalike_in(here, words)
+    };
+    // Of an output whose root mean square is 0.7.
+    assert!(compare(0.005).ok().contains("Rounding, no bug"));
+    let unstable = compare(0.02);
+    assert_eq!(unstable.code, Some(3), "{}", unstable.stderr);
+    for part in [
+        "INCONCLUSIVE: the reference itself is not stable",
+        "the error of its own f32 at the output is 0.0",
+    ] {
+        assert!(unstable.stdout.contains(part), "{}", unstable.stdout);
+    }
+    assert!(!unstable.stdout.contains("no bug"), "{}", unstable.stdout);
+}
+
+#[test]
+fn weights_of_the_candidate_are_checked_against_the_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../weights/segmentation-3.0.safetensors"
+    );
+    let run = |words: &str| support::soundalike_in(folder.path(), words);
+    fs::copy(embedded, folder.path().join("same.safetensors")).unwrap();
+    run("convert same.safetensors --dtype bf16 -o rounded.safetensors").ok();
+    let same = run("compare --candidate-model same.safetensors").ok();
+    assert!(same.contains("; 51 bit-equal"), "{same}");
+    let rounded = run("compare --candidate-model rounded.safetensors");
+    assert_eq!(rounded.code, Some(3), "{}", rounded.stderr);
+    for part in [
+        "bf16, no tensor is all zero; 0 bit-equal, 51 equal after rounding to their dtype",
+        "sincnet.wav_norm1d is wrong",
+    ] {
+        assert!(rounded.stdout.contains(part), "{}", rounded.stdout);
+    }
 }
 
 #[test]
@@ -434,11 +491,9 @@ fn a_candidate_that_is_of_something_else_is_refused_and_one_that_is_wrong_is_jud
     assert_eq!(nothing["gate"]["passed"], false);
 }
 
+#[cfg(not(feature = "torch"))]
 #[test]
 fn what_needs_libtorch_says_how_to_get_it_where_it_is_not_built_in() {
-    if cfg!(feature = "torch") {
-        return;
-    }
     let wav = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/sample.wav");
     for arguments in [
         &["--reference", "torch"][..],
@@ -452,5 +507,42 @@ fn what_needs_libtorch_says_how_to_get_it_where_it_is_not_built_in() {
             None,
             "{arguments:?}"
         );
+    }
+}
+
+#[cfg(feature = "torch")]
+mod captures {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES"]
+    fn the_embedding_of_a_pipeline_is_compared_on_the_masks_asked_for() {
+        let captures = std::env::var("SOUNDALIKE_CAPTURES").unwrap();
+        let pipeline = format!("{captures}/pipelines/vbx");
+        let wav = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/sample.wav");
+        let compare = |more: &[&str]| {
+            let words = ["compare", "--reference", "torch", "--model", &pipeline];
+            let words = words
+                .iter()
+                .chain(&["--audio", wav, "--format", "json"])
+                .chain(more);
+            let run = soundalike(words);
+            let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+            assert_eq!(report["gate"]["passed"], true, "{}", run.stdout);
+            assert_eq!(run.code, Some(0), "{}", run.stderr);
+            report
+        };
+        let inputs = |report: &serde_json::Value| report["inputs"].as_array().unwrap().len();
+        let embedding = ["--network", "embedding"];
+        let all = compare(&embedding);
+        assert_eq!(
+            (inputs(&all), &all["stages"][0]["name"]),
+            (3, &"fbank".into())
+        );
+        let one = compare(&[&embedding[..], &["--masks", "one-frame"]].concat());
+        assert_eq!(inputs(&one), 1);
+        // Its re-fitted filters were never compared with the official package.
+        let segmentation = compare(&["--unverified"]);
+        assert_eq!(segmentation["stages"][0]["name"], "sincnet.wav_norm1d");
     }
 }

@@ -207,8 +207,8 @@ fn diarizes_alike(source: &Path, dtype: &str) {
     assert_eq!(annotation(&rttm).labels().len(), 2);
     let der = der(&full, &rttm);
     println!("weights in {dtype}: DER {der:.4} against those in f32");
-    // Measured: 0.0006 for either, one frame at the edge of one turn. Thirty such frames are allowed.
-    assert!(der <= 0.02, "DER {der}");
+    // One frame of 17 ms at the edge of one turn in 27 s of speech is 0.0006, measured for either; three are allowed.
+    assert!(der <= 0.002, "DER {der}");
 }
 
 mod assets {

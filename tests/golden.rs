@@ -20,7 +20,7 @@ use std::{
 
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
-use support::{all_pass, command};
+use support::{all_pass, command, data};
 
 /// Formats of a report that people read, and the ends of the golden files.
 const FORMATS: [(&str, &str); 3] = [("table", "txt"), ("markdown", "md"), ("html", "html")];
@@ -224,4 +224,46 @@ fn three_faults_of_a_self_test() {
             })
             .collect(),
     );
+}
+
+#[test]
+fn the_times_of_the_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(data("sample.wav"), folder.path().join("sample.wav")).unwrap();
+    let words = "bench sample.wav --windows 1 --runs 1";
+    let failure = differs(folder.path(), "bench", words, FORMATS[0], Numbers::Measured);
+    all_pass(failure.into_iter().collect());
+}
+
+mod assets {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_ASSETS"]
+    fn the_cost_of_one_cluster_for_all() {
+        let assets = checkpoint::assets();
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let captured = assets.join("pyannote-captures/03_dual_speaker");
+        let read = |file: &str| NpzReader::new(File::open(captured.join(file)).unwrap()).unwrap();
+        let clusters: ArrayD<i8> = read("clustering.npz").by_name("hard_clusters").unwrap();
+        fs::create_dir(here.join("port")).unwrap();
+        let port = File::create(here.join("port/clustering.npz")).unwrap();
+        let mut port = NpzWriter::new(port);
+        port.add_array("hard_clusters", &clusters.mapv(|cluster| cluster.min(0)))
+            .unwrap();
+        port.finish().unwrap();
+        for (name, target) in [
+            ("pyannote", captured),
+            ("pipeline", assets.join("pipelines/community-1-synthetic")),
+        ] {
+            let target = fs::canonicalize(target).unwrap();
+            std::os::unix::fs::symlink(target, here.join(name)).unwrap();
+        }
+        let words = "attribute pyannote port --model pipeline";
+        let failures = FORMATS[..2].iter();
+        let failures = failures
+            .filter_map(|format| differs(here, "attribute", words, *format, Numbers::Exact));
+        all_pass(failures.collect());
+    }
 }

@@ -766,5 +766,6 @@ fn what_diarize_writes_is_scored_against_the_truth() {
     fs::write(folder.path().join("hyp.rttm"), hypothesis).unwrap();
     fs::copy(data("sample.rttm"), folder.path().join("ref.rttm")).unwrap();
     let rate = der(folder.path(), "ref.rttm hyp.rttm").unwrap();
-    assert!(rate < 0.05, "{rate}");
+    // The figure of the README. Turns have the same bits on every machine.
+    assert_eq!(format!("{:.1} %", 100.0 * rate), "3.6 %");
 }

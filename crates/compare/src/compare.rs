@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 
 use crate::{
-    About, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Reference,
-    ReferenceStage, Report, StageError, StageReport, Task, TraceError, Verdict, Window,
+    About, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Path, PathCheck,
+    Reference, ReferenceStage, Report, StageError, StageReport, Task, TraceError, Verdict, Window,
     observed::{Outputs, observe},
     report::{InputReport, source},
+    rms,
 };
 
 /// Why two runs could not be compared.
@@ -112,14 +113,19 @@ fn compare_window(
     let last = graph.output().map(|stage| &stage.name);
     let mut input = Input::new(window);
     let (mut stages, mut evidence) = (Vec::new(), None);
+    let mut shown_last = None;
     // Whether the candidate does not show the stage before, so that the reference could not feed it there.
     let mut fused = false;
-    let unexpected = observe(reference, candidate, window, &mut |stage, mut outputs| {
+    let ended = observe(reference, candidate, window, &mut |stage, mut outputs| {
         let shown = outputs.forced.is_some();
         if !outputs.fed || (fused && !follows_fusion) {
             outputs.forced = None;
         }
         let report = StageReport::new(stage, &outputs, index);
+        if last == Some(&stage.stage.name) {
+            shown_last = outputs.free.clone();
+            input.reference_error = Some(stage.free.whole / rms(stage.golden.view()));
+        }
         if let (Some(ours), Some(error), Some(rounded)) =
             (&outputs.free, &report.free_running, &stage.rounded)
             && last == Some(&stage.stage.name)
@@ -139,11 +145,18 @@ fn compare_window(
     let turns = evidence.as_ref().and_then(|found| found.turns.as_ref());
     input.task = turns.map(Task::new);
     input.source = source(&stages);
+    // Without its last stage, a run shows nothing that its output could be compared with.
+    let returned = ended.returned.zip(shown_last).map(|(returned, shown)| {
+        let mut check = PathCheck::new(Path::Returned, "the compared runs".to_owned(), 0.0);
+        check.count(&input.to_string(), &returned, &shown);
+        check
+    });
     Ok(InputReport {
         input,
         stages,
-        unexpected,
+        unexpected: ended.unexpected,
         evidence,
+        returned,
     })
 }
 

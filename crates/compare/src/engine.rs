@@ -22,9 +22,10 @@ pub trait Engine: Send + Sync {
     /// The network's stages; of an embedding with pooling by masks, or without.
     fn graph(&self, masked: bool) -> Graph;
 
-    /// Runs the network on `window` and shows every stage to `probe`. Several runs may be active at a time.
+    /// Runs the network on `window`, shows every stage to `probe`, and returns the output. Several runs may be active at a
+    /// time.
     ///
     /// # Errors
     /// Where the network fails, and any error of the probe.
-    fn run(&self, window: &Window, probe: &mut Probe<'_>) -> Result<(), EngineError>;
+    fn run(&self, window: &Window, probe: &mut Probe<'_>) -> Result<ArrayD<f64>, EngineError>;
 }

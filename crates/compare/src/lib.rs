@@ -27,6 +27,7 @@ mod observed;
 mod observed_stage;
 mod operands;
 mod output;
+mod production;
 mod provenance;
 mod reference;
 mod report;
@@ -70,8 +71,9 @@ pub use task::Task;
 pub use audit::{Audit, Differences, Weights};
 pub use budget::{Budget, Propagation};
 pub use figure::Figure;
+pub use production::{Path, PathCheck};
 pub use provenance::{EngineInfo, Provenance, Verification};
-pub use report::{About, Evidence, Input, Report, StageReport};
+pub use report::{About, Evidence, Input, Report, StageReport, UNSTABLE};
 
 // Limits.
 pub use gate::{Gate, GateCheck, GateError, GateResult, KnownGood, LearnError, learn};

@@ -28,8 +28,9 @@ pub(crate) enum Side {
 pub(crate) struct Run {
     shown: Receiver<Shown>,
     replies: SyncSender<Reply>,
-    ended: Receiver<Result<(), CompareError>>,
+    ended: Receiver<Result<ArrayD<f64>, CompareError>>,
     pending: Option<Shown>,
+    output: Option<ArrayD<f64>>,
 }
 
 /// One stage of a pass.
@@ -46,7 +47,10 @@ type Reply = Option<Arc<ArrayD<f32>>>;
 
 impl Side {
     /// The result of a pass, from that of its thread.
-    fn result(self, ended: Result<Result<(), EngineError>, Payload>) -> Result<(), CompareError> {
+    fn result(
+        self,
+        ended: Result<Result<ArrayD<f64>, EngineError>, Payload>,
+    ) -> Result<ArrayD<f64>, CompareError> {
         let (side, failed): (_, fn(_) -> _) = match self {
             Self::Reference => ("reference", CompareError::Reference),
             Self::Candidate => ("candidate", CompareError::Candidate),
@@ -76,7 +80,7 @@ impl Run {
     fn of<'scope>(
         scope: &'scope Scope<'scope, '_>,
         side: Side,
-        forward: impl FnOnce(&mut Probe<'_>) -> Result<(), EngineError> + Send + 'scope,
+        forward: impl FnOnce(&mut Probe<'_>) -> Result<ArrayD<f64>, EngineError> + Send + 'scope,
     ) -> Self {
         // Nothing is buffered: a pass computes at most one stage ahead.
         let (show, shown) = sync_channel(0);
@@ -101,7 +105,13 @@ impl Run {
             replies,
             ended,
             pending: None,
+            output: None,
         }
+    }
+
+    /// The output that a pass returned, once it has ended.
+    pub(crate) fn output(self) -> Option<ArrayD<f64>> {
+        self.output
     }
 
     /// The stage at which the pass waits; none once it has ended.
@@ -110,7 +120,11 @@ impl Run {
             match self.shown.recv() {
                 Ok(shown) => self.pending = Some(shown),
                 // The probe is gone, so the pass has ended. A second call after a good end gets the same answer.
-                Err(_) => self.ended.recv().unwrap_or(Ok(()))?,
+                Err(_) => {
+                    if let Ok(ended) = self.ended.recv() {
+                        self.output = Some(ended?);
+                    }
+                }
             }
         }
         Ok(self.pending.as_mut())
@@ -158,7 +172,7 @@ mod tests {
     use super::*;
 
     /// A network of three stages that count up from 1.
-    fn counts(probe: &mut Probe<'_>) -> Result<(), EngineError> {
+    fn counts(probe: &mut Probe<'_>) -> Result<ArrayD<f64>, EngineError> {
         let mut x = ArrayD::from_elem(vec![1], 1.0);
         for name in ["a", "b", "c"] {
             if let Some(with) = probe(name, x.clone())? {
@@ -166,7 +180,7 @@ mod tests {
             }
             x += 1.0;
         }
-        Ok(())
+        Ok(x)
     }
 
     fn at(run: &mut Run) -> Option<(String, f64)> {
@@ -192,6 +206,7 @@ mod tests {
             assert!(!run.go_on_with(&other_shape));
             assert_eq!(at(&mut run), None);
             assert_eq!(at(&mut run), None);
+            assert_eq!(run.output(), Some(ArrayD::from_elem(vec![1], 43.0)));
         });
     }
 

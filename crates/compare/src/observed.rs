@@ -27,14 +27,23 @@ pub(crate) struct Outputs {
     pub(crate) fed: bool,
 }
 
+/// The end of the candidate's runs.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Stages that only the candidate has.
+    pub(crate) unexpected: Vec<String>,
+    /// The output that the free run returned. None for activations, and where no further stage was needed.
+    pub(crate) returned: Option<ArrayD<f64>>,
+}
+
 /// Runs `candidate` beside `reference` on `window`, free-running and teacher-forced, and shows both to `see`, stage by
-/// stage. Returns the names of stages that only the candidate has.
+/// stage.
 pub(crate) fn observe(
     reference: &mut dyn Reference,
     candidate: &Candidate,
     window: &Window,
     see: &mut SeeBoth<'_>,
-) -> Result<Vec<String>, CompareError> {
+) -> Result<Ended, CompareError> {
     let graph = reference.graph(window)?;
     let engine = match candidate {
         Candidate::Activations(activations) => {
@@ -47,7 +56,10 @@ pub(crate) fn observe(
                 Ok(see(stage, outputs)?.unwrap_or(true))
             })?;
             let unknown = activations.keys().filter(|name| graph.get(name).is_none());
-            return Ok(unknown.cloned().collect());
+            return Ok(Ended {
+                unexpected: unknown.cloned().collect(),
+                returned: None,
+            });
         }
         Candidate::Engine(engine) => engine.as_ref(),
     };
@@ -73,7 +85,7 @@ pub(crate) fn observe(
             running.go_on(stage);
             Ok(fed)
         })?;
-        runs.map_or(Ok(Vec::new()), Runs::end)
+        runs.map_or(Ok(Ended::default()), Runs::end)
     })
 }
 
@@ -127,15 +139,18 @@ impl Runs {
         }
     }
 
-    /// Runs the candidate to its end. Returns the stages that are not in the graph.
-    fn end(mut self) -> Result<Vec<String>, CompareError> {
+    /// Runs the candidate to its end.
+    fn end(mut self) -> Result<Ended, CompareError> {
         for run in [&mut self.free, &mut self.forced] {
             while let Some(shown) = run.at()? {
                 note(&mut self.unexpected, &shown.name);
                 run.go_on();
             }
         }
-        Ok(self.unexpected)
+        Ok(Ended {
+            unexpected: self.unexpected,
+            returned: self.free.output(),
+        })
     }
 }
 

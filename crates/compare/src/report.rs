@@ -5,8 +5,8 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    Audit, Budget, Decode, Diagnosis, GateResult, OutputAgreement, Provenance, Sides, StageError,
-    Task, Undiagnosed, Verdict, Window,
+    Audit, Budget, Decode, Diagnosis, GateResult, OutputAgreement, PathCheck, Provenance, Sides,
+    StageError, Task, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -44,6 +44,8 @@ pub struct Report {
     pub output: Option<OutputAgreement>,
     /// Agreement of the decoded outputs; none where there is no decoding.
     pub task: Option<Task>,
+    /// Whether users of the candidate get the compared outputs; empty for a trace.
+    pub production: Vec<PathCheck>,
     /// The error budget, where one was measured.
     pub budget: Option<Budget>,
     /// The result of a gate.
@@ -65,6 +67,8 @@ pub struct Input {
     /// Description of the masks by which embeddings are pooled; none for the whole window, and for other networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masks: Option<String>,
+    /// The error of the reference's own f32 at its output, in units of the output's root mean square.
+    pub reference_error: Option<f64>,
     /// The stages that cause the error on this input.
     pub source: Vec<String>,
     /// Agreement of the outputs on this input.
@@ -82,12 +86,17 @@ impl Input {
             start: window.start,
             duration: window.duration,
             masks: window.masks.as_ref().map(|masks| masks.name.clone()),
+            reference_error: None,
             source: Vec::new(),
             output: None,
             task: None,
         }
     }
 }
+
+/// From this error of its own f32 on, in units of the output's root mean square, a reference says nothing about a candidate:
+/// rounding has grown to the size of what a fault changes.
+pub const UNSTABLE: f64 = 1e-2;
 
 impl std::fmt::Display for Input {
     /// `sample 0-10 s`.
@@ -168,6 +177,7 @@ pub(crate) struct InputReport {
     pub(crate) stages: Vec<StageReport>,
     pub(crate) unexpected: Vec<String>,
     pub(crate) evidence: Option<Evidence>,
+    pub(crate) returned: Option<PathCheck>,
 }
 
 /// The subject of a report.
@@ -190,6 +200,7 @@ impl Report {
         let mut unexpected: Vec<String> = Vec::new();
         let mut evidence = Vec::new();
         let mut described = Vec::new();
+        let mut production: Vec<PathCheck> = Vec::new();
         for found in inputs {
             let mut place = 0;
             for stage in found.stages {
@@ -208,6 +219,10 @@ impl Report {
                 }
             }
             evidence.extend(found.evidence);
+            match (found.returned, production.first_mut()) {
+                (Some(returned), Some(pooled)) => pooled.add(returned),
+                (returned, _) => production.extend(returned),
+            }
             described.push(found.input);
         }
         let stages = stages.into_iter();
@@ -233,12 +248,25 @@ impl Report {
             undiagnosed: None,
             output: OutputAgreement::pool(described.iter().map(|input| input.output.as_ref())),
             task: Task::pool(described.iter().filter_map(|input| input.task.as_ref())),
+            production,
             budget: None,
             gate: None,
             evidence,
             inputs: described,
             stages,
         }
+    }
+}
+
+impl Report {
+    /// The inputs on which the reference's own f32 is no longer near its f64.
+    pub fn unstable(&self) -> impl Iterator<Item = &Input> {
+        let error = |input: &&Input| {
+            input
+                .reference_error
+                .is_some_and(|error| !(error < UNSTABLE))
+        };
+        self.inputs.iter().filter(error)
     }
 }
 

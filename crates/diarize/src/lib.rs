@@ -34,5 +34,5 @@ pub use clustering::{BoundsError, SpeakerBounds};
 pub use diarization::{Diarization, Model, Speaker, Warning};
 pub use inference::{DiarizeOptions, Inference, InferenceError};
 pub use parameters::{Overrides, ParameterError, Parameters, SpeakerClustering};
-pub use pipeline::{Diarizer, Error, Progress, SetupError};
+pub use pipeline::{BATCH, Diarizer, Error, Progress, SetupError};
 pub use recording::Recording;

@@ -20,7 +20,7 @@ use crate::{
 
 /// Windows per batch: enough to fill the tiles of a recurrent kernel and to keep all threads busy. More cost memory
 /// and gain little.
-const BATCH: usize = 24;
+pub const BATCH: usize = 24;
 
 /// Why these models and parameters give no pipeline.
 #[derive(Debug, thiserror::Error)]

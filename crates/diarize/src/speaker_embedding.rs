@@ -73,7 +73,7 @@ impl SpeakerEmbedder {
     ///
     /// # Errors
     /// If the device fails, or an embedding is NaN.
-    pub(crate) fn embed(
+    pub fn embed(
         &self,
         samples: &[f32],
         windows: Windows,

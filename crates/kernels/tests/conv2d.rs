@@ -57,12 +57,16 @@ impl Case {
 
     /// By the kernel, as `[batch, channel, height, width]`.
     fn run(&self, instructions: InstructionSet, pixels: &[f32]) -> Vec<f32> {
-        let pool = Pool::default();
+        self.run_in(&Pool::default(), instructions, pixels)
+    }
+
+    /// With the buffers of `pool`.
+    fn run_in(&self, pool: &Pool, instructions: InstructionSet, pixels: &[f32]) -> Vec<f32> {
         let shape = [self.outputs, self.shape[1], self.kernel];
         let (weight, scale, shift) = (self.weight(), self.scale(), self.shift());
         let conv = Conv2d::new(instructions, shape, self.stride, &weight, &scale, &shift);
-        let images = Images::from_planes(&pool, self.shape, pixels);
-        let residual = Images::from_planes(&pool, self.out_shape(), &self.addend());
+        let images = Images::from_planes(pool, self.shape, pixels);
+        let residual = Images::from_planes(pool, self.out_shape(), &self.addend());
         let out = conv.forward(&images, self.residual.then_some(&residual), self.relu);
         assert_eq!(out.shape(), self.out_shape());
         out.to_planes()
@@ -160,6 +164,15 @@ proptest! {
             let found = case.run(instructions, &pixels);
             prop_assert!(found == expected, "{instructions:?}");
         }
+    }
+
+    #[test]
+    fn buffers_that_were_used_change_nothing(before in cases(), case in cases()) {
+        let (instructions, pool) = (InstructionSet::all()[0], Pool::default());
+        let pixels = case.pixels();
+        let expected = case.run(instructions, &pixels);
+        before.run_in(&pool, instructions, &before.pixels().iter().map(|x| x * 1e30).collect::<Vec<_>>());
+        prop_assert!(case.run_in(&pool, instructions, &pixels) == expected);
     }
 
     #[test]

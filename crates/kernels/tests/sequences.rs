@@ -51,12 +51,12 @@ impl Layer {
         Lstm::new(instructions, [self.inputs, self.hidden], &weights).forward(x, batch)
     }
 
-    /// `torch.nn.LSTM`, in f64.
-    fn golden(&self) -> Vec<f64> {
+    /// `torch.nn.LSTM`, each operation rounded by `round`.
+    fn golden(&self, round: fn(f64) -> f64) -> Vec<f64> {
         let (x, weights) = (self.x(), self.weights());
         let (inputs, hidden, width) = (self.inputs, self.hidden, self.hidden * weights.len());
         let mut out = vec![0.0; self.batch * self.frames * width];
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let sigmoid = |x: f64| round(1.0 / round(1.0 + round((-x).exp())));
         for (direction, [input, recurrent, bias]) in weights.iter().enumerate() {
             for row in 0..self.batch {
                 let (mut h, mut c) = (vec![0.0; hidden], vec![0.0; hidden]);
@@ -70,18 +70,19 @@ impl Layer {
                     let gate = |gate: usize| {
                         let mut sum = f64::from(bias[gate]);
                         for (x, w) in x.iter().zip(&input[gate * inputs..]) {
-                            sum += f64::from(*x) * f64::from(*w);
+                            sum = round(sum + round(f64::from(*x) * f64::from(*w)));
                         }
                         for (h, w) in h.iter().zip(&recurrent[gate * hidden..]) {
-                            sum += h * f64::from(*w);
+                            sum = round(sum + round(h * f64::from(*w)));
                         }
                         sum
                     };
                     let gates: Vec<f64> = (0..4 * hidden).map(gate).collect();
                     for unit in 0..hidden {
                         let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[gate * hidden + unit]);
-                        c[unit] = sigmoid(f) * c[unit] + sigmoid(i) * g.tanh();
-                        h[unit] = sigmoid(o) * c[unit].tanh();
+                        let (old, new) = (sigmoid(f) * c[unit], sigmoid(i) * round(g.tanh()));
+                        c[unit] = round(round(old) + round(new));
+                        h[unit] = round(sigmoid(o) * round(c[unit].tanh()));
                     }
                     let place = (row * self.frames + frame) * width + direction * hidden;
                     out[place..][..hidden].copy_from_slice(&h);
@@ -110,14 +111,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn an_lstm_is_that_of_pytorch(layer in layers()) {
+    fn an_lstm_is_that_of_pytorch_up_to_rounding(layer in layers()) {
         let found = layer.run(InstructionSet::scalar(), &layer.x(), layer.batch);
-        // A gate sums at most 81 numbers below 1, each of which rounds half a unit of what is summed so far, at
-        // most 81; a state passes that on through slopes of at most 1, and what it was before through weights
-        // of 40 units, but saturates at 1.
-        for (found, golden) in found.iter().zip(layer.golden()) {
-            prop_assert!((f64::from(*found) - golden).abs() < 1e-3, "{found} for {golden}");
-        }
+        let golden = layer.golden(|x| x);
+        let largest = |values: Vec<f64>| {
+            let errors = values.iter().zip(&golden).map(|(x, golden)| (x - golden).abs());
+            errors.fold(0.0, f64::max)
+        };
+        let error = largest(found.into_iter().map(f64::from).collect());
+        // R below 4, as for a stage of a network; where the plain sums happen to be exact, two activations of two units in
+        // the last place each.
+        let plain = largest(layer.golden(|x| f64::from(x as f32)));
+        let allowed = 4.0 * (plain + f64::from(f32::EPSILON));
+        prop_assert!(error < allowed, "{error}, of plain sums in f32 {plain}");
     }
 
     #[test]
@@ -220,6 +226,36 @@ fn the_largest_of_some_and_no_number_is_no_number() {
             found.iter().map(|x| x.is_nan()).collect::<Vec<_>>(),
             [place < 3, place >= 3]
         );
+    }
+}
+
+/// Each sequence of a batch has its bits alone, for every number of rows in a tile and of steps that remain.
+#[test]
+fn a_sequence_has_its_bits_in_a_batch_of_any_size_and_of_any_length() {
+    for instructions in InstructionSet::all() {
+        for (batch, frames) in (1..=33)
+            .map(|batch| (batch, 5))
+            .chain((1..=70).map(|frames| (3, frames)))
+        {
+            let layer = Layer {
+                batch,
+                frames,
+                inputs: 6,
+                hidden: 18,
+                bidirectional: true,
+                seed: batch as u64,
+            };
+            let x = layer.x();
+            let together = layer.run(instructions, &x, batch);
+            let each = x.chunks(frames * layer.inputs);
+            let alone: Vec<_> = each
+                .flat_map(|x| layer.run(InstructionSet::scalar(), x, 1))
+                .collect();
+            assert!(
+                together == alone,
+                "{instructions:?}, {batch} sequences of {frames} frames"
+            );
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub trait Probe {
     /// Any error ends the forward pass.
     fn observe(&mut self, name: &str, value: Tensor) -> Result<Tensor>;
 
-    /// Whether the probe needs the stage `name`. If not, the network may skip the call of [`Self::see`], and the conversion
+    /// Whether the probe needs the stage `name`. If not, the network may skip the call of [`Self::observe`], and the conversion
     /// of its activations to a tensor.
     fn needs(&self, name: &str) -> bool {
         let _ = name;

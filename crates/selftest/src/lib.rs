@@ -12,6 +12,7 @@ mod draft;
 mod engine;
 mod fault;
 mod pipeline;
+mod production;
 mod self_test;
 
 // What the official package computed.
@@ -20,6 +21,9 @@ pub use captured::{built_in_trace, verified};
 // The engines under comparison.
 pub use decoding::Decoding;
 pub use engine::{CandleEngine, low_precision, torch_reference};
+
+// The path that `diarize` takes.
+pub use production::{Production, sample};
 
 // Faults and their diagnosis.
 pub use diagnosis::Diagnostician;

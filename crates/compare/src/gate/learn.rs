@@ -27,6 +27,9 @@ struct Report {
     stages: Vec<Stage>,
     output: Option<Value>,
     task: Option<Value>,
+    /// Absent in reports of version 0.1.
+    #[serde(default)]
+    production: Vec<Value>,
     gate: Option<Passed>,
 }
 
@@ -199,6 +202,7 @@ pub fn learn(runs: &[KnownGood], margin: f64) -> Result<Gate, LearnError> {
             embeddings.into_iter().flatten().collect()
         }),
         task: learner.part(&of_runs, |run| run.report.task.iter().collect()),
+        production: learner.part(&of_runs, |run| run.report.production.iter().collect()),
     })
 }
 

@@ -9,7 +9,8 @@ use serde::{
 };
 
 use crate::{
-    EXACT_R, EmbeddingAgreement, Figure, OutputAgreement, STRUCTURAL_R_LOCAL, StageError, Task,
+    EXACT_R, EmbeddingAgreement, Figure, OutputAgreement, PathCheck, STRUCTURAL_R_LOCAL,
+    StageError, Task,
 };
 
 use Direction::{AtLeast, AtMost, Below, NearOne, Ratio};
@@ -283,6 +284,19 @@ impl Limited for Task {
     const MEASURES: &'static [Measure<Self>] = &[Measure {
         required: true,
         ..Measure::new("der", "DER", AtMost, |task: &Self| task.der).learned(0, 0.0, f64::INFINITY)
+    }];
+}
+
+impl Limited for PathCheck {
+    const MEASURES: &'static [Measure<Self>] = &[Measure {
+        required: true,
+        ..Measure::new(
+            "wrong",
+            "number of outputs that are not the compared ones",
+            AtMost,
+            |check: &Self| check.wrong as f64,
+        )
+        .learned(0, 0.0, f64::INFINITY)
     }];
 }
 

@@ -10,7 +10,8 @@ pub use learn::{KnownGood, LearnError, learn};
 
 use self::measures::{Limited, Limits, Measure};
 use crate::{
-    EmbeddingAgreement, OutputAgreement, Report, StageError, StageReport, Task, Verdict,
+    EmbeddingAgreement, Figure, Input, OutputAgreement, PathCheck, Report, StageError, StageReport,
+    Task, UNSTABLE, Verdict,
     toml_file::{self, TomlError},
 };
 
@@ -29,6 +30,8 @@ pub struct Gate {
     embedding: Option<Limits<EmbeddingAgreement>>,
     /// For the decoded output; embeddings are not decoded.
     task: Option<Limits<Task>>,
+    /// For each path on which users get outputs of an engine.
+    production: Option<Limits<PathCheck>>,
 }
 
 /// Why a gate cannot be used.
@@ -136,6 +139,20 @@ impl GateCheck {
         }
     }
 
+    /// The failed check of an input on which no error can be judged.
+    fn unstable(input: &Input) -> Self {
+        let error = input.reference_error.unwrap_or(f64::NAN);
+        Self {
+            place: format!("reference on {input}"),
+            measure: "the error of its own f32 at the output".to_owned(),
+            expected: format!("below {}", Figure(UNSTABLE)),
+            found: Figure(error).to_string(),
+            kept: false,
+            because: "R has no meaning where the reference's own rounding changes its output"
+                .to_owned(),
+        }
+    }
+
     fn failure(&self) -> GateFailure {
         GateFailure {
             text: format!(
@@ -154,7 +171,8 @@ impl Gate {
         let reasons = gate.stage.iter().map(|limit| &limit.because);
         let reasons = reasons.chain(gate.output.iter().map(|limit| &limit.because));
         let reasons = reasons.chain(gate.embedding.iter().map(|limit| &limit.because));
-        let mut reasons = reasons.chain(gate.task.iter().map(|limit| &limit.because));
+        let reasons = reasons.chain(gate.task.iter().map(|limit| &limit.because));
+        let mut reasons = reasons.chain(gate.production.iter().map(|limit| &limit.because));
         if reasons.any(|because| because.trim().is_empty()) {
             return Err(GateError::NoReason {
                 origin: origin.to_owned(),
@@ -202,6 +220,12 @@ impl Gate {
         if let Some(limits) = self.task.as_ref().filter(|_| embeddings.is_empty()) {
             checks.extend(limits.checks("task", report.task.as_ref()));
         }
+        if let Some(limits) = &self.production {
+            for check in &report.production {
+                checks.extend(limits.checks(check.path.name(), Some(check)));
+            }
+        }
+        checks.extend(report.unstable().map(GateCheck::unstable));
         let failures = checks.iter().filter(|check| !check.kept);
         let failures: Vec<_> = failures.map(GateCheck::failure).collect();
         Ok(GateResult {

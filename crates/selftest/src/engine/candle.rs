@@ -88,7 +88,7 @@ impl compare::Engine for CandleEngine {
         &self,
         window: &Window,
         probe: &mut compare::Probe<'_>,
-    ) -> std::result::Result<(), EngineError> {
+    ) -> std::result::Result<ArrayD<f64>, EngineError> {
         let mut forwarded = Forwarded {
             probe,
             failure: None,
@@ -96,7 +96,9 @@ impl compare::Engine for CandleEngine {
         let run = self.forward(window, &mut forwarded);
         match forwarded.failure {
             Some(failure) => Err(failure),
-            None => run.map(drop).map_err(|error| plain(error).into()),
+            None => run
+                .and_then(|output| to_f64(&output))
+                .map_err(|error| plain(error).into()),
         }
     }
 }

@@ -73,7 +73,11 @@ impl Engine for TorchEngine {
         network.graph(masked).clone()
     }
 
-    fn run(&self, window: &Window, probe: &mut Probe<'_>) -> std::result::Result<(), EngineError> {
+    fn run(
+        &self,
+        window: &Window,
+        probe: &mut Probe<'_>,
+    ) -> std::result::Result<ArrayD<f64>, EngineError> {
         let network = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let masks = window.masks.as_ref();
         let masks = masks.map(|masks| masks.values.clone().into_dyn());
@@ -81,7 +85,6 @@ impl Engine for TorchEngine {
             let replaced = probe(name, value).map_err(Error::probe)?;
             Ok(replaced.map(|with: Arc<ArrayD<f32>>| with.mapv(f64::from)))
         };
-        network.forward(&window.waveform, masks.as_ref(), &mut show)?;
-        Ok(())
+        Ok(network.forward(&window.waveform, masks.as_ref(), &mut show)?)
     }
 }

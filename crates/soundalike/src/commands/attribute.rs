@@ -22,8 +22,8 @@ use crate::{
 /// Measure how much DER each stage of another pipeline costs
 ///
 /// Takes the reference's run, replaces the output of one stage at a time by the candidate's, and computes the later
-/// stages from it. Both are directories with the outputs of the stages, as reference/run_pipeline.py writes them:
-/// segmentations.npz, raw_embeddings.npz, ...
+/// stages from it. Both are directories with the outputs of the stages: segmentations.npz, raw_embeddings.npz,
+/// plda_embeddings.npz, vbx_state.npz, clustering.npz and reconstruction.npz, of which any may be missing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the outputs of the reference

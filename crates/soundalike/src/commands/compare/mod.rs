@@ -5,6 +5,7 @@ mod github;
 mod junit;
 pub(super) mod masks;
 pub(super) mod model;
+mod production;
 mod report;
 pub(super) mod side;
 mod subject;

@@ -21,8 +21,8 @@ pub(in crate::commands) struct Model {
     /// Its name in the report.
     pub(in crate::commands) name: String,
     pub(in crate::commands) bundle: Bundle,
-    /// The segmentation of the same pipeline, for the masks of embeddings.
-    segmentation: Option<Bundle>,
+    /// The pipeline that it is a part of, if any.
+    pub(super) pipeline: Option<PipelineDirectory>,
 }
 
 impl Model {
@@ -43,7 +43,7 @@ impl Model {
             return Ok(Self {
                 name,
                 bundle: load(path)?,
-                segmentation: None,
+                pipeline: None,
             });
         };
         let pipeline = PipelineDirectory::read(path)?;
@@ -51,18 +51,14 @@ impl Model {
             let model = pipeline.model(part).cloned();
             model.with_context(|| format!("{name}: the pipeline has no {part}"))
         };
-        let segmentation = part(ModelRole::Segmentation)?;
-        Ok(match network {
-            WhichNetwork::Segmentation => Self {
-                name: format!("{name}, segmentation"),
-                bundle: segmentation,
-                segmentation: None,
-            },
-            WhichNetwork::Embedding => Self {
-                name: format!("{name}, embedding"),
-                bundle: part(ModelRole::Embedding)?,
-                segmentation: Some(segmentation),
-            },
+        let role = match network {
+            WhichNetwork::Segmentation => ModelRole::Segmentation,
+            WhichNetwork::Embedding => ModelRole::Embedding,
+        };
+        Ok(Self {
+            name: format!("{name}, {role}"),
+            bundle: part(role)?,
+            pipeline: Some(pipeline),
         })
     }
 
@@ -73,7 +69,8 @@ impl Model {
 
     /// The segmentation network of the pipeline, or else the embedded one.
     pub(in crate::commands) fn segmentation(&self) -> anyhow::Result<Bundle> {
-        match &self.segmentation {
+        let of_pipeline = self.pipeline.as_ref();
+        match of_pipeline.and_then(|pipeline| pipeline.model(ModelRole::Segmentation)) {
             Some(bundle) => Ok(bundle.clone()),
             None => load(None),
         }

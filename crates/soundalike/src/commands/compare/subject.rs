@@ -8,13 +8,14 @@ use soundalike_compare::{
     Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
 };
 use soundalike_convert::Bundle;
-use soundalike_model::Engine;
+use soundalike_model::{DeviceError, Engine};
 use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, Fault};
 
 use super::{
     Request, masks,
     model::{Model, WhichNetwork},
-    side::{CandidateSide, ReferenceSide},
+    production,
+    side::{CandidateSide, EngineChoice, ReferenceSide},
     truth::embedded,
 };
 
@@ -125,6 +126,14 @@ impl Subject {
         };
         let reference = self.reference.as_mut();
         let mut report = compare(reference, &candidate, &self.windows, decode, about)?;
+        if let (Some(model), CandidateSide::Engine(choice), None) =
+            (&self.model, &request.candidate, &request.args.inject)
+        {
+            let bundle = other.as_ref().unwrap_or(&model.bundle);
+            let engine = engine_of(choice, request)?;
+            let checks = production::check(model, bundle, &engine, request, &report)?;
+            report.production.extend(checks);
+        }
         if let Some(bundle) = bundle {
             if !report.source.is_empty() {
                 let diagnostician = Diagnostician::new(bundle);
@@ -154,11 +163,7 @@ impl Subject {
         };
         let bundle = other.or(self.model.as_ref().map(|model| &model.bundle));
         let bundle = bundle.context("no model to run; give one with --model")?;
-        let engine = Engine {
-            dtype: request.args.dtype.into(),
-            device: choice.device.open()?,
-            kernels: choice.kernels,
-        };
+        let engine = engine_of(choice, request)?;
         let network = CandleEngine::load(bundle, &engine)?;
         let info = network.info(&request.candidate.to_string(), bundle);
         let candidate = match &request.args.inject {
@@ -188,6 +193,14 @@ impl Subject {
         let info = trace.engine();
         Ok((Candidate::Activations(trace.stages), info))
     }
+}
+
+fn engine_of(choice: &EngineChoice, request: &Request<'_>) -> Result<Engine, DeviceError> {
+    Ok(Engine {
+        dtype: request.args.dtype.into(),
+        device: choice.device.open()?,
+        kernels: choice.kernels,
+    })
 }
 
 /// Refuses a trace of other weights than those of `bundle`.

@@ -60,6 +60,11 @@ impl SubjectArgs {
         Model::load(self.model.as_deref(), self.network)
     }
 
+    /// Whether each recording is to be compared to its end.
+    pub(super) fn all_windows(&self) -> bool {
+        matches!(self.windows, Count::All)
+    }
+
     pub(in crate::commands) fn inputs(&self) -> Inputs {
         let trace = self.reference.iter();
         let trace = trace.filter_map(|side| side.strip_prefix("trace:"));

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use soundalike_compare::{
-    EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, Report, StageError, StageReport,
-    Verdict,
+    EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, PathCheck, Report, StageError,
+    StageReport, Verdict,
 };
 use soundalike_torch::BUILT;
 
@@ -102,7 +102,8 @@ pub(super) fn finding(report: &Report) -> String {
     let source = report.source.first();
     let mut stages = report.stages.iter();
     let Some(stage) = source.and_then(|name| stages.find(|stage| stage.name == *name)) else {
-        return inconclusive(report).unwrap_or_else(|| closest(report));
+        let other = inconclusive(report).or_else(|| unproven(report));
+        return other.unwrap_or_else(|| closest(report));
     };
     let name = &stage.name;
     let mut words = if let Some(error) = &stage.teacher_forced {
@@ -187,8 +188,23 @@ fn input(report: &Report, error: &StageError, preposition: &str) -> String {
     }
 }
 
-/// Why nothing can be concluded, if no stage of the candidate was compared with the reference's.
+/// That users get other outputs than the compared ones.
+fn unproven(report: &Report) -> Option<String> {
+    let wrong = report.production.iter().find(|check| check.wrong > 0)?;
+    Some(format!(
+        "A bug outside of the compared stages: they are exact, but users get other outputs. {}.",
+        production(wrong)
+    ))
+}
+
+/// Why nothing can be concluded, if the reference has no meaning, or if no stage of the candidate was compared with the reference's.
 pub(super) fn inconclusive(report: &Report) -> Option<String> {
+    if let Some(input) = report.unstable().next() {
+        return Some(format!(
+            "INCONCLUSIVE: the reference itself is not stable on {input}: the error of its own f32 is {} of its output.",
+            Figure(input.reference_error.unwrap_or(f64::NAN))
+        ));
+    }
     match verdict(report) {
         Verdict::NotObserved => Some(format!(
             "INCONCLUSIVE: nothing was compared. The candidate has none of the {} stages of the reference.",
@@ -246,7 +262,7 @@ pub(super) fn output(report: &Report) -> Vec<String> {
     }
     if let Some(task) = &report.task {
         lines.push(format!(
-            "decoded: DER {} (missed {}, false alarm {}, confusion {}), {} speaker(s) against {}",
+            "decoded: DER {} (missed {}, false alarm {}, confusion {}), speakers: {}, reference {}",
             rate(task.der),
             rate(task.missed_detection),
             rate(task.false_alarm),
@@ -258,7 +274,27 @@ pub(super) fn output(report: &Report) -> Vec<String> {
     if let Some(budget) = &report.budget {
         lines.push(budget.text.clone());
     }
+    lines.extend(report.production.iter().map(production));
     lines
+}
+
+/// Whether users get the compared outputs on a path.
+fn production(check: &PathCheck) -> String {
+    let (path, runs) = (check.path.name(), &check.runs);
+    let (outputs, right) = (check.outputs, check.outputs - check.wrong);
+    let largest = Figure(check.largest);
+    let text = match (&check.first, check.differing) {
+        (Some(first), _) => format!(
+            "{} of {outputs} outputs are NOT the compared ones, the first on {first}; largest difference {largest}",
+            check.wrong
+        ),
+        (None, 0) => format!("{right} of {outputs} outputs bit-equal to the compared ones"),
+        (None, _) => format!(
+            "{right} of {outputs} outputs within {largest} of the compared ones, allowed {}",
+            Figure(check.allowed)
+        ),
+    };
+    format!("{path}: {text} ({runs})")
 }
 
 fn agreement(output: &OutputAgreement) -> String {
@@ -325,7 +361,7 @@ pub(super) fn gate(report: &Report) -> Option<Item> {
     if gate.passed {
         return Some(Item::from(match inconclusive(report) {
             Some(_) => "gate: INCONCLUSIVE, no limit applied".to_owned(),
-            None => format!("gate: passed, {limits} limits kept"),
+            None => format!("gate: passed, {limits} of {limits} limits met"),
         }));
     }
     let failures = gate.failures.len();
@@ -338,7 +374,7 @@ pub(super) fn gate(report: &Report) -> Option<Item> {
     let reasons: BTreeSet<_> = shown().map(|failure| &failure.because).collect();
     details.extend(reasons.iter().map(|because| format!("because {because}")));
     Some(Item {
-        text: format!("gate: FAILED, {failures} of {limits} limits not kept"),
+        text: format!("gate: FAILED, {failures} of {limits} limits not met"),
         details,
     })
 }
@@ -375,10 +411,11 @@ fn rate(rate: f64) -> String {
 
 /// The first names, and the number of others.
 pub(in crate::commands) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(LISTED);
-    let shown = names.take(LISTED).collect::<Vec<_>>().join(", ");
-    match more {
-        0 => shown,
-        n => format!("{shown} and {n} more"),
+    let length = names.len();
+    let all: Vec<_> = names.collect();
+    // `and 1 more` is hardly shorter than the name.
+    if length <= LISTED + 1 {
+        return all.join(", ");
     }
+    format!("{} and {} more", all[..LISTED].join(", "), length - LISTED)
 }
