@@ -90,6 +90,9 @@ impl std::fmt::Debug for Candidate {
 }
 
 /// Compares `candidate` with `reference` on each of `windows`; `decode` interprets their output.
+///
+/// # Errors
+/// [`CompareError`] if a side fails, or the golden output is not finite.
 pub fn compare(
     reference: &mut dyn Reference,
     candidate: &Candidate,
@@ -147,7 +150,7 @@ fn compare_window(
     input.source = source(&stages);
     // Without its last stage, a run shows nothing that its output could be compared with.
     let returned = ended.returned.zip(shown_last).map(|(returned, shown)| {
-        let mut check = PathCheck::new(Path::Returned, "the compared runs".to_owned(), 0.0);
+        let mut check = PathCheck::new(Path::Returned, "of the runs above".to_owned(), 0.0);
         check.count(&input.to_string(), &returned, &shown);
         check
     });

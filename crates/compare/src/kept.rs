@@ -24,6 +24,9 @@ struct KeptWindow {
 
 impl KeptReference {
     /// Runs `reference` on each of `windows`.
+    ///
+    /// # Errors
+    /// [`CompareError`] if the reference fails.
     pub fn of(reference: &mut dyn Reference, windows: &[Window]) -> Result<Self, CompareError> {
         let mut kept = Self {
             name: reference.name(),

@@ -65,6 +65,9 @@ impl LiveReference {
     }
 
     /// The golden output on `window`.
+    ///
+    /// # Errors
+    /// [`CompareError::Reference`] if the engine fails.
     pub fn output(&self, window: &Window) -> Result<ArrayD<f64>, CompareError> {
         self.output_of(window, &mut |_| None)
     }

@@ -229,6 +229,9 @@ impl NameMap {
     }
 
     /// Checks that every stage of the map is one of `stages`, those of the reference.
+    ///
+    /// # Errors
+    /// [`NamesError::Unknown`] with the first other name.
     pub fn check(&self, stages: &[String]) -> Result<(), NamesError> {
         let known = |target: &Target| stages.iter().any(|stage| stage == target.name());
         match self.targets.iter().find(|(_, target)| !known(target)) {

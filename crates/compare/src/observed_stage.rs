@@ -35,6 +35,9 @@ pub struct ObservedStage {
 
 impl ObservedStage {
     /// The stage `name` of `candidate` on `window`.
+    ///
+    /// # Errors
+    /// [`CompareError`] if a side fails.
     pub fn of(
         reference: &mut dyn Reference,
         candidate: &Candidate,

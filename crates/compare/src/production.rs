@@ -78,8 +78,8 @@ impl PathCheck {
             false => f64::INFINITY,
         };
         self.largest = crate::nan_max(self.largest, difference);
-        // NaN is not below, and 0 is below nothing.
-        if !(difference < self.allowed) {
+        let right = difference < self.allowed;
+        if !right {
             self.wrong += 1;
             self.first.get_or_insert_with(|| name.to_owned());
         }

@@ -44,6 +44,9 @@ pub trait Reference {
     fn engine(&self) -> EngineInfo;
 
     /// Its stages on `window`.
+    ///
+    /// # Errors
+    /// [`CompareError`] if it has none for this window.
     fn graph(&self, window: &Window) -> Result<Graph, CompareError>;
 
     /// Shows every stage on `window`, in order of execution, as soon as it is computed.

@@ -261,12 +261,9 @@ impl Report {
 impl Report {
     /// The inputs on which the reference's own f32 is no longer near its f64.
     pub fn unstable(&self) -> impl Iterator<Item = &Input> {
-        let error = |input: &&Input| {
-            input
-                .reference_error
-                .is_some_and(|error| !(error < UNSTABLE))
-        };
-        self.inputs.iter().filter(error)
+        let stable = |error: f64| error < UNSTABLE;
+        let inputs = self.inputs.iter();
+        inputs.filter(move |input| !input.reference_error.is_none_or(stable))
     }
 }
 

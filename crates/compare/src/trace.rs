@@ -102,6 +102,9 @@ pub struct ReferenceTrace<R: Read + Seek> {
 
 impl ReferenceTrace<File> {
     /// Opens a file.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         Self::read(Npz::open(path)?, &path.display().to_string())
     }
@@ -109,6 +112,9 @@ impl ReferenceTrace<File> {
 
 impl<R: Read + Seek> ReferenceTrace<R> {
     /// Reads a trace; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`TraceError`] if it is not a reference trace.
     pub fn new(reader: R, origin: &str) -> Result<Self, TraceError> {
         Self::read(Npz::new(reader, origin)?, origin)
     }
@@ -135,11 +141,17 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     /// The input, `[1, 1, samples]`.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the trace has no waveform.
     pub fn waveform(&mut self) -> Result<ArrayD<f32>, TraceError> {
         entry(&mut self.npz, &self.origin, "waveform")
     }
 
     /// The window, the input of both sides. The waveform may be missing for a network that takes no audio.
+    ///
+    /// # Errors
+    /// [`TraceError`] if an entry cannot be read.
     pub fn window(&mut self) -> Result<Window, TraceError> {
         let waveform = optional(&mut self.npz, &self.origin, "waveform")?;
         let masks = self.manifest.masks.clone().map(|masks| {
@@ -157,6 +169,9 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     /// The golden output of the stage `name`: f64, from unrounded inputs.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the trace has no such entry, or not in f64.
     pub fn golden(&mut self, name: &str) -> Result<ArrayD<f64>, TraceError> {
         let dtype = self.npz.entry(name).and_then(NpzEntry::dtype);
         if let Some(dtype) = dtype.filter(|dtype| *dtype != Dtype::F64) {
@@ -167,6 +182,9 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     /// The reference's own f32 output of the last stage.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the trace has no such entry.
     pub fn output(&mut self) -> Result<ArrayD<f32>, TraceError> {
         let last = self.manifest.graph().output();
         let name = format!("f32/{}", last.map_or("", |stage| &stage.name));
@@ -174,6 +192,9 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     /// The rounding error of the reference's own f32 at `stage`.
+    ///
+    /// # Errors
+    /// [`TraceError`] if an entry is missing or has another shape.
     pub fn floors(&mut self, stage: &Stage, running: Running) -> Result<Floors, TraceError> {
         let running = match running {
             Running::Free => "free",
@@ -251,6 +272,9 @@ impl ActivationTrace {
     }
 
     /// Checks that the trace is of `window`, as far as it has a waveform or an audio in its manifest.
+    ///
+    /// # Errors
+    /// [`TraceError`] for another waveform or recording.
     pub fn check_window(&self, window: &Window) -> Result<(), TraceError> {
         let audio = self.manifest.as_ref().and_then(|m| m.audio.as_ref());
         let found = match (&self.waveform, audio) {

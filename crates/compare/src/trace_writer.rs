@@ -40,6 +40,9 @@ pub struct TraceSubject<'a> {
 
 /// Writes the outputs of `engine`, free-running, as f32, each stage as soon as it is computed. `info` describes the engine. The
 /// trace can be a candidate.
+///
+/// # Errors
+/// [`TraceWriteError`] if the engine or the writer fails.
 pub fn write_activations<W: Write + Seek>(
     writer: W,
     engine: &dyn Engine,
@@ -67,6 +70,9 @@ pub fn write_activations<W: Write + Seek>(
 
 /// Writes the golden stages of `reference` with their floors, each as soon as it is computed. The trace can be a reference, or
 /// an exact candidate.
+///
+/// # Errors
+/// [`TraceWriteError`] if the reference or the writer fails.
 pub fn write_reference<W: Write + Seek>(
     writer: W,
     reference: &mut dyn Reference,

@@ -149,11 +149,13 @@ pub struct Tensor<'a> {
 
 impl Tensor<'_> {
     /// Number of elements.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len() / self.dtype.size()
     }
 
     /// Whether one of its dimensions is 0.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -267,12 +269,18 @@ pub struct Bundle {
 
 impl Bundle {
     /// Opens a saved bundle.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a complete bundle.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = files::read(path)?;
         Self::parse(Cow::Owned(bytes)).map_err(|kind| kind.at(path))
     }
 
     /// Reads a bundle from memory. `&'static` bytes are not copied. `origin` replaces the path in errors.
+    ///
+    /// # Errors
+    /// If they are not a complete bundle.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, origin: &str) -> Result<Self, Error> {
         Self::parse(bytes.into()).map_err(|kind| kind.at(origin))
     }
@@ -420,6 +428,9 @@ impl Bundle {
 
     /// Writes a temporary file beside `path`, reads it back, compares every byte and renames it: `path` never holds an
     /// incomplete bundle.
+    ///
+    /// # Errors
+    /// If a file cannot be written there.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         files::write(path, &self.bytes)
     }

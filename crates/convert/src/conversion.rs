@@ -149,11 +149,17 @@ pub(crate) const MODEL_FILE: &str = "pytorch_model.bin";
 
 /// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with `pytorch_model.bin` or the two
 /// PLDA files in memory. Runs no code from the file.
+///
+/// # Errors
+/// As [`convert`].
 pub fn load(path: &Path) -> Result<Bundle, Error> {
     Ok(convert(path)?.bundle)
 }
 
 /// Like [`load`], with the origin of each tensor.
+///
+/// # Errors
+/// If the file cannot be read, is none of these, or holds an unsupported network.
 pub fn convert(path: &Path) -> Result<Conversion, Error> {
     if path.is_dir() {
         if plda::is_plda(path) {
@@ -188,6 +194,9 @@ pub fn input_files(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Like [`convert`], for a file in memory. `name` is recorded as the file name of the source.
+///
+/// # Errors
+/// As [`convert`], without the path.
 pub fn convert_bytes(
     bytes: impl Into<Cow<'static, [u8]>>,
     name: impl Into<String>,

@@ -84,6 +84,7 @@ const fn names(
 
 impl Dtype {
     /// Bytes per element.
+    #[must_use]
     pub fn size(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::I8 => 1,
@@ -100,6 +101,7 @@ impl Dtype {
     }
 
     /// Whether a tensor of this kind may have this type.
+    #[must_use]
     pub fn fits(self, kind: ElementType) -> bool {
         match kind {
             ElementType::Float => self.is_float(),
@@ -108,11 +110,13 @@ impl Dtype {
     }
 
     /// Whether this is a floating point type.
+    #[must_use]
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
     /// The name on the command line and in reports: `f32`, `bf16`, `i64`, ...
+    #[must_use]
     pub fn name(self) -> &'static str {
         NAMES[self as usize].name
     }

@@ -32,11 +32,13 @@ impl std::error::Error for Error {
 
 impl Error {
     /// The file or directory, as given by the caller.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The problem.
+    #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }

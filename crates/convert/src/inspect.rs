@@ -76,11 +76,13 @@ impl TensorInfo {
     }
 
     /// Number of elements.
+    #[must_use]
     pub fn len(&self) -> usize {
         len_of(&self.shape)
     }
 
     /// Whether one of its dimensions is 0.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
@@ -106,6 +108,7 @@ pub struct ParameterCounts {
 
 impl ParameterCounts {
     /// Counts the values of tensors.
+    #[must_use]
     pub fn of(tensors: &[TensorInfo]) -> Self {
         let mut counts = Self {
             tensors: tensors.len(),
@@ -142,6 +145,9 @@ impl Conversion {
 impl Inspection {
     /// Reads a file or directory. A checkpoint or export of an unsupported network is described as far as possible, with
     /// the reason in [`Inspection::problem`].
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is of no known format.
     pub fn of(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             if pipeline::is_pipeline(path) {

@@ -155,6 +155,7 @@ impl Audio {
     }
 
     /// Length in seconds.
+    #[must_use]
     pub fn duration(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }

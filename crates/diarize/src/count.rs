@@ -7,6 +7,7 @@ use crate::frames::FrameGrid;
 /// Active speakers at each frame of the recording, from `activity` `[window, frame, speaker]` of 0 and 1: the mean over the
 /// windows that cover a frame, halves rounded to even; 0 if none covers it.
 /// pyannote.audio `SpeakerDiarizationMixin.speaker_count`, warm-up 0.
+#[must_use]
 pub fn speaker_count(activity: ArrayView3<'_, f32>, grid: &FrameGrid) -> Array1<usize> {
     let speaking = activity.sum_axis(Axis(2)).insert_axis(Axis(2));
     let covering = ndarray::Array3::ones(speaking.dim());

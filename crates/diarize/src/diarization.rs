@@ -150,6 +150,7 @@ pub(crate) const MAX_OF_PYANNOTE: usize = 128;
 
 impl Diarization {
     /// Name of the recording.
+    #[must_use]
     pub fn uri(&self) -> &str {
         &self.turns.uri
     }

@@ -27,18 +27,21 @@ impl FrameGrid {
     }
 
     /// The first frame of window `index`: 0, 59, 119, 178, 237, 296, ... for windows of 10 s every second.
+    #[must_use]
     pub fn first_frame(&self, index: usize) -> usize {
         self.closest(index as f64 * self.window_step + 0.5 * self.duration)
     }
 
     /// Frames of a recording of `windows` windows (at least one): 594 for one of 10 s, whose own 589 frames leave the rest
     /// empty.
+    #[must_use]
     pub fn count(&self, windows: usize) -> usize {
         let last = (windows - 1) as f64 * self.window_step;
         self.closest(self.window_duration + last + 0.5 * self.duration) + 1
     }
 
     /// The middle of frame `index`, where turns start and end.
+    #[must_use]
     pub fn middle(&self, index: usize) -> f64 {
         let start = index as f64 * self.step;
         0.5 * (start + (start + self.duration))
@@ -46,6 +49,7 @@ impl FrameGrid {
 
     /// Sums `values` `[window, frame, column]` over windows to the frames of the recording, `[frame, column]`, in f32 as in
     /// the original. `Inference.aggregate(hamming=False, skip_average=True, missing=0.0)`.
+    #[must_use]
     pub fn sum(&self, values: ArrayView3<'_, f32>) -> Array2<f32> {
         let (windows, _, columns) = values.dim();
         let mut sum = Array2::zeros((self.count(windows), columns));

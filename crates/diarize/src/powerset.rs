@@ -15,6 +15,7 @@ pub struct Powerset {
 impl Powerset {
     /// All sets of at most `max_together` out of `speakers` speakers: {}, {0}, {1}, {2}, {0,1}, {0,2},
     /// {1,2} for 3 and 2. `Powerset.build_mapping`.
+    #[must_use]
     pub fn new(speakers: usize, max_together: usize) -> Self {
         let mut sets = vec![Vec::new()];
         let mut first_of_size = 0;
@@ -32,17 +33,20 @@ impl Powerset {
     }
 
     /// Number of sets: the outputs of the network.
+    #[must_use]
     pub fn num_classes(&self) -> usize {
         self.sets.len()
     }
 
     /// Local speakers of a window.
+    #[must_use]
     pub fn num_speakers(&self) -> usize {
         self.speakers
     }
 
     /// Activity of each speaker, 0 or 1, `[frame, speaker]`: 1 for the members of the set with the highest of `scores`
     /// `[frame, set]`, the first of equals. `Powerset.to_multilabel`, hard.
+    #[must_use]
     pub fn decode(&self, scores: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut activity = Array2::zeros((scores.nrows(), self.speakers));
         for (scores, mut activity) in scores.outer_iter().zip(activity.outer_iter_mut()) {

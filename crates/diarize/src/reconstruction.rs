@@ -12,6 +12,7 @@ pub type Assignment = Array2<Option<usize>>;
 /// sum over windows of their local speakers' `activity` (`[window, frame, local speaker]`); of equals the lowest index.
 /// Where `count` exceeds `speakers`, all are active; [`speakers_with_phantoms`] gives the number with which pyannote.audio
 /// adds phantoms there. pyannote.audio `SpeakerDiarization.reconstruct` and `to_diarization`.
+#[must_use]
 pub fn reconstruct(
     activity: ArrayView3<'_, f32>,
     assignment: &Assignment,
@@ -25,6 +26,7 @@ pub fn reconstruct(
 
 /// Number of speakers in pyannote.audio's diarization: the clusters of `assignment`, or the largest `count` if that is
 /// more. The extra speakers, *phantoms*, have no cluster. `SpeakerDiarization.to_diarization`.
+#[must_use]
 pub fn speakers_with_phantoms(assignment: &Assignment, count: ArrayView1<'_, usize>) -> usize {
     clusters(assignment).max(count.iter().copied().max().unwrap_or(0))
 }

@@ -68,16 +68,19 @@ impl Recording {
     }
 
     /// Samples per second.
+    #[must_use]
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
     /// Samples in the whole recording.
+    #[must_use]
     pub fn length(&self) -> usize {
         self.length
     }
 
     /// Packets that could not be decoded and were replaced by silence.
+    #[must_use]
     pub fn skipped_packets(&self) -> usize {
         self.skipped_packets
     }

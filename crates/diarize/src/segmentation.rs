@@ -138,21 +138,25 @@ impl Segmenter {
     }
 
     /// Samples per second of its input.
+    #[must_use]
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
     /// The windows over a recording.
+    #[must_use]
     pub fn windows(&self) -> Windows {
         self.windows
     }
 
     /// The classes of its outputs.
+    #[must_use]
     pub fn powerset(&self) -> &Powerset {
         &self.powerset
     }
 
     /// Frames of a window.
+    #[must_use]
     pub fn frames(&self) -> usize {
         self.geometry.frames(self.windows.length)
     }
@@ -183,6 +187,7 @@ impl Segmenter {
     }
 
     /// The frames of a whole recording.
+    #[must_use]
     pub fn grid(&self) -> FrameGrid {
         let seconds = |samples: usize| samples as f64 / f64::from(self.sample_rate());
         let geometry = self.geometry;

@@ -53,11 +53,13 @@ impl SpeakerEmbedder {
     }
 
     /// Samples per second of its input.
+    #[must_use]
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
 
     /// Values of an embedding: 256.
+    #[must_use]
     pub fn dimension(&self) -> usize {
         self.dimension
     }
@@ -127,6 +129,7 @@ impl SpeakerEmbedder {
 
     /// In a window of `frames` frames and `length` samples, a local speaker must talk alone in more frames than this for an
     /// embedding of only these frames.
+    #[must_use]
     pub fn min_clean_frames(&self, frames: usize, length: usize) -> usize {
         (frames * self.min_num_samples).div_ceil(length)
     }
@@ -135,6 +138,7 @@ impl SpeakerEmbedder {
 /// The frames from which the embedding of each local speaker of a window is taken, `[local speaker, frame]`, by the
 /// `activity` `[frame, local speaker]` of 0 and 1: those where the speaker talks alone if they are more than `min_clean_frames`,
 /// else all active ones. pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
+#[must_use]
 pub fn alone(activity: ArrayView2<'_, f32>, min_clean_frames: usize) -> Array2<f32> {
     let mut masks = activity.t().to_owned();
     let alone = count::alone(activity);

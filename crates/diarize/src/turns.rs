@@ -16,6 +16,7 @@ pub enum Numbering {
 }
 
 /// The label of each column of `active` `[frame, speaker]` that has a turn.
+#[must_use]
 pub fn speaker_labels(active: ArrayView2<'_, bool>, numbering: Numbering) -> Vec<Option<String>> {
     let columns = active.columns().into_iter().enumerate();
     let mut seen: Vec<((usize, usize), usize)> = columns
@@ -37,6 +38,7 @@ pub fn speaker_labels(active: ArrayView2<'_, bool>, numbering: Numbering) -> Vec
 /// frame vanishes. `labels` names the columns; a column without a label is dropped. Pauses of a speaker shorter than
 /// `min_duration_off` seconds are filled.
 /// pyannote.audio `utils/signal.py`, `Binarize` with both thresholds 0.5 and no padding.
+#[must_use]
 pub fn label_turns(
     active: ArrayView2<'_, bool>,
     labels: &[Option<String>],
@@ -78,6 +80,7 @@ pub fn label_turns(
 }
 
 /// [`label_turns`] with speakers numbered by first appearance and no pause filled.
+#[must_use]
 pub fn to_annotation(active: ArrayView2<'_, bool>, grid: &FrameGrid, uri: &str) -> Annotation {
     let labels = speaker_labels(active, Numbering::FirstSeen);
     label_turns(active, &labels, 0.0, grid, uri)

@@ -14,6 +14,7 @@ pub struct Windows {
 impl Windows {
     /// Number of windows over `samples` samples: all that fit, and one more, padded with zeros on the right, if samples
     /// remain at the end or the recording is shorter than a window.
+    #[must_use]
     pub fn count(&self, samples: usize) -> usize {
         match samples.checked_sub(self.length) {
             None => 1,

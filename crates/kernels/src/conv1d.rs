@@ -65,6 +65,7 @@ impl Conv1d {
     ///
     /// # Panics
     /// If the slices have other lengths.
+    #[must_use]
     pub fn new(
         instructions: InstructionSet,
         [outputs, inputs, kernel]: [usize; 3],
@@ -109,6 +110,7 @@ impl Conv1d {
     }
 
     /// Number of pooled frames for `frames` input frames.
+    #[must_use]
     pub fn frames(&self, frames: usize) -> usize {
         let results = frames
             .checked_sub(self.kernel)
@@ -120,6 +122,7 @@ impl Conv1d {
     ///
     /// # Panics
     /// If `x` is not `batch` sequences of whole frames.
+    #[must_use]
     pub fn forward(&self, x: &[f32], batch: usize) -> Vec<f32> {
         let frames = x.len() / (batch * self.inputs).max(1);
         assert_eq!(x.len(), batch * frames * self.inputs);

@@ -47,6 +47,7 @@ impl Conv2d {
     ///
     /// # Panics
     /// If the slices have other lengths, or `kernel` is neither 1 nor 3.
+    #[must_use]
     pub fn new(
         instructions: InstructionSet,
         [outputs, inputs, kernel]: [usize; 3],
@@ -120,6 +121,7 @@ impl Conv2d {
     }
 
     /// Number of weights.
+    #[must_use]
     pub fn weights(&self) -> usize {
         self.outputs * self.inputs * self.kernel * self.kernel
     }

@@ -38,6 +38,7 @@ impl ConvChain {
     ///
     /// # Panics
     /// If there are no steps, or one takes the result of itself or of a later one.
+    #[must_use]
     pub fn new(steps: Vec<ConvStep>) -> Self {
         assert!(!steps.is_empty());
         for (index, step) in steps.iter().enumerate() {

@@ -27,6 +27,7 @@ pub struct Images {
 impl Images {
     /// Takes the memory for `batch` images of `channels` x `height` x `width` from `pool`, and returns it when dropped. The
     /// border is 0; the pixels are unspecified.
+    #[must_use]
     pub fn new(pool: &Pool, [batch, channels, height, width]: [usize; 4]) -> Self {
         let mut images = Self {
             batch,
@@ -45,6 +46,7 @@ impl Images {
     ///
     /// # Panics
     /// If `planes` has another length.
+    #[must_use]
     pub fn from_planes(pool: &Pool, shape: [usize; 4], planes: &[f32]) -> Self {
         assert_eq!(planes.len(), shape.iter().product::<usize>());
         let mut images = Self::new(pool, shape);
@@ -72,6 +74,7 @@ impl Images {
     }
 
     /// The values `[batch, channel, height, width]`.
+    #[must_use]
     pub fn to_planes(&self) -> Vec<f32> {
         let [batch, channels, height, width] = self.shape();
         let mut planes = vec![0.0; batch * channels * height * width];
@@ -93,11 +96,13 @@ impl Images {
     }
 
     /// Batch size, channels, height and width.
+    #[must_use]
     pub fn shape(&self) -> [usize; 4] {
         [self.batch, self.channels, self.height, self.width]
     }
 
     /// The pool of its memory.
+    #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.pool
     }

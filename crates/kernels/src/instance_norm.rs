@@ -27,6 +27,7 @@ impl InstanceNorm {
     ///
     /// # Panics
     /// If `x` is not `batch` sequences of whole frames.
+    #[must_use]
     pub fn forward(&self, x: &[f32], batch: usize, slope: Option<f32>) -> Vec<f32> {
         let channels = self.weight.len();
         assert_eq!(self.bias.len(), channels);

@@ -25,6 +25,7 @@ enum Set {
 
 impl InstructionSet {
     /// All instruction sets of this machine, the widest first; [`Self::scalar`] is the last.
+    #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -39,6 +40,7 @@ impl InstructionSet {
     }
 
     /// The widest of this machine; `None` if it has only scalar instructions, with which these kernels are not faster.
+    #[must_use]
     pub fn best() -> Option<Self> {
         Self::all()
             .into_iter()
@@ -47,11 +49,13 @@ impl InstructionSet {
     }
 
     /// One value at a time: the reference in tests.
+    #[must_use]
     pub fn scalar() -> Self {
         Self(Set::Scalar)
     }
 
     /// `AVX-512`, `AVX2`, `NEON` or `scalar`.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

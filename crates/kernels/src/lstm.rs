@@ -52,6 +52,7 @@ impl Lstm {
     ///
     /// # Panics
     /// If there are not one or two directions, or the slices have other lengths.
+    #[must_use]
     pub fn new(
         instructions: InstructionSet,
         [inputs, hidden]: [usize; 2],
@@ -94,6 +95,7 @@ impl Lstm {
     ///
     /// # Panics
     /// If `x` is not `batch` sequences of whole frames.
+    #[must_use]
     pub fn forward(&self, x: &[f32], batch: usize) -> Vec<f32> {
         let (inputs, hidden) = (self.inputs, self.hidden);
         let frames = x.len() / (batch * inputs).max(1);

@@ -17,6 +17,7 @@ const STEPS: usize = 1 << 16;
 impl InstructionSet {
     /// Floating-point operations per second of all threads together, with fused multiply-adds on values in registers, each
     /// counted as two: the upper bound of any kernel. Takes `time`.
+    #[must_use]
     pub fn peak(self, time: Duration) -> f64 {
         rayon::broadcast(|_| {
             let start = Instant::now();

@@ -13,6 +13,7 @@ const LANES: usize = 16;
 ///
 /// # Panics
 /// If there are no weights, or `x` is not whole rows.
+#[must_use]
 pub fn weighted_statistics(
     instructions: InstructionSet,
     x: &[f32],

@@ -69,16 +69,19 @@ impl Annotation {
     }
 
     /// The turns by start, then by end, then in the order in which they were added. pyannote.core `itertracks`.
+    #[must_use]
     pub fn turns(&self) -> &[Turn] {
         &self.turns
     }
 
     /// Whether there is no turn.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
     /// The labels of the speakers, each once, sorted by code point.
+    #[must_use]
     pub fn labels(&self) -> Vec<&str> {
         let mut labels: Vec<&str> = self.turns.iter().map(|t| t.speaker.as_str()).collect();
         labels.sort_unstable();
@@ -87,11 +90,13 @@ impl Annotation {
     }
 
     /// The segments of all turns.
+    #[must_use]
     pub fn timeline(&self) -> Timeline {
         self.turns.iter().map(|t| t.segment).collect()
     }
 
     /// The segments of the turns of `speaker`.
+    #[must_use]
     pub fn label_timeline(&self, speaker: &str) -> Timeline {
         self.turns
             .iter()
@@ -101,6 +106,7 @@ impl Annotation {
     }
 
     /// Turns and speaking time of each speaker, by label.
+    #[must_use]
     pub fn speakers(&self) -> Vec<Speaker> {
         let mut speakers: BTreeMap<&str, Vec<Segment>> = BTreeMap::new();
         for Turn { segment, speaker } in &self.turns {
@@ -116,6 +122,7 @@ impl Annotation {
 }
 
 /// The name that pyannote gives track `index`: A, B, ..., Z, AA, AB, ... pyannote.core `string_generator`.
+#[must_use]
 pub fn track_name(index: usize) -> String {
     let mut letters = Vec::new();
     let mut rest = index + 1;

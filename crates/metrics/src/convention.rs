@@ -30,6 +30,7 @@ impl Convention {
     pub const ALL: [Convention; 3] = [Convention::Pyannote, Convention::MdEval, Convention::Dscore];
 
     /// The name, as on the command line.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Pyannote => "pyannote",
@@ -39,6 +40,7 @@ impl Convention {
     }
 
     /// Seconds on each side of a boundary under a collar of `collar` seconds.
+    #[must_use]
     pub fn collar_per_side(self, collar: f64) -> f64 {
         match self {
             Self::Pyannote => 0.5 * collar,
@@ -47,6 +49,7 @@ impl Convention {
     }
 
     /// Scores one recording as the original does.
+    #[must_use]
     pub fn score(
         self,
         options: ScoreOptions,

@@ -57,11 +57,13 @@ pub struct Components {
 
 impl Components {
     /// The sum of missed detection, false alarm and confusion.
+    #[must_use]
     pub fn error(&self) -> f64 {
         self.confusion + self.false_alarm + self.missed_detection
     }
 
     /// Error over total. Where the reference has no speech: 0 without error, else 1.
+    #[must_use]
     pub fn rate(&self) -> f64 {
         error_rate(self.error(), self.total)
     }
@@ -111,6 +113,7 @@ pub struct Score {
 
 impl DiarizationErrorRate {
     /// The seconds of each kind. The default of `uem` is the extent of both sides together.
+    #[must_use]
     pub fn components(
         &self,
         reference: &Annotation,
@@ -121,6 +124,7 @@ impl DiarizationErrorRate {
     }
 
     /// The seconds of each kind, and the mapping of the speakers.
+    #[must_use]
     pub fn score(
         &self,
         reference: &Annotation,
@@ -136,6 +140,7 @@ impl DiarizationErrorRate {
     }
 
     /// The scored regions, and those of them with speech, in order.
+    #[must_use]
     pub fn regions(
         &self,
         reference: &Annotation,

@@ -28,27 +28,32 @@ pub struct Detection {
 impl Detection {
     /// (False positive + false negative) over the speech of the reference. Where there is none: 0 without error,
     /// else 1. pyannote.metrics `DetectionErrorRate`.
+    #[must_use]
     pub fn error_rate(&self) -> f64 {
         error_rate(self.false_positive + self.false_negative, self.total)
     }
 
     /// Right over all; 1 where nothing is scored. pyannote.metrics `DetectionAccuracy`.
+    #[must_use]
     pub fn accuracy(&self) -> f64 {
         let right = self.true_negative + self.true_positive;
         fraction(right, right + self.false_negative + self.false_positive)
     }
 
     /// Fraction of the hypothesis speech that is speech. pyannote.metrics `DetectionPrecision`.
+    #[must_use]
     pub fn precision(&self) -> f64 {
         fraction(self.true_positive, self.true_positive + self.false_positive)
     }
 
     /// Fraction of the reference speech that was found. pyannote.metrics `DetectionRecall`.
+    #[must_use]
     pub fn recall(&self) -> f64 {
         fraction(self.true_positive, self.true_positive + self.false_negative)
     }
 
     /// The harmonic mean of precision and recall.
+    #[must_use]
     pub fn f1(&self) -> f64 {
         f_measure(self.precision(), self.recall())
     }
@@ -65,6 +70,7 @@ impl AddAssign for Detection {
 }
 
 /// Compares speech and silence of both sides. pyannote.metrics `DetectionErrorRate` and its relatives.
+#[must_use]
 pub fn detection(
     scope: Scope,
     reference: &Annotation,

@@ -26,6 +26,7 @@ pub struct Jaccard {
 
 impl Jaccard {
     /// The mean; 1 without speakers. pyannote.metrics `JaccardErrorRate.compute_metric`.
+    #[must_use]
     pub fn rate(&self) -> f64 {
         fraction(self.speaker_error, self.speaker_count)
     }
@@ -41,6 +42,7 @@ impl AddAssign for Jaccard {
 
 /// The Jaccard error rate in pyannote's convention: continuous time, and an optimal mapping by time in common. The error of
 /// a speaker without a partner is 1. pyannote.metrics `JaccardErrorRate`.
+#[must_use]
 pub fn jaccard(
     scope: Scope,
     reference: &Annotation,

@@ -17,6 +17,7 @@ pub struct MatchedTime {
 
 impl MatchedTime {
     /// Correct over total; 1 without speech.
+    #[must_use]
     pub fn rate(&self) -> f64 {
         fraction(self.correct, self.total)
     }
@@ -52,11 +53,13 @@ pub fn purity(reference: &Annotation, hypothesis: &Annotation) -> MatchedTime {
 
 /// The fraction of each reference speaker that is one hypothesis speaker: purity with the sides exchanged.
 /// pyannote.metrics `DiarizationCoverage`.
+#[must_use]
 pub fn coverage(reference: &Annotation, hypothesis: &Annotation) -> MatchedTime {
     purity(hypothesis, reference)
 }
 
 /// The harmonic mean of two rates; 0 where both are 0.
+#[must_use]
 pub fn f_measure(one: f64, other: f64) -> f64 {
     if one + other == 0.0 {
         0.0

@@ -162,6 +162,7 @@ pub struct Comparison {
 }
 
 /// Scores a recording under all conventions and finds the reasons of their differences.
+#[must_use]
 pub fn compare_conventions(
     options: ScoreOptions,
     reference: &Annotation,

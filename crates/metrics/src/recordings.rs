@@ -75,6 +75,9 @@ impl fmt::Display for Note {
 /// A reference without hypothesis is scored against an empty one, and a hypothesis without reference is not scored. A
 /// single reference and a single hypothesis are paired whatever their names. Each of these gives a [`Note`]. Two
 /// annotations of one uri on one side are an error.
+///
+/// # Errors
+/// [`Error::DuplicateUri`] for two annotations of one uri on one side.
 pub fn pair(
     references: Vec<Annotation>,
     hypotheses: Vec<Annotation>,

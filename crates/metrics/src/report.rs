@@ -101,6 +101,7 @@ pub struct ScoreReport {
 
 impl ScoreReport {
     /// Scores all recordings.
+    #[must_use]
     pub fn new(
         convention: Convention,
         options: ScoreOptions,

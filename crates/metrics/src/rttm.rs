@@ -44,11 +44,17 @@ const TYPES: [&str; 15] = [
 const MAX_SPEAKERS: usize = 4096;
 
 /// Reads a file. One annotation per uri, in order of first appearance.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Io`] if the file cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Annotation>, Error> {
     text::read(path.as_ref(), parse_bytes)
 }
 
 /// Parses a text; `origin` names it in errors.
+///
+/// # Errors
+/// [`Error::Syntax`] with line and column.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
     let mut files: Vec<(&str, Vec<Turn>, HashSet<&str>)> = Vec::new();
     let mut places = HashMap::new();
@@ -88,6 +94,9 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
 }
 
 /// Like [`parse`], for bytes that may not be UTF-8.
+///
+/// # Errors
+/// As [`parse`], and for bytes that are not UTF-8.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<Annotation>, Error> {
     parse(utf8(bytes, origin)?, origin)
 }
@@ -95,6 +104,9 @@ pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<Annotation>, Error>
 /// Writes the turns as pyannote.core's `Annotation.write_rttm` does: start and duration each rounded to three
 /// decimals. An empty uri is written as `<NA>`. A uri or label with whitespace and an empty label are errors, before
 /// anything is written.
+///
+/// # Errors
+/// For a uri or label that RTTM cannot hold, before anything is written, and those of `out`.
 pub fn write(annotation: &Annotation, mut out: impl io::Write) -> Result<(), Error> {
     let uri = writable_uri(&annotation.uri)?;
     for turn in annotation.turns() {

@@ -36,6 +36,7 @@ impl Scope {
     }
 
     /// The scored regions.
+    #[must_use]
     pub fn scored(
         &self,
         reference: &Annotation,

@@ -19,17 +19,20 @@ pub struct Segment {
 
 impl Segment {
     /// From `start` to `end`, which can be any two numbers: see [`Segment::is_empty`].
+    #[must_use]
     pub fn new(start: f64, end: f64) -> Self {
         Self { start, end }
     }
 
     /// Whether it is at most a microsecond long, reversed, or has a NaN. pyannote.core `Segment.__bool__`.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         let duration = self.end - self.start;
         duration.is_nan() || duration <= PRECISION
     }
 
     /// Seconds from start to end; 0 for an empty segment.
+    #[must_use]
     pub fn duration(&self) -> f64 {
         if self.is_empty() {
             0.0
@@ -39,6 +42,7 @@ impl Segment {
     }
 
     /// The part in common, which may be empty.
+    #[must_use]
     pub fn intersection(&self, other: &Segment) -> Segment {
         Segment::new(self.start.max(other.start), self.end.min(other.end))
     }

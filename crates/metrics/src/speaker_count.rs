@@ -14,12 +14,14 @@ pub struct SpeakerCount {
 
 impl SpeakerCount {
     /// The absolute difference. Its mean over files is pyannote.metrics `DiarizationSpeakerCountError`.
+    #[must_use]
     pub fn error(&self) -> usize {
         self.reference.abs_diff(self.hypothesis)
     }
 }
 
 /// Counts the speakers within `uem`.
+#[must_use]
 pub fn speaker_count(
     reference: &Annotation,
     hypothesis: &Annotation,

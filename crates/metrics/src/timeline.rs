@@ -26,11 +26,13 @@ impl Timeline {
     }
 
     /// The segments in chronological order.
+    #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
     /// Whether there is no segment.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
@@ -48,6 +50,7 @@ impl Timeline {
     }
 
     /// The same time with as few segments as possible. pyannote.core `Timeline.support`.
+    #[must_use]
     pub fn support(&self) -> Support {
         let mut merged: Vec<Segment> = Vec::new();
         for &segment in &self.segments {
@@ -63,17 +66,20 @@ impl Timeline {
     }
 
     /// Seconds covered, overlaps counted once.
+    #[must_use]
     pub fn duration(&self) -> f64 {
         self.support().duration()
     }
 
     /// The parts within `support`. pyannote.core `Timeline.crop(mode="intersection")`.
+    #[must_use]
     pub fn crop(&self, support: &Support) -> Timeline {
         let segments = self.segments.iter();
         Timeline::new(segments.flat_map(|segment| support.pieces_of(segment)))
     }
 
     /// The segments of both.
+    #[must_use]
     pub fn union(&self, other: &Timeline) -> Timeline {
         Timeline::new(self.segments.iter().chain(&other.segments).copied())
     }
@@ -93,6 +99,7 @@ pub struct Support {
 
 impl Support {
     /// The segments in chronological order.
+    #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -104,6 +111,7 @@ impl Support {
     }
 
     /// The parts of `within` that are not covered. pyannote.core `Timeline.gaps(support=within)`.
+    #[must_use]
     pub fn gaps_in(&self, within: &Support) -> Support {
         let mut gaps = Vec::new();
         for whole in &within.segments {
@@ -119,6 +127,7 @@ impl Support {
     }
 
     /// Seconds that both cover.
+    #[must_use]
     pub fn overlap(&self, other: &Support) -> f64 {
         let pieces = self
             .segments

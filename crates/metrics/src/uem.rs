@@ -25,11 +25,17 @@ pub struct EvaluationMap {
 }
 
 /// Reads a file. One map per uri, in order of first appearance.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Io`] if the file cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<EvaluationMap>, Error> {
     text::read(path.as_ref(), parse_bytes)
 }
 
 /// Parses a text; `origin` names it in errors.
+///
+/// # Errors
+/// [`Error::Syntax`] with line and column.
 pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
     let mut files: Vec<(&str, Vec<Segment>)> = Vec::new();
     let mut places = HashMap::new();
@@ -53,11 +59,17 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
 }
 
 /// Like [`parse`], for bytes that may not be UTF-8.
+///
+/// # Errors
+/// As [`parse`], and for bytes that are not UTF-8.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<EvaluationMap>, Error> {
     parse(utf8(bytes, origin)?, origin)
 }
 
 /// Writes the regions as pyannote.core's `Timeline.write_uem` does, with three decimals.
+///
+/// # Errors
+/// For a uri that UEM cannot hold, before anything is written, and those of `out`.
 pub fn write(map: &EvaluationMap, mut out: impl io::Write) -> Result<(), Error> {
     let uri = writable_uri(&map.uri)?;
     for Segment { start, end } in map.regions.segments() {

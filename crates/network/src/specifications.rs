@@ -37,12 +37,14 @@ impl Problem {
     ];
 
     /// The member of pyannote's enum with this value.
+    #[must_use]
     pub fn from_value(value: i64) -> Option<Self> {
         let mut members = Self::MEMBERS.into_iter();
         members.find_map(|(number, _, member)| (number == value).then_some(member))
     }
 
     /// The member of pyannote's enum with this name.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let mut members = Self::MEMBERS.into_iter();
         members.find_map(|(_, known, member)| (known == name).then_some(member))
@@ -61,6 +63,7 @@ pub enum Resolution {
 
 impl Resolution {
     /// The member of pyannote's enum with this value.
+    #[must_use]
     pub fn from_value(value: i64) -> Option<Self> {
         match value {
             1 => Some(Self::Frame),
@@ -70,6 +73,7 @@ impl Resolution {
     }
 
     /// The member of pyannote's enum with this name.
+    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "FRAME" => Some(Self::Frame),
@@ -117,6 +121,7 @@ impl Specifications {
 
     /// Number of outputs of the classifier: subsets of the classes for a powerset, else classes. `None` if the number
     /// overflows. pyannote `PyanNet.dimension`.
+    #[must_use]
     pub fn num_outputs(&self) -> Option<usize> {
         match self.powerset_max_classes {
             Some(_) => self.num_powerset_classes(),

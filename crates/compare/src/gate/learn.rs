@@ -121,6 +121,9 @@ pub enum LearnError {
 
 impl KnownGood {
     /// Parses the JSON of a report; `origin` names it in errors and in the gate.
+    ///
+    /// # Errors
+    /// [`LearnError`] for another file or layout, and for a report that is not good.
     pub fn parse(json: &str, origin: &str) -> Result<Self, LearnError> {
         let origin = origin.to_owned();
         let mut report: Report = match serde_json::from_str(json) {

@@ -166,6 +166,9 @@ impl GateCheck {
 
 impl Gate {
     /// Parses the text of a gate; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`GateError`] for another syntax, an unknown key, or limits without a reason.
     pub fn parse(text: &str, origin: &str) -> Result<Self, GateError> {
         let gate: Self = toml_file::parse(text, "a gate", origin)?;
         let reasons = gate.stage.iter().map(|limit| &limit.because);
@@ -182,6 +185,9 @@ impl Gate {
     }
 
     /// The text of the gate, as [`Gate::parse`] reads it.
+    ///
+    /// # Errors
+    /// [`GateError::NotWritable`] if a value has no form in TOML.
     pub fn to_toml(&self) -> Result<String, GateError> {
         toml::to_string(self).map_err(GateError::NotWritable)
     }

@@ -82,11 +82,13 @@ pub struct NpzEntry {
 
 impl NpzEntry {
     /// Its name, without `.npy`.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Element type. `None` for elements that are not little-endian numbers.
+    #[must_use]
     pub fn dtype(&self) -> Option<Dtype> {
         self.header.dtype
     }
@@ -100,22 +102,26 @@ impl NpzEntry {
     }
 
     /// The element type under numpy's name: `<f4`, `|u1`, `<U12`.
+    #[must_use]
     pub fn descr(&self) -> &str {
         &self.header.descr
     }
 
     /// Its dimensions.
+    #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.header.shape
     }
 
     /// Whether the elements are in column-major order.
+    #[must_use]
     pub fn is_fortran_order(&self) -> bool {
         let long = self.header.shape.iter().filter(|&&size| size > 1);
         self.header.fortran_order && long.count() > 1 && self.bytes > 0
     }
 
     /// Bytes of its elements.
+    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

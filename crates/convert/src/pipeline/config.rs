@@ -82,6 +82,7 @@ pub enum Linkage {
 
 impl PipelineConfig {
     /// The models required by this pipeline.
+    #[must_use]
     pub fn needs(&self) -> Vec<ModelRole> {
         match self.clustering {
             Clustering::VBx { .. } => ModelRole::ALL.to_vec(),

@@ -55,6 +55,7 @@ impl ModelRole {
     pub const ALL: [Self; 3] = [Self::Segmentation, Self::Embedding, Self::Plda];
 
     /// `segmentation`, `embedding` or `plda`: the key in pyannote's configuration.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Segmentation => "segmentation",
@@ -64,6 +65,7 @@ impl ModelRole {
     }
 
     /// Its file in a converted directory.
+    #[must_use]
     pub const fn file(self) -> &'static str {
         match self {
             Self::Segmentation => "segmentation.safetensors",
@@ -73,6 +75,9 @@ impl ModelRole {
     }
 
     /// Converts the file of the part. Compares the SHA-256 of the bundle with an expected one.
+    ///
+    /// # Errors
+    /// If the configuration or a model that it names is missing, damaged or unsupported.
     fn read(self, file: &Path, sha256: Option<String>) -> Result<(Self, Conversion), Error> {
         let conversion = conversion::convert(file)?;
         let bundle = &conversion.bundle;
@@ -137,6 +142,7 @@ struct ManifestModel {
 }
 
 /// Whether a directory holds a pipeline of either form.
+#[must_use]
 pub fn is_pipeline(path: &Path) -> bool {
     path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
 }
@@ -162,6 +168,9 @@ pub(crate) fn input_files(directory: &Path) -> Vec<PathBuf> {
 
 /// Reads a pyannote pipeline directory and writes the converted form to `destination`, creating it if necessary. The
 /// manifest is written last: a directory with a manifest is complete.
+///
+/// # Errors
+/// As [`PipelineDirectory::read`] and [`PipelineDirectory::save`].
 pub fn convert_pipeline(source: &Path, destination: &Path) -> Result<PipelineDirectory, Error> {
     let pipeline = PipelineDirectory::read(source)?;
     pipeline.save(destination)?;
@@ -178,6 +187,9 @@ impl PipelineDirectory {
     ];
 
     /// Reads a directory of either form and converts its models in memory.
+    ///
+    /// # Errors
+    /// If the configuration or a model that it names is missing, damaged or unsupported.
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.join(PIPELINE_JSON).is_file() {
             return Self::read_converted(path);
@@ -262,27 +274,32 @@ impl PipelineDirectory {
     }
 
     /// The parameters.
+    #[must_use]
     pub fn config(&self) -> &PipelineConfig {
         &self.config
     }
 
     /// The file of the parameters.
+    #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
     /// Ignored keys of pyannote's configuration (`device`, `preprocessors`, ...).
+    #[must_use]
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
     /// One of the models. `None` if the configuration does not name it; models required by the clustering are always
     /// present.
+    #[must_use]
     pub fn model(&self, part: ModelRole) -> Option<&Bundle> {
         self.conversion(part).map(|conversion| &conversion.bundle)
     }
 
     /// One of the models, with the origin of its tensors.
+    #[must_use]
     pub fn conversion(&self, part: ModelRole) -> Option<&Conversion> {
         let mut models = self.models.iter();
         let (_, conversion) = models.find(|(found, _)| *found == part)?;
@@ -290,6 +307,9 @@ impl PipelineDirectory {
     }
 
     /// The same pipeline with the weights in another type, see [`Bundle::cast`].
+    ///
+    /// # Errors
+    /// As [`Bundle::cast`].
     pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(ModelRole, CastReport)>), Error> {
         let mut cast = self.clone();
         let mut reports = Vec::new();
@@ -302,6 +322,9 @@ impl PipelineDirectory {
     }
 
     /// Writes the converted form, with the manifest last.
+    ///
+    /// # Errors
+    /// If a file cannot be written there.
     pub fn save(&self, directory: &Path) -> Result<(), Error> {
         let io = |action, path| move |source| ErrorKind::Io { action, source }.at(path);
         fs::create_dir_all(directory).map_err(io("making the directory", directory))?;
@@ -316,6 +339,7 @@ impl PipelineDirectory {
     }
 
     /// The text of `pipeline.json`. The same pipeline gives the same bytes.
+    #[must_use]
     pub fn manifest(&self) -> String {
         let model = |(part, conversion): &(ModelRole, Conversion)| ManifestModel {
             part: *part,

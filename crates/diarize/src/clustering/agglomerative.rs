@@ -22,6 +22,7 @@ const MAX_SMALL_RATIO: f64 = 0.1;
 /// pyannote.audio `AgglomerativeClustering.cluster`.
 ///
 /// Returns the cluster of each embedding, 0, 1, ... without gaps, and a warning if no cut gives a number within `bounds`.
+#[must_use]
 pub fn agglomerative(
     embeddings: ArrayView2<'_, f32>,
     method: Linkage,

@@ -7,6 +7,7 @@ use crate::reconstruction::Assignment;
 
 /// Whether each local speaker is active at any frame, `[window, local speaker]`, by `activity`
 /// `[window, frame, local speaker]`.
+#[must_use]
 pub fn speaking(activity: ArrayView3<'_, f32>) -> Array2<bool> {
     activity.map_axis(Axis(1), |frames| frames.iter().any(|x| *x > 0.0))
 }
@@ -29,6 +30,7 @@ pub fn similarities(
 /// The most similar cluster of each local speaker, the first of equals; `None` for those not `speaking`
 /// `[window, local speaker]`. `np.argmax(soft_clusters, axis=2)`, except that NaN, a cluster without embeddings, is never
 /// chosen.
+#[must_use]
 pub fn most_similar(
     similarities: ArrayView3<'_, f64>,
     speaking: ArrayView2<'_, bool>,
@@ -47,6 +49,7 @@ pub fn most_similar(
 ///
 /// Silent local speakers take part with a lower similarity than all others, so that they never take a cluster from one
 /// who speaks.
+#[must_use]
 pub fn constrained(
     similarities: ArrayView3<'_, f64>,
     speaking: ArrayView2<'_, bool>,

@@ -50,11 +50,13 @@ impl SpeakerBounds {
     }
 
     /// The minimum.
+    #[must_use]
     pub fn min(&self) -> usize {
         self.min
     }
 
     /// The maximum.
+    #[must_use]
     pub fn max(&self) -> usize {
         self.max
     }

@@ -17,6 +17,7 @@ const TOLERANCE: f32 = 1e-4;
 /// The cluster, 0 to `clusters` - 1, of each of `points` `[point, dimension]`, at least `clusters` of them. If points are
 /// equal, some clusters may stay empty.
 /// `sklearn.cluster.KMeans(clusters, n_init=3, random_state=42).fit_predict(points)`, in f32.
+#[must_use]
 pub fn kmeans(points: ArrayView2<'_, f32>, clusters: usize) -> Vec<usize> {
     let samples = points.nrows() as f32;
     let mean = sum_of_rows(points) / samples;

@@ -54,11 +54,13 @@ impl Plda {
     }
 
     /// Values of an embedding.
+    #[must_use]
     pub fn dimension(&self) -> usize {
         self.mean1.len()
     }
 
     /// Variances between speakers, largest first.
+    #[must_use]
     pub fn phi(&self) -> ArrayView1<'_, f64> {
         self.phi.view()
     }

@@ -21,6 +21,7 @@ impl TrainingSet {
     /// Chooses from `embeddings` `[window, local speaker, dimension]` by `activity` `[window, frame, local speaker]` of 0
     /// and 1. Embeddings without a direction (infinite, NaN or zero) are dropped; the original drops NaN and fails on
     /// the others.
+    #[must_use]
     pub fn new(embeddings: ArrayView3<'_, f32>, activity: ArrayView3<'_, f32>) -> Self {
         let (windows, frames, speakers) = activity.dim();
         // In f32, as numpy compares an f32 array with a Python float.
@@ -49,6 +50,7 @@ impl TrainingSet {
 }
 
 /// The rows scaled to length 1. `embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)` in f32.
+#[must_use]
 pub fn unit_length(embeddings: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = embeddings.to_owned();
     for mut row in unit.rows_mut() {

@@ -113,16 +113,19 @@ impl Format {
     }
 
     /// Its name.
+    #[must_use]
     pub fn name(self) -> &'static str {
         self.names()[0]
     }
 
     /// The extension of its files.
+    #[must_use]
     pub fn extension(self) -> &'static str {
         self.names()[1]
     }
 
     /// The first line of a file, which may hold any number of recordings. `None` if a file holds one recording.
+    #[must_use]
     pub fn header(self) -> Option<&'static str> {
         match self {
             Self::Rttm => Some(""),
@@ -132,6 +135,7 @@ impl Format {
     }
 
     /// The format of files with this extension.
+    #[must_use]
     pub fn of_extension(extension: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

@@ -96,11 +96,13 @@ impl SincNet {
 
 impl LstmOptions {
     /// Features of one frame of the output, of all directions.
+    #[must_use]
     pub fn num_features(&self) -> usize {
         self.hidden_size * if self.bidirectional { 2 } else { 1 }
     }
 
     /// Name of one tensor in the state dict. `kind` is `weight_ih`, `weight_hh`, `bias_ih` or `bias_hh`.
+    #[must_use]
     pub fn tensor_name(&self, kind: &str, layer: usize, reverse: bool) -> String {
         let suffix = if reverse { "_reverse" } else { "" };
         if self.monolithic {

@@ -58,6 +58,7 @@ pub enum BlockKind {
 
 impl BlockKind {
     /// Channels at the end of a block over channels inside it.
+    #[must_use]
     pub fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -87,6 +88,7 @@ impl WeSpeakerResNet {
     pub const STRIDES: [usize; 4] = [1, 2, 2, 2];
 
     /// Kind of block and blocks per layer of a depth; `None` for an unknown depth.
+    #[must_use]
     pub fn blocks(depth: u32) -> Option<(BlockKind, [usize; 4])> {
         let row = TABLE.iter().find(|row| row.0 == depth)?;
         Some((row.1, row.2))
