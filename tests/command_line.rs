@@ -117,7 +117,7 @@ fn bad_usage_is_exit_code_2_and_tells_the_usage() {
         ("convert", "<CHECKPOINT>"),
         ("convert a.wav --dtype f64", "bf16"),
         ("convert a.wav b.wav", "b.wav"),
-        ("inspect", "<FILE>"),
+        ("inspect", "<PATH>"),
         ("inspect a.wav --format xml", "json"),
     ] {
         let run = soundalike_in(folder.path(), words);

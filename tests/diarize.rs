@@ -16,7 +16,7 @@ use support::{
 };
 
 /// What is said on stderr of a run in which all is well.
-const NOTE: &str = "note: no speaker-embedding model given: clustering uses built-in embeddings (less accurate; labels are per recording)\n";
+const NOTE: &str = "note: no speaker embedding network given: clustering uses built-in embeddings, which are less accurate (see --model)\n";
 
 #[test]
 fn the_sample_has_two_speakers_who_talk_when_its_truth_says() {

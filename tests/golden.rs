@@ -83,11 +83,19 @@ fn without_machine(text: &str) -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or(std::env::consts::ARCH, |(_, name)| name.trim());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // One for each set of vector instructions that the processor has.
+    let text: String = text
+        .split_inclusive('\n')
+        .filter(|line| !line.trim_start_matches("| ").starts_with("by "))
+        .collect();
     text.replace(STYLE, "STYLE")
         .replace(SCRIPT, "SCRIPT")
         .replace(cpu, "CPU")
         // The machine of the built-in trace, which may be this one.
         .replace("AMD EPYC", "CPU")
+        .replace("AVX-512 kernels", "SIMD kernels")
+        .replace("AVX2 kernels", "SIMD kernels")
+        .replace("NEON kernels", "SIMD kernels")
         .replace(&format!("{threads} threads"), "# threads")
         .replacen(&format!("\"threads\": {threads},"), "\"threads\": #,", 1)
         .replace(env!("CARGO_PKG_VERSION"), "VERSION")
@@ -240,18 +248,21 @@ mod assets {
 
     #[test]
     #[ignore = "needs SOUNDALIKE_ASSETS"]
-    fn the_cost_of_one_cluster_for_all() {
+    fn the_cost_of_one_cluster_too_many() {
         let assets = checkpoint::assets();
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
         let captured = assets.join("pyannote-captures/03_dual_speaker");
         let read = |file: &str| NpzReader::new(File::open(captured.join(file)).unwrap()).unwrap();
-        let clusters: ArrayD<i8> = read("clustering.npz").by_name("hard_clusters").unwrap();
+        let mut clusters: ArrayD<i8> = read("clustering.npz").by_name("hard_clusters").unwrap();
         fs::create_dir(here.join("port")).unwrap();
         let port = File::create(here.join("port/clustering.npz")).unwrap();
         let mut port = NpzWriter::new(port);
-        port.add_array("hard_clusters", &clusters.mapv(|cluster| cluster.min(0)))
-            .unwrap();
+        // The one speaker of the recording gets another cluster in the second half.
+        for (place, cluster) in clusters.indexed_iter_mut() {
+            *cluster += i8::from(place[0] >= 25 && *cluster >= 0);
+        }
+        port.add_array("hard_clusters", &clusters).unwrap();
         port.finish().unwrap();
         for (name, target) in [
             ("pyannote", captured),

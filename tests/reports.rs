@@ -162,7 +162,8 @@ fn junit_has_a_case_for_each_limit_and_fails_those_that_json_fails() {
     let failures = json["gate"]["failures"].as_array().unwrap();
     assert_eq!(failed(&wrong).len(), failures.len());
     assert_eq!(failed(&wrong)[0], "linear.0.leaky_relu");
-    assert_eq!(wrong.tests, clean.tests);
+    // A network with an injected fault is not run as `diarize` does, in two ways.
+    assert_eq!(wrong.tests + 2, clean.tests);
 }
 
 #[test]

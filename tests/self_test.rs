@@ -81,9 +81,17 @@ fn it_reads_as_a_table_and_as_markdown() {
         "{table}"
     );
     assert!(
-        table.contains("False alarms: 0 in 8 clean runs, 0 in 1 runs with an equivalent change."),
+        table.contains("False alarms: 0 in ")
+            && table.contains(" clean runs, 0 in 1 runs with an equivalent change."),
         "{table}"
     );
+    // As `diarize` runs it, which the kernels of this machine decide.
+    for run in [
+        "unobserved batches, 1 thread(s): 41 windows",
+        "diarize, 2 thread(s): 41 windows",
+    ] {
+        assert!(table.contains(run), "{table}");
+    }
     let markdown = self_test(&["--format", "markdown"]).ok();
     assert!(
         markdown.starts_with("# Self-test: are faults detected, located and identified?\n"),

@@ -131,8 +131,13 @@ impl SpeakerEmbedder {
     /// embedding of only these frames.
     #[must_use]
     pub fn min_clean_frames(&self, frames: usize, length: usize) -> usize {
-        (frames * self.min_num_samples).div_ceil(length)
+        min_clean_frames(frames, self.min_num_samples, length)
     }
+}
+
+/// `math.ceil(num_frames * self._embedding.min_num_samples / num_samples)`.
+fn min_clean_frames(frames: usize, min_num_samples: usize, length: usize) -> usize {
+    (frames * min_num_samples).div_ceil(length)
 }
 
 /// The frames from which the embedding of each local speaker of a window is taken, `[local speaker, frame]`, by the
@@ -148,4 +153,24 @@ pub fn alone(activity: ArrayView2<'_, f32>, min_clean_frames: usize) -> Array2<f
         }
     }
     masks
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn as_many_clean_frames_as_the_network_needs_are_not_enough() {
+        // 1.47 frames have the 400 samples of one frame of the filter bank.
+        assert_eq!(min_clean_frames(589, 400, 160_000), 2);
+        assert_eq!(min_clean_frames(400, 400, 160_000), 1);
+        // `if np.sum(clean_mask) > min_num_frames`, else the whole mask.
+        let activity = array![[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]];
+        let clean = array![[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let whole = array![[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]];
+        assert_eq!(alone(activity.view(), 1), clean);
+        assert_eq!(alone(activity.view(), 2), whole);
+    }
 }

@@ -82,8 +82,15 @@ impl<'a> Diagnostician<'a> {
     fn explain(&self, case: &ObservedStage) -> Result<Explanation, CompareError> {
         // The best variant of each mistake, such as which two outputs are swapped.
         let mut found: Vec<(f64, Cause, String)> = Vec::new();
+        let mut undefined: Vec<Cause> = Vec::new();
         let mut see = |mistake: Hypothesis| {
             if self.withheld.contains(&mistake.cause) {
+                return Ok(());
+            }
+            if mistake.golden.iter().any(|x| !x.is_finite())
+                && case.output.iter().all(|x| x.is_finite())
+            {
+                undefined.push(mistake.cause);
                 return Ok(());
             }
             let Some(r) = r(case, &mistake.golden, &mistake.rounded) else {
@@ -101,6 +108,10 @@ impl<'a> Diagnostician<'a> {
         };
         let replayed = replay(self.bundle, &case.stage.name, &case.operands, &mut see);
         let undiagnosed = |reason: String| {
+            let reason = match &undefined[..] {
+                [] => reason,
+                [first, ..] => format!("{reason}; {first} gives values that are not finite here"),
+            };
             Explanation::Unknown(Undiagnosed {
                 stage: Some(case.stage.name.clone()),
                 reason,

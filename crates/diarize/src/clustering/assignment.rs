@@ -83,3 +83,20 @@ pub fn constrained(
     }
     assignment
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    /// `soft_clusters[inactive] = soft_clusters.min() - 1.0`: with the least similarity itself, the second speaker would tie
+    /// with the third, which has it, and take its cluster.
+    #[test]
+    fn a_silent_speaker_takes_no_cluster_from_the_least_similar_one() {
+        let similarities = array![[[1.0, 0.9], [2.0, 2.0], [0.1, 0.1]]];
+        let speaking = array![[true, false, true]];
+        let assignment = constrained(similarities.view(), speaking.view());
+        assert_eq!(assignment, array![[Some(0), None, Some(1)]]);
+    }
+}

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ndarray::{Array3, ArrayD, Axis};
 use serde::Serialize;
 use soundalike_compare::{
-    Candidate, CompareError, Decode, Engine as _, Reference, Report, StageError, Window, compare,
-    nan_max,
+    Candidate, CompareError, Decode, Engine as _, PathCheck, Reference, Report, StageError, Window,
+    compare, nan_max,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::DType;
@@ -80,6 +80,19 @@ impl CleanRun {
             r: largest(|error| error.r_d.unwrap_or(error.r)),
             r_local: largest(|error| error.r_local),
             alarms: report.source.clone(),
+        }
+    }
+}
+
+impl CleanRun {
+    /// The outputs on a path of users, which must be the compared ones.
+    #[must_use]
+    pub fn of_path(what: String, check: &PathCheck) -> Self {
+        Self {
+            what,
+            r: 0.0,
+            r_local: 0.0,
+            alarms: check.first.iter().cloned().collect(),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) const BUILT_IN: &str = "note: no speaker embedding network given: clu
 
 /// Find who spoke when in audio files, as RTTM or in other formats
 ///
-/// --model takes a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1),
+/// Give --model a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1),
 /// as downloaded or after `convert`. Without --model, the embedded segmentation-3.0 is used, and its internal features
 /// stand in for a speaker embedding network: less accurate, best with few speakers.
 ///

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use soundalike_compare::{
-    Budget, Candidate, Input, KeptReference, Provenance, Reference, ReferenceTrace, Window,
+    Budget, Candidate, Input, KeptReference, PathCheck, Provenance, Reference, ReferenceTrace,
+    Window,
 };
-use soundalike_model::{DType, Kernels};
+use soundalike_diarize::BATCH;
+use soundalike_model::{DType, InstructionSet, Kernels};
 use soundalike_selftest::{
     CandleEngine, CleanRun, CleanRunner, Decoding, Diagnostician, Fault, Injector,
-    InsensitiveInput, SELF_TEST_SCHEMA, SelfTest, Trial, hard_inputs, in_batches,
+    InsensitiveInput, Production, SELF_TEST_SCHEMA, SelfTest, Trial, hard_inputs, in_batches,
     insensitive_inputs, torch_reference,
 };
 use soundalike_torch::{BUILT, LowPrecision};
@@ -248,6 +250,15 @@ impl Tests<'_> {
             let what = Input::new(window).to_string();
             runs.push(clean.run(&mut kept, window, DType::F32, &what)?);
         }
+        for instructions in InstructionSet::all() {
+            let engine = CandleEngine::load(bundle, &on_cpu(Kernels::Native(instructions)))?;
+            let candidate = Candidate::Engine(Box::new(engine));
+            for window in windows {
+                let what = format!("by {} kernels, {}", instructions.name(), Input::new(window));
+                runs.push(clean.judge(&mut kept, &candidate, window, &what)?);
+            }
+        }
+        runs.extend(self.production()?);
         let whole = windows.iter().find(|window| window.masks.is_none());
         let whole = whole.or(windows.first()).context("no window to test")?;
         if whole.masks.is_none() {
@@ -295,6 +306,40 @@ impl Tests<'_> {
         ] {
             let mut live = torch_reference(bundle, Some(low))?;
             runs.push(clean.run(&mut live, whole, dtype, &format!("in {name}"))?);
+        }
+        Ok(runs)
+    }
+
+    /// The networks as `diarize` runs them, unobserved and in batches, on one thread and on several.
+    fn production(&self) -> anyhow::Result<Vec<CleanRun>> {
+        let segmentation = self.model.segmentation()?;
+        let embedding = self.model.is_embedding().then_some(&self.model.bundle);
+        let production = Production {
+            segmentation: embedding.map_or(&self.model.bundle, |_| &segmentation),
+            embedding,
+            pipeline: None,
+            engine: &on_cpu(Kernels::native()),
+            allowed: 0.0,
+            most_windows: embedding.map(|_| BATCH + 2),
+        };
+        let mut runs = Vec::new();
+        for threads in THREADS {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let checks = pool.build()?.install(|| production.check_sample());
+            let checks = checks.map_err(anyhow::Error::from_boxed)?;
+            let what = |check: &PathCheck| {
+                format!(
+                    "{}, {} thread(s): {}",
+                    check.path.name(),
+                    threads,
+                    check.runs
+                )
+            };
+            runs.extend(
+                checks
+                    .iter()
+                    .map(|check| CleanRun::of_path(what(check), check)),
+            );
         }
         Ok(runs)
     }

@@ -245,8 +245,11 @@ fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
     let parts = pooled.f_chunk(2, -1)?;
     let mut variance = parts[1].f_mul(&parts[1])?;
     if biased {
-        let count = sum(masks, -1)?;
-        variance = variance.f_mul(&count.f_sub_scalar(1.0)?)?.f_div(&count)?;
+        // As the official layer: 1e-8 keeps a silent speaker's 0 / 0 from being NaN. pyannote.audio `StatsPool`.
+        let count = sum(masks, -1)?.f_add_scalar(1e-8)?;
+        let squares = sum(&masks.f_mul(masks)?, -1)?;
+        let unbiased = count.f_sub(&squares.f_div(&count)?)?.f_add_scalar(1e-8)?;
+        variance = variance.f_mul(&unbiased)?.f_div(&count)?;
     }
     Ok((parts[0].shallow_clone(), variance))
 }
