@@ -20,7 +20,7 @@ use std::{
 
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
-use support::{all_pass, command, data};
+use support::{all_pass, command};
 
 /// Formats of a report that people read, and the ends of the golden files.
 const FORMATS: [(&str, &str); 3] = [("table", "txt"), ("markdown", "md"), ("html", "html")];
@@ -93,9 +93,6 @@ fn without_machine(text: &str) -> String {
         .replace(cpu, "CPU")
         // The machine of the built-in trace, which may be this one.
         .replace("AMD EPYC", "CPU")
-        .replace("AVX-512 kernels", "SIMD kernels")
-        .replace("AVX2 kernels", "SIMD kernels")
-        .replace("NEON kernels", "SIMD kernels")
         .replace(&format!("{threads} threads"), "# threads")
         .replacen(&format!("\"threads\": {threads},"), "\"threads\": #,", 1)
         .replace(env!("CARGO_PKG_VERSION"), "VERSION")
@@ -232,15 +229,6 @@ fn three_faults_of_a_self_test() {
             })
             .collect(),
     );
-}
-
-#[test]
-fn the_times_of_the_sample() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::copy(data("sample.wav"), folder.path().join("sample.wav")).unwrap();
-    let words = "bench sample.wav --windows 1 --runs 1";
-    let failure = differs(folder.path(), "bench", words, FORMATS[0], Numbers::Measured);
-    all_pass(failure.into_iter().collect());
 }
 
 mod assets {
