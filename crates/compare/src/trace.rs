@@ -37,7 +37,7 @@ pub enum TraceError {
     },
     /// A map of names does not fit.
     #[error(transparent)]
-    NameMap(#[from] NamesError),
+    Names(#[from] NamesError),
     /// The manifest is not the JSON of a trace.
     #[error("{origin}: the manifest is not that of a trace; capture it again")]
     Manifest {

@@ -122,7 +122,7 @@ pub enum ErrorKind {
     },
     /// A hyperparameter with an unsupported value.
     #[error(transparent)]
-    HyperparameterError(#[from] HyperparameterError),
+    Hyperparameter(#[from] HyperparameterError),
     /// A specification with an invalid value, or one that does not match the network.
     #[error("specification {} is {found}, expected {expected}", quoted_name(.field))]
     Specification {

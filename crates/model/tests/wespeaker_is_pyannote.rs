@@ -133,7 +133,8 @@ mod captures {
                 let network = network(&checkpoint, DType::F32, Kernels::Native(instructions));
                 for trace in &traces {
                     println!("{instructions:?}");
-                    support::assert_same_bits(trace, |waveform, probe| {
+                    // Each window by itself, on its own thread.
+                    support::assert_same_bits(trace, 3, |waveform, probe| {
                         network.forward(waveform.into(), probe)
                     });
                     let masks = masks(trace);

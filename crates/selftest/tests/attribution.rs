@@ -47,7 +47,7 @@ mod assets {
             assert_eq!(attribution.speakers, 2);
             assert_eq!(attribution.splices.len(), PipelineStage::SPLICED.len());
             for splice in &attribution.splices {
-                let SpliceOutcome::SpliceScore(score) = &splice.outcome else {
+                let SpliceOutcome::Score(score) = &splice.outcome else {
                     panic!("{capture}: {splice:?}");
                 };
                 assert!(score.components.total > 0.0);
@@ -107,7 +107,7 @@ mod assets {
             splice.map(|splice| splice.outcome.clone()).expect("a row")
         };
         let score = |stage: PipelineStage| match outcome(stage) {
-            SpliceOutcome::SpliceScore(score) => score,
+            SpliceOutcome::Score(score) => score,
             other => panic!("{stage:?}: {other:?}"),
         };
         let counted = score(PipelineStage::Counts);
@@ -123,10 +123,7 @@ mod assets {
             found: fewer.shape().to_vec(),
             expected: vectors.shape().to_vec(),
         };
-        assert_eq!(
-            outcome(PipelineStage::Plda),
-            SpliceOutcome::ShapeMismatch(misfit)
-        );
+        assert_eq!(outcome(PipelineStage::Plda), SpliceOutcome::Misfit(misfit));
         assert_eq!(outcome(PipelineStage::Vbx), SpliceOutcome::NotCaptured);
     }
 }

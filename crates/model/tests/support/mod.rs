@@ -188,11 +188,8 @@ pub(crate) fn assert_fused(
     case.end();
 }
 
-/// A batch of `diarize`.
-const BATCH: usize = 24;
-
-/// That a window gives the same bits whether a probe looks or not, and alone or at any place of a batch of other windows.
-pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
+/// That a window gives the same bits whether a probe looks or not, and alone or at any place of a `batch` of other windows.
+pub(crate) fn assert_same_bits(path: &Path, batch: usize, forward: impl Forward) {
     let mut reference = ReferenceTrace::open(path).unwrap_or_else(|error| panic!("{error}"));
     let window = tensor(reference.waveform().expect("a waveform"));
     let bits = |x: &Tensor, probe: &mut dyn Probe| -> Vec<u32> {
@@ -202,15 +199,15 @@ pub(crate) fn assert_same_bits(path: &Path, forward: impl Forward) {
     };
     let name = case(path);
     // All windows are different: a result in another's place would be seen.
-    let windows: Vec<Tensor> = (1..=BATCH)
-        .map(|place| (&window * (place as f64 / BATCH as f64)).expect("a tensor"))
+    let windows: Vec<Tensor> = (1..=batch)
+        .map(|place| (&window * (place as f64 / batch as f64)).expect("a tensor"))
         .collect();
     let alone: Vec<_> = windows.iter().map(|x| bits(x, &mut NoProbe)).collect();
     let looked_at = bits(&windows[0], &mut Recorder::default());
     assert!(looked_at == alone[0], "{name}: looked at");
     let together = bits(&Tensor::cat(&windows, 0).expect("a batch"), &mut NoProbe);
     let parts: Vec<_> = together.chunks(alone[0].len()).collect();
-    let wrong: Vec<_> = (0..BATCH)
+    let wrong: Vec<_> = (0..batch)
         .filter(|place| parts[*place] != alone[*place])
         .collect();
     assert!(wrong.is_empty(), "{name}: places {wrong:?} of a batch");

@@ -45,9 +45,9 @@ pub struct Splice {
 #[serde(rename_all = "kebab-case")]
 pub enum SpliceOutcome {
     /// The error rate.
-    SpliceScore(SpliceScore),
+    Score(SpliceScore),
     /// The output of the candidate has another shape.
-    ShapeMismatch(ShapeMismatch),
+    Misfit(ShapeMismatch),
     /// The candidate has no capture of the stage.
     NotCaptured,
 }
@@ -76,8 +76,8 @@ pub fn attribute(
             SpliceOutcome::NotCaptured
         } else {
             match turns(reference, Some((stage, candidate)), setting) {
-                Ok(spliced) => SpliceOutcome::SpliceScore(score(&own, &spliced)),
-                Err(misfit) => SpliceOutcome::ShapeMismatch(misfit),
+                Ok(spliced) => SpliceOutcome::Score(score(&own, &spliced)),
+                Err(misfit) => SpliceOutcome::Misfit(misfit),
             }
         };
         Splice { stage, outcome }
@@ -106,7 +106,7 @@ fn turns(
 ) -> Result<Annotation, ShapeMismatch> {
     let mut outputs = Outputs::default();
     // The turns have an error rate of their own, and embeddings are not recomputed.
-    let unneeded = [PipelineStage::Masks, PipelineStage::SpliceScore];
+    let unneeded = [PipelineStage::Masks, PipelineStage::Score];
     for stage in PipelineStage::ALL {
         match spliced {
             _ if unneeded.contains(&stage) => continue,

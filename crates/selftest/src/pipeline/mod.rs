@@ -45,7 +45,7 @@ pub enum PipelineStage {
     /// The speaker turns.
     Turns,
     /// The error rate of the turns against the same turns with renamed speakers.
-    SpliceScore,
+    Score,
 }
 
 impl PipelineStage {
@@ -62,7 +62,7 @@ impl PipelineStage {
         Self::Assignment,
         Self::Reconstruction,
         Self::Turns,
-        Self::SpliceScore,
+        Self::Score,
     ];
 
     /// The stages whose output can be replaced alone by that of another run.
@@ -91,7 +91,7 @@ impl PipelineStage {
             Self::Assignment => "assignment",
             Self::Reconstruction => "reconstruction",
             Self::Turns => "turns",
-            Self::SpliceScore => "score",
+            Self::Score => "score",
         }
     }
 }

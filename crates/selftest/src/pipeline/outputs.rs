@@ -115,7 +115,7 @@ impl Outputs {
                 let (pause, grid) = (setting.min_duration_off, &setting.grid);
                 self.turns = label_turns(self.active.view(), &labels, pause, grid, "recording");
             }
-            PipelineStage::SpliceScore => {
+            PipelineStage::Score => {
                 let renamed = renamed(&self.turns);
                 self.score = rate(&renamed, &self.turns);
             }
@@ -161,7 +161,7 @@ impl Outputs {
             }
             PipelineStage::Reconstruction => self.active.clone_from(&from.active),
             PipelineStage::Turns => self.turns.clone_from(&from.turns),
-            PipelineStage::SpliceScore => self.score = from.score,
+            PipelineStage::Score => self.score = from.score,
         }
     }
 
@@ -199,7 +199,7 @@ impl Outputs {
             | PipelineStage::Training
             | PipelineStage::Reconstruction
             | PipelineStage::Turns
-            | PipelineStage::SpliceScore => Ok(()),
+            | PipelineStage::Score => Ok(()),
         }
     }
 
@@ -236,7 +236,7 @@ impl Outputs {
             PipelineStage::Assignment => unlike(&self.assignment, &golden.assignment),
             PipelineStage::Reconstruction => unlike(&self.active, &golden.active),
             PipelineStage::Turns => not_shared([self, golden].map(|run| lines(&run.turns))),
-            PipelineStage::SpliceScore => (self.score - golden.score).abs(),
+            PipelineStage::Score => (self.score - golden.score).abs(),
         }
     }
 }

@@ -201,7 +201,7 @@ fn trial(
             *largest = largest.max(difference);
         }
         let own = match fault.stage {
-            PipelineStage::SpliceScore => free.score,
+            PipelineStage::Score => free.score,
             _ => rate(&golden.outputs.turns, &free.turns),
         };
         der = der.max(own);

@@ -119,10 +119,8 @@ fn document(attribution: &Attribution) -> Document {
     let rows = attribution.splices.iter().map(|splice| {
         let name = splice.stage.name();
         let (name, figures) = match &splice.outcome {
-            SpliceOutcome::SpliceScore(score) => (name.to_owned(), cells(score)),
-            SpliceOutcome::ShapeMismatch(misfit) => {
-                (format!("{name}: {misfit}"), Default::default())
-            }
+            SpliceOutcome::Score(score) => (name.to_owned(), cells(score)),
+            SpliceOutcome::Misfit(misfit) => (format!("{name}: {misfit}"), Default::default()),
             SpliceOutcome::NotCaptured => (format!("{name}: not captured"), Default::default()),
         };
         [name].into_iter().chain(figures)
@@ -149,7 +147,7 @@ fn cells(score: &SpliceScore) -> [String; 5] {
 fn verdict(attribution: &Attribution) -> String {
     let splices = attribution.splices.iter().rev();
     let scores = splices.filter_map(|splice| match &splice.outcome {
-        SpliceOutcome::SpliceScore(score) => Some((splice.stage, score)),
+        SpliceOutcome::Score(score) => Some((splice.stage, score)),
         _ => None,
     });
     let worst = scores.max_by(|a, b| a.1.der.total_cmp(&b.1.der));
@@ -210,15 +208,15 @@ mod tests {
         let found = attribution(vec![
             splice(
                 PipelineStage::Segmentation,
-                SpliceOutcome::SpliceScore(score(Components::default(), 0.0)),
+                SpliceOutcome::Score(score(Components::default(), 0.0)),
             ),
             splice(
                 PipelineStage::Plda,
-                SpliceOutcome::SpliceScore(score(components, 0.175)),
+                SpliceOutcome::Score(score(components, 0.175)),
             ),
             splice(
                 PipelineStage::Embeddings,
-                SpliceOutcome::ShapeMismatch(ShapeMismatch {
+                SpliceOutcome::Misfit(ShapeMismatch {
                     found: vec![1],
                     expected: vec![2],
                 }),

@@ -133,7 +133,7 @@ pub(super) fn turns() -> Vec<PipelineFault> {
         fault("score-without-mapping")
             .text("speakers are compared by their names")
             .seen_in("FluidAudio #4 (81 to 17.7 %)")
-            .at(PipelineStage::SpliceScore, |outputs, _| {
+            .at(PipelineStage::Score, |outputs, _| {
                 outputs.score = unmapped(&renamed(&outputs.turns), &outputs.turns)
             }),
     ]
