@@ -174,7 +174,7 @@ mod assets {
         let (trials, clean, own) = tried(&runs, &setting(&assets));
         assert_eq!(located(&trials, &clean), 42);
         // What pyannote wrote down is not ours.
-        assert_eq!(own, [PipelineStage::Masks, PipelineStage::SpliceScore]);
+        assert_eq!(own, [PipelineStage::Masks, PipelineStage::Score]);
         let of = |id: &str| trials.iter().find(|trial| trial.fault.id == id);
         let f32 = of("plda-in-f32").expect("a trial");
         // Which no error rate shows.
