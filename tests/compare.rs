@@ -521,11 +521,9 @@ mod captures {
         let pipeline = format!("{captures}/pipelines/vbx");
         let wav = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/sample.wav");
         let compare = |more: &[&str]| {
-            let words = ["compare", "--reference", "torch", "--model", &pipeline];
-            let words = words
-                .iter()
-                .chain(&["--audio", wav, "--format", "json"])
-                .chain(more);
+            let mut words = vec!["compare", "--reference", "torch", "--model", &pipeline];
+            words.extend(["--audio", wav, "--format", "json"]);
+            words.extend(more);
             let run = soundalike(words);
             let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
             assert_eq!(report["gate"]["passed"], true, "{}", run.stdout);

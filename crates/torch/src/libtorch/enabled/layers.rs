@@ -1,6 +1,6 @@
 //! The layers, each with the call of its Python module.
 
-use soundalike_network::Lstm as Config;
+use soundalike_network::LstmOptions as Config;
 use tch::{Device, Tensor};
 
 use super::{reference_ops, stages::Stages, weights::Weights};
