@@ -30,8 +30,8 @@ fn without_arguments_the_embedded_network_is_the_original() {
     // And `diarize` gets what was compared.
     for line in [
         "returned output: 1 of 1 outputs bit-equal to the compared ones",
-        "unobserved batches: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav in batches of 24 and 17)",
-        "diarize: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav)",
+        "unobserved batches: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav with a pause in batches of 24 and 17)",
+        "diarize: 41 of 41 outputs bit-equal to the compared ones (41 windows of sample.wav with a pause)",
     ] {
         assert!(table.contains(line), "{table}");
     }

@@ -16,6 +16,9 @@ use crate::CandleEngine;
 /// Step of the windows over the sample, as a fraction of a window: 41 windows of 10 s, one batch and a part of another.
 const SAMPLE_STEP: f64 = 0.05;
 
+/// Samples of the sample that are silenced, so that four windows have no speech.
+const PAUSE: Range<usize> = 128_000..312_000;
+
 /// The networks that `diarize` runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Production<'a> {
@@ -46,12 +49,14 @@ pub fn sample() -> Audio {
 }
 
 impl Production<'_> {
-    /// Runs the networks over the sample as `diarize` does, and window by window.
+    /// Runs the networks over the sample, with a pause longer than a window, as `diarize` does, and window by window.
     ///
     /// # Errors
     /// As [`Self::check`].
     pub fn check_sample(&self) -> Result<Vec<PathCheck>, EngineError> {
-        self.check_at("sample.wav", sample(), Some(SAMPLE_STEP))
+        let mut audio = sample();
+        audio.samples[PAUSE].fill(0.0);
+        self.check_at("sample.wav with a pause", audio, Some(SAMPLE_STEP))
     }
 
     /// Runs the networks over the recording `uri` as `diarize` does (unobserved, in batches, with the masks of the
