@@ -29,7 +29,8 @@ impl Kernels {
     }
 
     /// The instructions of the kernels for `dtype` on `device`, if any.
-    pub(crate) fn instructions(self, dtype: DType, device: &Device) -> Option<InstructionSet> {
+    #[must_use]
+    pub fn instructions(self, dtype: DType, device: &Device) -> Option<InstructionSet> {
         match self {
             Self::Native(instructions) if dtype == DType::F32 && device.is_cpu() => {
                 Some(instructions)

@@ -9,7 +9,7 @@ use soundalike_diarize::{
     BATCH, Diarizer, Inference, Overrides, Recording, audio::Audio, segmentation::Segmenter,
     speaker_embedding::SpeakerEmbedder, windows::Windows,
 };
-use soundalike_model::{Engine, Kernels, NoProbe};
+use soundalike_model::{Engine, NoProbe};
 
 use crate::CandleEngine;
 
@@ -157,10 +157,16 @@ impl Production<'_> {
         product: Option<&Inference>,
     ) -> Result<[PathCheck; 2], EngineError> {
         let engine = CandleEngine::load(bundle, self.engine)?;
-        let embedder = SpeakerEmbedder::new(bundle, true, self.engine)?;
+        let configured = |pipeline: &PipelineDirectory| pipeline.config().embedding_exclude_overlap;
+        let exclude_overlap = self.pipeline.is_none_or(configured);
+        let embedder = SpeakerEmbedder::new(bundle, exclude_overlap, self.engine)?;
         let (frames, length) = (segmenter.frames() as f64, cut.windows.length as f64);
         let samples = engine.graph(true).min_num_samples().unwrap_or(0) as f64;
-        let least = (frames * samples / length).ceil();
+        let least = match exclude_overlap {
+            true => (frames * samples / length).ceil(),
+            // No mask has more frames.
+            false => frames,
+        };
         let [mut unobserved, mut whole] = cut.checks(self.allowed_by_batches());
         for batch in cut.batches() {
             let samples = cut.samples(&batch);
@@ -200,9 +206,14 @@ impl Production<'_> {
 
     /// Our kernels sum in one order for any batch. candle's products do not.
     fn allowed_by_batches(&self) -> f64 {
-        match self.engine.kernels {
-            Kernels::Native(_) => 0.0,
-            _ => self.allowed,
+        let Engine {
+            dtype,
+            device,
+            kernels,
+        } = self.engine;
+        match kernels.instructions(*dtype, device) {
+            Some(_) => 0.0,
+            None => self.allowed,
         }
     }
 }
@@ -222,7 +233,8 @@ fn wide<D: Dimension>(values: ArrayView<'_, f32, D>) -> ArrayD<f64> {
 }
 
 /// The frames over which the embedding of each speaker is pooled, `[speaker, frame]`: those without another speaker if they
-/// are more than `least`, else all active ones. By the definition, and not by our own code: pyannote.audio `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
+/// are more than `least`, else all active ones. By the definition, and not by our own code: pyannote.audio
+/// `SpeakerDiarization.get_embeddings(exclude_overlap=True)`.
 fn masks(activity: &Array2<f32>, least: f32) -> Array2<f32> {
     let speakers = activity.sum_axis(Axis(1));
     let mut masks = activity.t().to_owned();
@@ -310,5 +322,7 @@ mod tests {
         let activity = ndarray::array![[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0_f32]];
         let expected = ndarray::array![[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]];
         assert_eq!(masks(&activity, 1.0), expected);
+        // With overlaps: no speaker has more frames than a window.
+        assert_eq!(masks(&activity, 4.0), activity.t());
     }
 }

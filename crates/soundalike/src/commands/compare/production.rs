@@ -4,7 +4,7 @@ use anyhow::Context;
 use soundalike_compare::{EXACT_R, PathCheck, Report};
 use soundalike_convert::Bundle;
 use soundalike_diarize::{BATCH, audio::Audio};
-use soundalike_model::{Engine, Kernels};
+use soundalike_model::Engine;
 use soundalike_selftest::Production;
 
 use super::{Request, model::Model, windows};
@@ -29,9 +29,9 @@ pub(super) fn check(
         true => (&segmentation, Some(bundle)),
         false => (bundle, None),
     };
-    let most = match engine.kernels {
-        Kernels::Native(_) => WINDOWS,
-        _ => WINDOWS_WITHOUT_KERNELS,
+    let most = match engine.kernels.instructions(engine.dtype, &engine.device) {
+        Some(_) => WINDOWS,
+        None => WINDOWS_WITHOUT_KERNELS,
     };
     let own_weights = request.args.candidate_model.is_some();
     let production = Production {
