@@ -135,8 +135,10 @@ impl SpeakerEmbedder {
     }
 }
 
+/// [`SpeakerEmbedder::min_clean_frames`] of a network that needs `min_num_samples`: pyannote.audio
 /// `math.ceil(num_frames * self._embedding.min_num_samples / num_samples)`.
-fn min_clean_frames(frames: usize, min_num_samples: usize, length: usize) -> usize {
+#[must_use]
+pub fn min_clean_frames(frames: usize, min_num_samples: usize, length: usize) -> usize {
     (frames * min_num_samples).div_ceil(length)
 }
 

@@ -1,7 +1,9 @@
-//! What the official package computed: the built-in trace, and the record that the engine on libtorch equals it.
+//! What the official package computed: the built-in trace, the record that the engine on libtorch equals it, and decisions
+//! without a network.
 
 use std::{io::Cursor, sync::LazyLock};
 
+use serde::Deserialize;
 use soundalike_compare::{ReferenceTrace, TraceError, Verification};
 use soundalike_network::Architecture;
 
@@ -26,6 +28,45 @@ static RECORD: LazyLock<Vec<Verification>> = LazyLock::new(|| {
 pub fn verified(architecture: &Architecture) -> Option<&'static Verification> {
     let variant = architecture.variant()?;
     RECORD.iter().find(|entry| entry.architecture == variant)
+}
+
+/// Written by `reference/decisions.py`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Decisions {
+    powersets: Vec<Powerset>,
+    #[cfg(test)]
+    pub(crate) masks: Vec<MaskCase>,
+}
+
+/// The classes of a powerset classifier.
+#[derive(Debug, Deserialize)]
+struct Powerset {
+    speakers: usize,
+    sets: Vec<Vec<usize>>,
+}
+
+/// The frames that one window is pooled over. A line for each speaker, `0` or `1` for each frame.
+#[cfg(test)]
+#[derive(Debug, Deserialize)]
+pub(crate) struct MaskCase {
+    pub(crate) samples: usize,
+    pub(crate) min_num_samples: usize,
+    pub(crate) exclude_overlap: bool,
+    pub(crate) activity: Vec<String>,
+    pub(crate) masks: Vec<String>,
+}
+
+pub(crate) static DECISIONS: LazyLock<Decisions> = LazyLock::new(|| {
+    // Without decisions nothing is checked against them, which a test would notice.
+    serde_json::from_str(include_str!("../captured/decisions.json")).unwrap_or_default()
+});
+
+impl Decisions {
+    /// The members of each of `classes` classes, in order, for `speakers` speakers. `None` beyond 8 speakers or 4 at once.
+    pub(crate) fn sets(&self, speakers: usize, classes: usize) -> Option<&[Vec<usize>]> {
+        let fits = |set: &&Powerset| set.speakers == speakers && set.sets.len() == classes;
+        Some(&self.powersets.iter().find(fits)?.sets)
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use decoding::Decoding;
 pub use engine::{CandleEngine, low_precision, torch_reference};
 
 // The path that `diarize` takes.
-pub use production::{Production, sample};
+pub use production::{PathFault, PathTrial, Production, recordings, sample};
 
 // Faults and their diagnosis.
 pub use diagnosis::Diagnostician;

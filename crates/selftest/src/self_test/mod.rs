@@ -14,7 +14,7 @@ use soundalike_compare::{
 use soundalike_convert::Bundle;
 use soundalike_model::DType;
 
-use crate::{Diagnostician, Fault, FaultError};
+use crate::{Diagnostician, Fault, FaultError, PathTrial};
 
 pub use self::{
     baseline::{BaselineGate, BaselineMetrics},
@@ -50,6 +50,8 @@ pub struct SelfTest {
     pub inputs: Vec<Input>,
     /// One for each fault that applies to the model.
     pub trials: Vec<Trial>,
+    /// One for each fault of the path that users take.
+    pub paths: Vec<PathTrial>,
     /// Runs without a fault.
     pub clean: Vec<CleanRun>,
     /// The effect of the errors of the stages at the output, without a fault; `None` if the reference cannot be run
@@ -155,12 +157,15 @@ impl TrialOutcome {
 }
 
 impl SelfTest {
-    /// Whether every fault that reaches the thresholds was located, none was identified wrongly, and no alarm was
-    /// false.
+    /// Whether every fault that reaches the thresholds was located, none was identified wrongly, every fault of the path
+    /// was noticed, and no alarm was false.
     #[must_use]
     pub fn passed(&self) -> bool {
         let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Identification::Wrong;
-        self.trials.iter().all(good) && self.clean.iter().all(|run| run.alarms.is_empty())
+        let noticed = |trial: &PathTrial| trial.noticed().is_some();
+        self.trials.iter().all(good)
+            && self.paths.iter().all(noticed)
+            && self.clean.iter().all(|run| run.alarms.is_empty())
     }
 
     /// The trials of real faults, without equivalent mutants.
@@ -247,7 +252,7 @@ impl Injector<'_> {
 }
 
 /// The sides of a comparison, for a report that is not printed.
-fn about(reference: &dyn Reference, candidate: &str) -> About {
+pub(crate) fn about(reference: &dyn Reference, candidate: &str) -> About {
     About {
         model: String::new(),
         reference: reference.name(),

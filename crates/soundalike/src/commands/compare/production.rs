@@ -41,6 +41,7 @@ pub(super) fn check(
         engine,
         allowed: EXACT_R * rounding(report),
         most_windows: (!subject.all_windows()).then_some(most),
+        batch: BATCH,
     };
     let failed = |error| anyhow::anyhow!("the candidate failed as `diarize` runs it: {error}");
     if subject.audio.is_empty() {

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use soundalike_compare::{
-    Budget, Candidate, Input, KeptReference, PathCheck, Provenance, Reference, ReferenceTrace,
-    Window,
+    Budget, Candidate, Input, KeptReference, Provenance, Reference, ReferenceTrace, Window,
 };
 
-use soundalike_model::{DType, InstructionSet, Kernels};
+use soundalike_convert::Bundle;
+use soundalike_diarize::{BATCH, audio::Audio};
+use soundalike_model::{DType, Engine, InstructionSet, Kernels};
 use soundalike_selftest::{
     CandleEngine, CleanRun, CleanRunner, Decoding, Diagnostician, Fault, Injector,
-    InsensitiveInput, Production, SELF_TEST_SCHEMA, SelfTest, Trial, hard_inputs, in_batches,
-    insensitive_inputs, torch_reference,
+    InsensitiveInput, PathFault, PathTrial, Production, SELF_TEST_SCHEMA, SelfTest, Trial,
+    hard_inputs, in_batches, insensitive_inputs, recordings, torch_reference,
 };
 use soundalike_torch::{BUILT, LowPrecision};
 
@@ -71,6 +72,8 @@ pub(crate) struct Args {
 const BATCHES: [usize; 3] = [1, 3, 32];
 /// Windows of the sample in clean runs of an embedding, which takes up to a second for each.
 const EMBEDDED_WINDOWS: usize = 6;
+/// Sizes of batches on the path of users: that of `diarize`, and that of pyannote.audio.
+const PATH_BATCHES: [usize; 2] = [BATCH, 32];
 /// Numbers of threads of clean runs.
 const THREADS: [usize; 2] = [1, 2];
 
@@ -99,7 +102,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
     let network = CandleEngine::load(bundle, &on_cpu(Kernels::Portable))?;
     let engine = network.info("candle-cpu-portable", bundle);
     let decoding = Decoding::new(bundle);
-    let catalogue = catalogue(args, &model)?;
+    let (catalogue, path_faults) = catalogues(args, &model)?;
     let (mut reference, windows) = truth(args, &model)?;
     let kept = KeptReference::of(reference.as_mut(), &windows)?;
     let mut tests = Tests {
@@ -127,6 +130,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         budget: budget.as_ref(),
     };
     let trials = tests.trials(bench, "faults")?;
+    let paths = tests.paths(&path_faults, &mut kept.clone(), &windows)?;
     let clean = tests.clean(kept, &windows)?;
     let blindness = tests.insensitive_inputs(&windows, &trials)?;
     Ok(SelfTest {
@@ -135,6 +139,7 @@ fn find(args: &Args, terminal: &Terminal) -> anyhow::Result<SelfTest> {
         provenance: Provenance::here(command_line(), reference.engine(), engine),
         inputs: windows.iter().map(Input::new).collect(),
         trials,
+        paths,
         clean,
         budget,
         left_out: tests.left_out,
@@ -169,29 +174,40 @@ fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<
     Ok((Box::new(engine), masks::each(windows, choices, model)?))
 }
 
-/// The faults of `--faults`, or all.
-fn catalogue(args: &Args, model: &Model) -> anyhow::Result<Vec<Fault>> {
+/// The faults of `--faults`, or all: those of a stage, and those of the path that users take.
+fn catalogues(args: &Args, model: &Model) -> anyhow::Result<(Vec<Fault>, Vec<PathFault>)> {
     let graph = model.bundle.architecture().graph(true).unwrap_or_default();
-    let mut catalogue = Fault::catalogue(&graph);
-    only(&mut catalogue, &args.faults, |fault| fault.id)?;
+    let mut faults = Fault::catalogue(&graph);
     ensure!(
-        !catalogue.is_empty(),
+        !faults.is_empty(),
         "{}: no faults are known for this model",
         model.name
     );
-    Ok(catalogue)
+    let mut paths = PathFault::catalogue(model.is_embedding());
+    let ids = faults.iter().map(|fault| fault.id);
+    known(
+        &args.faults,
+        ids.chain(paths.iter().map(|fault| fault.id)).collect(),
+    )?;
+    faults.retain(|fault| wanted(&args.faults, fault.id));
+    paths.retain(|fault| wanted(&args.faults, fault.id));
+    Ok((faults, paths))
 }
 
-/// Keeps the faults in `ids`, or all if there are none.
-fn only<T>(catalogue: &mut Vec<T>, ids: &[String], id: fn(&T) -> &str) -> anyhow::Result<()> {
+/// Checks that each of `ids`, of `--faults`, is one of `all`.
+fn known(ids: &[String], all: Vec<&str>) -> anyhow::Result<()> {
     for wanted in ids {
         ensure!(
-            catalogue.iter().any(|fault| id(fault) == wanted),
+            all.contains(&wanted.as_str()),
             "--faults {wanted}: unknown fault of this network; omit --faults to try and list all"
         );
     }
-    catalogue.retain(|fault| ids.is_empty() || ids.iter().any(|wanted| id(fault) == wanted));
     Ok(())
+}
+
+/// Whether the fault `id` is one of `ids`, of `--faults`, which stand for all if there are none.
+fn wanted(ids: &[String], id: &str) -> bool {
+    ids.is_empty() || ids.iter().any(|wanted| wanted == id)
 }
 
 /// Seconds of a window for an embedding: running a residual network stage by stage is slow.
@@ -312,36 +328,87 @@ impl Tests<'_> {
         Ok(runs)
     }
 
-    /// The networks as `diarize` runs them, unobserved and in batches, on one thread and on several.
-    fn production(&self) -> anyhow::Result<Vec<CleanRun>> {
+    /// Tries `faults` on the path that users take.
+    fn paths(
+        &mut self,
+        faults: &[PathFault],
+        reference: &mut KeptReference,
+        windows: &[Window],
+    ) -> anyhow::Result<Vec<PathTrial>> {
         let segmentation = self.model.segmentation()?;
+        let engine = on_cpu(Kernels::native());
+        let production = self.path(&segmentation, &engine, BATCH);
+        let trials = production.try_faults(faults);
+        let mut trials = trials.map_err(anyhow::Error::from_boxed)?;
+        for fault in faults {
+            let bundle = &self.model.bundle;
+            let found = fault.try_returned(bundle, reference, windows, self.decoding)?;
+            match found {
+                Some(trial) => trials.push(trial),
+                None if trials.iter().any(|trial| trial.fault.id == fault.id) => {}
+                None => {
+                    let out = format!("{}: nothing on the sample changes by it", fault.id);
+                    self.left_out.push(out);
+                }
+            }
+        }
+        Ok(trials)
+    }
+
+    /// The networks as `diarize` runs them, in batches of `batch`.
+    fn path<'a>(
+        &'a self,
+        segmentation: &'a Bundle,
+        engine: &'a Engine,
+        batch: usize,
+    ) -> Production<'a> {
         let embedding = self.model.is_embedding().then_some(&self.model.bundle);
-        let production = Production {
-            segmentation: embedding.map_or(&self.model.bundle, |_| &segmentation),
+        Production {
+            segmentation: embedding.map_or(&self.model.bundle, |_| segmentation),
             embedding,
             pipeline: None,
-            engine: &on_cpu(Kernels::native()),
+            engine,
             allowed: 0.0,
-            most_windows: embedding.map(|_| EMBEDDED_WINDOWS),
-        };
+            most_windows: None,
+            batch,
+        }
+    }
+
+    /// Clean runs of the networks as `diarize` runs them, unobserved and in batches, on one thread and on several.
+    fn production(&self) -> anyhow::Result<Vec<CleanRun>> {
+        let segmentation = self.model.segmentation()?;
+        let engine = on_cpu(Kernels::native());
+        let most_windows = self.model.is_embedding().then_some(EMBEDDED_WINDOWS);
         let mut runs = Vec::new();
-        for threads in THREADS {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let checks = pool.build()?.install(|| production.check_sample());
-            let checks = checks.map_err(anyhow::Error::from_boxed)?;
-            let what = |check: &PathCheck| {
-                format!(
-                    "{}, {} thread(s): {}",
-                    check.path.name(),
-                    threads,
-                    check.runs
-                )
+        let mut run = |production: Production<'_>, name: &str, audio: Option<Audio>, threads| {
+            let production = Production {
+                most_windows,
+                ..production
             };
-            runs.extend(
-                checks
-                    .iter()
-                    .map(|check| CleanRun::of_path(what(check), check)),
-            );
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let checks = pool.build()?.install(|| match audio {
+                None => production.check_sample(),
+                Some(audio) => production.check(name, audio),
+            });
+            for check in checks.map_err(anyhow::Error::from_boxed)? {
+                let path = check.path.name();
+                let what = format!("{path}, {threads} thread(s): {}", check.runs);
+                runs.push(CleanRun::of_path(what, &check));
+            }
+            anyhow::Ok(())
+        };
+        for threads in THREADS {
+            for batch in PATH_BATCHES {
+                run(self.path(&segmentation, &engine, batch), "", None, threads)?;
+            }
+        }
+        for (name, audio) in recordings() {
+            run(
+                self.path(&segmentation, &engine, BATCH),
+                name,
+                Some(audio),
+                2,
+            )?;
         }
         Ok(runs)
     }

@@ -25,7 +25,8 @@ pub(super) fn find(args: &Args) -> anyhow::Result<PipelineSelfTest> {
     let model = model.context("--run needs --model DIR")?;
     let (setting, plda) = setting(model)?;
     let mut faults = PipelineFault::catalogue();
-    super::only(&mut faults, &args.faults, |fault| fault.id)?;
+    super::known(&args.faults, faults.iter().map(|fault| fault.id).collect())?;
+    faults.retain(|fault| super::wanted(&args.faults, fault.id));
     let mut captured = Vec::new();
     for directory in &args.run {
         let run = CapturedRun::read_all(directory)?;

@@ -22,13 +22,14 @@ pub(super) fn document(test: &SelfTest) -> Document {
     document.paragraph(format!(
         "{model}: {all} faults, one at a time, against {reference} on {inputs}"
     ));
-    if all == 0 {
+    if all == 0 && test.paths.is_empty() {
         let words = "INCONCLUSIVE: no fault was injected.".to_owned();
         document.blocks.push(Block::Finding(Tone::Neutral, words));
     }
     document.facts(totals(test));
     document.table("Faults that baseline metrics miss", baseline_metrics(test));
     document.table("Faults", faults(test));
+    document.table("Faults of the path that `diarize` takes", paths(test));
     document.list("Not located, or not identified", shortcomings(test));
     document.list("Below the rounding floor", below(test));
     document.list("Located, but without effect at the output", void(test));
@@ -60,6 +61,14 @@ fn totals(test: &SelfTest) -> Vec<String> {
         ));
     } else {
         lines.push("Identified: not tried, this build has no libtorch.".to_owned());
+    }
+    if !test.paths.is_empty() {
+        let noticed = test.paths.iter().filter(|trial| trial.noticed().is_some());
+        lines.push(format!(
+            "Noticed on the path that `diarize` takes: {} of {} faults that only batches, long windows or the end of a run have.",
+            noticed.count(),
+            test.paths.len()
+        ));
     }
     let alarms = test.clean.iter().filter(|run| !run.alarms.is_empty());
     let trials = test.trials.iter();
@@ -122,6 +131,23 @@ fn faults(test: &SelfTest) -> Table {
             row.push(figure(|found| found.predicted));
         }
         table.row(row);
+    }
+    table
+}
+
+fn paths(test: &SelfTest) -> Table {
+    let mut table = Table::new("fault | noticed by | >wrong outputs | >of | first");
+    for trial in &test.paths {
+        let (by, wrong, of, first) = match trial.noticed() {
+            None => ("nothing", 0, 0, "-"),
+            Some(check) => {
+                let first = check.first.as_deref().unwrap_or("-");
+                (check.path.name(), check.wrong, check.outputs, first)
+            }
+        };
+        let [by, first] = [by, first].map(str::to_owned);
+        let id = trial.fault.id.to_owned();
+        table.row([id, by, wrong.to_string(), of.to_string(), first]);
     }
     table
 }
