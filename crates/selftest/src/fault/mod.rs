@@ -14,7 +14,7 @@ use globset::Glob;
 use serde::Serialize;
 use soundalike_compare::Candidate;
 use soundalike_convert::Bundle;
-use soundalike_model::{DType, Result, Tensor};
+use soundalike_model::{DType, Engine, Result, Tensor};
 use soundalike_network::{Cause, Graph, Stage};
 
 pub(crate) use self::inject::Inject;
@@ -130,12 +130,7 @@ impl Fault {
     ) -> std::result::Result<Candidate, FaultError> {
         let engine = match &self.change {
             Change::Weights(edit) => {
-                let edited = edit::apply(bundle, edit.as_ref());
-                let edited = edited.map_err(|source| FaultError::Weights {
-                    id: self.id,
-                    source,
-                })?;
-                CandleEngine::portable(&edited, dtype)?
+                CandleEngine::portable(&self.edited(bundle, edit.as_ref())?, dtype)?
             }
             Change::Stages(substitute) => {
                 CandleEngine::portable(bundle, dtype)?.with_fault(Substitution {
@@ -146,6 +141,32 @@ impl Fault {
             }
         };
         Ok(Candidate::Engine(Box::new(engine)))
+    }
+
+    /// The network of `bundle` in f32 with this fault on the kernels of this machine, which expose fewer stages. `None` for
+    /// a fault that is not one of weights.
+    ///
+    /// # Errors
+    /// [`FaultError`] if it cannot be built.
+    pub fn native_candidate(
+        &self,
+        bundle: &Bundle,
+    ) -> std::result::Result<Option<Candidate>, FaultError> {
+        let Change::Weights(edit) = &self.change else {
+            return Ok(None);
+        };
+        let edited = self.edited(bundle, edit.as_ref())?;
+        let engine = CandleEngine::load(&edited, &Engine::default())?;
+        Ok(Some(Candidate::Engine(Box::new(engine))))
+    }
+
+    fn edited(
+        &self,
+        bundle: &Bundle,
+        edit: &dyn Fn(&mut Edit<'_>),
+    ) -> std::result::Result<Bundle, FaultError> {
+        let id = self.id;
+        edit::apply(bundle, edit).map_err(|source| FaultError::Weights { id, source })
     }
 
     /// The stages among `names` whose own output changes, in their order.

@@ -71,6 +71,8 @@ pub struct Trial {
     pub fault: Fault,
     /// The outcome.
     pub outcome: TrialOutcome,
+    /// Whether it was detected with the kernels of this machine too. `None` for a fault that is not one of weights.
+    pub natively: Option<bool>,
     /// Whether it was identified.
     pub naming: Identification,
     /// The largest R of its stages, fed by the reference.
@@ -157,11 +159,16 @@ impl TrialOutcome {
 }
 
 impl SelfTest {
-    /// Whether every fault that reaches the thresholds was located, none was identified wrongly, every fault of the path
+    /// Whether every fault that reaches the thresholds was located, and detected with any kernels, none was identified wrongly, every fault of the path
     /// was noticed, and no alarm was false.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let good = |trial: &Trial| trial.outcome.passes() && trial.naming != Identification::Wrong;
+        let good = |trial: &Trial| {
+            let natively = trial
+                .natively
+                .is_none_or(|found| found == trial.outcome.detected());
+            trial.outcome.passes() && natively && trial.naming != Identification::Wrong
+        };
         let noticed = |trial: &PathTrial| trial.noticed().is_some();
         self.trials.iter().all(good)
             && self.paths.iter().all(noticed)
@@ -230,8 +237,8 @@ impl Injector<'_> {
         windows: &[Window],
     ) -> Result<Trial, SelfTestError> {
         let candidate = fault.candidate(self.bundle, DType::F32)?;
-        let about = about(self.reference, fault.id);
-        let report = match compare(self.reference, &candidate, windows, self.decode, about) {
+        let sides = about(self.reference, fault.id);
+        let report = match compare(self.reference, &candidate, windows, self.decode, sides) {
             Ok(report) => report,
             Err(CompareError::Candidate(error)) => {
                 return Ok(Trial::failed(fault, error.to_string()));
@@ -244,7 +251,12 @@ impl Injector<'_> {
             }
             _ => None,
         };
+        let native = fault.native_candidate(self.bundle)?.map(|candidate| {
+            let sides = about(self.reference, fault.id);
+            compare(self.reference, &candidate, windows, self.decode, sides)
+        });
         Ok(Trial {
+            natively: native.transpose()?.map(|report| !report.source.is_empty()),
             propagation: self.budget.and_then(|budget| budget.predict(&report)),
             ..Trial::new(fault, expected, &report, cause)
         })
@@ -298,6 +310,7 @@ impl Trial {
         Self {
             fault: fault.clone(),
             outcome,
+            natively: None,
             naming,
             r: largest(|error| error.r),
             r_local: largest(|error| error.r_local),
@@ -313,6 +326,7 @@ impl Trial {
         Self {
             fault: fault.clone(),
             outcome: TrialOutcome::Failed { message },
+            natively: None,
             naming: Identification::NotTried,
             r: f64::NAN,
             r_local: f64::NAN,

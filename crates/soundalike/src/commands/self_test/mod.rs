@@ -377,38 +377,38 @@ impl Tests<'_> {
     /// Clean runs of the networks as `diarize` runs them, unobserved and in batches, on one thread and on several.
     fn production(&self) -> anyhow::Result<Vec<CleanRun>> {
         let segmentation = self.model.segmentation()?;
-        let engine = on_cpu(Kernels::native());
-        let most_windows = self.model.is_embedding().then_some(EMBEDDED_WINDOWS);
         let mut runs = Vec::new();
-        let mut run = |production: Production<'_>, name: &str, audio: Option<Audio>, threads| {
+        let mut run = |engine: &Engine, batch, threads, recording: Option<(&str, Audio)>| {
             let production = Production {
-                most_windows,
-                ..production
+                most_windows: self.model.is_embedding().then_some(EMBEDDED_WINDOWS),
+                ..self.path(&segmentation, engine, batch)
             };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let checks = pool.build()?.install(|| match audio {
+            let checks = pool.build()?.install(|| match recording {
                 None => production.check_sample(),
-                Some(audio) => production.check(name, audio),
+                Some((name, audio)) => production.check(name, audio),
             });
+            let instructions = engine.kernels.instructions(engine.dtype, &engine.device);
+            let instructions = instructions.map_or("portable", InstructionSet::name);
             for check in checks.map_err(anyhow::Error::from_boxed)? {
-                let path = check.path.name();
-                let what = format!("{path}, {threads} thread(s): {}", check.runs);
+                let (path, what) = (check.path.name(), &check.runs);
+                let what = format!("{path}, {instructions}, {threads} thread(s): {what}");
                 runs.push(CleanRun::of_path(what, &check));
             }
             anyhow::Ok(())
         };
+        let native = on_cpu(Kernels::native());
         for threads in THREADS {
             for batch in PATH_BATCHES {
-                run(self.path(&segmentation, &engine, batch), "", None, threads)?;
+                run(&native, batch, threads, None)?;
             }
         }
-        for (name, audio) in recordings() {
-            run(
-                self.path(&segmentation, &engine, BATCH),
-                name,
-                Some(audio),
-                2,
-            )?;
+        let [threads, ..] = THREADS;
+        for instructions in InstructionSet::all() {
+            run(&on_cpu(Kernels::Native(instructions)), BATCH, threads, None)?;
+        }
+        for recording in recordings() {
+            run(&native, BATCH, threads, Some(recording))?;
         }
         Ok(runs)
     }

@@ -48,6 +48,13 @@ fn totals(test: &SelfTest) -> Vec<String> {
     let mut lines = vec![format!(
         "Located at their stage: {located} of {detected} that exceed the limits; {below} below the rounding floor."
     )];
+    let tried = test.count(|trial| trial.natively.is_some() && trial.outcome.detected());
+    let found = test.count(|trial| trial.natively == Some(true) && trial.outcome.detected());
+    if tried > 0 {
+        lines.push(format!(
+            "Detected with the kernels of this machine too: {found} of {tried} faults of weights."
+        ));
+    }
     let known =
         test.count(|trial| trial.fault.cause.is_some() && trial.naming != Identification::NotTried);
     let of = |naming: Identification| test.count(|trial| trial.naming == naming);
@@ -180,6 +187,16 @@ fn identified(trial: &Trial) -> String {
 
 fn shortcomings(test: &SelfTest) -> Vec<String> {
     let words = |trial: &Trial| match &trial.outcome {
+        outcome
+            if trial
+                .natively
+                .is_some_and(|found| found != outcome.detected()) =>
+        {
+            Some(
+                "found with portable kernels or with those of this machine, but not with both"
+                    .to_owned(),
+            )
+        }
         TrialOutcome::Misplaced { strays } => {
             Some(format!("flagged as well: {}", strays.join(", ")))
         }
