@@ -85,12 +85,16 @@ fn it_reads_as_a_table_and_as_markdown() {
             && table.contains(" clean runs, 0 in 1 runs with an equivalent change."),
         "{table}"
     );
-    // As `diarize` runs it, which the kernels of this machine decide.
+    // As `diarize` runs it, with every kernel that this machine has.
     for run in [
-        "unobserved batches, 1 thread(s): 41 windows",
-        "diarize, 2 thread(s): 41 windows",
+        "1 thread(s): 41 windows of sample.wav with a pause in batches of 24 and 17",
+        "2 thread(s): 41 windows of sample.wav with a pause in batches of 32 and 9",
+        "diarize, scalar, 2 thread(s): 26 windows of sample.wav with a pause",
+        "21 windows of silence",
+        "21 windows of one voice",
+        "21 windows of six voices",
     ] {
-        assert!(table.contains(run), "{table}");
+        assert!(table.contains(run), "{run}: {table}");
     }
     let markdown = self_test(&["--format", "markdown"]).ok();
     assert!(
@@ -114,6 +118,42 @@ const OF_EMBEDDINGS: [&str; 8] = [
 ];
 /// Of pooling by the frames of speakers.
 const OF_MASKS: [&str; 2] = ["masks-late", "last-bias-missing"];
+
+/// Faults that only batches, long windows or the end of a run have.
+const OF_PATHS: [(&str, &str); 11] = [
+    ("last-of-a-tile", "unobserved"),
+    ("second-is-first", "unobserved"),
+    ("tail-of-a-batch", "unobserved"),
+    ("batches-in-reverse", "unobserved"),
+    ("second-batch-late", "unobserved"),
+    ("behind-silence-shifted", "unobserved"),
+    ("frames-in-8-bits", "unobserved"),
+    ("last-frame-missing", "unobserved"),
+    ("state-carried-over", "unobserved"),
+    ("batches-rounded", "unobserved"),
+    ("returned-is-not-observed", "returned"),
+];
+
+#[test]
+fn faults_of_the_path_that_users_take_are_noticed() {
+    let faults: Vec<&str> = OF_PATHS.iter().map(|(fault, _)| *fault).collect();
+    let run = soundalike([
+        "self-test",
+        "--faults",
+        &faults.join(","),
+        "--format",
+        "json",
+    ]);
+    let found: Value = serde_json::from_str(&run.ok()).unwrap();
+    let trials = found["paths"].as_array().unwrap();
+    assert_eq!(trials.len(), OF_PATHS.len());
+    for (trial, (fault, path)) in trials.iter().zip(OF_PATHS) {
+        assert_eq!(trial["id"], fault);
+        let mut checks = trial["checks"].as_array().unwrap().iter();
+        let noticed = checks.any(|check| check["path"] == path && check["wrong"] != 0);
+        assert!(noticed, "{trial}");
+    }
+}
 
 #[test]
 fn what_cannot_be_tried_is_refused() {

@@ -11,16 +11,27 @@ pub(super) struct Cut<'a> {
     pub(super) uri: &'a str,
     pub(super) audio: &'a Audio,
     pub(super) windows: Windows,
-    pub(super) count: usize,
     /// Most windows of a batch.
     pub(super) batch: usize,
 }
 
 impl Cut<'_> {
+    /// Number of windows: all that fit, and one more for the rest. pyannote.audio `Inference.slide`.
+    fn count(&self) -> usize {
+        let (samples, length) = (self.audio.samples.len(), self.windows.length);
+        let starts = (0..).step_by(self.windows.step);
+        let whole = starts.take_while(|start| start + length <= samples).count();
+        let covered = whole
+            .checked_sub(1)
+            .map(|last| last * self.windows.step + length);
+        whole + usize::from(covered != Some(samples))
+    }
+
     /// The windows of each batch.
     pub(super) fn batches(&self) -> impl Iterator<Item = Range<usize>> {
-        let starts = (0..self.count).step_by(self.batch);
-        starts.map(|start| start..(start + self.batch).min(self.count))
+        let (count, most) = (self.count(), self.batch);
+        let starts = (0..count).step_by(most);
+        starts.map(move |start| start..(start + most).min(count))
     }
 
     /// The samples from the start of a batch on.
@@ -51,7 +62,7 @@ impl Cut<'_> {
 
     /// A check of `path` without outputs yet.
     pub(super) fn check(&self, path: Path, allowed: f64) -> PathCheck {
-        let windows = format!("{} windows of {}", self.count, self.uri);
+        let windows = format!("{} windows of {}", self.count(), self.uri);
         let runs = match path {
             Path::Product => windows,
             _ => {

@@ -75,11 +75,12 @@ impl Outputs {
         self.compared.push(compared);
     }
 
-    /// Counts `found` in place of what was found.
+    /// Counts `found` in place of what was found. A missing window has no values.
     fn count(&self, found: &Array3<f32>, check: &mut PathCheck) {
-        let found = found.outer_iter().zip(&self.compared);
-        for (name, (found, compared)) in self.names.iter().zip(found) {
-            check.count(name, &found.mapv(f64::from).into_dyn(), compared);
+        let mut found = found.outer_iter();
+        for (name, compared) in self.names.iter().zip(&self.compared) {
+            let found = found.next().map(|found| found.mapv(f64::from).into_dyn());
+            check.count(name, &found.unwrap_or_default(), compared);
         }
     }
 }
@@ -155,15 +156,14 @@ impl Production<'_> {
             return Ok(());
         };
         let windows = segmenter.windows();
-        let count = windows.count(audio.samples.len());
-        let count = self.most_windows.map_or(count, |most| most.min(count));
-        let end = (count - 1) * windows.step + windows.length;
-        audio.samples.truncate(end);
+        if let Some(most) = self.most_windows {
+            let end = (most.max(1) - 1) * windows.step + windows.length;
+            audio.samples.truncate(end);
+        }
         let cut = Cut {
             uri,
             audio: &audio,
             windows,
-            count,
             batch: self.batch,
         };
         let product = self.infer(&cut, step)?;
@@ -339,8 +339,11 @@ impl Networks<'_> {
 
     /// The outputs `of` the whole call for `batch`.
     fn product(&self, batch: &Range<usize>, of: fn(&Inference) -> &Array3<f32>) -> Option<Outputs> {
-        let found = of(self.product?).slice(s![batch.clone(), .., ..]);
-        Some(Outputs::new(Path::Product, batch.start, found.to_owned()))
+        let all = of(self.product?);
+        let there = all.len_of(Axis(0));
+        let rows = batch.start.min(there)..batch.end.min(there);
+        let found = all.slice(s![rows, .., ..]).to_owned();
+        Some(Outputs::new(Path::Product, batch.start, found))
     }
 }
 
