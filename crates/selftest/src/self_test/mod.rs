@@ -247,7 +247,7 @@ impl Injector<'_> {
 }
 
 /// The sides of a comparison, for a report that is not printed.
-fn about(reference: &dyn Reference, candidate: &str) -> About {
+pub(crate) fn about(reference: &dyn Reference, candidate: &str) -> About {
     About {
         model: String::new(),
         reference: reference.name(),
@@ -274,7 +274,7 @@ impl Trial {
         let (naming, diagnosis, undiagnosed) = match cause {
             None => (Identification::NotTried, None, None),
             Some(Explanation::Known(diagnosis)) => {
-                let right = fault.cause == Some(diagnosis.cause);
+                let right = fault.cause.is_some_and(|cause| diagnosis.names(cause));
                 let naming = if right {
                     Identification::Right
                 } else {
@@ -282,7 +282,7 @@ impl Trial {
                 };
                 (naming, Some(diagnosis), None)
             }
-            Some(Explanation::Unknown(undiagnosed)) => {
+            Some(Explanation::Unknown(undiagnosed) | Explanation::Fused(undiagnosed)) => {
                 let naming = match fault.cause {
                     Some(_) => Identification::Missed,
                     None => Identification::Unknown,
