@@ -40,6 +40,8 @@ pub struct Family {
     pub cause: fn(f64) -> Cause,
     /// The parameter, in words: `a negative slope`.
     pub parameter: &'static str,
+    /// Its unit after a space, or nothing.
+    pub unit: &'static str,
     /// The value without a mistake.
     pub right: f64,
     /// Values from which an estimate may start. The smallest above 0 is the scale of a change.

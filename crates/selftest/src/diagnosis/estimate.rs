@@ -177,7 +177,10 @@ fn words(family: &Family, estimate: &Estimate) -> String {
         .find(|(low, high)| !(*low..=*high).contains(&right))
         .unwrap_or((low, high));
     let [value, low, high, right] = [value, low, high, right].map(plain);
-    format!("{} of {value} in place of {right} ({low} to {high})", family.parameter)
+    let Family {
+        parameter, unit, ..
+    } = family;
+    format!("{parameter} of {value}{unit} in place of {right}{unit} ({low} to {high}{unit})")
 }
 
 /// `end`, the end of an interval in the direction `sign`, in so many significant digits: rounded outwards.

@@ -70,6 +70,11 @@ impl<'a> Diagnostician<'a> {
         let Some(name) = report.source.first() else {
             return unknown("no stage was blamed");
         };
+        if blamed(report).is_some_and(StageReport::is_unsteady) {
+            return unknown(
+                "state carried over from one run to the next, or random numbers: the stage is right on the reference's input, and wrong in the free run, which is right up to it",
+            );
+        }
         let Some(window) = worst_window(report, windows) else {
             return unknown("the input with its largest error is not available");
         };

@@ -33,7 +33,7 @@ impl Fault {
                 Cause::Preemphasis(coefficient) => draft.mel(|mel| mel.preemphasis = coefficient),
                 Cause::Low(hertz) if stages == ["fbank"] => draft.mel(|mel| mel.low = hertz),
                 Cause::Low(hertz) => draft.weights(stages, move |edit| {
-                    // The frequency is MIN_LOW_HZ + |low_hz_|.
+                    // A filter starts at MIN_LOW_HZ + |low_hz_|, so that it cannot start lower than MIN_LOW_HZ.
                     let more = (hertz - MIN_LOW_HZ) as f32;
                     edit.each("*.filterbank.low_hz_", |w| w.mapv(|x| x.abs() + more));
                 }),

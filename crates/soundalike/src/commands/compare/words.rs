@@ -106,7 +106,15 @@ pub(super) fn finding(report: &Report) -> String {
         return other.unwrap_or_else(|| closest(report));
     };
     let name = &stage.name;
-    let mut words = if let Some(error) = &stage.teacher_forced {
+    let mut words = if let (true, Some(error)) = (stage.is_unsteady(), &stage.free_running) {
+        format!(
+            "Not rounding: {name} is wrong in the free run: its error is {} times {} ({}), although it is right on the \
+             reference's input",
+            Figure(measure(error)),
+            rounding(report),
+            place(report, error)
+        )
+    } else if let Some(error) = &stage.teacher_forced {
         format!(
             "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
             Figure(measure(error)),

@@ -60,6 +60,7 @@ fn negative_slope(right: f64) -> Family {
     Family {
         cause: Cause::Slope,
         parameter: "a negative slope",
+        unit: "",
         right,
         starts: &[0.0, 0.01],
         range: -10.0..=10.0,
@@ -72,6 +73,7 @@ fn epsilon(right: f64, fixed: &'static [f64]) -> Family {
     Family {
         cause: Cause::Eps,
         parameter: "an epsilon",
+        unit: "",
         right,
         starts: &[0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0],
         range: 0.0..=10.0,
@@ -83,6 +85,7 @@ fn preemphasis() -> Family {
     Family {
         cause: Cause::Preemphasis,
         parameter: "a pre-emphasis",
+        unit: "",
         right: Variation::NONE.preemphasis,
         starts: &[0.0, 0.5, 0.9, 1.0],
         range: -1.0..=2.0,
@@ -90,11 +93,11 @@ fn preemphasis() -> Family {
     }
 }
 
-/// Of filters whose `right` lowest frequency is in Hz.
 fn lowest_frequency(right: f64) -> Family {
     Family {
         cause: Cause::Low,
-        parameter: "a lowest frequency in Hz",
+        parameter: "a lowest frequency",
+        unit: " Hz",
         right,
         starts: &[0.0, 20.0, 50.0, 100.0, 200.0, 400.0],
         range: 0.0..=2000.0,
@@ -105,7 +108,8 @@ fn lowest_frequency(right: f64) -> Family {
 fn bias(fixed: &'static [f64]) -> Family {
     Family {
         cause: Cause::BiasTimes,
-        parameter: "a factor of the bias",
+        parameter: "a bias factor",
+        unit: "",
         right: 1.0,
         starts: &[1.0],
         range: -100.0..=100.0,
