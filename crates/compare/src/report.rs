@@ -294,7 +294,8 @@ impl StageReport {
     }
 }
 
-/// Finds a stage wrong whose output depends on more than its input: it is unsteady although the free run is exact up to it.
+/// Finds a stage wrong whose output depends on more than its input: it is unsteady although the free run is exact up to
+/// it.
 pub(crate) fn judge_unsteady(stages: &mut [StageReport]) {
     let is_exact = |stage: &StageReport| {
         let free = stage.free_running.as_ref();

@@ -24,7 +24,10 @@ type Variant = (&'static [&'static str], Cause);
 /// The faults with these values.
 fn faults(variants: &[Variant]) -> Vec<Fault> {
     let fault = |(stages, cause): &Variant| Fault::of_parameter(stages, *cause);
-    variants.iter().map(|variant| fault(variant).expect("a parameter")).collect()
+    variants
+        .iter()
+        .map(|variant| fault(variant).expect("a parameter"))
+        .collect()
 }
 
 /// Injects `faults` into the network of `bundle` and compares it with `trace`.
@@ -46,7 +49,9 @@ fn trials<R: Read + Seek>(
         budget: None,
     };
     let tried = faults.iter().map(|fault| bench.try_fault(fault));
-    tried.map(|trial| trial.expect("a trial").expect("a stage")).collect()
+    tried
+        .map(|trial| trial.expect("a trial").expect("a stage"))
+        .collect()
 }
 
 /// Each trial has the name of its parameter and an interval that holds its value.
@@ -62,7 +67,10 @@ fn assert_estimated(trials: &[Trial]) {
             ..
         }) = &trial.diagnosis
         else {
-            panic!("{stage} {cause}: {:?} {:?}", trial.diagnosis, trial.undiagnosed);
+            panic!(
+                "{stage} {cause}: {:?} {:?}",
+                trial.diagnosis, trial.undiagnosed
+            );
         };
         println!("| {stage} | {cause} | {text} | {:.1} | {r:.2} |", trial.r);
         let value = cause.value().expect("a value");
@@ -127,7 +135,9 @@ fn nothing_is_said_of_a_value_that_the_input_does_not_show() {
     assert_eq!(of_one_channel.diagnosis, None);
     let undiagnosed = of_one_channel.undiagnosed.as_ref().expect("a reason");
     assert!(
-        undiagnosed.reason.contains("eps-2e-4 explains it, and so does a gain"),
+        undiagnosed
+            .reason
+            .contains("eps-2e-4 explains it, and so does a gain"),
         "{}",
         undiagnosed.reason
     );
@@ -138,11 +148,7 @@ mod captures {
     use super::*;
 
     /// Injects the faults that `choose` chooses of the network in `model`, and compares with `trace`.
-    fn on_capture(
-        model: &str,
-        trace: &str,
-        choose: impl Fn(&Graph) -> Vec<Fault>,
-    ) -> Vec<Trial> {
+    fn on_capture(model: &str, trace: &str, choose: impl Fn(&Graph) -> Vec<Fault>) -> Vec<Trial> {
         let captures = data::captures();
         let bundle = soundalike_convert::load(&captures.join(model)).expect("a checkpoint");
         let trace = ReferenceTrace::open(&captures.join(trace)).expect("a trace");
@@ -211,11 +217,18 @@ mod captures {
             let pooling = catalogue.into_iter();
             pooling.filter(|fault| fault.id.starts_with("pool-") && fault.cause.is_some())
         };
-        let trials = on_capture(MODEL, TRACE, |graph| named(Fault::catalogue(graph)).collect());
+        let trials = on_capture(MODEL, TRACE, |graph| {
+            named(Fault::catalogue(graph)).collect()
+        });
         assert_eq!(trials.len(), 5, "{trials:?}");
         for trial in trials {
             let found = (&trial.diagnosis, &trial.undiagnosed);
-            assert_eq!(trial.naming, Identification::Right, "{}: {found:?}", trial.fault.id);
+            assert_eq!(
+                trial.naming,
+                Identification::Right,
+                "{}: {found:?}",
+                trial.fault.id
+            );
         }
     }
 }

@@ -12,11 +12,7 @@ use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, built_in_trace}
 use soundalike_torch::BUILT;
 
 /// Stages that the candidate fuses with those after them.
-const HIDDEN: [&str; 3] = [
-    "sincnet.conv1d.1",
-    "sincnet.pool1d.1",
-    "sincnet.norm1d.1",
-];
+const HIDDEN: [&str; 3] = ["sincnet.conv1d.1", "sincnet.pool1d.1", "sincnet.norm1d.1"];
 /// The stage that they are fused with.
 const FUSED: &str = "sincnet.norm1d.1.leaky_relu";
 const PORTABLE: &str = "candle-cpu-portable";
@@ -82,8 +78,7 @@ fn diagnosed(candidate: Changed, exposed: &Bundle) -> (Report, Explanation) {
         Explanation::Fused(_) => {
             let exposed = Candidate::Engine(Box::new(portable(exposed)));
             let by = (PORTABLE, &exposed);
-            let found =
-                diagnostician.diagnose_by(&mut reference, by, &windows, &decoding, &report);
+            let found = diagnostician.diagnose_by(&mut reference, by, &windows, &decoding, &report);
             found.expect("a diagnosis")
         }
         found => found,
@@ -105,7 +100,10 @@ fn a_fused_mistake_is_found_in_the_engine_that_fuses_nothing() {
         factor: |_, _| 1.0,
     };
     let (report, found) = diagnosed(candidate, &other);
-    assert_eq!(report.source.first().map(String::as_str), Some("sincnet.pool1d.1"));
+    assert_eq!(
+        report.source.first().map(String::as_str),
+        Some("sincnet.pool1d.1")
+    );
     match found {
         Explanation::Known(diagnosis) => {
             assert_eq!(diagnosis.engine.as_deref(), Some(PORTABLE));
@@ -135,7 +133,10 @@ fn a_mistake_of_fused_kernels_alone_is_said_to_be_theirs() {
         unreachable!("{found:?}");
     };
     assert_eq!(stage.as_deref(), Some(FUSED));
-    assert!(reason.contains("the fault is in the candidate's fused kernels"), "{reason}");
+    assert!(
+        reason.contains("the fault is in the candidate's fused kernels"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -151,7 +152,9 @@ fn a_stage_that_differs_from_run_to_run_is_blamed_although_it_is_right_when_fed(
         unreachable!("{found:?}");
     };
     assert!(
-        undiagnosed.reason.starts_with("state carried over from one run to the next"),
+        undiagnosed
+            .reason
+            .starts_with("state carried over from one run to the next"),
         "{undiagnosed:?}"
     );
 }

@@ -8,11 +8,7 @@ const UNEXPLAINED: f64 = 0.01;
 
 /// The distance of the candidate from a reference with a mistake, in units of the rounding of that reference. `None` if
 /// their shapes differ.
-pub(super) fn r(
-    case: &ObservedStage,
-    golden: &ArrayD<f64>,
-    rounded: &ArrayD<f64>,
-) -> Option<f64> {
+pub(super) fn r(case: &ObservedStage, golden: &ArrayD<f64>, rounded: &ArrayD<f64>) -> Option<f64> {
     if golden.shape() != case.output.shape() {
         return None;
     }

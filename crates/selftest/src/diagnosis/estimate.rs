@@ -43,11 +43,17 @@ pub(super) fn estimate(
     family: &Family,
     compute: &Compute<'_>,
 ) -> Result<Outcome> {
-    let Some(fit) = Fit::of(&case.output, family, &|value| compute(value, Precision::F64))? else {
+    let Some(fit) = Fit::of(&case.output, family, &|value| {
+        compute(value, Precision::F64)
+    })?
+    else {
         return Ok(Outcome::Nothing);
     };
     let both = |value: f64| -> Result<_> {
-        Ok((compute(value, Precision::F64)?, compute(value, Precision::F32)?))
+        Ok((
+            compute(value, Precision::F64)?,
+            compute(value, Precision::F32)?,
+        ))
     };
     let (golden, rounded) = both(fit.value)?;
     let Some(floor) = floor(case, &golden, &rounded) else {
@@ -58,7 +64,8 @@ pub(super) fn estimate(
     let reach = EXACT_R * floor / fit.sensitivity;
     let (low, high) = (fit.value - reach, fit.value + reach);
     let within = |value: f64| (low..=high).contains(&value);
-    if !reach.is_finite() || within(family.right) || family.fixed.iter().any(|value| within(*value)) {
+    if !reach.is_finite() || within(family.right) || family.fixed.iter().any(|value| within(*value))
+    {
         return Ok(Outcome::Nothing);
     }
     let value = shortest(fit.value, within);
@@ -191,7 +198,9 @@ fn outward(end: f64, digits: usize, sign: f64) -> f64 {
     let unit = 10_f64.powi(end.abs().log10().floor() as i32 + 1 - digits as i32);
     let rounded = sign * (sign * end / unit).ceil() * unit;
     // The product has rounding of its own: 0.020100000000000003.
-    format!("{rounded:.*e}", digits - 1).parse().unwrap_or(rounded)
+    format!("{rounded:.*e}", digits - 1)
+        .parse()
+        .unwrap_or(rounded)
 }
 
 /// All digits of `x`, with an exponent where it is small.

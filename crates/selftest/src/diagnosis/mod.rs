@@ -83,9 +83,9 @@ impl<'a> Diagnostician<'a> {
             Observation::Fused => Ok(Explanation::Fused(undiagnosed(
                 "the candidate computes the stage fused with those before it",
             ))),
-            Observation::Fed(_) | Observation::NotShown if !is_fed(report) => unknown(
-                "the stage was not fed by the reference, so its error may be inherited",
-            ),
+            Observation::Fed(_) | Observation::NotShown if !is_fed(report) => {
+                unknown("the stage was not fed by the reference, so its error may be inherited")
+            }
             Observation::Fed(_) | Observation::NotShown => {
                 unknown("the candidate does not expose the stage")
             }
@@ -138,7 +138,10 @@ fn is_fed(report: &Report) -> bool {
 /// The window with the largest error of the first stage that `report` blames.
 fn worst_window<'a>(report: &Report, windows: &'a [Window]) -> Option<&'a Window> {
     let stage = blamed(report)?;
-    let error = stage.teacher_forced.as_ref().or(stage.free_running.as_ref())?;
+    let error = stage
+        .teacher_forced
+        .as_ref()
+        .or(stage.free_running.as_ref())?;
     windows.get(error.worst_input)
 }
 

@@ -27,12 +27,12 @@ impl Repeated {
             rms((&a.index_axis(axis, at) - &b.index_axis(axis, other)).view())
         };
         // Of frames that are alike, such as those of silence, it cannot be told.
-        let differs = |frame: &usize| {
-            apart(right, *frame, right, frame - 1) >= STRUCTURAL_R * floors[*frame]
-        };
+        let differs =
+            |frame: &usize| apart(right, *frame, right, frame - 1) >= STRUCTURAL_R * floors[*frame];
         let places: Vec<usize> = (1..frames).filter(differs).collect();
-        let is_before =
-            |frame: &usize| apart(ours, *frame, right, frame - 1) < apart(ours, *frame, right, *frame);
+        let is_before = |frame: &usize| {
+            apart(ours, *frame, right, frame - 1) < apart(ours, *frame, right, *frame)
+        };
         let found: Vec<usize> = places.iter().copied().filter(is_before).collect();
         let first = *found.first()?;
         let mut golden = right.clone();
@@ -42,9 +42,15 @@ impl Repeated {
         }
         let to_the_end = places.iter().filter(|place| **place >= first).count();
         let text = if found.len() == to_the_end && found.len() > 1 {
-            format!("frame {} repeated, and every frame after it one late", first - 1)
+            format!(
+                "frame {} repeated, and every frame after it one late",
+                first - 1
+            )
         } else {
-            let listed = found.iter().take(LISTED).map(|frame| (frame - 1).to_string());
+            let listed = found
+                .iter()
+                .take(LISTED)
+                .map(|frame| (frame - 1).to_string());
             let listed = listed.collect::<Vec<_>>().join(", ");
             match found.len() {
                 1 => format!("frame {listed} repeated in place of the next"),

@@ -243,11 +243,15 @@ pub(super) fn statistics(call: &Call<'_>, pool: &PoolOptions) -> Result<(Tensor,
         None => {
             let mean = x.mean_keepdim(2)?;
             let squares = x.broadcast_sub(&mean)?.sqr()?.sum(2)?;
-            (mean.squeeze(2)?, (squares / (frames as f64 - pool.correction))?)
+            (
+                mean.squeeze(2)?,
+                (squares / (frames as f64 - pool.correction))?,
+            )
         }
         Some(masks) => {
             let masks = masks.narrow(2, pool.skipped, frames)?;
-            let of_each = (0..masks.dim(1)?).map(|mask| weighted(&x, &masks.narrow(1, mask, 1)?, pool));
+            let of_each =
+                (0..masks.dim(1)?).map(|mask| weighted(&x, &masks.narrow(1, mask, 1)?, pool));
             let (means, variances): (Vec<_>, Vec<_>) =
                 of_each.collect::<Result<Vec<_>>>()?.into_iter().unzip();
             (Tensor::stack(&means, 1)?, Tensor::stack(&variances, 1)?)

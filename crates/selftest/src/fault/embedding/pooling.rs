@@ -58,7 +58,10 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .stage(POOLED, |call| {
                 let turned = call.input()?.transpose(1, 2)?.contiguous()?;
                 let turned = Call {
-                    operands: [turned].into_iter().chain(call.operands.get(1).cloned()).collect(),
+                    operands: [turned]
+                        .into_iter()
+                        .chain(call.operands.get(1).cloned())
+                        .collect(),
                     value: call.value.clone(),
                     ..*call
                 };

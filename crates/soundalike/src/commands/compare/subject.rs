@@ -138,8 +138,7 @@ impl Subject {
             if !report.source.is_empty() {
                 let diagnostician = Diagnostician::new(bundle);
                 let windows = &self.windows;
-                let mut found =
-                    diagnostician.diagnose(reference, &candidate, windows, &report)?;
+                let mut found = diagnostician.diagnose(reference, &candidate, windows, &report)?;
                 if let Explanation::Fused(_) = found {
                     let exposed = exposed(other.as_ref().unwrap_or(bundle), request)?;
                     found = diagnostician.diagnose_by(

@@ -152,7 +152,10 @@ pub(super) fn finding(report: &Report) -> String {
         if let (Some(engine), Some(stage)) = (&undiagnosed.engine, &undiagnosed.stage)
             && undiagnosed.signature.is_some()
         {
-            let _ = write!(words, ". {engine}, which fuses no stages, is wrong at {stage}");
+            let _ = write!(
+                words,
+                ". {engine}, which fuses no stages, is wrong at {stage}"
+            );
         }
         let only_fused = undiagnosed.engine.is_some() && undiagnosed.signature.is_none();
         // Without libtorch, the reason is that, and says nothing about the candidate.

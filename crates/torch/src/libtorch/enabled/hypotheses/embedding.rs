@@ -3,10 +3,7 @@
 use soundalike_network::{Cause, Op};
 use tch::{Kind, Tensor};
 
-use super::{
-    Known, Site, Title, hypothesis,
-    segmentation::left_out,
-};
+use super::{Known, Site, Title, hypothesis, segmentation::left_out};
 use crate::{
     Result,
     libtorch::enabled::{
@@ -245,7 +242,10 @@ fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
 /// The pooling with `eps` added to the variance.
 pub(super) fn pooled_with_eps(site: &Site<'_>, eps: f64) -> Result<Tensor> {
     let (mean, variance) = statistics(site, false)?;
-    Ok(Tensor::f_cat(&[mean, variance.f_add_scalar(eps)?.f_sqrt()?], -1)?)
+    Ok(Tensor::f_cat(
+        &[mean, variance.f_add_scalar(eps)?.f_sqrt()?],
+        -1,
+    )?)
 }
 
 impl Title {

@@ -65,7 +65,11 @@ fn negative_slope(right: f64) -> Family {
         starts: &[0.0, 0.01],
         range: -10.0..=10.0,
         // ReLU, and no activation. -1 is the absolute value.
-        fixed: if right == 0.0 { &[-1.0, 1.0] } else { &[0.0, 1.0] },
+        fixed: if right == 0.0 {
+            &[-1.0, 1.0]
+        } else {
+            &[0.0, 1.0]
+        },
     }
 }
 

@@ -308,8 +308,7 @@ fn from_its_own_state(site: &Site<'_>) -> Result<Tensor> {
     let c = h.f_div(&o)?.f_clamp(-below_one, below_one)?.f_atanh()?;
     let rest = x.f_narrow(1, SHOWN, frames - SHOWN)?;
     let state = [h.f_unsqueeze(0)?, c.f_unsqueeze(0)?];
-    let (rest, _, _) =
-        rest.f_lstm(&state, &direction.params, true, 1, 0.0, false, false, true)?;
+    let (rest, _, _) = rest.f_lstm(&state, &direction.params, true, 1, 0.0, false, false, true)?;
     let whole = Tensor::f_cat(&[output.f_narrow(1, 0, SHOWN)?, rest], 1)?;
     reversed_if(direction.output_reversed, &whole)
 }
