@@ -8,7 +8,7 @@ use crate::{
     About, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Path, PathCheck,
     Reference, ReferenceStage, Report, StageError, StageReport, Task, TraceError, Verdict, Window,
     observed::{Outputs, observe},
-    report::{InputReport, source},
+    report::{InputReport, judge_unsteady, source},
     rms,
 };
 
@@ -147,6 +147,7 @@ fn compare_window(
     })?;
     let turns = evidence.as_ref().and_then(|found| found.turns.as_ref());
     input.task = turns.map(Task::new);
+    judge_unsteady(&mut stages);
     input.source = source(&stages);
     // Without its last stage, a run shows nothing that its output could be compared with.
     let returned = ended.returned.zip(shown_last).map(|(returned, shown)| {

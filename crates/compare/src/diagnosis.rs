@@ -16,8 +16,37 @@ pub struct Diagnosis {
     pub text: String,
     /// Distance of the candidate to the reference with this fault; 1 is rounding.
     pub r: f64,
+    /// The engine whose stages were observed, if the candidate fuses them.
+    pub engine: Option<String>,
+    /// The value of its parameter, if that was estimated.
+    pub estimate: Option<Estimate>,
     /// The next best hypothesis.
     pub runner_up: Option<RunnerUp>,
+}
+
+/// The value of a parameter of a stage, estimated from the candidate's output.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The value, with the fewest digits that the interval allows.
+    pub value: f64,
+    /// The least value that explains the output within rounding.
+    pub low: f64,
+    /// The greatest value that does.
+    pub high: f64,
+    /// The value of the reference.
+    pub right: f64,
+}
+
+impl Diagnosis {
+    /// Whether it says that the mistake is `cause`. An estimate says so of every value within its interval.
+    #[must_use]
+    pub fn names(&self, cause: Cause) -> bool {
+        let within = |value: f64| {
+            let estimate = self.estimate;
+            estimate.is_some_and(|found| (found.low..=found.high).contains(&value))
+        };
+        self.cause == cause || (self.cause.is_like(cause) && cause.value().is_some_and(within))
+    }
 }
 
 /// The hypothesis that explains the error next best.
@@ -36,6 +65,8 @@ pub struct Undiagnosed {
     pub stage: Option<String>,
     /// Why there is no diagnosis.
     pub reason: String,
+    /// The engine whose stages were observed, if the candidate fuses them.
+    pub engine: Option<String>,
     /// The shape of the error.
     pub signature: Option<Signature>,
 }
@@ -47,4 +78,6 @@ pub enum Explanation {
     Known(Diagnosis),
     /// None does, or several do.
     Unknown(Undiagnosed),
+    /// The candidate fuses the stage with others.
+    Fused(Undiagnosed),
 }

@@ -54,7 +54,7 @@ pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};
 pub use trace_writer::{TraceSubject, TraceWriteError, write_activations, write_reference};
 
 // One stage.
-pub use diagnosis::{Diagnosis, Explanation, RunnerUp, Undiagnosed};
+pub use diagnosis::{Diagnosis, Estimate, Explanation, RunnerUp, Undiagnosed};
 pub use error::{StageError, nan_max};
 pub use floors::{Floors, rms};
 pub use observed_stage::{Observation, ObservedStage};

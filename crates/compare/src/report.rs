@@ -284,6 +284,30 @@ impl StageReport {
     }
 }
 
+impl StageReport {
+    /// Whether the stage is right on the reference's input and wrong in the free run.
+    #[must_use]
+    pub fn is_unsteady(&self) -> bool {
+        let verdict = |error: &Option<StageError>| error.as_ref().map(Verdict::of);
+        let forced = verdict(&self.teacher_forced) == Some(Verdict::Exact);
+        forced && verdict(&self.free_running) == Some(Verdict::Structural) && !self.degenerate
+    }
+}
+
+/// Finds a stage wrong whose output depends on more than its input: it is unsteady although the free run is exact up to
+/// it.
+pub(crate) fn judge_unsteady(stages: &mut [StageReport]) {
+    let is_exact = |stage: &StageReport| {
+        let free = stage.free_running.as_ref();
+        free.is_none_or(|error| Verdict::of(error) == Verdict::Exact)
+    };
+    if let Some(first) = stages.iter_mut().find(|stage| !is_exact(stage))
+        && first.is_unsteady()
+    {
+        first.verdict = Verdict::Structural;
+    }
+}
+
 /// The stages that cause the error: those that fail on the reference's own input. A stage that was not fed by the
 /// reference counts if no stage before it fails; later ones may only inherit the error.
 pub(crate) fn source(stages: &[StageReport]) -> Vec<String> {

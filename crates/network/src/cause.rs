@@ -1,6 +1,6 @@
 //! The mistakes of ports, by name.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::{Serialize, Serializer};
 
@@ -30,8 +30,16 @@ macro_rules! causes {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
             /// `gates-iofg`: the gates of an LSTM in this order instead of i, f, g, o.
             Gates([LstmGate; 4]),
-            /// `slope-0.1`: a LeakyReLU with this slope.
+            /// `slope-0.1`: a LeakyReLU with this slope for negative values.
             Slope(f64),
+            /// `eps-1e-3`: a norm that adds this to the variance.
+            Eps(f64),
+            /// `preemphasis-0.95`: a pre-emphasis with this coefficient.
+            Preemphasis(f64),
+            /// `low-0`: a filter bank whose lowest filter starts at this frequency, Hz.
+            Low(f64),
+            /// `bias-times-0.5`: a bias multiplied by this factor.
+            BiasTimes(f64),
         }
 
         impl fmt::Display for Cause {
@@ -43,6 +51,11 @@ macro_rules! causes {
                         order.iter().try_for_each(|gate| write!(f, "{gate}"))
                     }
                     Self::Slope(slope) => write!(f, "slope-{slope}"),
+                    Self::Eps(0.0) => f.write_str("eps-0"),
+                    Self::Eps(eps) => write!(f, "eps-{eps:e}"),
+                    Self::Preemphasis(coefficient) => write!(f, "preemphasis-{coefficient}"),
+                    Self::Low(hertz) => write!(f, "low-{hertz}"),
+                    Self::BiasTimes(factor) => write!(f, "bias-times-{factor}"),
                 }
             }
         }
@@ -78,11 +91,6 @@ causes! {
     EdgesReflected => "edges-reflected",
     EdgesReplicated => "edges-replicated",
     Elu => "elu",
-    Eps0 => "eps-0",
-    Eps1e3 => "eps-1e-3",
-    Eps1e5 => "eps-1e-5",
-    Eps1e6 => "eps-1e-6",
-    Eps1e7 => "eps-1e-7",
     EpsOutsideTheRoot => "eps-outside-the-root",
     Exponential => "exponential",
     FeaturesAndFramesMixed => "features-and-frames-mixed",
@@ -90,6 +98,7 @@ causes! {
     FiltersNormalised => "filters-normalised",
     FlattenedOtherwise => "flattened-otherwise",
     ForgetBias1 => "forget-bias-1",
+    FrameRepeated => "frame-repeated",
     Gelu => "gelu",
     HalvesSwapped => "halves-swapped",
     HannWindow => "hann-window",
@@ -103,7 +112,6 @@ causes! {
     Length1 => "length-1",
     LogSigmoid => "log-sigmoid",
     Log1p => "log1p",
-    Low0 => "low-0",
     Magnitude => "magnitude",
     MasksIgnored => "masks-ignored",
     MasksInverted => "masks-inverted",
@@ -160,6 +168,27 @@ causes! {
     WeightsOfTheOtherDirection => "weights-of-the-other-direction",
 }
 
+impl Cause {
+    /// The value of its parameter, if it has one.
+    #[must_use]
+    pub fn value(self) -> Option<f64> {
+        match self {
+            Self::Slope(value)
+            | Self::Eps(value)
+            | Self::Preemphasis(value)
+            | Self::Low(value)
+            | Self::BiasTimes(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether both are mistakes in the same parameter.
+    #[must_use]
+    pub fn is_like(self, other: Self) -> bool {
+        self.value().is_some() && mem::discriminant(&self) == mem::discriminant(&other)
+    }
+}
+
 impl fmt::Display for LstmGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -188,6 +217,12 @@ mod tests {
             (Cause::ReluForLeakyRelu, "relu-for-leaky-relu"),
             (Cause::Gates([I, O, F, G]), "gates-iofg"),
             (Cause::Slope(0.1), "slope-0.1"),
+            (Cause::Eps(0.0), "eps-0"),
+            (Cause::Eps(1e-3), "eps-1e-3"),
+            (Cause::Eps(2.5e-4), "eps-2.5e-4"),
+            (Cause::Preemphasis(0.95), "preemphasis-0.95"),
+            (Cause::Low(0.0), "low-0"),
+            (Cause::BiasTimes(0.5), "bias-times-0.5"),
         ] {
             assert_eq!(cause.to_string(), name);
         }

@@ -91,8 +91,8 @@ fn all_but_one_are_identified_and_none_as_another() {
             trial.fault.id, trial.diagnosis, trial.undiagnosed
         );
     }
-    // As in reports/self-test.md.
-    assert_eq!((right, known.len()), (79, 80));
+    // All but lstm-gates-ifog, which makes a layer chaotic.
+    assert_eq!((right, known.len()), (83, 84));
     let wrong: Vec<_> = trials
         .iter()
         .filter(|trial| trial.naming == Identification::Wrong)

@@ -17,7 +17,7 @@ mod network;
 mod precision;
 
 pub use error::{Error, Result};
-pub use hypothesis::Hypothesis;
+pub use hypothesis::{Compute, Family, Hypothesis, Mistake};
 pub use libtorch::{load, replay};
 pub use network::{Network, Probe};
 pub use precision::{Arithmetic, LowPrecision, Precision};

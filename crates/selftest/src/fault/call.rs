@@ -64,7 +64,7 @@ pub(super) struct NormOptions {
 }
 
 /// A correct instance norm.
-const NORM: NormOptions = NormOptions {
+pub(super) const NORM: NormOptions = NormOptions {
     eps: 1e-5,
     correction: 0.0,
     centred: true,
@@ -85,13 +85,7 @@ impl Draft {
         stages: Patterns,
         deviation: fn(Tensor) -> Result<Tensor>,
     ) -> Fault {
-        self.stage(stages, move |call| {
-            call.input()?
-                .broadcast_sub(&call.channels("running_mean")?)?
-                .broadcast_div(&deviation(call.channels("running_var")?)?)?
-                .broadcast_mul(&call.channels("weight")?)?
-                .broadcast_add(&call.channels("bias")?)
-        })
+        self.stage(stages, move |call| batch_norm(call, deviation))
     }
 
     /// Pools over time with changed options.
@@ -102,8 +96,20 @@ impl Draft {
     }
 }
 
+/// A batch norm that divides by `deviation` of the running variances.
+pub(super) fn batch_norm(
+    call: &Call<'_>,
+    deviation: impl Fn(Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    call.input()?
+        .broadcast_sub(&call.channels("running_mean")?)?
+        .broadcast_div(&deviation(call.channels("running_var")?)?)?
+        .broadcast_mul(&call.channels("weight")?)?
+        .broadcast_add(&call.channels("bias")?)
+}
+
 /// An instance norm of `[batch, channel, time]`.
-fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
+pub(super) fn instance_norm(call: &Call<'_>, norm: &NormOptions) -> Result<Tensor> {
     let x = call.input()?;
     let count = x.dim(norm.axis)? as f64;
     let mean = x.mean_keepdim(norm.axis)?;
@@ -221,32 +227,53 @@ pub(super) const POOL: PoolOptions = PoolOptions {
     skipped: 0,
 };
 
-/// Statistics over the whole window, `[batch, 2 features]`; those of masks are kept.
+/// Statistics of the whole window, `[batch, 2 features]`, or of each mask, `[batch, mask, 2 features]`.
 pub(super) fn stats_pool(call: &Call<'_>, pool: &PoolOptions) -> Result<Tensor> {
     let (mean, deviation) = statistics(call, pool)?;
-    Ok(whole_window(call, Tensor::cat(&[mean, deviation], 1)?))
+    let last = mean.rank() - 1;
+    Tensor::cat(&[mean, deviation], last)
 }
 
-/// Mean and deviation of each feature, `[batch, feature]`.
+/// Mean and deviation of each feature, `[batch, feature]` or `[batch, mask, feature]`.
 pub(super) fn statistics(call: &Call<'_>, pool: &PoolOptions) -> Result<(Tensor, Tensor)> {
     let x = call.input()?.flatten(1, 2)?;
     let frames = x.dim(2)? - pool.skipped;
     let x = x.narrow(2, pool.skipped, frames)?;
-    let mean = x.mean_keepdim(2)?;
-    let squares = x.broadcast_sub(&mean)?.sqr()?.sum(2)?;
-    let variance = ((squares / (frames as f64 - pool.correction))? + pool.eps)?;
+    let (mean, variance) = match call.operands.get(1) {
+        None => {
+            let mean = x.mean_keepdim(2)?;
+            let squares = x.broadcast_sub(&mean)?.sqr()?.sum(2)?;
+            (
+                mean.squeeze(2)?,
+                (squares / (frames as f64 - pool.correction))?,
+            )
+        }
+        Some(masks) => {
+            let masks = masks.narrow(2, pool.skipped, frames)?;
+            let of_each =
+                (0..masks.dim(1)?).map(|mask| weighted(&x, &masks.narrow(1, mask, 1)?, pool));
+            let (means, variances): (Vec<_>, Vec<_>) =
+                of_each.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            (Tensor::stack(&means, 1)?, Tensor::stack(&variances, 1)?)
+        }
+    };
+    let variance = (variance + pool.eps)?;
     let deviation = if pool.variance {
         variance
     } else {
         variance.sqrt()?
     };
-    Ok((mean.squeeze(2)?, deviation))
+    Ok((mean, deviation))
 }
 
-/// `pooled` `[batch, value]` if the whole window is pooled; statistics of masks are kept.
-pub(super) fn whole_window(call: &Call<'_>, pooled: Tensor) -> Tensor {
-    match call.value.rank() {
-        2 => pooled,
-        _ => call.value.clone(),
-    }
+/// Mean and variance of `x` `[batch, feature, frame]`, weighted by `mask` `[batch, 1, frame]`. pyannote.audio `StatsPool`,
+/// whose 1e-8 makes the statistics of a silent speaker 0.
+fn weighted(x: &Tensor, mask: &Tensor, pool: &PoolOptions) -> Result<(Tensor, Tensor)> {
+    let sum = (mask.sum(2)? + 1e-8)?;
+    let mean = x.broadcast_mul(mask)?.sum(2)?.broadcast_div(&sum)?;
+    let squares = x.broadcast_sub(&mean.unsqueeze(2)?)?.sqr()?;
+    let squares = squares.broadcast_mul(mask)?.sum(2)?;
+    let lost = (mask.sqr()?.sum(2)?.div(&sum)? * pool.correction)?;
+    let divisor = ((sum - lost)? + 1e-8)?;
+    Ok((mean, squares.broadcast_div(&divisor)?))
 }

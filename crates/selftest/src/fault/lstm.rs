@@ -13,8 +13,8 @@ pub(super) struct LstmOptions {
     pub(super) candidate: fn(&Tensor) -> Result<Tensor>,
     /// Activation of the cell state in the output.
     pub(super) output: fn(&Tensor) -> Result<Tensor>,
-    /// Whether it starts with the final state of a run on the same window.
-    pub(super) carried: bool,
+    /// Makes a window from this one: it starts with the final state of a run on that.
+    pub(super) before: Option<fn(&Tensor) -> Result<Tensor>>,
     /// Whether the reverse direction runs forwards.
     pub(super) forwards: bool,
 }
@@ -41,7 +41,7 @@ pub(super) const LSTM: LstmOptions = LstmOptions {
     gate: sigmoid,
     candidate: Tensor::tanh,
     output: Tensor::tanh,
-    carried: false,
+    before: None,
     forwards: false,
 };
 
@@ -70,12 +70,14 @@ pub(super) fn run(call: &Call<'_>, x: &Tensor, options: &LstmOptions) -> Result<
     let (recurrent, bias) = (recurrent?.t()?.contiguous()?, (bias_ih? + bias_hh?)?);
     let (batch, frames, _) = x.dims3()?;
     let hidden = recurrent.dim(0)?;
-    let gates = x.broadcast_matmul(&input?.t()?)?.broadcast_add(&bias)?;
+    let input = input?.t()?;
     let mut h = Tensor::zeros((batch, hidden), x.dtype(), x.device())?;
     let mut c = h.clone();
     let mut states = Vec::new();
-    for _ in 0..if options.carried { 2 } else { 1 } {
+    let before = options.before.map(|make| make(x)).transpose()?;
+    for x in before.iter().chain([x]) {
         states.clear();
+        let gates = x.broadcast_matmul(&input)?.broadcast_add(&bias)?;
         for step in 0..frames {
             let frame = if backwards { frames - 1 - step } else { step };
             let sums =

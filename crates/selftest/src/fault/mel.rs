@@ -38,7 +38,7 @@ pub(super) struct MelOptions {
 
 impl Draft {
     /// Replaces the filter bank of the network by one with changed options.
-    pub(super) fn mel(self, change: fn(&mut MelOptions)) -> Fault {
+    pub(super) fn mel(self, change: impl FnOnce(&mut MelOptions)) -> Fault {
         let mut options = KALDI;
         change(&mut options);
         self.stage(&["fbank"], move |call| features(call, &options))

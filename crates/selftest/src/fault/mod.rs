@@ -6,6 +6,7 @@ mod embedding;
 mod inject;
 mod lstm;
 mod mel;
+mod parameter;
 mod segmentation;
 
 use std::sync::Arc;

@@ -291,7 +291,7 @@ impl Trial {
         let (naming, diagnosis, undiagnosed) = match cause {
             None => (Identification::NotTried, None, None),
             Some(Explanation::Known(diagnosis)) => {
-                let right = fault.cause == Some(diagnosis.cause);
+                let right = fault.cause.is_some_and(|cause| diagnosis.names(cause));
                 let naming = if right {
                     Identification::Right
                 } else {
@@ -299,7 +299,7 @@ impl Trial {
                 };
                 (naming, Some(diagnosis), None)
             }
-            Some(Explanation::Unknown(undiagnosed)) => {
+            Some(Explanation::Unknown(undiagnosed) | Explanation::Fused(undiagnosed)) => {
                 let naming = match fault.cause {
                     Some(_) => Identification::Missed,
                     None => Identification::Unknown,

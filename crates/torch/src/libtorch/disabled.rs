@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 use soundalike_convert::Bundle;
 
-use crate::{Arithmetic, Error, Hypothesis, Network, Result};
+use crate::{Arithmetic, Error, Mistake, Network, Result};
 
 /// Builds the network of `bundle`.
 ///
@@ -13,7 +13,8 @@ pub fn load(_bundle: &Bundle, _arithmetic: Arithmetic) -> Result<Box<dyn Network
     Err(Error::NotBuilt)
 }
 
-/// Replays each known mistake on `stage` of the network of `bundle`, with `operands` in f64, and passes it to `see`.
+/// Replays each known mistake on `stage` of the network of `bundle`, with `operands` in f64 and the candidate's `output`,
+/// and passes it to `see`.
 ///
 /// # Errors
 /// [`Error::NotBuilt`].
@@ -21,7 +22,8 @@ pub fn replay(
     _bundle: &Bundle,
     _stage: &str,
     _operands: &[ArrayD<f64>],
-    _see: &mut dyn FnMut(Hypothesis) -> Result<()>,
+    _output: &ArrayD<f64>,
+    _see: &mut dyn FnMut(Mistake<'_>) -> Result<()>,
 ) -> Result<()> {
     Err(Error::NotBuilt)
 }

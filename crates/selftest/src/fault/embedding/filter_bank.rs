@@ -65,7 +65,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("the lowest band starts at 0 Hz")
             .seen_in("speech-swift #70: low_freq")
             .mel(|mel| mel.low = 0.0)
-            .named(Cause::Low0),
+            .named(Cause::Low(0.0)),
         fault("fbank-high-7600")
             .text("the highest band ends at 7600 Hz")
             .seen_in("high_freq -400 of Kaldi recipes")

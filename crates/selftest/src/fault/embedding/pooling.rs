@@ -5,7 +5,7 @@ use soundalike_network::Cause;
 
 use super::super::{
     Fault,
-    call::{Call, POOL, POOLED, late, statistics, stats_pool, whole_window},
+    call::{Call, POOL, POOLED, late, statistics, stats_pool},
     edit::{half, zero},
     fault,
 };
@@ -33,7 +33,7 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("1e-7 is added to the variance")
             .seen_in("an MLX port: sqrt(var + 1e-7)")
             .stats_pool(|pool| pool.eps = 1e-7)
-            .named(Cause::Eps1e7),
+            .named(Cause::Eps(1e-7)),
         fault("pool-variance")
             .text("variances in place of deviations")
             .seen_in("coremltools #2718")
@@ -44,7 +44,8 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .seen_in("CrispASR ECAPA")
             .stage(POOLED, |call| {
                 let (mean, deviation) = statistics(call, &POOL)?;
-                Ok(whole_window(call, Tensor::cat(&[deviation, mean], 1)?))
+                let last = mean.rank() - 1;
+                Tensor::cat(&[deviation, mean], last)
             })
             .named(Cause::DeviationFirst),
         fault("pool-one-frame-short")
@@ -55,8 +56,12 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("bands and channels are flattened in the other order")
             .seen_in("MLX FINAL_STATUS: time and frequency swapped")
             .stage(POOLED, |call| {
+                let turned = call.input()?.transpose(1, 2)?.contiguous()?;
                 let turned = Call {
-                    operands: vec![call.input()?.transpose(1, 2)?.contiguous()?],
+                    operands: [turned]
+                        .into_iter()
+                        .chain(call.operands.get(1).cloned())
+                        .collect(),
                     value: call.value.clone(),
                     ..*call
                 };

@@ -72,12 +72,12 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("batch norms have an epsilon of 1e-3")
             .seen_in("CrispASR #334: eps by position (cosine .810)")
             .batch_norm(NORMS, |variance| (variance + 1e-3)?.sqrt())
-            .named(Cause::Eps1e3),
+            .named(Cause::Eps(1e-3)),
         fault("bn-eps-1e-6")
             .text("batch norms have an epsilon of 1e-6")
             .seen_in("CrispASR #334, a variant")
             .batch_norm(NORMS, |variance| (variance + 1e-6)?.sqrt())
-            .named(Cause::Eps1e6),
+            .named(Cause::Eps(1e-6)),
         fault("bn-eps-outside")
             .text("the epsilon of the batch norms is added to the deviation")
             .seen_in("norms written by hand")

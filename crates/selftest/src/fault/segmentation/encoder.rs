@@ -47,22 +47,22 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("norms have an epsilon of 1e-3")
             .seen_in("NeMo eps 1e-3; BN eps .01 by position (cosine .810)")
             .norm(NORMS, |norm| norm.eps = 1e-3)
-            .named(Cause::Eps1e3),
+            .named(Cause::Eps(1e-3)),
         fault("norm0-eps-1e-6")
             .text("the first norm has an epsilon of 1e-6")
             .seen_in("NeMo eps, a variant")
             .norm(&["sincnet.norm1d.0"], |norm| norm.eps = 1e-6)
-            .named(Cause::Eps1e6),
+            .named(Cause::Eps(1e-6)),
         fault("norm1-eps-1e-6")
             .text("the second norm has an epsilon of 1e-6")
             .seen_in("NeMo eps, a variant")
             .norm(&["sincnet.norm1d.1"], |norm| norm.eps = 1e-6)
-            .named(Cause::Eps1e6),
+            .named(Cause::Eps(1e-6)),
         fault("norm2-eps-1e-6")
             .text("the third norm has an epsilon of 1e-6")
             .seen_in("NeMo eps, a variant")
             .norm(&["sincnet.norm1d.2"], |norm| norm.eps = 1e-6)
-            .named(Cause::Eps1e6),
+            .named(Cause::Eps(1e-6)),
         fault("norm-affine-missing")
             .text("weights and biases of the norms are not loaded")
             .seen_in("InstanceNorm1d without affine in several ports")

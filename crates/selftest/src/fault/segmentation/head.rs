@@ -45,7 +45,8 @@ pub(super) fn catalogue() -> Vec<Fault> {
         fault("head-slope-one-digit-off")
             .text("a slope of 0.0100001 in place of 0.01 after the linear layers")
             .seen_in("constants copied by hand")
-            .stage(HEAD_RELU, |call| leaky(call, 0.010_000_1)),
+            .stage(HEAD_RELU, |call| leaky(call, 0.010_000_1))
+            .named(Cause::Slope(0.010_000_1)),
         fault("head-activation-missing")
             .text("no activation after the linear layers")
             .seen_in("CrispASR Silero LID: missing activations")
@@ -120,7 +121,19 @@ pub(super) fn catalogue() -> Vec<Fault> {
                 let first = call.value.narrow(1, 0, 1)?;
                 let rest = call.value.narrow(1, 0, call.value.dim(1)? - 1)?;
                 Tensor::cat(&[first, rest], 1)
-            }),
+            })
+            .named(Cause::FrameRepeated),
+        fault("output-frame-repeated")
+            .text("one frame of the output is repeated in place of the next")
+            .seen_in("joints between blocks of a stream")
+            .stage(ACTIVATION, |call| {
+                let (frames, half) = (call.value.dim(1)?, call.value.dim(1)? / 2);
+                let before = call.value.narrow(1, 0, half)?;
+                let repeated = call.value.narrow(1, half - 1, 1)?;
+                let after = call.value.narrow(1, half + 1, frames - half - 1)?;
+                Tensor::cat(&[before, repeated, after], 1)
+            })
+            .named(Cause::FrameRepeated),
         fault("output-one-frame-short")
             .text("the last frame is lost")
             .seen_in("speech-core #111: 10x56 = 560 of 589 frames")

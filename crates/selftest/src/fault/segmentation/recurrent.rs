@@ -138,7 +138,12 @@ pub(super) fn catalogue() -> Vec<Fault> {
         fault("lstm-state-carried")
             .text("LSTM states are left over from the window before")
             .seen_in("speakrs 9d43fc0 (DER 8.4 to 39.8 %); speech-core #111")
-            .lstm(LSTMS, |lstm| lstm.carried = true)
+            .lstm(LSTMS, |lstm| lstm.before = Some(|x| Ok(x.clone())))
+            .named(Cause::StateCarried),
+        fault("lstm-state-of-another-window")
+            .text("LSTM states of the third layer are left over from another window")
+            .seen_in("speakrs 9d43fc0; speech-core #111")
+            .lstm(LSTM2, |lstm| lstm.before = Some(|x| reversed(x, 1)))
             .named(Cause::StateCarried),
         fault("lstm-first-step-missing")
             .text("the first layer starts one frame late")

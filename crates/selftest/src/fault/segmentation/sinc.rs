@@ -29,17 +29,17 @@ pub(super) fn catalogue() -> Vec<Fault> {
             .text("the waveform norm has no epsilon")
             .seen_in("pyannote-ggml")
             .norm(WAV_NORM, |norm| norm.eps = 0.0)
-            .named(Cause::Eps0),
+            .named(Cause::Eps(0.0)),
         fault("waveform-in-16-bit-units")
             .text("the waveform is scaled by 32768 before its norm")
             .seen_in("CrispASR int16 against float; pyannote-ggml")
             .norm(WAV_NORM, |norm| norm.eps = 1e-5 / 32768_f64.powi(2))
-            .named(Cause::Eps0),
+            .named(Cause::Eps(0.0)),
         fault("wav-norm-eps-1e-3")
             .text("the waveform norm has an epsilon of 1e-3")
             .seen_in("NeMo eps 1e-3")
             .norm(WAV_NORM, |norm| norm.eps = 1e-3)
-            .named(Cause::Eps1e3),
+            .named(Cause::Eps(1e-3)),
         fault("wav-norm-unbiased")
             .text("the waveform norm divides by n - 1")
             .seen_in("Pocket-TTS variance")

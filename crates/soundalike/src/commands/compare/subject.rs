@@ -8,7 +8,7 @@ use soundalike_compare::{
     Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
 };
 use soundalike_convert::Bundle;
-use soundalike_model::{DeviceError, Engine};
+use soundalike_model::{DeviceError, Engine, Kernels};
 use soundalike_selftest::{CandleEngine, Decoding, Diagnostician, Fault};
 
 use super::{
@@ -138,9 +138,22 @@ impl Subject {
             if !report.source.is_empty() {
                 let diagnostician = Diagnostician::new(bundle);
                 let windows = &self.windows;
-                match diagnostician.diagnose(reference, &candidate, windows, &report)? {
+                let mut found = diagnostician.diagnose(reference, &candidate, windows, &report)?;
+                if let Explanation::Fused(_) = found {
+                    let exposed = exposed(other.as_ref().unwrap_or(bundle), request)?;
+                    found = diagnostician.diagnose_by(
+                        reference,
+                        (EXPOSED, &exposed),
+                        windows,
+                        decode,
+                        &report,
+                    )?;
+                }
+                match found {
                     Explanation::Known(diagnosis) => report.diagnosis = Some(diagnosis),
-                    Explanation::Unknown(undiagnosed) => report.undiagnosed = Some(undiagnosed),
+                    Explanation::Unknown(undiagnosed) | Explanation::Fused(undiagnosed) => {
+                        report.undiagnosed = Some(undiagnosed);
+                    }
                 }
             }
             report.audit = Some(Audit::new(bundle, other.as_ref()));
@@ -193,6 +206,20 @@ impl Subject {
         let info = trace.engine();
         Ok((Candidate::Activations(trace.stages), info))
     }
+}
+
+/// The engine that fuses no stages.
+const EXPOSED: &str = "candle-cpu-portable";
+
+/// The network of `bundle` with every stage exposed.
+fn exposed(bundle: &Bundle, request: &Request<'_>) -> anyhow::Result<Candidate> {
+    let engine = Engine {
+        dtype: request.args.dtype.into(),
+        kernels: Kernels::Portable,
+        ..Engine::default()
+    };
+    let network = CandleEngine::load(bundle, &engine)?;
+    Ok(Candidate::Engine(Box::new(network)))
 }
 
 fn engine_of(choice: &EngineChoice, request: &Request<'_>) -> Result<Engine, DeviceError> {

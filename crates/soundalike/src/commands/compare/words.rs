@@ -106,7 +106,15 @@ pub(super) fn finding(report: &Report) -> String {
         return other.unwrap_or_else(|| closest(report));
     };
     let name = &stage.name;
-    let mut words = if let Some(error) = &stage.teacher_forced {
+    let mut words = if let (true, Some(error)) = (stage.is_unsteady(), &stage.free_running) {
+        format!(
+            "Not rounding: {name} is wrong in the free run: its error is {} times {} ({}), although it is right on the \
+             reference's input",
+            Figure(measure(error)),
+            rounding(report),
+            place(report, error)
+        )
+    } else if let Some(error) = &stage.teacher_forced {
         format!(
             "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
             Figure(measure(error)),
@@ -129,20 +137,29 @@ pub(super) fn finding(report: &Report) -> String {
         format!("{name} is wrong")
     };
     if let Some(diagnosis) = &report.diagnosis {
-        let _ = write!(
-            words,
-            ". It is {} (R {}",
-            diagnosis.text,
-            Figure(diagnosis.r)
-        );
+        let subject = match &diagnosis.engine {
+            None => "It".to_owned(),
+            Some(engine) => format!("{} of {engine}, which fuses no stages,", diagnosis.stage),
+        };
+        let r = Figure(diagnosis.r);
+        let _ = write!(words, ". {subject} is {} (R {r}", diagnosis.text);
         if let Some(next) = &diagnosis.runner_up {
             let _ = write!(words, "; next best is {}, R {}", next.cause, Figure(next.r));
         }
         words.push(')');
     }
     if let Some(undiagnosed) = &report.undiagnosed {
-        // The reason says nothing about the candidate if the build has no libtorch.
-        if BUILT {
+        if let (Some(engine), Some(stage)) = (&undiagnosed.engine, &undiagnosed.stage)
+            && undiagnosed.signature.is_some()
+        {
+            let _ = write!(
+                words,
+                ". {engine}, which fuses no stages, is wrong at {stage}"
+            );
+        }
+        let only_fused = undiagnosed.engine.is_some() && undiagnosed.signature.is_none();
+        // Without libtorch, the reason is that, and says nothing about the candidate.
+        if BUILT || only_fused {
             let _ = write!(words, ". Cause: {}", undiagnosed.reason);
         }
         if let Some(signature) = &undiagnosed.signature {

@@ -264,23 +264,25 @@ fn weighted_pool(sequences: &Tensor, weights: &Tensor) -> Result<Tensor> {
 }
 
 /// Lowest cut-off frequency, Hz (`SincNet(min_low_hz=50)` in pyannote.audio `models/blocks/sincnet.py`).
-const MIN_LOW_HZ: i64 = 50;
+pub(super) const MIN_LOW_HZ: f64 = 50.0;
 /// Narrowest band, Hz (`min_band_hz=50`, same place).
 const MIN_BAND_HZ: i64 = 50;
 
-/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network. `[80, 1, 251]`.
+/// asteroid-filterbanks `ParamSincFB.filters`, call by call, in the precision of the network, with a lowest cut-off
+/// frequency of `min_low` Hz. `[80, 1, 251]`.
 pub(super) fn sinc_filters(
     module: &str,
     sample_rate: u32,
+    min_low: f64,
     weights: &Weights<'_>,
 ) -> Result<Tensor> {
     let get = |name: &str| weights.exact(&format!("{module}.{name}"));
     let (n, window) = (get("n_")?, get("window_")?);
-    let low = get("low_hz_")?.f_abs()?.f_add_scalar(MIN_LOW_HZ)?;
+    let low = get("low_hz_")?.f_abs()?.f_add_scalar(min_low)?;
     let high = low
         .f_add_scalar(MIN_BAND_HZ)?
         .f_add(&get("band_hz_")?.f_abs()?)?
-        .f_clamp(MIN_LOW_HZ as f64, f64::from(sample_rate) / 2.0)?;
+        .f_clamp(min_low, f64::from(sample_rate) / 2.0)?;
     let band = high.f_sub(&low)?;
     let (phase_low, phase_high) = (low.f_matmul(&n)?, high.f_matmul(&n)?);
     let half_n = n.f_div_scalar(2)?;

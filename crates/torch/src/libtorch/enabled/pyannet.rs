@@ -6,7 +6,7 @@ use soundalike_network::{Activation, Graph, PyanNet as Config, SincFilters, Sinc
 
 use super::{
     Graphs,
-    layers::{LstmLayer, Module, convolve, max_pool1d, sinc_filters},
+    layers::{LstmLayer, MIN_LOW_HZ, Module, convolve, max_pool1d, sinc_filters},
     reference_ops,
     stages::Stages,
     tensor::{to_array, waveforms},
@@ -47,7 +47,8 @@ impl PyanNet {
             filters: match config.sincnet.filters {
                 SincFilters::Baked => weights.get("sincnet.conv1d.0.filters")?,
                 SincFilters::Parametrised => {
-                    sinc_filters("sincnet.conv1d.0.filterbank", config.sample_rate, &weights)?
+                    let module = "sincnet.conv1d.0.filterbank";
+                    sinc_filters(module, config.sample_rate, MIN_LOW_HZ, &weights)?
                 }
             },
             convs: [sincnet("conv1d.1")?, sincnet("conv1d.2")?],

@@ -3,10 +3,7 @@
 use soundalike_network::{Cause, Op};
 use tch::{Kind, Tensor};
 
-use super::{
-    Known, Site, Title, hypothesis,
-    segmentation::{left_out, sloped},
-};
+use super::{Known, Site, Title, hypothesis, segmentation::left_out};
 use crate::{
     Result,
     libtorch::enabled::{
@@ -71,7 +68,7 @@ pub(super) fn normalised(site: &Site<'_>) -> Result<Tensor> {
     batch_norm(site, EPS)
 }
 
-fn batch_norm(site: &Site<'_>, eps: f64) -> Result<Tensor> {
+pub(super) fn batch_norm(site: &Site<'_>, eps: f64) -> Result<Tensor> {
     Ok(site.x()?.f_batch_norm(
         Some(&site.weight("weight")?),
         Some(&site.weight("bias")?),
@@ -102,9 +99,6 @@ fn sequences(site: &Site<'_>) -> Result<Tensor> {
 pub(super) fn relus() -> Vec<Known> {
     vec![
         left_out(),
-        hypothesis(Cause::Slope(0.01))
-            .text("LeakyReLU(0.01) in place of ReLU")
-            .of_input(|x| sloped(x, 0.01)),
         hypothesis(Cause::AbsForRelu)
             .text("the absolute value in place of ReLU")
             .of_input(|x| x.f_abs()),
@@ -177,15 +171,6 @@ pub(super) fn norms() -> Vec<Known> {
         hypothesis(Cause::NormLeftOut)
             .text("a norm that is left out")
             .left_out(),
-        hypothesis(Cause::Eps1e3)
-            .text("an epsilon of 1e-3 in place of 1e-5")
-            .by(|site| batch_norm(site, 1e-3)),
-        hypothesis(Cause::Eps1e6)
-            .text("an epsilon of 1e-6 in place of 1e-5")
-            .by(|site| batch_norm(site, 1e-6)),
-        hypothesis(Cause::Eps0)
-            .text("a norm without an epsilon")
-            .by(|site| batch_norm(site, 0.0)),
         hypothesis(Cause::EpsOutsideTheRoot)
             .text("an epsilon added to the deviation")
             .by(|site| {
@@ -254,6 +239,15 @@ fn statistics(site: &Site<'_>, biased: bool) -> Result<(Tensor, Tensor)> {
     Ok((parts[0].shallow_clone(), variance))
 }
 
+/// The pooling with `eps` added to the variance.
+pub(super) fn pooled_with_eps(site: &Site<'_>, eps: f64) -> Result<Tensor> {
+    let (mean, variance) = statistics(site, false)?;
+    Ok(Tensor::f_cat(
+        &[mean, variance.f_add_scalar(eps)?.f_sqrt()?],
+        -1,
+    )?)
+}
+
 impl Title {
     /// Concatenates functions of the mean and of the variance.
     fn statistics(self, biased: bool, join: fn(Tensor, Tensor) -> Result<[Tensor; 2]>) -> Known {
@@ -269,16 +263,6 @@ pub(super) fn pool() -> Vec<Known> {
         hypothesis(Cause::BiasedDeviation)
             .text("a deviation divided by n in place of n - 1")
             .statistics(true, |mean, variance| Ok([mean, variance.f_sqrt()?])),
-        hypothesis(Cause::Eps1e7)
-            .text("1e-7 added to the variance")
-            .statistics(false, |mean, variance| {
-                Ok([mean, variance.f_add_scalar(1e-7)?.f_sqrt()?])
-            }),
-        hypothesis(Cause::Eps1e5)
-            .text("1e-5 added to the variance")
-            .statistics(false, |mean, variance| {
-                Ok([mean, variance.f_add_scalar(1e-5)?.f_sqrt()?])
-            }),
         hypothesis(Cause::VarianceForDeviation)
             .text("variances in place of deviations")
             .statistics(false, |mean, variance| Ok([mean, variance])),

@@ -208,7 +208,7 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 Ok(())
             }),
         hypothesis(Cause::StateCarried)
-            .text("states left over from the window before")
+            .text("states left over from a run on the same window")
             .run(|direction| direction.carried = true),
         one_frame_late(right),
         hypothesis(Cause::HardSigmoid)
@@ -265,7 +265,52 @@ pub(super) fn direction(site: &Site<'_>) -> Vec<Known> {
                 }),
         );
     }
+    known.push(
+        hypothesis(Cause::StateCarried)
+            .text("states left over from another window or row: the first frame does not start from zeros")
+            .fitted(from_its_own_state),
+    );
     known
+}
+
+/// The direction with both biases multiplied by `factor`.
+pub(super) fn with_scaled_biases(site: &Site<'_>, factor: f64) -> Result<Tensor> {
+    let mut direction = Direction::new(site, site.stage)?;
+    for bias in &mut direction.params[2..] {
+        *bias = bias.f_mul_scalar(factor)?;
+    }
+    direction.run()
+}
+
+/// Frames that show the state of the candidate: the cell state follows from the output and the gates of a frame, and the
+/// gates from the output of the frame before.
+const SHOWN: i64 = 2;
+
+/// The direction from the state that the candidate has after its first frames, which are kept as they are.
+fn from_its_own_state(site: &Site<'_>) -> Result<Tensor> {
+    let direction = Direction::new(site, site.stage)?;
+    let [weight_ih, weight_hh, bias_ih, bias_hh] = &direction.params;
+    let x = reversed_if(direction.input_reversed, &direction.x)?;
+    let output = reversed_if(direction.output_reversed, &site.output)?;
+    let (frames, hidden) = (x.size()[1], weight_hh.size()[1]);
+    if output.size() != [x.size()[0], frames, hidden] || frames <= SHOWN {
+        return Err(not_here("frames", frames as usize));
+    }
+    let state = |frame: i64| output.f_select(1, frame);
+    let sums = x
+        .f_select(1, SHOWN - 1)?
+        .f_linear(weight_ih, Some(bias_ih))?
+        .f_add(&state(SHOWN - 2)?.f_linear(weight_hh, Some(bias_hh))?)?;
+    let o = sums.f_narrow(1, 3 * hidden, hidden)?.f_sigmoid()?;
+    let h = state(SHOWN - 1)?;
+    // Rounding may take the ratio to 1 or beyond, where tanh has no inverse.
+    let below_one = 1.0 - f64::from(f32::EPSILON);
+    let c = h.f_div(&o)?.f_clamp(-below_one, below_one)?.f_atanh()?;
+    let rest = x.f_narrow(1, SHOWN, frames - SHOWN)?;
+    let state = [h.f_unsqueeze(0)?, c.f_unsqueeze(0)?];
+    let (rest, _, _) = rest.f_lstm(&state, &direction.params, true, 1, 0.0, false, false, true)?;
+    let whole = Tensor::f_cat(&[output.f_narrow(1, 0, SHOWN)?, rest], 1)?;
+    reversed_if(direction.output_reversed, &whole)
 }
 
 /// An activation.

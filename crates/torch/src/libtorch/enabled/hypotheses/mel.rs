@@ -49,6 +49,24 @@ impl Title {
     }
 }
 
+/// The filter bank with another pre-emphasis.
+pub(super) fn with_preemphasis(site: &Site<'_>, preemphasis: f64) -> Result<Tensor> {
+    let variation = Variation {
+        preemphasis,
+        ..Variation::NONE
+    };
+    with_options(site, |_| {}, variation)
+}
+
+/// The filter bank with another lowest frequency, Hz.
+pub(super) fn with_low(site: &Site<'_>, low: f64) -> Result<Tensor> {
+    let variation = Variation {
+        low,
+        ..Variation::NONE
+    };
+    with_options(site, |_| {}, variation)
+}
+
 pub(super) fn features(site: &Site<'_>) -> Result<Tensor> {
     with_options(site, |_| {}, Variation::NONE)
 }
@@ -98,9 +116,6 @@ pub(super) fn fbank() -> Vec<Known> {
         hypothesis(Cause::Magnitude)
             .text("magnitudes in place of energies")
             .varied(|fbank| fbank.power = 1.0),
-        hypothesis(Cause::Low0)
-            .text("a lowest band that starts at 0 Hz")
-            .varied(|fbank| fbank.low = 0.0),
         hypothesis(Cause::High7600)
             .text("a highest band that ends at 7600 Hz")
             .varied(|fbank| fbank.high = Some(7600.0)),

@@ -4,6 +4,7 @@
 //! tensors, the operands of the stage in the golden run.
 
 mod embedding;
+mod families;
 mod general;
 mod lstm;
 mod mel;
@@ -15,14 +16,16 @@ use soundalike_convert::Bundle;
 use soundalike_network::{Cause, Graph, Op, Stage};
 use tch::Tensor;
 
+use self::families::Parametric;
 use super::{
     tensor::{kind, to_array, to_tensor},
     weights::Weights,
 };
-use crate::{Arithmetic, Error, Hypothesis, LowPrecision, Precision, Result};
+use crate::{Arithmetic, Error, Hypothesis, LowPrecision, Mistake, Precision, Result};
 
-/// Replays each known mistake on `stage` of the network of `bundle` and passes it to `see`. `operands` are those of the
-/// stage in the network's graph, in order, in f64.
+/// Replays each known mistake on `stage` of the network of `bundle` and passes it to `see`: first those with nothing
+/// unknown, then those with values from `output`, the candidate's, then families. `operands` are those of the stage in the
+/// network's graph, in order, in f64.
 ///
 /// # Errors
 /// [`Error`] if the network has no such stage, or if libtorch or `see` fails.
@@ -30,7 +33,8 @@ pub fn replay(
     bundle: &Bundle,
     stage: &str,
     operands: &[ArrayD<f64>],
-    see: &mut dyn FnMut(Hypothesis) -> Result<()>,
+    output: &ArrayD<f64>,
+    see: &mut dyn FnMut(Mistake<'_>) -> Result<()>,
 ) -> Result<()> {
     tch::set_num_threads(1);
     let _no_grad = tch::no_grad_guard();
@@ -47,34 +51,54 @@ pub fn replay(
     let mut graphs = [whole, graph].into_iter().flatten();
     let graph = graphs.find(reads).ok_or_else(no_stage)?;
     let found = graph.get(stage).ok_or_else(no_stage)?;
-    let golden = Site::new(bundle, &graph, found, operands, Precision::F64)?;
-    let rounded = Site::new(bundle, &graph, found, operands, Precision::F32)?;
+    let golden = Site::new(bundle, &graph, found, operands, output, Precision::F64)?;
+    let rounded = Site::new(bundle, &graph, found, operands, output, Precision::F32)?;
     for known in known(&golden) {
-        let (golden, rounded) = match ((known.make)(&golden), (known.make)(&rounded)) {
+        let made = ((known.make)(&golden), (known.make)(&rounded));
+        let (golden, rounded) = match made {
             (Ok(golden), Ok(rounded)) => (golden, rounded),
-            // Tensors do not fit this mistake or do not exist, such as the weights of the layer before the first.
-            (
-                Err(Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }),
-                Err(_),
-            ) => continue,
+            (Err(error), Err(_)) if applies_elsewhere(&error) => continue,
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
-        see(Hypothesis {
+        let hypothesis = Hypothesis {
             cause: known.cause,
             text: known.text,
             golden: to_array(&golden)?,
             rounded: to_array(&rounded)?,
+        };
+        see(match known.fitted {
+            false => Mistake::Fixed(hypothesis),
+            true => Mistake::Fitted(hypothesis),
         })?;
+    }
+    for Parametric { family, make } in families::families(&golden) {
+        if make(&golden, family.right).is_err_and(|error| applies_elsewhere(&error)) {
+            continue;
+        }
+        let compute = |value: f64, precision: Precision| match precision {
+            Precision::F64 => to_array(&make(&golden, value)?),
+            Precision::F32 => to_array(&make(&rounded, value)?),
+        };
+        see(Mistake::Family(&family, &compute))?;
     }
     Ok(())
 }
 
-/// A stage with its operands.
+/// Whether tensors do not fit a mistake or do not exist, such as the weights of the layer before the first.
+fn applies_elsewhere(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Shape { .. } | Error::MissingTensor { .. } | Error::Libtorch { .. }
+    )
+}
+
+/// A stage with its operands, and the output of the candidate.
 struct Site<'a> {
     bundle: &'a Bundle,
     graph: &'a Graph,
     stage: &'a Stage,
     operands: Vec<Tensor>,
+    output: Tensor,
     precision: Precision,
 }
 
@@ -82,6 +106,8 @@ struct Site<'a> {
 struct Known {
     cause: Cause,
     text: String,
+    /// Whether it takes values from the candidate's output.
+    fitted: bool,
     make: Make,
 }
 
@@ -93,16 +119,19 @@ impl<'a> Site<'a> {
         graph: &'a Graph,
         stage: &'a Stage,
         operands: &[ArrayD<f64>],
+        output: &ArrayD<f64>,
         precision: Precision,
     ) -> Result<Self> {
-        let operands = operands
-            .iter()
-            .map(|operand| Ok(to_tensor(operand)?.f_to_kind(kind(precision))?));
+        let tensor = |values: &ArrayD<f64>| -> Result<Tensor> {
+            Ok(to_tensor(values)?.f_to_kind(kind(precision))?)
+        };
+        let operands = operands.iter().map(tensor);
         Ok(Self {
             bundle,
             graph,
             stage,
             operands: operands.collect::<Result<_>>()?,
+            output: tensor(output)?,
             precision,
         })
     }
@@ -179,7 +208,16 @@ impl Title {
         Known {
             cause: self.cause,
             text: self.text,
+            fitted: false,
             make: Box::new(make),
+        }
+    }
+
+    /// Computes the stage with another function, which takes values from the candidate's output.
+    fn fitted(self, make: impl Fn(&Site<'_>) -> Result<Tensor> + 'static) -> Known {
+        Known {
+            fitted: true,
+            ..self.by(make)
         }
     }
 

@@ -1,12 +1,15 @@
 //! Stages without a mistake.
 
-use soundalike_network::Op;
+use soundalike_network::{Op, SincFilters};
 use tch::Tensor;
 
-use super::Site;
+use super::{Site, not_here};
 use crate::{
     Result,
-    libtorch::enabled::layers::{convolve, max_pool1d},
+    libtorch::enabled::{
+        layers::{MIN_LOW_HZ, convolve, max_pool1d, sinc_filters},
+        weights::Weights,
+    },
 };
 
 /// Added to the variance by `torch.nn.InstanceNorm1d`.
@@ -33,8 +36,26 @@ pub(super) fn leaky_relu(site: &Site<'_>) -> Result<Tensor> {
     Ok(site.x()?.f_leaky_relu()?)
 }
 
-pub(super) fn as_stored(site: &Site<'_>) -> Result<Tensor> {
-    site.tensor(&site.stage.name)
+/// The filters of the first convolution.
+pub(super) fn filters(site: &Site<'_>) -> Result<Tensor> {
+    match site.stage.op {
+        Op::SincFilters {
+            filters: SincFilters::Parametrised,
+            ..
+        } => filters_from(site, MIN_LOW_HZ),
+        _ => site.tensor(&site.stage.name),
+    }
+}
+
+/// The filters of the first convolution from their frequencies, the lowest `min_low` Hz.
+pub(super) fn filters_from(site: &Site<'_>, min_low: f64) -> Result<Tensor> {
+    let Op::SincFilters { sample_rate, .. } = site.stage.op else {
+        return Err(not_here("operands", site.operands.len()));
+    };
+    let name = &site.stage.name;
+    let bank = name.strip_suffix("filters").unwrap_or(name);
+    let weights = Weights::new(site.bundle, site.precision.into());
+    sinc_filters(&format!("{bank}filterbank"), sample_rate, min_low, &weights)
 }
 
 pub(super) fn filtered(site: &Site<'_>) -> Result<Tensor> {
