@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use soundalike_compare::{
     About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decode, EngineInfo,
-    Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
+    Explanation, Meaning, Provenance, Reading, Reference, ReferenceTrace, Report, Window, compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DeviceError, Engine};
@@ -24,6 +24,8 @@ pub(super) struct Subject {
     name: String,
     model: Option<Model>,
     reference: Box<dyn Reference>,
+    /// The second reading of the model's file, with `--reference official`.
+    reading: Option<Reading>,
     windows: Vec<Window>,
 }
 
@@ -37,14 +39,15 @@ impl Subject {
             None => embedded(&model)?.filter(|_| request.is_plain()),
             Some(_) => None,
         };
-        let (reference, windows) = match built_in {
-            Some((reference, window)) => (reference, vec![window]),
+        let (reference, reading, windows) = match built_in {
+            Some((reference, window)) => (reference, None, vec![window]),
             None => Self::live(request, &model)?,
         };
         Ok(Self {
             name: model.name.clone(),
             model: Some(model),
             reference,
+            reading,
             windows,
         })
     }
@@ -52,16 +55,16 @@ impl Subject {
     fn live(
         request: &Request<'_>,
         model: &Model,
-    ) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
+    ) -> anyhow::Result<(Box<dyn Reference>, Option<Reading>, Vec<Window>)> {
         let (subject, choices) = (&request.args.subject, &request.args.masks);
         ensure!(
             choices.is_empty() || model.is_embedding(),
             "--masks is for embeddings, and {} computes none; omit it",
             model.name
         );
-        let engine = subject.engine(model, request.args.dtype.into())?;
+        let (engine, reading) = subject.engine(model, request.args.dtype.into())?;
         let windows = masks::each(subject.windows(model)?, choices, model)?;
-        Ok((Box::new(engine), windows))
+        Ok((Box::new(engine), reading, windows))
     }
 
     /// A trace as the reference. Its model is that of `--model`, or the embedded one if the trace is of that, or if the
@@ -91,6 +94,7 @@ impl Subject {
             },
             model,
             reference: Box::new(trace),
+            reading: None,
             windows: vec![window],
         })
     }
@@ -143,7 +147,10 @@ impl Subject {
                     Explanation::Unknown(undiagnosed) => report.undiagnosed = Some(undiagnosed),
                 }
             }
-            report.audit = Some(Audit::new(bundle, other.as_ref()));
+            report.audit = Some(Audit {
+                reading: self.reading,
+                ..Audit::new(bundle, other.as_ref())
+            });
         }
         if request.args.budget {
             report.budget = Some(Budget::measure(reference, &candidate, &self.windows)?);
