@@ -29,7 +29,7 @@ pub struct Reading {
     pub versions: BTreeMap<String, String>,
     /// Number of tensors, all of equal bits.
     pub tensors: usize,
-    /// Number of hyperparameters and specifications, all equal.
+    /// Number of hyperparameters, specifications and settings of layers, all equal.
     pub values: usize,
     /// Ours that the other program did not give.
     pub unchecked: Vec<String>,

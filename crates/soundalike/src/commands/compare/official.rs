@@ -40,7 +40,9 @@ pub(super) fn read(model: Option<&Path>, ours: &Bundle) -> anyhow::Result<(Bundl
     let file = checkpoint(model, ours)?;
     let directory = tempfile::tempdir().context("no temporary directory")?;
     let arguments = [file.as_path(), directory.path()];
-    Python::from_environment().run(SCRIPT, &arguments, directory.path())?;
+    let python = Python::from_environment();
+    let run = python.run(SCRIPT, &arguments, directory.path());
+    run.with_context(|| file.display().to_string())?;
     let written = |name: &str| {
         let bytes = fs::read(directory.path().join(name));
         bytes.with_context(|| {

@@ -39,32 +39,34 @@ impl Subject {
             None => embedded(&model)?.filter(|_| request.is_plain()),
             Some(_) => None,
         };
-        let (reference, reading, windows) = match built_in {
-            Some((reference, window)) => (reference, None, vec![window]),
-            None => Self::live(request, &model)?,
-        };
-        Ok(Self {
-            name: model.name.clone(),
-            model: Some(model),
-            reference,
-            reading,
-            windows,
-        })
+        match built_in {
+            Some((reference, window)) => Ok(Self {
+                name: model.name.clone(),
+                model: Some(model),
+                reference,
+                reading: None,
+                windows: vec![window],
+            }),
+            None => Self::live(request, model),
+        }
     }
 
-    fn live(
-        request: &Request<'_>,
-        model: &Model,
-    ) -> anyhow::Result<(Box<dyn Reference>, Option<Reading>, Vec<Window>)> {
+    fn live(request: &Request<'_>, model: Model) -> anyhow::Result<Self> {
         let (subject, choices) = (&request.args.subject, &request.args.masks);
         ensure!(
             choices.is_empty() || model.is_embedding(),
             "--masks is for embeddings, and {} computes none; omit it",
             model.name
         );
-        let (engine, reading) = subject.engine(model, request.args.dtype.into())?;
-        let windows = masks::each(subject.windows(model)?, choices, model)?;
-        Ok((Box::new(engine), reading, windows))
+        let (engine, reading) = subject.engine(&model, request.args.dtype.into())?;
+        let windows = masks::each(subject.windows(&model)?, choices, &model)?;
+        Ok(Self {
+            name: model.name.clone(),
+            model: Some(model),
+            reference: Box::new(engine),
+            reading,
+            windows,
+        })
     }
 
     /// A trace as the reference. Its model is that of `--model`, or the embedded one if the trace is of that, or if the

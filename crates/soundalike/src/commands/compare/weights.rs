@@ -35,8 +35,8 @@ fn read_again(reading: &Reading) -> String {
     let packages = reading.versions.iter();
     let packages = packages.map(|(name, version)| format!("{name} {version}"));
     let mut words = format!(
-        "the reference's weights were read by torch.load ({}): {} tensors bit-equal to our reading, {} hyperparameters and \
-         specifications equal",
+        "the reference's weights were read by torch.load ({}): {} tensors bit-equal to our reading, {} hyperparameters, \
+         specifications and settings of layers equal",
         listed(packages),
         reading.tensors,
         reading.values
