@@ -1,79 +1,43 @@
-"""Converts checkpoints and checks every tensor bit for bit against what `torch.load` gives.
+"""Converts checkpoints and checks every tensor, bit for bit, and every hyperparameter against the official package.
 
     python check_bundles.py CONVERTER CHECKPOINT...
     python check_bundles.py --golden CHECKPOINT...      tensors' SHA-256 as JSON, for the Rust tests
 
 CONVERTER is the program `soundalike`, called as `soundalike convert CHECKPOINT -o BUNDLE`, or the
-example `to_bundle` of the crate `convert`, called as `to_bundle CHECKPOINT BUNDLE`. A CHECKPOINT may also be a directory with the two PLDA archives. Each is
-converted twice, and the two bundles have to be the same file. Exit status 1 if anything differs.
+example `to_bundle` of the crate `convert`, called as `to_bundle CHECKPOINT BUNDLE`. A CHECKPOINT may also be a directory with
+the two PLDA archives. Each is converted twice, and the two bundles have to be the same file. Checkpoints are read as
+`soundalike compare --reference official` reads them. Exit status 1 if anything differs.
 """
 
 import hashlib
 import json
-import pickle
 import struct
 import subprocess
 import sys
 import tempfile
-import types
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "crates" / "soundalike" / "src" / "commands" / "compare"))
+import official  # first: it keeps the package from reporting its use
 
 import numpy as np
 import torch
 
-DTYPES = {
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "I64": torch.int64,
-}
+DTYPES = {name: dtype for dtype, name in official.DTYPES.items()}
 METADATA_KEY = "soundalike"
 
 
-class Inert:
-    """Stands for a class that is not installed (omegaconf in old checkpoints)."""
-
-    def __init__(self, *args):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-
-class Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
-        try:
-            return super().find_class(module, name)
-        except (ImportError, AttributeError):
-            return type(name, (Inert,), {"__module__": module})
-
-
-def lenient():
-    module = types.ModuleType("lenient_pickle")
-    module.__dict__.update(vars(pickle))
-    module.Unpickler = Unpickler
-    return module
-
-
-def expected(path):
-    """Name to tensor, as Python reads them."""
-    if path.is_dir():
-        arrays = {}
-        for file in ["plda.npz", "xvec_transform.npz"]:
-            arrays.update(np.load(path / file))
-        return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False, pickle_module=lenient())
-    return checkpoint["state_dict"]
-
-
-def raw(tensor):
-    """Elements in row-major order as bytes."""
-    copy = tensor.detach().clone(memory_format=torch.contiguous_format)
-    return copy.reshape(-1).view(torch.uint8).numpy().tobytes()
+def plda(path):
+    """Name to tensor in a directory with the two archives."""
+    arrays = {}
+    for file in ["plda.npz", "xvec_transform.npz"]:
+        arrays.update(np.load(path / file))
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
 
 
 def read_bundle(path):
+    """Tensors, and hyperparameters and specifications by their paths."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
@@ -83,7 +47,9 @@ def read_bundle(path):
     for name, info in header.items():
         start, end = (8 + length + offset for offset in info["data_offsets"])
         tensors[name] = (DTYPES[info["dtype"]], tuple(info["shape"]), data[start:end])
-    return tensors
+    about = json.loads(metadata[METADATA_KEY])
+    values = {"architecture": about["architecture"], **about["hyperparameters"], **(about["specifications"] or {})}
+    return tensors, official.flat(values)
 
 
 def convert(converter, source, target):
@@ -98,24 +64,38 @@ def check(converter, path):
         convert(converter, path, first)
         convert(converter, path, second)
         if first.read_bytes() != second.read_bytes():
-            return "two conversions differ"
-        found = read_bundle(first)
-    wanted = expected(path)
+            return ["two conversions differ"]
+        found, values = read_bundle(first)
+    if path.is_dir():
+        return differing_tensors(found, plda(path))
+    state, reading = official.read(path)
+    return differing_tensors(found, state) + differing_values(values, reading["values"])
+
+
+def differing_tensors(found, wanted):
     if sorted(found) != sorted(wanted):
-        return f"names differ: {sorted(set(found) ^ set(wanted))}"
+        return [f"names differ: {sorted(set(found) ^ set(wanted))}"]
+    wrong = []
     for name, tensor in wanted.items():
         dtype, shape, data = found[name]
         if (dtype, shape) != (tensor.dtype, tuple(tensor.shape)):
-            return f"{name}: {dtype} {shape}, expected {tensor.dtype} {tuple(tensor.shape)}"
-        if data != raw(tensor):
-            return f"{name}: elements differ"
-    return None
+            wrong.append(f"{name}: {dtype} {shape}, expected {tensor.dtype} {tuple(tensor.shape)}")
+        elif data != official.raw(tensor):
+            wrong.append(f"{name}: elements differ")
+    return wrong
+
+
+def differing_values(found, wanted):
+    names = sorted(set(found) | set(wanted))
+    pairs = {name: (found.get(name), wanted.get(name)) for name in names}
+    return [f"{name} is {ours}, expected {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs]
 
 
 def golden(path):
+    tensors = plda(path) if path.is_dir() else official.load(path)["state_dict"]
     return {
-        name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch."), hashlib.sha256(raw(tensor)).hexdigest()]
-        for name, tensor in sorted(expected(path).items())
+        name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch."), hashlib.sha256(official.raw(tensor)).hexdigest()]
+        for name, tensor in sorted(tensors.items())
     }
 
 
@@ -131,10 +111,11 @@ def main():
         return
     failed = False
     for path in map(Path, paths):
-        problem = check(first, path)
-        failed |= problem is not None
-        print(f"{path.name}: {problem or 'bit-equal'}", flush=True)
+        problems = check(first, path)
+        failed |= bool(problems)
+        print(f"{path}: {'; '.join(problems) or 'bit-equal, with equal hyperparameters'}", flush=True)
     sys.exit(failed)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,22 @@ pub struct Audit {
     pub reference: Weights,
     /// Of the candidate, where they come from their own file.
     pub candidate: Option<Differences>,
+    /// Of the model under test, where another program read them as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+}
+
+/// A second reading of the same file by another program, equal to ours.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reading {
+    /// Versions of its packages, by name.
+    pub versions: BTreeMap<String, String>,
+    /// Number of tensors, all of equal bits.
+    pub tensors: usize,
+    /// Number of hyperparameters, specifications and settings of layers, all equal.
+    pub values: usize,
+    /// Ours that the other program did not give.
+    pub unchecked: Vec<String>,
 }
 
 /// The weights of one model.
@@ -57,10 +73,14 @@ pub struct Differences {
     pub hyperparameters: Vec<HyperparameterDifference>,
 }
 
+/// A tensor of other values, or of another shape.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TensorDifference {
+    /// Its name in PyTorch.
     pub name: String,
+    /// Dimensions of the reference's.
     pub reference_shape: Vec<usize>,
+    /// Dimensions of the candidate's.
     pub candidate_shape: Vec<usize>,
     /// Largest absolute difference; none where the shapes differ.
     pub max_abs: Option<f64>,
@@ -84,6 +104,7 @@ impl Audit {
         Self {
             reference: Weights::of(reference),
             candidate: candidate.map(|candidate| Differences::between(reference, candidate)),
+            reading: None,
         }
     }
 }
@@ -155,7 +176,7 @@ impl Differences {
             bit_equal,
             rounded,
             differing,
-            hyperparameters: hyperparameters(reference, candidate),
+            hyperparameters: unequal(reference, candidate),
         }
     }
 
@@ -215,26 +236,32 @@ fn is_constant(tensor: &Tensor<'_>) -> bool {
     values.all(|value| Some(value) == first)
 }
 
+/// The hyperparameters and specifications of a model by their paths: `lstm.hidden_size`. Those without a value are left out.
+#[must_use]
+pub fn hyperparameters(bundle: &Bundle) -> BTreeMap<String, Value> {
+    let mut leaves = BTreeMap::new();
+    // A struct of numbers and strings always converts to JSON.
+    for value in [
+        serde_json::to_value(bundle.architecture()),
+        serde_json::to_value(bundle.specifications()),
+    ] {
+        flatten("", &value.unwrap_or_default(), &mut leaves);
+    }
+    let leaves = leaves.into_iter().map(|(path, value)| {
+        let name = path.strip_prefix("hyperparameters.").unwrap_or(&path);
+        (name.to_owned(), value)
+    });
+    leaves.collect()
+}
+
 /// The hyperparameters and specifications that are not equal.
-fn hyperparameters(reference: &Bundle, candidate: &Bundle) -> Vec<HyperparameterDifference> {
-    let all = |bundle: &Bundle| {
-        let mut leaves = BTreeMap::new();
-        // A struct of numbers and strings always converts to JSON.
-        for value in [
-            serde_json::to_value(bundle.architecture()),
-            serde_json::to_value(bundle.specifications()),
-        ] {
-            flatten("", &value.unwrap_or_default(), &mut leaves);
-        }
-        leaves
-    };
-    let (theirs, ours) = (all(reference), all(candidate));
+fn unequal(reference: &Bundle, candidate: &Bundle) -> Vec<HyperparameterDifference> {
+    let (theirs, ours) = (hyperparameters(reference), hyperparameters(candidate));
     let names: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
-    let differing = names.into_iter().filter_map(|path| {
-        let (reference, candidate) = (theirs.get(path), ours.get(path));
-        let name = path.strip_prefix("hyperparameters.").unwrap_or(path);
+    let differing = names.into_iter().filter_map(|name| {
+        let (reference, candidate) = (theirs.get(name), ours.get(name));
         (reference != candidate).then(|| HyperparameterDifference {
-            name: name.to_owned(),
+            name: name.clone(),
             reference: reference.cloned().unwrap_or_default(),
             candidate: candidate.cloned().unwrap_or_default(),
         })

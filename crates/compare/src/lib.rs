@@ -68,7 +68,7 @@ pub use output::{EmbeddingAgreement, FrameCount, OutputAgreement, Sides};
 pub use task::Task;
 
 // The report.
-pub use audit::{Audit, Differences, Weights};
+pub use audit::{Audit, Differences, Reading, TensorDifference, Weights, hyperparameters};
 pub use budget::{Budget, Propagation};
 pub use figure::Figure;
 pub use production::{Path, PathCheck};

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::OnceLock};
 
-use safetensors::tensor::View;
+use safetensors::{SafeTensors, tensor::View};
 use serde::{Deserialize, Serialize};
 
 use soundalike_network::{Architecture, Output, Role, Specifications, TensorSpec};
@@ -424,6 +424,30 @@ impl Bundle {
             }
         }
         Self::from_bytes(bytes, &self.header.source.file)
+    }
+
+    /// The same network with the tensors of a safetensors file, whatever its metadata. `origin` replaces the path in errors.
+    ///
+    /// # Errors
+    /// If it is no safetensors file or has other tensors than the network needs; every difference is listed.
+    pub fn with_tensors(&self, file: &[u8], origin: &str) -> Result<Self, Error> {
+        self.replaced(file).map_err(|kind| kind.at(origin))
+    }
+
+    fn replaced(&self, file: &[u8]) -> Result<Self, ErrorKind> {
+        let file = SafeTensors::deserialize(file).map_err(ErrorKind::Safetensors)?;
+        let mut drafts = Vec::new();
+        for (name, view) in file.iter() {
+            let (shape, bytes) = (view.shape(), view.data());
+            let dtype = Dtype::from_safetensors(view.dtype());
+            let dtype = dtype.ok_or_else(|| ErrorKind::ElementType {
+                tensor: name.into(),
+                dtype: view.dtype().to_string(),
+            })?;
+            let elements = move || Cow::Borrowed(bytes);
+            drafts.push(Draft::new(name, dtype, shape, elements));
+        }
+        Self::assemble(&self.header, &drafts)
     }
 
     /// Writes a temporary file beside `path`, reads it back, compares every byte and renames it: `path` never holds an

@@ -9,6 +9,8 @@ use soundalike_model::{DeviceChoice, Kernels};
 pub(in crate::commands) enum ReferenceSide {
     /// The reference engine on libtorch.
     Torch,
+    /// The same, with weights that the official package reads from the checkpoint.
+    Official,
     /// A trace of the official package.
     Trace(PathBuf),
 }
@@ -57,7 +59,10 @@ impl FromStr for ReferenceSide {
         match (name, name.strip_prefix("trace:")) {
             (_, Some(file)) => Ok(Self::Trace(file.into())),
             ("torch", _) => Ok(Self::Torch),
-            _ => bail!("--reference {name}: unknown engine, expected torch or trace:FILE.npz"),
+            ("official", _) => Ok(Self::Official),
+            _ => bail!(
+                "--reference {name}: unknown engine, expected torch, official or trace:FILE.npz"
+            ),
         }
     }
 }

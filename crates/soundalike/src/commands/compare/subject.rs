@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use soundalike_compare::{
     About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decode, EngineInfo,
-    Explanation, Meaning, Provenance, Reference, ReferenceTrace, Report, Window, compare,
+    Explanation, Meaning, Provenance, Reading, Reference, ReferenceTrace, Report, Window, compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DeviceError, Engine, Kernels};
@@ -24,6 +24,8 @@ pub(super) struct Subject {
     name: String,
     model: Option<Model>,
     reference: Box<dyn Reference>,
+    /// The second reading of the model's file, with `--reference official`.
+    reading: Option<Reading>,
     windows: Vec<Window>,
 }
 
@@ -37,31 +39,34 @@ impl Subject {
             None => embedded(&model)?.filter(|_| request.is_plain()),
             Some(_) => None,
         };
-        let (reference, windows) = match built_in {
-            Some((reference, window)) => (reference, vec![window]),
-            None => Self::live(request, &model)?,
-        };
-        Ok(Self {
-            name: model.name.clone(),
-            model: Some(model),
-            reference,
-            windows,
-        })
+        match built_in {
+            Some((reference, window)) => Ok(Self {
+                name: model.name.clone(),
+                model: Some(model),
+                reference,
+                reading: None,
+                windows: vec![window],
+            }),
+            None => Self::live(request, model),
+        }
     }
 
-    fn live(
-        request: &Request<'_>,
-        model: &Model,
-    ) -> anyhow::Result<(Box<dyn Reference>, Vec<Window>)> {
+    fn live(request: &Request<'_>, model: Model) -> anyhow::Result<Self> {
         let (subject, choices) = (&request.args.subject, &request.args.masks);
         ensure!(
             choices.is_empty() || model.is_embedding(),
             "--masks is for embeddings, and {} computes none; omit it",
             model.name
         );
-        let engine = subject.engine(model, request.args.dtype.into())?;
-        let windows = masks::each(subject.windows(model)?, choices, model)?;
-        Ok((Box::new(engine), windows))
+        let (engine, reading) = subject.engine(&model, request.args.dtype.into())?;
+        let windows = masks::each(subject.windows(&model)?, choices, &model)?;
+        Ok(Self {
+            name: model.name.clone(),
+            model: Some(model),
+            reference: Box::new(engine),
+            reading,
+            windows,
+        })
     }
 
     /// A trace as the reference. Its model is that of `--model`, or the embedded one if the trace is of that, or if the
@@ -91,6 +96,7 @@ impl Subject {
             },
             model,
             reference: Box::new(trace),
+            reading: None,
             windows: vec![window],
         })
     }
@@ -156,7 +162,10 @@ impl Subject {
                     }
                 }
             }
-            report.audit = Some(Audit::new(bundle, other.as_ref()));
+            report.audit = Some(Audit {
+                reading: self.reading,
+                ..Audit::new(bundle, other.as_ref())
+            });
         }
         if request.args.budget {
             report.budget = Some(Budget::measure(reference, &candidate, &self.windows)?);

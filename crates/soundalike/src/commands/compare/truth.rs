@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
-use soundalike_compare::{LiveReference, Reference, Window};
+use anyhow::{Context, ensure};
+use soundalike_compare::{LiveReference, Reading, Reference, Window};
 use soundalike_model::DType;
 use soundalike_selftest::{built_in_trace, low_precision, torch_reference};
 
 use super::{
     model::{Model, WhichNetwork},
+    official,
     side::ReferenceSide,
     windows::{self, Count},
 };
@@ -17,8 +18,9 @@ use crate::output::Inputs;
 /// Options of the subject of a comparison.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct SubjectArgs {
-    /// Reference: torch (libtorch; in builds with --features torch) or trace:FILE.npz [default: the built-in trace, or
-    /// torch for other recordings and models]
+    /// Reference: torch (libtorch; in builds with --features torch), official (the same, with the weights that Python's
+    /// torch.load reads from the checkpoint; Python is SOUNDALIKE_PYTHON or python3) or trace:FILE.npz [default: the
+    /// built-in trace, or torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
     /// Bundle, checkpoint or pipeline directory [default: the embedded segmentation-3.0]
@@ -74,13 +76,31 @@ impl SubjectArgs {
             .models(&self.model, "model")
     }
 
-    /// The engine on libtorch for `model` and a candidate of `dtype`.
+    /// The engine on libtorch for `model` and a candidate of `dtype`. With `--reference official`, its weights are those of
+    /// the second reading.
     pub(in crate::commands) fn engine(
         &self,
         model: &Model,
         dtype: DType,
-    ) -> anyhow::Result<LiveReference> {
-        let engine = torch_reference(&model.bundle, low_precision(dtype))?;
+    ) -> anyhow::Result<(LiveReference, Option<Reading>)> {
+        let (bundle, reading) = match self.reference()? {
+            Some(ReferenceSide::Official) => {
+                let (bundle, reading) = official::read(self.model.as_deref(), &model.bundle)?;
+                (bundle, Some(reading))
+            }
+            _ => (model.bundle.clone(), None),
+        };
+        let engine = torch_reference(&bundle, low_precision(dtype));
+        let engine = match &reading {
+            None => engine?,
+            Some(Reading {
+                tensors, values, ..
+            }) => engine.with_context(|| {
+                format!(
+                    "torch.load reads the same {tensors} tensors and {values} hyperparameters, but they cannot be run"
+                )
+            })?,
+        };
         let architecture = model.bundle.architecture();
         ensure!(
             self.unverified || engine.engine().verified.is_some(),
@@ -89,7 +109,7 @@ impl SubjectArgs {
                 .variant()
                 .unwrap_or_else(|| architecture.name())
         );
-        Ok(engine)
+        Ok((engine, reading))
     }
 
     pub(in crate::commands) fn windows(&self, model: &Model) -> anyhow::Result<Vec<Window>> {

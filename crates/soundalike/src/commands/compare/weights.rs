@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use indicatif::HumanCount;
-use soundalike_compare::{Differences, Figure, Report, Weights};
+use soundalike_compare::{Differences, Figure, Reading, Report, TensorDifference, Weights};
 
 use super::words::{self, LISTED, listed, short};
 use crate::document::Item;
@@ -14,6 +14,10 @@ pub(super) fn items(report: &Report) -> Vec<Item> {
         return Vec::new();
     };
     let reference = Item::from(format!("weights: {}", weights_of(&audit.reference)));
+    let reading = audit
+        .reading
+        .as_ref()
+        .map(|reading| Item::from(read_again(reading)));
     let candidate = audit.candidate.as_ref().map(|differences| Item {
         text: format!(
             "candidate's weights: {}; {}",
@@ -22,7 +26,29 @@ pub(super) fn items(report: &Report) -> Vec<Item> {
         ),
         details: details(differences),
     });
-    std::iter::once(reference).chain(candidate).collect()
+    let items = std::iter::once(reference).chain(reading);
+    items.chain(candidate).collect()
+}
+
+/// What the second reader of the weights gave.
+fn read_again(reading: &Reading) -> String {
+    let packages = reading.versions.iter();
+    let packages = packages.map(|(name, version)| format!("{name} {version}"));
+    let mut words = format!(
+        "the reference's weights were read by torch.load ({}): {} tensors bit-equal to our reading, {} hyperparameters, \
+         specifications and settings of layers equal",
+        listed(packages),
+        reading.tensors,
+        reading.values
+    );
+    if !reading.unchecked.is_empty() {
+        let _ = write!(
+            words,
+            "; the file does not store {}, whose defaults need pyannote.audio to be checked",
+            reading.unchecked.join(", ")
+        );
+    }
+    words
 }
 
 fn weights_of(weights: &Weights) -> String {
@@ -69,15 +95,7 @@ fn compared(differences: &Differences) -> String {
 fn details(differences: &Differences) -> Vec<String> {
     let mut lines = Vec::new();
     for difference in differences.differing.iter().take(LISTED) {
-        let what = match (difference.max_abs, difference.values_of.as_slice()) {
-            (_, others @ [_, ..]) => format!("has the values of {}", others.join(", ")),
-            (Some(most), []) => format!("differs by up to {}", Figure(most)),
-            (None, []) => format!(
-                "has shape {:?}, expected {:?}",
-                difference.candidate_shape, difference.reference_shape
-            ),
-        };
-        lines.push(format!("{} {what}", difference.name));
+        lines.push(wrong_tensor(difference));
     }
     lines.extend(words::differences([
         (&differences.missing, "missing"),
@@ -90,4 +108,17 @@ fn details(differences: &Differences) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What is wrong with a tensor of the candidate.
+pub(super) fn wrong_tensor(difference: &TensorDifference) -> String {
+    let what = match (difference.max_abs, difference.values_of.as_slice()) {
+        (_, others @ [_, ..]) => format!("has the values of {}", others.join(", ")),
+        (Some(most), []) => format!("differs by up to {}", Figure(most)),
+        (None, []) => format!(
+            "has shape {:?}, expected {:?}",
+            difference.candidate_shape, difference.reference_shape
+        ),
+    };
+    format!("{} {what}", difference.name)
 }

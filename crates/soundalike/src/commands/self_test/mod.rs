@@ -168,7 +168,7 @@ fn truth(args: &Args, model: &Model) -> anyhow::Result<(Box<dyn Reference>, Vec<
         [] => &[MaskChoice::None, MaskChoice::Speakers],
         some => some,
     };
-    let engine = args.subject.engine(model, DType::F32)?;
+    let (engine, _) = args.subject.engine(model, DType::F32)?;
     let mut windows = args.subject.windows(model)?;
     if model.is_embedding() {
         windows.iter_mut().for_each(shorten);
