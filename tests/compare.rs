@@ -14,8 +14,8 @@ use std::{
     io::{Cursor, Read, Write},
 };
 
-use ndarray::{Array, Array1};
-use ndarray_npy::NpzWriter;
+use ndarray::{Array, Array1, ArrayD};
+use ndarray_npy::{NpzReader, NpzWriter};
 use support::soundalike;
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
@@ -124,6 +124,69 @@ fn two_traces_of_any_network_are_compared_without_a_model() {
     let alone = soundalike(["compare", "--reference", &format!("trace:{reference}")]);
     println!("{}", alone.stderr);
     assert_ne!(alone.code, Some(0));
+}
+
+/// The built-in trace as another framework has it: numbers for names, the axes of every stage in another order, in f32.
+fn scrambled(path: &std::path::Path, change: impl Fn(&str, ArrayD<f64>) -> ArrayD<f64>) {
+    let captured = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../selftest/captured/segmentation-3.0_1s.npz"
+    );
+    let mut reference = NpzReader::new(fs::File::open(captured).unwrap()).unwrap();
+    let names = reference.names().unwrap().into_iter();
+    let is_stage = |name: &String| {
+        let other = ["manifest", "waveform", "f32/", "floor."];
+        !other.iter().any(|start| name.starts_with(start))
+    };
+    let mut trace = NpzWriter::new(fs::File::create(path).unwrap());
+    for (index, name) in names.filter(is_stage).enumerate() {
+        let values: ArrayD<f64> = reference.by_name(&name).unwrap();
+        let values = change(&name, values).mapv(|x| x as f32);
+        let turned = values.reversed_axes().as_standard_layout().into_owned();
+        trace
+            .add_array(format!("/{}", 400 + index), &turned)
+            .unwrap();
+    }
+    trace.finish().unwrap();
+}
+
+#[test]
+fn stages_under_other_names_and_in_other_layouts_are_found_by_their_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("port.npz");
+    let candidate = format!("trace:{}", path.display());
+    let compare = |format| {
+        let run = soundalike(["compare", "--candidate", &candidate, "--format", format]);
+        (run.code, run.stdout)
+    };
+    scrambled(&path, |_, values| values);
+    let (code, json) = compare("json");
+    assert_eq!(code, Some(0), "{json}");
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for stage in report["stages"].as_array().unwrap() {
+        assert_eq!(stage["matched"]["by"], "value", "{stage}");
+    }
+    assert_eq!(report["missing"], serde_json::json!([]));
+    let (_, table) = compare("table");
+    assert!(
+        table.contains("0 by name") && table.contains(", axes in the order "),
+        "{table}"
+    );
+
+    // Where values are no stage's any more, the order decides.
+    scrambled(&path, |name, values| match name.starts_with("lstm.2") {
+        true => values * 1.2,
+        false => values,
+    });
+    let (code, json) = compare("json");
+    assert_eq!(code, Some(3), "{json}");
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let stages = report["stages"].as_array().unwrap();
+    let wrong = stages
+        .iter()
+        .filter(|stage| stage["matched"]["by"] == "order");
+    let wrong: Vec<_> = wrong.map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(wrong, ["lstm.2.forward", "lstm.2.reverse", "lstm.2"]);
 }
 
 #[test]

@@ -192,6 +192,7 @@ impl StageReport {
             },
             teacher_forced,
             free_running,
+            matched: None,
         }
     }
 }

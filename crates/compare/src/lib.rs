@@ -8,6 +8,8 @@
 //! engine or of a trace. To compare your own network, write its trace (`reference/README.md`) or implement [`Engine`]; to
 //! compare the meaning of its output, implement [`Decode`].
 
+mod aligned;
+mod alignment;
 mod audit;
 mod budget;
 mod compare;
@@ -48,6 +50,7 @@ pub use reference::{Reference, ReferenceStage};
 pub use window::{Masks, Window};
 
 // Files.
+pub use alignment::{Match, MatchedBy};
 pub use manifest::Manifest;
 pub use name_map::{NameMap, NamesError};
 pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};

@@ -205,6 +205,16 @@ impl NameMap {
         Ok(stages)
     }
 
+    /// Whether the map has a line for `entry`.
+    pub(crate) fn maps(&self, entry: &str) -> bool {
+        self.targets.contains_key(entry)
+    }
+
+    /// The stage that `entry` is mapped to.
+    pub(crate) fn stage_of(&self, entry: &str) -> Option<&str> {
+        Some(self.targets.get(entry)?.name())
+    }
+
     /// `values` of `entry` with the axes in the order of the stage.
     pub(crate) fn transposed(
         &self,

@@ -5,8 +5,8 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    Audit, Budget, Decode, Diagnosis, GateResult, OutputAgreement, PathCheck, Provenance, Sides,
-    StageError, Task, Undiagnosed, Verdict, Window,
+    ActivationTrace, Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement,
+    PathCheck, Provenance, Sides, StageError, Task, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -131,6 +131,9 @@ pub struct StageReport {
     pub free_running: Option<StageError>,
     /// The worst verdict of all inputs.
     pub verdict: Verdict,
+    /// How it was found in a candidate with other names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<Match>,
 }
 
 /// The outputs on one input.
@@ -194,6 +197,17 @@ pub struct About {
 }
 
 impl Report {
+    /// Records how the stages of a trace were found, and its arrays that are none.
+    pub fn set_matched(&mut self, trace: &ActivationTrace) {
+        for matched in &trace.matched {
+            let mut stages = self.stages.iter_mut();
+            if let Some(stage) = stages.find(|stage| stage.name == matched.stage) {
+                stage.matched = Some(matched.clone());
+            }
+        }
+        self.unexpected.extend(trace.unused.iter().cloned());
+    }
+
     /// Pools the results of `inputs`.
     pub(crate) fn new(about: About, inputs: Vec<InputReport>) -> Self {
         let mut stages: Vec<(String, Vec<StageReport>)> = Vec::new();
@@ -280,6 +294,7 @@ impl StageReport {
             teacher_forced: StageError::pool(forced.collect()),
             free_running: StageError::pool(free.collect()),
             verdict: reports.iter().map(|report| report.verdict).max()?,
+            matched: None,
         })
     }
 }

@@ -12,7 +12,8 @@ use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
 use crate::{
-    EngineInfo, Floors, Input, Manifest, Masks, NameMap, NamesError, Window, manifest::SCHEMA,
+    EngineInfo, Floors, Input, Manifest, Masks, Match, NameMap, NamesError, Window,
+    manifest::SCHEMA,
 };
 
 /// Why a trace cannot be read.
@@ -145,7 +146,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// # Errors
     /// [`TraceError`] if the trace has no waveform.
     pub fn waveform(&mut self) -> Result<ArrayD<f32>, TraceError> {
-        entry(&mut self.npz, &self.origin, "waveform")
+        read(&mut self.npz, &self.origin, "waveform")
     }
 
     /// The window, the input of both sides. The waveform may be missing for a network that takes no audio.
@@ -155,7 +156,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     pub fn window(&mut self) -> Result<Window, TraceError> {
         let waveform = optional(&mut self.npz, &self.origin, "waveform")?;
         let masks = self.manifest.masks.clone().map(|masks| {
-            let values = entry(&mut self.npz, &self.origin, "masks")?;
+            let values = read(&mut self.npz, &self.origin, "masks")?;
             Ok::<_, TraceError>(Masks {
                 name: masks.file,
                 values,
@@ -178,7 +179,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             let what = format!("is in {dtype}, expected f64");
             return Err(inconsistent(&self.origin, name, what));
         }
-        entry(&mut self.npz, &self.origin, name)
+        read(&mut self.npz, &self.origin, name)
     }
 
     /// The reference's own f32 output of the last stage.
@@ -188,7 +189,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     pub fn output(&mut self) -> Result<ArrayD<f32>, TraceError> {
         let last = self.manifest.graph().output();
         let name = format!("f32/{}", last.map_or("", |stage| &stage.name));
-        entry(&mut self.npz, &self.origin, &name)
+        read(&mut self.npz, &self.origin, &name)
     }
 
     /// The rounding error of the reference's own f32 at `stage`.
@@ -202,7 +203,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         };
         let mut floor = |slice: &str| -> Result<Array1<f64>, TraceError> {
             let name = format!("floor.{running}{slice}/{}", stage.name);
-            entry(&mut self.npz, &self.origin, &name)
+            read(&mut self.npz, &self.origin, &name)
         };
         Ok(Floors {
             whole: floor("")?.sum(),
@@ -224,6 +225,10 @@ pub struct ActivationTrace {
     pub waveform: Option<ArrayD<f32>>,
     /// The outputs of the stages, widened to f64.
     pub stages: BTreeMap<String, ArrayD<f64>>,
+    /// How the stages were found, unless all have the reference's names.
+    pub matched: Vec<Match>,
+    /// Arrays that are no stage of the reference, where stages were looked for.
+    pub unused: Vec<String>,
 }
 
 impl ActivationTrace {
@@ -248,7 +253,7 @@ impl ActivationTrace {
                     entry: name,
                 });
             }
-            let values: ArrayD<f64> = entry(&mut npz, &origin, &name)?;
+            let values: ArrayD<f64> = read(&mut npz, &origin, &name)?;
             stages.insert(stage, names.transposed(&name, values)?);
         }
         Ok(Self {
@@ -256,6 +261,8 @@ impl ActivationTrace {
             manifest,
             waveform,
             stages,
+            matched: Vec::new(),
+            unused: Vec::new(),
         })
     }
 
@@ -298,7 +305,7 @@ impl ActivationTrace {
 }
 
 fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {
-    let json: Array1<u8> = entry(npz, origin, "manifest")?;
+    let json: Array1<u8> = read(npz, origin, "manifest")?;
     Manifest::parse(&json.to_vec(), origin)
 }
 
@@ -309,10 +316,11 @@ fn optional<R: Read + Seek, T: NpzElement, D: Dimension>(
     name: &str,
 ) -> Result<Option<Array<T, D>>, TraceError> {
     let exists = npz.entry(name).is_some();
-    exists.then(|| entry(npz, origin, name)).transpose()
+    exists.then(|| read(npz, origin, name)).transpose()
 }
 
-fn entry<R: Read + Seek, T: NpzElement, D: Dimension>(
+/// The array `name` of an archive.
+pub(crate) fn read<R: Read + Seek, T: NpzElement, D: Dimension>(
     npz: &mut Npz<R>,
     origin: &str,
     name: &str,

@@ -108,6 +108,8 @@ fn an_input_that_is_another_one_is_refused() {
         manifest: None,
         waveform: Some(window.waveform.clone()),
         stages: BTreeMap::new(),
+        matched: Vec::new(),
+        unused: Vec::new(),
     };
     assert!(trace.check_window(&window).is_ok());
     window.waveform.invert_axis(Axis(2));

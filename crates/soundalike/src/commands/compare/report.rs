@@ -29,7 +29,8 @@ pub(super) fn document(report: &Report) -> Document {
     document.blocks.push(Block::Finding(tone, finding));
     let output = words::output(report).into_iter().map(Item::from);
     let coverage = words::coverage(report).into_iter().map(Item::from);
-    document.facts(output.chain(words::gate(report)).chain(coverage));
+    let facts = output.chain(words::gate(report)).chain(coverage);
+    document.facts(facts.chain(words::matched(report)));
     document.table("", stages(report));
     document.blocks.extend(legend(report));
     let mut page = Document::default();
@@ -328,6 +329,7 @@ pub(super) mod tests {
             teacher_forced: None,
             free_running: None,
             verdict: *verdict,
+            matched: None,
         };
         report.stages = verdicts.iter().map(stage).collect();
         report.missing = verdicts

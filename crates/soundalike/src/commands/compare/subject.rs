@@ -118,7 +118,18 @@ impl Subject {
             (Some(path), Some(bundle)) => Some(other_weights(path, bundle)?),
             _ => None,
         };
-        let (candidate, engine) = self.candidate(request, other.as_ref())?;
+        let (candidate, engine, trace) = match &request.candidate {
+            CandidateSide::Trace(path) => {
+                let mut trace = self.activations(path, request)?;
+                let stages = std::mem::take(&mut trace.stages);
+                (Candidate::Activations(stages), trace.engine(), Some(trace))
+            }
+            CandidateSide::Engine(choice) => {
+                let (candidate, engine) = self.engine(choice, request, other.as_ref())?;
+                (candidate, engine, None)
+            }
+        };
+        let bundle = self.model.as_ref().map(|model| &model.bundle);
         let about = About {
             model: self.name.clone(),
             reference: self.reference.name(),
@@ -132,6 +143,7 @@ impl Subject {
         };
         let reference = self.reference.as_mut();
         let mut report = compare(reference, &candidate, &self.windows, decode, about)?;
+        trace.iter().for_each(|trace| report.set_matched(trace));
         if let (Some(model), CandidateSide::Engine(choice), None) =
             (&self.model, &request.candidate, &request.args.inject)
         {
@@ -173,16 +185,13 @@ impl Subject {
         Ok(report)
     }
 
-    /// The candidate and its engine. `other` has its own weights.
-    fn candidate(
+    /// One of our engines as the candidate. `other` has its own weights.
+    fn engine(
         &self,
+        choice: &EngineChoice,
         request: &Request<'_>,
         other: Option<&Bundle>,
     ) -> anyhow::Result<(Candidate, EngineInfo)> {
-        let choice = match &request.candidate {
-            CandidateSide::Trace(path) => return self.activations(path, request),
-            CandidateSide::Engine(choice) => choice,
-        };
         let bundle = other.or(self.model.as_ref().map(|model| &model.bundle));
         let bundle = bundle.context("no model to run; give one with --model")?;
         let engine = engine_of(choice, request)?;
@@ -197,23 +206,23 @@ impl Subject {
 
     /// The trace at `path` as the candidate.
     fn activations(
-        &self,
+        &mut self,
         path: &Path,
         request: &Request<'_>,
-    ) -> anyhow::Result<(Candidate, EngineInfo)> {
+    ) -> anyhow::Result<ActivationTrace> {
         let [window] = &self.windows[..] else {
             let windows = self.windows.len();
             bail!("a trace has one window, found {windows}; choose one recording and --windows 1");
         };
-        let trace = ActivationTrace::open(path, &request.names)?;
+        let reference = self.reference.as_mut();
+        let trace = ActivationTrace::aligned(path, &request.names, reference, window)?;
         let manifest = trace.manifest.as_ref();
         let captured = manifest.and_then(|manifest| manifest.model.as_ref());
         if let (Some(captured), Some(model)) = (captured, &self.model) {
             check_model(captured.origin(), &model.bundle)?;
         }
         trace.check_window(window)?;
-        let info = trace.engine();
-        Ok((Candidate::Activations(trace.stages), info))
+        Ok(trace)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use soundalike_compare::{
-    EmbeddingAgreement, EngineInfo, Figure, OutputAgreement, PathCheck, Report, StageError,
-    StageReport, Verdict,
+    EmbeddingAgreement, EngineInfo, Figure, Match, MatchedBy, OutputAgreement, PathCheck, Report,
+    StageError, StageReport, Verdict,
 };
 use soundalike_torch::BUILT;
 
@@ -358,6 +358,55 @@ pub(super) fn coverage(report: &Report) -> Vec<String> {
         (&report.missing, "not observed in the candidate"),
         (&report.unexpected, "not in the reference"),
     ])
+}
+
+/// Stages under other names that are shown.
+const SHOWN_MATCHES: usize = 12;
+
+/// How stages were found in a candidate with other names. None where all have the reference's names.
+pub(super) fn matched(report: &Report) -> Option<Item> {
+    let matched = || {
+        let stages = report.stages.iter();
+        stages.filter_map(|stage| Some((&stage.name, stage.matched.as_ref()?)))
+    };
+    let count = |by: MatchedBy| matched().filter(|(_, found)| found.by == by).count();
+    let [name, value, order] = [MatchedBy::Name, MatchedBy::Value, MatchedBy::Order].map(count);
+    if name + value + order == 0 {
+        return None;
+    }
+    let others = || matched().filter(|(stage, found)| **stage != found.name);
+    let line = |(stage, found): (&String, &Match)| {
+        let by = match found.by {
+            MatchedBy::Name => "name",
+            MatchedBy::Value => "its values",
+            MatchedBy::Order => "its place in the order",
+        };
+        let mut line = format!("{stage} is {}, by {by}", found.name);
+        match &found.axes {
+            None => line += ", in another shape",
+            Some(axes) if !axes.is_sorted() => {
+                let axes: Vec<_> = axes.iter().map(ToString::to_string).collect();
+                line += &format!(", axes in the order {}", axes.join(" "));
+            }
+            Some(_) => {}
+        }
+        if !found.ambiguous.is_empty() {
+            let ambiguous = listed(found.ambiguous.iter().cloned());
+            line += &format!("; {ambiguous} would fit as well");
+        }
+        line
+    };
+    let mut details: Vec<_> = others().take(SHOWN_MATCHES).map(line).collect();
+    let more = others().count().saturating_sub(SHOWN_MATCHES);
+    if more > 0 {
+        details.push(format!("and {more} more (--format json lists them)"));
+    }
+    Some(Item {
+        text: format!(
+            "stages found in the candidate: {name} by name, {value} by their values, {order} by their place in the order"
+        ),
+        details,
+    })
 }
 
 /// A line for each kind of names, if there are any.

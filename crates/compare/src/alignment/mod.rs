@@ -1,0 +1,416 @@
+//! The stages of a reference among the tensors of a candidate that has other names, other layouts, and more or fewer steps.
+//!
+//! A port that is right up to a stage has the same numbers there. So a stage is found by its name, where names agree; else by
+//! its values, in any order of axes; else, behind a fault, by the order of execution among the tensors of its shape.
+
+mod fingerprint;
+mod layout;
+mod names;
+mod order;
+
+use ndarray::{ArrayD, IxDyn};
+use serde::Serialize;
+
+use self::{fingerprint::Fingerprint, layout::Layout, names::Fit};
+
+/// Named tensors in order of execution, of which few are in memory at once.
+pub(crate) trait Tensors {
+    /// Why a tensor cannot be read.
+    type Error;
+    /// Name and shape of each.
+    fn list(&self) -> Vec<(String, Vec<usize>)>;
+    /// The values of one.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn read(&mut self, index: usize) -> Result<ArrayD<f64>, Self::Error>;
+}
+
+/// By what a stage was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchedBy {
+    /// By its name.
+    Name,
+    /// By its values.
+    Value,
+    /// By its place among tensors of its shape.
+    Order,
+}
+
+/// A stage and its tensor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Match {
+    /// The stage of the reference.
+    #[serde(skip)]
+    pub stage: String,
+    /// The tensor of the candidate.
+    pub name: String,
+    /// By what it was found.
+    pub by: MatchedBy,
+    /// Axis `i` of the stage is axis `axes[i]` of the tensor, without axes of length 1 on both sides. `None`: the values are in
+    /// the same order, in another shape.
+    pub axes: Option<Vec<usize>>,
+    /// Root mean square of the difference, in units of the stage's.
+    pub error: f64,
+    /// Other tensors that fit as well.
+    pub ambiguous: Vec<String>,
+}
+
+/// The stages of a reference among the tensors of a candidate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Alignment {
+    /// The stages that were found, in order of execution.
+    pub(crate) matches: Vec<Match>,
+    /// Stages that the candidate does not show.
+    pub(crate) not_observed: Vec<String>,
+    /// Tensors of the candidate that are no stage.
+    pub(crate) unused: Vec<String>,
+}
+
+/// Largest error of a match by value: above the rounding of bfloat16, whose unit is 2^-8, and far below what a wrong tensor has.
+const SAME_VALUES: f64 = 0.02;
+/// Largest distance of fingerprints of tensors that are compared value by value.
+const NEAR: f64 = 0.1;
+/// Most tensors that are compared with a stage value by value.
+const MOST_COMPARED: usize = 6;
+/// How much more error than the best another tensor may have to be as good.
+const AS_GOOD: f64 = 2.0;
+/// Error of equal values, whose quotient says nothing.
+const EQUAL: f64 = 1e-7;
+
+impl Alignment {
+    /// Finds the stages of `reference` among the tensors of `candidate`. Each is read a few times, one at a time.
+    ///
+    /// # Errors
+    /// Where a tensor cannot be read.
+    pub(crate) fn find<E>(
+        reference: &mut dyn Tensors<Error = E>,
+        candidate: &mut dyn Tensors<Error = E>,
+    ) -> Result<Self, E> {
+        let stages = Side::of(reference, None)?;
+        let counts: Vec<usize> = stages
+            .shapes
+            .iter()
+            .map(|shape| shape.iter().product())
+            .collect();
+        let tensors = Side::of(candidate, Some(&counts))?;
+        let mut search = Search {
+            used: vec![false; tensors.names.len()],
+            found: vec![None; stages.names.len()],
+            stages,
+            tensors,
+        };
+        for stage in 0..search.stages.names.len() {
+            search.by_name_or_value(stage, reference, candidate)?;
+        }
+        search.by_name_alone();
+        search.by_order(reference, candidate)?;
+        Ok(search.finish())
+    }
+}
+
+/// What is known of one side without its values.
+struct Side {
+    names: Vec<String>,
+    shapes: Vec<Vec<usize>>,
+    /// None for a tensor that is no stage by its size, and was not read.
+    fingerprints: Vec<Option<Fingerprint>>,
+}
+
+impl Side {
+    /// Reads all tensors of `side`, or those with one of `counts` of values.
+    fn of<E>(side: &mut dyn Tensors<Error = E>, counts: Option<&[usize]>) -> Result<Self, E> {
+        let (names, shapes): (Vec<_>, Vec<_>) = side.list().into_iter().unzip();
+        let mut fingerprints = Vec::with_capacity(shapes.len());
+        for (index, shape) in shapes.iter().enumerate() {
+            let count = shape.iter().product();
+            let wanted = counts.is_none_or(|counts| counts.contains(&count));
+            let read = wanted.then(|| side.read(index)).transpose()?;
+            fingerprints.push(read.map(|values| Fingerprint::of(&values)));
+        }
+        Ok(Self {
+            names,
+            shapes,
+            fingerprints,
+        })
+    }
+}
+
+/// A tensor that was found for a stage.
+#[derive(Debug, Clone)]
+struct Found {
+    tensor: usize,
+    by: MatchedBy,
+    axes: Option<Vec<usize>>,
+    error: f64,
+    ambiguous: Vec<usize>,
+}
+
+struct Search {
+    stages: Side,
+    tensors: Side,
+    used: Vec<bool>,
+    found: Vec<Option<Found>>,
+}
+
+/// A tensor and its layout.
+type Compared = (usize, Option<Vec<usize>>, f64);
+
+impl Search {
+    /// The tensors with as many values as `stage`.
+    fn as_large(&self, stage: usize) -> impl Iterator<Item = usize> {
+        let count: usize = self.stages.shapes[stage].iter().product();
+        let shapes = self.tensors.shapes.iter().enumerate();
+        shapes
+            .filter(move |(_, shape)| shape.iter().product::<usize>() == count)
+            .map(|(index, _)| index)
+    }
+
+    fn distance(&self, stage: usize, tensor: usize) -> f64 {
+        match (
+            &self.stages.fingerprints[stage],
+            &self.tensors.fingerprints[tensor],
+        ) {
+            (Some(stage), Some(tensor)) => stage.distance(tensor),
+            _ => f64::INFINITY,
+        }
+    }
+
+    fn by_name_or_value<E>(
+        &mut self,
+        stage: usize,
+        reference: &mut dyn Tensors<Error = E>,
+        candidate: &mut dyn Tensors<Error = E>,
+    ) -> Result<(), E> {
+        let name = &self.stages.names[stage];
+        let mut named: Vec<(Fit, usize)> = self
+            .as_large(stage)
+            .filter_map(|tensor| Some((names::fit(name, &self.tensors.names[tensor])?, tensor)))
+            .collect();
+        // The best names, and of a scope the last step.
+        named.sort();
+        let best_fit = named.last().map(|(fit, _)| *fit);
+        named.retain(|(fit, _)| Some(*fit) == best_fit);
+        let named: Vec<usize> = named.into_iter().map(|(_, tensor)| tensor).collect();
+
+        // A constant has the values of many tensors.
+        let constant = self.stages.fingerprints[stage].is_none_or(|found| found.is_constant());
+        let mut near: Vec<(f64, usize)> = self
+            .as_large(stage)
+            .map(|tensor| (self.distance(stage, tensor), tensor))
+            .filter(|(distance, _)| *distance < NEAR && !constant)
+            .collect();
+        near.sort_by(|a, b| a.0.total_cmp(&b.0));
+        near.truncate(MOST_COMPARED);
+        let mut tried: Vec<usize> = named.iter().rev().take(MOST_COMPARED).copied().collect();
+        tried.extend(near.iter().map(|(_, tensor)| *tensor));
+        tried.sort_unstable();
+        tried.dedup();
+        if tried.is_empty() {
+            return Ok(());
+        }
+        let golden = reference.read(stage)?;
+        let mut compared: Vec<Compared> = Vec::new();
+        for tensor in tried {
+            let (axes, error) = layout_of(&golden, &candidate.read(tensor)?);
+            compared.push((tensor, axes, error));
+        }
+        let least = compared
+            .iter()
+            .map(|(.., error)| *error)
+            .fold(f64::INFINITY, f64::min);
+        let as_good = |error: f64| error <= (least * AS_GOOD).max(EQUAL);
+        let equal: Vec<&Compared> = match least < SAME_VALUES && !constant {
+            true => compared
+                .iter()
+                .filter(|(.., error)| as_good(*error))
+                .collect(),
+            false => Vec::new(),
+        };
+        let last = self.found[..stage]
+            .iter()
+            .rev()
+            .flatten()
+            .map(|found| found.tensor)
+            .next();
+        // Among equals: the one of this name, then one that is no other stage, then the next in order.
+        let chosen = equal.iter().copied().max_by_key(|(tensor, ..)| {
+            let follows = last.is_none_or(|last| *tensor > last);
+            (
+                named.contains(tensor),
+                !self.used[*tensor],
+                follows,
+                std::cmp::Reverse(*tensor),
+            )
+        });
+        let by_name = |tensor: &usize| named.contains(tensor);
+        let found = match chosen {
+            Some(chosen) => {
+                let others = equal.iter().map(|(tensor, ..)| *tensor);
+                let other = |tensor: &usize| *tensor != chosen.0 && !self.used[*tensor];
+                let by = if by_name(&chosen.0) {
+                    MatchedBy::Name
+                } else {
+                    MatchedBy::Value
+                };
+                let ambiguous = match by {
+                    MatchedBy::Name => Vec::new(),
+                    _ => others.filter(other).collect(),
+                };
+                Some((chosen, by, ambiguous))
+            }
+            // No tensor has its values: the one of its name is wrong.
+            None => {
+                let named = compared
+                    .iter()
+                    .filter(|(tensor, ..)| by_name(tensor) && !self.used[*tensor]);
+                named
+                    .last()
+                    .map(|chosen| (chosen, MatchedBy::Name, Vec::new()))
+            }
+        };
+        if let Some(((tensor, axes, error), by, ambiguous)) = found {
+            self.used[*tensor] = true;
+            self.found[stage] = Some(Found {
+                tensor: *tensor,
+                by,
+                axes: axes.clone(),
+                error: *error,
+                ambiguous,
+            });
+        }
+        Ok(())
+    }
+
+    /// Matches the stages whose name a tensor of another size has: one frame short, say.
+    fn by_name_alone(&mut self) {
+        for stage in 0..self.found.len() {
+            let name = &self.stages.names[stage];
+            let tensor = self.tensors.names.iter().position(|other| other == name);
+            let free = tensor.filter(|tensor| self.found[stage].is_none() && !self.used[*tensor]);
+            if let Some(tensor) = free {
+                self.used[tensor] = true;
+                self.found[stage] = Some(Found {
+                    tensor,
+                    by: MatchedBy::Name,
+                    axes: None,
+                    error: f64::INFINITY,
+                    ambiguous: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Matches the rest, between the stages that were found.
+    fn by_order<E>(
+        &mut self,
+        reference: &mut dyn Tensors<Error = E>,
+        candidate: &mut dyn Tensors<Error = E>,
+    ) -> Result<(), E> {
+        let mut start = 0;
+        while start < self.found.len() {
+            if self.found[start].is_some() {
+                start += 1;
+                continue;
+            }
+            let end = (start..self.found.len()).find(|stage| self.found[*stage].is_some());
+            let end = end.unwrap_or(self.found.len());
+            let before = self.found[..start]
+                .iter()
+                .flatten()
+                .map(|found| found.tensor + 1)
+                .max();
+            let behind = self.found[end..]
+                .iter()
+                .flatten()
+                .map(|found| found.tensor)
+                .min();
+            let gap = before.unwrap_or(0)..behind.unwrap_or(self.tensors.names.len());
+            let free: Vec<usize> = gap.filter(|tensor| !self.used[*tensor]).collect();
+            let distance = |stage: usize, tensor: usize| {
+                let (stage, tensor) = (start + stage, free[tensor]);
+                match layout::same_axes(&self.stages.shapes[stage], &self.tensors.shapes[tensor]) {
+                    // Also far apart by a fault.
+                    true => self.distance(stage, tensor).min(1.0),
+                    false => f64::INFINITY,
+                }
+            };
+            let matched = order::monotone(end - start, free.len(), distance);
+            for (stage, place) in (start..end).zip(&matched) {
+                let Some(place) = place else {
+                    continue;
+                };
+                let tensor = free[*place];
+                let (axes, error) = layout_of(&reference.read(stage)?, &candidate.read(tensor)?);
+                // Tensors of its shape that could be it as well, up to the next stage.
+                let others = free.iter().enumerate().filter(|(other, tensor)| {
+                    let taken = matched.contains(&Some(*other));
+                    let shapes = (&self.stages.shapes[stage], &self.tensors.shapes[**tensor]);
+                    !taken && layout::same_axes(shapes.0, shapes.1)
+                });
+                self.found[stage] = Some(Found {
+                    tensor,
+                    by: MatchedBy::Order,
+                    axes,
+                    error,
+                    ambiguous: others.map(|(_, tensor)| *tensor).collect(),
+                });
+            }
+            for found in self.found[start..end].iter().flatten() {
+                self.used[found.tensor] = true;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Alignment {
+        let name = |tensor: usize| self.tensors.names[tensor].clone();
+        let mut alignment = Alignment::default();
+        for (stage, found) in self.stages.names.iter().zip(self.found) {
+            match found {
+                None => alignment.not_observed.push(stage.clone()),
+                Some(found) => alignment.matches.push(Match {
+                    stage: stage.clone(),
+                    name: name(found.tensor),
+                    by: found.by,
+                    axes: found.axes,
+                    error: found.error,
+                    ambiguous: found.ambiguous.into_iter().map(name).collect(),
+                }),
+            }
+        }
+        let unused = self.used.iter().enumerate().filter(|(_, used)| !**used);
+        alignment.unused = unused.map(|(tensor, _)| name(tensor)).collect();
+        alignment
+    }
+}
+
+/// The order of axes of `tensor`, and its error. Where no order gives the shape, the values are compared as they lie.
+fn layout_of(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> (Option<Vec<usize>>, f64) {
+    match layout::best(golden, tensor) {
+        Some(Layout { axes, error }) => (Some(axes), error),
+        None => (None, layout::flat_error(golden, tensor)),
+    }
+}
+
+impl Match {
+    /// `values` of the tensor in the layout of the stage, which has this `shape`; as they are where they are not as many.
+    pub(crate) fn arranged(&self, values: ArrayD<f64>, shape: &[usize]) -> ArrayD<f64> {
+        let turned = match &self.axes {
+            Some(axes) => layout::squeezed(&values)
+                .permuted_axes(IxDyn(axes))
+                .to_owned(),
+            None => values,
+        };
+        let as_many = turned.len() == shape.iter().product::<usize>();
+        match as_many.then(|| turned.to_shape(shape).map(|values| values.into_owned())) {
+            Some(Ok(values)) => values,
+            _ => turned,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Whether two names of different frameworks mean one stage.
+
+/// How well a name fits a stage, from worst to best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    /// The stage's segments end the scope of the name: `model.encoder.fc1` of `encoder.fc1`, `/encoder/fc1/Add_output_0`.
+    Scope,
+    /// The same name but for separators.
+    Path,
+    /// The same name.
+    Exact,
+}
+
+/// The parts of a name between separators: of PyTorch (`a.0.b`), ONNX (`/a.0/b/MatMul_output_0`), TensorFlow
+/// (`a/b/Relu;x:0`) and JAX (`a/~/b`).
+fn segments(name: &str) -> Vec<&str> {
+    let parts = name.split(['.', '/', ':', ';', '~']);
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+/// How `name` fits `stage`, if it does.
+pub(super) fn fit(stage: &str, name: &str) -> Option<Fit> {
+    if stage == name {
+        return Some(Fit::Exact);
+    }
+    let (stage, mut name) = (segments(stage), segments(name));
+    if stage.is_empty() || name.is_empty() {
+        return None;
+    }
+    if stage == name {
+        return Some(Fit::Path);
+    }
+    if ends_with(&name, &stage) {
+        return Some(Fit::Scope);
+    }
+    // The last segment of ONNX is the operation.
+    name.pop();
+    ends_with(&name, &stage).then_some(Fit::Scope)
+}
+
+fn ends_with(name: &[&str], end: &[&str]) -> bool {
+    name.ends_with(end)
+}
