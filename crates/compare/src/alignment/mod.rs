@@ -262,11 +262,11 @@ impl Search {
             }
             // No tensor has its values: the one of its name is wrong.
             None => {
-                let named = compared
+                let mut named = compared
                     .iter()
                     .filter(|(tensor, ..)| by_name(tensor) && !self.used[*tensor]);
                 named
-                    .last()
+                    .next_back()
                     .map(|chosen| (chosen, MatchedBy::Name, Vec::new()))
             }
         };

@@ -245,38 +245,31 @@ impl Production<'_> {
             // No mask has more frames.
             false => frames,
         };
+        let speakers = Speakers {
+            engine: &engine,
+            embedder: &embedder,
+            least,
+        };
         for batch in cut.batches() {
             let scores = networks.scores(cut, &batch)?;
             let active = scores.outer_iter().map(|scores| networks.activity(scores));
             let active: Vec<Array2<f32>> = active.collect();
-            let views: Vec<_> = active.iter().map(|active| active.view()).collect();
-            let together = ndarray::stack(Axis(0), &views)?;
-            let found = embedder.embed(cut.samples(&batch), cut.windows, together.view())?;
-            let mut unobserved = Outputs::new(Path::Unobserved, batch.start, found);
-            let mut whole = networks.product(&batch, Inference::embeddings);
-            for (index, active) in batch.zip(&active) {
-                let (name, mut window) = cut.window(index);
-                // A silent speaker has zeros.
-                let mut compared = ArrayD::zeros(vec![active.ncols(), embedder.dimension()]);
-                let spoken: Vec<_> = active.axis_iter(Axis(1)).map(|x| x.sum() > 0.0).collect();
-                if spoken.contains(&true) {
-                    window.masks = Some(Masks {
-                        name: "masks of the speakers".to_owned(),
-                        values: masks(active, least as f32).insert_axis(Axis(0)),
-                    });
-                    let observed = last_stage(&engine, &window)?.remove_axis(Axis(0));
-                    for (speaker, _) in spoken.iter().enumerate().filter(|(_, spoken)| **spoken) {
-                        let row = observed.index_axis(Axis(0), speaker);
-                        compared.index_axis_mut(Axis(0), speaker).assign(&row);
-                    }
-                }
-                if let Some(whole) = &mut whole {
-                    whole.push(&name, compared.clone());
-                }
-                unobserved.push(&name, compared);
-            }
+            let unobserved = speakers.embed(cut, batch.clone(), &active)?;
+            let whole = networks.product(&batch, Inference::embeddings);
+            let whole = whole.map(|whole| Outputs {
+                names: unobserved.names.clone(),
+                compared: unobserved.compared.clone(),
+                ..whole
+            });
             sink(cut, &unobserved);
             whole.iter().for_each(|whole| sink(cut, whole));
+        }
+        // No recording has to have such speakers.
+        let limit = at_the_limit(networks.segmenter.frames(), least as usize);
+        if let Some(active) = limit.filter(|_| exclude_overlap) {
+            let mut unobserved = speakers.embed(cut, 0..1, &[active])?;
+            unobserved.names = vec!["speakers with the fewest frames alone".to_owned()];
+            sink(cut, &unobserved);
         }
         Ok(())
     }
@@ -303,6 +296,68 @@ fn last_stage(engine: &CandleEngine, window: &Window) -> Result<ArrayD<f64>, Eng
         Ok(None)
     })?;
     last.ok_or_else(|| "the network shows no stage".into())
+}
+
+/// The embedding network, unobserved and observed.
+struct Speakers<'a> {
+    engine: &'a CandleEngine,
+    embedder: &'a SpeakerEmbedder,
+    /// A speaker is heard where nobody else talks, if these frames are more.
+    least: f64,
+}
+
+impl Speakers<'_> {
+    /// Embeddings of the windows of `batch`, whose speakers are `active` `[frame, speaker]`.
+    fn embed(
+        &self,
+        cut: &Cut<'_>,
+        batch: Range<usize>,
+        active: &[Array2<f32>],
+    ) -> Result<Outputs, EngineError> {
+        let views: Vec<_> = active.iter().map(|active| active.view()).collect();
+        let together = ndarray::stack(Axis(0), &views)?;
+        let samples = cut.samples(&batch);
+        let found = self.embedder.embed(samples, cut.windows, together.view())?;
+        let mut outputs = Outputs::new(Path::Unobserved, batch.start, found);
+        for (index, active) in batch.zip(active) {
+            let (name, mut window) = cut.window(index);
+            // A silent speaker has zeros.
+            let mut compared = ArrayD::zeros(vec![active.ncols(), self.embedder.dimension()]);
+            let spoken = active.axis_iter(Axis(1)).map(|x| x.sum() > 0.0);
+            let spoken: Vec<bool> = spoken.collect();
+            if spoken.contains(&true) {
+                window.masks = Some(Masks {
+                    name: "masks of the speakers".to_owned(),
+                    values: masks(active, self.least as f32).insert_axis(Axis(0)),
+                });
+                let observed = last_stage(self.engine, &window)?.remove_axis(Axis(0));
+                for (speaker, _) in spoken.iter().enumerate().filter(|(_, spoken)| **spoken) {
+                    let row = observed.index_axis(Axis(0), speaker);
+                    compared.index_axis_mut(Axis(0), speaker).assign(&row);
+                }
+            }
+            outputs.push(&name, compared);
+        }
+        Ok(outputs)
+    }
+}
+
+/// Activity `[frame, speaker]` of three speakers: the first talks alone in `least` frames, the second in one more, and each for
+/// as long again together with the third. `None` in fewer frames than that takes.
+fn at_the_limit(frames: usize, least: usize) -> Option<Array2<f32>> {
+    if frames < 4 * least + 3 {
+        return None;
+    }
+    let mut active = Array2::zeros((frames, 3));
+    let mut first = 0;
+    for (speaker, alone) in [(0, least), (1, least + 1)] {
+        let end = first + 2 * alone;
+        active.slice_mut(s![first..end, speaker]).fill(1.0);
+        active.slice_mut(s![first + alone..end, 2]).fill(1.0);
+        // As if nobody talked between them.
+        first = end + 1;
+    }
+    Some(active)
 }
 
 /// The segmentation, and what `diarize` found.
