@@ -5,8 +5,13 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
+<<<<<<< HEAD
     ActivationTrace, Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement,
     PathCheck, Provenance, Sides, StageError, Task, Undiagnosed, Verdict, Window,
+=======
+    Audit, Budget, Decode, Diagnosis, GateResult, OutputAgreement, PathCheck, Provenance,
+    STRUCTURAL_R, Sides, StageError, Task, Undiagnosed, Verdict, Window,
+>>>>>>> w-families
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -303,9 +308,10 @@ impl StageReport {
     /// Whether the stage is right on the reference's input and wrong in the free run.
     #[must_use]
     pub fn is_unsteady(&self) -> bool {
-        let verdict = |error: &Option<StageError>| error.as_ref().map(Verdict::of);
-        let forced = verdict(&self.teacher_forced) == Some(Verdict::Exact);
-        forced && verdict(&self.free_running) == Some(Verdict::Structural) && !self.degenerate
+        let forced = self.teacher_forced.as_ref().map(Verdict::of);
+        // Of the whole output: in single quiet frames, what stages before add is large.
+        let free = self.free_running.as_ref().map_or(0.0, |error| error.r);
+        forced == Some(Verdict::Exact) && free >= STRUCTURAL_R && !self.degenerate
     }
 }
 

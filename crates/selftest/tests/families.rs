@@ -48,10 +48,9 @@ fn trials<R: Read + Seek>(
         diagnostician: Some(&diagnostician),
         budget: None,
     };
+    // Some faults are not of this network, or of masks that this window does not have.
     let tried = faults.iter().map(|fault| bench.try_fault(fault));
-    tried
-        .map(|trial| trial.expect("a trial").expect("a stage"))
-        .collect()
+    tried.filter_map(|trial| trial.expect("a trial")).collect()
 }
 
 /// Each trial has the name of its parameter and an interval that holds its value.
@@ -93,7 +92,9 @@ fn assert_estimated(trials: &[Trial]) {
 fn segmentation(variants: &[Variant]) -> Vec<Trial> {
     let bundle = soundalike_weights::segmentation().expect("the embedded bundle opens");
     let trace = built_in_trace().expect("the built-in trace");
-    trials(&bundle, trace, &faults(variants))
+    let found = trials(&bundle, trace, &faults(variants));
+    assert_eq!(found.len(), variants.len());
+    found
 }
 
 #[test]
@@ -157,7 +158,9 @@ mod captures {
     }
 
     fn captured(model: &str, trace: &str, variants: &[Variant]) -> Vec<Trial> {
-        on_capture(model, trace, |_| faults(variants))
+        let found = on_capture(model, trace, |_| faults(variants));
+        assert_eq!(found.len(), variants.len());
+        found
     }
 
     const MODEL: &str = "wespeaker/traced-34.ckpt";
@@ -188,6 +191,22 @@ mod captures {
                 (LAST, Cause::BiasTimes(0.5)),
             ],
         ));
+    }
+
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn no_fault_of_a_speaker_embedding_is_mistaken_for_another() {
+        let trials = on_capture(MODEL, "wespeaker/traced-34/whole.npz", Fault::catalogue);
+        for trial in &trials {
+            println!("{}: {:?}", trial.fault.id, trial.naming);
+            let found = (&trial.diagnosis, &trial.undiagnosed);
+            let expected = match (trial.fault.cause, trial.source.is_empty()) {
+                (_, true) => Identification::NotTried,
+                (None, false) => Identification::Unknown,
+                (Some(_), false) => Identification::Right,
+            };
+            assert_eq!(trial.naming, expected, "{}: {found:?}", trial.fault.id);
+        }
     }
 
     #[test]

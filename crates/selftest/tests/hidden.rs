@@ -110,13 +110,12 @@ fn a_fused_mistake_is_found_in_the_engine_that_fuses_nothing() {
             assert_eq!(diagnosis.stage, "sincnet.conv1d.1");
             assert_eq!(diagnosis.cause, Cause::BiasLeftOut);
         }
-        // Without libtorch, no mistake is replayed.
         Explanation::Unknown(undiagnosed) if !BUILT => {
             assert_eq!(undiagnosed.engine.as_deref(), Some(PORTABLE));
             assert_eq!(undiagnosed.stage.as_deref(), Some("sincnet.conv1d.1"));
             assert!(undiagnosed.signature.is_some());
         }
-        other => unreachable!("{other:?}"),
+        found => unreachable!("{found:?}"),
     }
 }
 

@@ -12,8 +12,11 @@ use crate::{
 /// A family with its implementation.
 pub(super) struct Parametric {
     pub(super) family: Family,
-    pub(super) make: Box<dyn Fn(&Site<'_>, f64) -> Result<Tensor>>,
+    pub(super) make: MakeWith,
 }
+
+/// Computes the stage with a value of the parameter.
+type MakeWith = Box<dyn Fn(&Site<'_>, f64) -> Result<Tensor>>;
 
 impl Family {
     fn by(self, make: impl Fn(&Site<'_>, f64) -> Result<Tensor> + 'static) -> Parametric {
