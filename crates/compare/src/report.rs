@@ -5,13 +5,8 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-<<<<<<< HEAD
     ActivationTrace, Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement,
-    PathCheck, Provenance, Sides, StageError, Task, Undiagnosed, Verdict, Window,
-=======
-    Audit, Budget, Decode, Diagnosis, GateResult, OutputAgreement, PathCheck, Provenance,
-    STRUCTURAL_R, Sides, StageError, Task, Undiagnosed, Verdict, Window,
->>>>>>> w-families
+    PathCheck, Provenance, STRUCTURAL_R, Sides, StageError, Task, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
