@@ -342,20 +342,20 @@ impl Speakers<'_> {
     }
 }
 
-/// Activity `[frame, speaker]` of three speakers: the first talks alone in `least` frames, the second in one more, and each for
-/// as long again together with the third. `None` in fewer frames than that takes.
+/// Activity `[frame, speaker]` of three speakers: the first talks alone in `least` frames, the second in one more, and each in an
+/// eighth of the window together with the third. `None` in fewer frames than that takes.
 fn at_the_limit(frames: usize, least: usize) -> Option<Array2<f32>> {
-    if frames < 4 * least + 3 {
+    let together = frames / 8;
+    if frames < 2 * (least + 1 + together) {
         return None;
     }
     let mut active = Array2::zeros((frames, 3));
     let mut first = 0;
     for (speaker, alone) in [(0, least), (1, least + 1)] {
-        let end = first + 2 * alone;
+        let end = first + alone + together;
         active.slice_mut(s![first..end, speaker]).fill(1.0);
         active.slice_mut(s![first + alone..end, 2]).fill(1.0);
-        // As if nobody talked between them.
-        first = end + 1;
+        first = end;
     }
     Some(active)
 }
