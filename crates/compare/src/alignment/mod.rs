@@ -396,19 +396,17 @@ fn layout_of(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> (Option<Vec<usize>>,
 }
 
 impl Match {
-    /// `values` of the tensor in the layout of the stage, which has this `shape`; as they are where they are not as many.
+    /// `values` of the tensor in the layout of the stage, which has this `shape`; in their own shape where they are not as many.
     pub(crate) fn arranged(&self, values: ArrayD<f64>, shape: &[usize]) -> ArrayD<f64> {
         let turned = match &self.axes {
-            Some(axes) => layout::squeezed(&values)
-                .permuted_axes(IxDyn(axes))
-                .to_owned(),
+            Some(axes) => {
+                let turned = layout::squeezed(&values).permuted_axes(IxDyn(axes));
+                turned.as_standard_layout().into_owned()
+            }
             None => values,
         };
-        let as_many = turned.len() == shape.iter().product::<usize>();
-        match as_many.then(|| turned.to_shape(shape).map(|values| values.into_owned())) {
-            Some(Ok(values)) => values,
-            _ => turned,
-        }
+        let arranged = turned.to_shape(shape).map(|values| values.into_owned());
+        arranged.unwrap_or(turned)
     }
 }
 

@@ -302,5 +302,7 @@ fn a_matched_tensor_is_arranged_as_the_stage() {
         vec![("x".to_owned(), theirs.clone())],
     );
     assert_eq!(found.matches[0].axes.as_deref(), Some(&[1, 0][..]));
-    assert_eq!(found.matches[0].arranged(theirs, stage.shape()), stage);
+    let arranged = found.matches[0].arranged(theirs, stage.shape());
+    assert!(arranged.is_standard_layout());
+    assert_eq!(arranged, stage);
 }
