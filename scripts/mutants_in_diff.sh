@@ -8,4 +8,4 @@ base=${1:-main}
 diff=$(mktemp)
 trap 'rm -f "$diff"' EXIT
 git diff "$base" -- 'crates/*.rs' >"$diff"
-cargo mutants --in-diff "$diff" --cargo-arg=--release --output target "$@"
+cargo mutants --in-diff "$diff" --profile release --output target "$@"
