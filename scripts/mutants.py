@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mutation testing in one build: every mutant is compiled in, and an environment variable switches one on.
 
-    mutants.py RESULTS [--seed 1] [--per-crate 150] [--shard 1/1] [--survivors-of RESULTS]
+    mutants.py RESULTS [--seed 1] [--per-crate 150] [--shard 1/1] [--survivors-of RESULTS] [--own] [--longest SECONDS]
 
 Lists the mutants of four crates (`cargo mutants --list`), writes all of them into a copy of the working tree, and drops what
 rustc does not compile. Of the rest, it tests the first of each crate in the order of a hash of the seed and the mutant: first in
@@ -83,12 +83,12 @@ def run_tests(tests, variables, timeout):
         process.wait()
 
 
-def tests_of(packages, with_captures):
+def tests_of(packages):
     """The tests of CI of these packages, compiled with the mutants that were written last."""
     messages = cargo(["cargo", "test", *packages, "--release", "--no-run", "--message-format=json"])
     if not messages or not messages[-1].get("success"):
         sys.exit("mutants.py: the tests do not compile with the mutants in them: run `cargo test --no-run` in " + str(TREE))
-    kinds = [[]] + ([["--ignored"]] if with_captures else [])
+    kinds = [[]] + ([["--ignored"]] if "SOUNDALIKE_CAPTURES" in os.environ else [])
     for message in messages:
         if message["reason"] != "compiler-artifact" or not message["profile"]["test"] or not message["executable"]:
             continue
@@ -166,27 +166,29 @@ def run(options):
     with open(options.results, "a", buffering=1) as results:
         print(json.dumps({"seed": options.seed, "commit": commit, "census": census}), file=results)
 
-        def survivors(mutants, packages, with_captures):
+        def record(mutant, outcome, by=None):
+            print(json.dumps({"key": mutant.key, "crate": mutant.crate, "outcome": outcome, "by": by}), file=results)
+
+        def survivors(mutants, packages):
             """Runs the tests of `packages` on each mutant. Yields those that no test catches."""
             source.write(set(mutants))
-            tests = list(tests_of(packages, with_captures))
+            tests = list(tests_of(packages))
             print(f"{len(mutants)} mutants, {len(tests)} tests", file=sys.stderr)
             with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
                 list(pool.map(Test.measure, tests))
+                tests = [test for test in tests if test.seconds <= options.longest]
                 for mutant, (outcome, by) in zip(mutants, pool.map(lambda mutant: trial(mutant, tests), mutants)):
                     if outcome == "survived":
-                        print(f"left: {mutant.key}", file=sys.stderr)
                         yield mutant
                     else:
-                        print(json.dumps({"key": mutant.key, "crate": mutant.crate, "outcome": outcome, "by": by}), file=results)
+                        record(mutant, outcome, by)
 
         # A switch in the loops of the kernels makes everything slow that depends on them.
         for crates in CRATES[:1], CRATES[1:]:
             own = [mutant for mutant in chosen if mutant.crate in crates]
-            left += survivors(own, [option for crate in crates for option in ("-p", f"soundalike-{crate}")], False)
-        if left:
-            for mutant in survivors(left, ["--workspace"], "SOUNDALIKE_CAPTURES" in os.environ):
-                print(json.dumps({"key": mutant.key, "crate": mutant.crate, "outcome": "survived", "by": None}), file=results)
+            left += survivors(own, [option for crate in crates for option in ("-p", f"soundalike-{crate}")])
+        for mutant in left if options.own or not left else survivors(left, ["--workspace"]):
+            record(mutant, "survived")
 
 
 def main():
@@ -195,7 +197,9 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-crate", type=int, default=150)
     parser.add_argument("--shard", default="1/1")
-    parser.add_argument("--survivors-of")
+    parser.add_argument("--survivors-of", metavar="RESULTS")
+    parser.add_argument("--own", action="store_true", help="only the tests of the mutant's crate, and of those built with it")
+    parser.add_argument("--longest", type=float, default=float("inf"), metavar="SECONDS", help="leaves out longer tests")
     options = parser.parse_args()
     python = WORK / "venv/bin/python"
     if Path(sys.prefix) != WORK / "venv":

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Writes what a run of mutants.py found: reports/mutants.md.
 
-    mutants_report.py BEFORE [AFTER] > reports/mutants.md
+    mutants_report.py BEFORE [AFTER] [--note TEXT] > reports/mutants.md
 
-BEFORE is a run's results, AFTER those of a later run with `--survivors-of BEFORE`. scripts/mutants_equivalent.toml holds
+BEFORE is a run's results, AFTER those of a later run with `--survivors-of BEFORE`. TEXT says what this run left out.
+scripts/mutants_equivalent.toml holds
 the mutants that no test can tell from the program, each with the reason.
 """
 
+import argparse
 import json
-import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -48,7 +49,7 @@ def table(rows):
     return "\n".join(f"| {row} |" for row in [header, "---" + " | ---:" * header.count("|"), *rows]) + "\n"
 
 
-def report(before, again):
+def report(before, again, note):
     equivalent = {entry["key"]: entry["because"] for entry in tomllib.loads(EQUIVALENT.read_text())["mutant"]}
     head, outcome = before[0], {line["key"]: line for line in before if "key" in line}
     after = outcome | {line["key"]: line for line in again if "key" in line}
@@ -63,7 +64,7 @@ def report(before, again):
         caught = [sum(found[key]["outcome"] in CAUGHT for key in real) for found in (outcome, after)]
         scores.append([crate, len(keys) - len(real), *(wilson(count, len(real)) for count in caught), len(real) - caught[1]])
     print(TEXT.format(seed=head["seed"], before=head["commit"], after=(again or before)[0]["commit"]))
-    print(table(counts), table(scores), sep="\n")
+    print(*([note, ""] if note else []), table(counts), table(scores), sep="\n")
     survivors = [key for key, line in outcome.items() if line["outcome"] not in CAUGHT]
     sections = {
         "Equivalent": [f"{key}`: {equivalent[key]}" for key in survivors if key in equivalent],
@@ -74,4 +75,9 @@ def report(before, again):
         print("\n".join([f"## {title}: {len(lines)}", "", *(f"- `{line}" for line in sorted(lines)), ""]))
 
 
-report(lines_of(sys.argv[1]), [line for path in sys.argv[2:] for line in lines_of(path)])
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("before")
+parser.add_argument("after", nargs="?")
+parser.add_argument("--note", default="")
+options = parser.parse_args()
+report(lines_of(options.before), lines_of(options.after) if options.after else [], options.note)

@@ -80,9 +80,8 @@ mod tests {
         let start = Instant::now();
         let peak = InstructionSet::scalar().peak(time);
         assert!(start.elapsed() >= time);
-        // A thread that computes one operation in a microsecond is not a machine of today, nor is one with a thousand of
-        // these units at ten thousand megahertz.
+        // From one operation in a microsecond, to a hundred in each cycle of 10 GHz.
         let threads = rayon::current_num_threads() as f64;
-        assert!((1e6..1e13).contains(&(peak / threads)), "{peak}");
+        assert!((1e6..1e12).contains(&(peak / threads)), "{peak}");
     }
 }

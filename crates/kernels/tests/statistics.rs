@@ -67,6 +67,26 @@ proptest! {
     }
 }
 
+/// The differences are squared. Those of the squares would have lost the deviation.
+#[test]
+fn a_large_mean_does_not_hide_a_small_deviation() {
+    let x: Vec<f32> = noise(5, 50).iter().map(|x| x + 1000.0).collect();
+    let weights: Vec<f32> = noise(6, 50).iter().map(|w| w.abs()).collect();
+    let [mean, deviation] = golden(&x, &weights);
+    for instructions in InstructionSet::all() {
+        let found = weighted_statistics(instructions, &x, &weights, EPS);
+        // A mean of 1000 has units of 6e-5. An error d of it changes a deviation s by d^2 / 2 s.
+        assert!(
+            (f64::from(found[0]) - mean).abs() < 2e-4,
+            "{instructions:?}"
+        );
+        assert!(
+            (f64::from(found[1]) - deviation).abs() < 1e-6,
+            "{instructions:?}"
+        );
+    }
+}
+
 #[test]
 fn without_any_weight_the_statistics_are_zero() {
     for instructions in InstructionSet::all() {
