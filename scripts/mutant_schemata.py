@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "mutants"
+WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
 TREE = WORK / "tree"
 CRATES = ["kernels", "model", "diarize", "convert"]
 SWITCHES = {f"crates/{crate}/src/mutants.rs" for crate in CRATES}

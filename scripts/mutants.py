@@ -150,13 +150,11 @@ def run(options):
     source.check()
     census = {crate: Counter(mutant.state for mutant in mutants if mutant.crate == crate) for crate in CRATES}
     rank = {mutant: hashlib.sha256(f"{options.seed} {mutant.key}".encode()).hexdigest() for mutant in mutants}
+    again = {line["key"] for line in lines_of(options.survivors_of) if line.get("outcome") == "survived"}
     chosen = []
     for crate in CRATES:
-        viable = [mutant for mutant in mutants if mutant.crate == crate and mutant.state == "viable"]
-        chosen += sorted(viable, key=rank.get)[: options.per_crate]
-    again = {line["key"] for line in lines_of(options.survivors_of) if line.get("outcome") == "survived"}
-    if options.survivors_of:
-        chosen = [mutant for mutant in chosen if mutant.key in again]
+        viable = sorted((m for m in mutants if m.crate == crate and m.state == "viable"), key=rank.get)
+        chosen += [m for m in viable if m.key in again] if options.survivors_of else viable[: options.per_crate]
     shard, shards = map(int, options.shard.split("/"))
     chosen = chosen[shard - 1 :: shards]
     done = {line.get("key") for line in lines_of(options.results)}
@@ -186,7 +184,8 @@ def run(options):
         # A switch in the loops of the kernels makes everything slow that depends on them.
         for crates in CRATES[:1], CRATES[1:]:
             own = [mutant for mutant in chosen if mutant.crate in crates]
-            left += survivors(own, [option for crate in crates for option in ("-p", f"soundalike-{crate}")])
+            if own:
+                left += survivors(own, [option for crate in crates for option in ("-p", f"soundalike-{crate}")])
         for mutant in left if options.own or not left else survivors(left, ["--workspace"]):
             record(mutant, "survived")
 

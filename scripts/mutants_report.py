@@ -68,7 +68,7 @@ def report(before, again, note):
     survivors = [key for key, line in outcome.items() if line["outcome"] not in CAUGHT]
     sections = {
         "Equivalent": [f"{key}`: {equivalent[key]}" for key in survivors if key in equivalent],
-        "Caught by a new test": [f"{key}`: `{after[key]['by']}`" for key in survivors if after[key]["outcome"] in CAUGHT],
+        "Caught after": [f"{key}`: `{after[key]['by']}`" for key in survivors if after[key]["outcome"] in CAUGHT],
         "Open": [f"{key}`" for key in survivors if key not in equivalent and after[key]["outcome"] not in CAUGHT],
     }
     for title, lines in sections.items():
