@@ -459,3 +459,64 @@ impl Bundle {
         files::write(path, &self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_every_float_are_read_and_those_of_integers_are_not() {
+        let (half, bf16) = (half::f16::from_f32, half::bf16::from_f32);
+        let values = [1.5_f32, -0.25, f32::INFINITY, f32::NAN];
+        let bytes = [
+            (Dtype::F32, values.map(|x| x.to_le_bytes().to_vec())),
+            (
+                Dtype::F64,
+                values.map(|x| f64::from(x).to_le_bytes().to_vec()),
+            ),
+            (Dtype::F16, values.map(|x| half(x).to_le_bytes().to_vec())),
+            (Dtype::BF16, values.map(|x| bf16(x).to_le_bytes().to_vec())),
+        ];
+        for (dtype, bytes) in bytes {
+            let bytes = bytes.concat();
+            let tensor = Tensor {
+                name: "x",
+                dtype,
+                shape: &[4],
+                bytes: &bytes,
+            };
+            let found = tensor.to_f32().expect("floats");
+            assert_eq!((found.len(), &found[..3]), (4, &values[..3]), "{dtype}");
+            assert!(found[3].is_nan(), "{dtype}");
+            let wide = tensor.to_f64().expect("floats");
+            assert_eq!(wide[..2], [1.5, -0.25], "{dtype}");
+            assert_eq!(tensor.not_finite(), 2, "{dtype}");
+        }
+        let tensor = Tensor {
+            name: "x",
+            dtype: Dtype::I64,
+            shape: &[1],
+            bytes: &[0; 8],
+        };
+        assert_eq!(
+            (tensor.to_f32(), tensor.to_f64(), tensor.not_finite()),
+            (None, None, 0)
+        );
+    }
+
+    /// Beyond f32, and finite.
+    #[test]
+    fn a_large_f64_is_finite() {
+        let bytes = [1e300_f64, f64::NEG_INFINITY]
+            .map(f64::to_le_bytes)
+            .concat();
+        let tensor = Tensor {
+            name: "x",
+            dtype: Dtype::F64,
+            shape: &[2],
+            bytes: &bytes,
+        };
+        assert_eq!(tensor.not_finite(), 1);
+        assert_eq!(tensor.to_f64().expect("floats")[0], 1e300);
+    }
+}

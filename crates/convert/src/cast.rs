@@ -203,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn digits_that_are_lost_leave_an_odd_last_digit_of_the_value_toward_zero() {
+        for last in 1.0_f32.to_bits()..1.0_f32.to_bits() + 8 {
+            let [below, above] = [last, last + 1].map(|bits| f64::from(f32::from_bits(bits)));
+            for part in [0.1, 0.5, 0.9] {
+                let value = below + part * (above - below);
+                let odd = last | 1;
+                assert_eq!(round_to_odd(value).to_bits(), odd, "{value:e}");
+                assert_eq!(round_to_odd(-value), -f32::from_bits(odd));
+            }
+            assert_eq!(round_to_odd(below).to_bits(), last);
+        }
+    }
+
+    #[test]
     fn what_is_too_large_becomes_infinite_and_is_counted() {
         // 65504 is the largest f16; from 65520 on, the nearest is infinity.
         let values = [
@@ -214,12 +228,13 @@ mod tests {
             6e-8,
             0.1,
             0.0,
+            -0.0,
         ];
         let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
         let tensor = Tensor {
             name: "x",
             dtype: Dtype::F32,
-            shape: &[8],
+            shape: &[9],
             bytes: &bytes,
         };
         let mut report = CastReport {
@@ -234,9 +249,9 @@ mod tests {
         assert_eq!(count(&tensor, Dtype::F16, &mut report), 2);
         assert_eq!(
             (report.values, report.underflowed, report.subnormal),
-            (8, 1, 1)
+            (9, 1, 1)
         );
-        // All but 65504 and 0.
+        // All but 65504 and the zeros.
         assert_eq!(report.rounded, 6);
     }
 }

@@ -235,3 +235,40 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<SourceFormat, ErrorKind> {
     }
     Err(ErrorKind::Format(start_of(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_names_its_place_and_what_was_changed() {
+        let storage = |offset, contiguous| Origin::Storage {
+            entry: "archive/data/16".into(),
+            offset,
+            contiguous,
+        };
+        let initializer = |change| Origin::Initializer {
+            name: "onnx::LSTM_784".into(),
+            change,
+        };
+        for (origin, expected) in [
+            (storage(0, true), "archive/data/16"),
+            (storage(8, true), "archive/data/16 from 8"),
+            (storage(0, false), "archive/data/16, gathered"),
+            (storage(8, false), "archive/data/16 from 8, gathered"),
+            (initializer(WeightChange::None), "onnx::LSTM_784"),
+            (
+                initializer(WeightChange::Transposed),
+                "onnx::LSTM_784, transposed",
+            ),
+            (
+                initializer(WeightChange::GatesReordered { direction: 1 }),
+                "onnx::LSTM_784[1], gates reordered",
+            ),
+            (Origin::array("plda.npz", "psi"), "plda.npz/psi.npy"),
+            (Origin::Bundle { offset: 512 }, "byte 512"),
+        ] {
+            assert_eq!(origin.to_string(), expected);
+        }
+    }
+}

@@ -80,3 +80,33 @@ fn verify(mut file: File, bytes: &[u8]) -> Result<(), ErrorKind> {
 
 /// Bytes read back at a time.
 const VERIFY_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_differs_from_what_was_written_is_refused_at_the_first_byte() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        // More than is read back at a time.
+        let written: Vec<u8> = (0..VERIFY_BYTES + 1000).map(|i| (i % 251) as u8).collect();
+        let differs_at = |found: &[u8]| {
+            std::fs::write(path.path(), found).unwrap();
+            match verify(File::open(path.path()).unwrap(), &written) {
+                Ok(()) => None,
+                Err(ErrorKind::ReadBack(offset)) => Some(offset),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(differs_at(&written), None);
+        for place in [0, 7, VERIFY_BYTES - 1, VERIFY_BYTES, written.len() - 1] {
+            let mut flipped = written.clone();
+            flipped[place] ^= 1;
+            assert_eq!(differs_at(&flipped), Some(place));
+            // Shorter, and longer.
+            assert_eq!(differs_at(&written[..place]), Some(place));
+        }
+        let longer = [written.as_slice(), &[0]].concat();
+        assert_eq!(differs_at(&longer), Some(written.len()));
+    }
+}

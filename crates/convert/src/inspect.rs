@@ -379,3 +379,32 @@ fn to_json(pickle: &Pickle, id: Id, depth: usize, budget: &mut usize) -> Json {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_by_role() {
+        let tensor = |shape: &[usize], role| TensorInfo {
+            role,
+            ..TensorInfo::new("x", shape, Dtype::F32, Origin::Bundle { offset: 0 })
+        };
+        let tensors = [
+            tensor(&[2, 3], Some(Role::Parameter)),
+            tensor(&[5, 1, 7], Some(Role::Buffer)),
+            tensor(&[], None),
+            tensor(&[4, 0], None),
+        ];
+        assert_eq!(tensors.each_ref().map(TensorInfo::len), [6, 35, 1, 0]);
+        assert_eq!(
+            ParameterCounts::of(&tensors),
+            ParameterCounts {
+                tensors: 4,
+                parameters: 7,
+                buffers: 35,
+                total: 42,
+            }
+        );
+    }
+}

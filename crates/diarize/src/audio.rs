@@ -160,3 +160,96 @@ impl Audio {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Seek, SeekFrom, Write},
+        path::Path,
+    };
+
+    use super::*;
+
+    /// The header of a mono WAV file of `bytes` bytes of samples, in the format `code` (1 for integers, 3 for floats).
+    fn header(code: u16, bits: u16, rate: u32, bytes: u32) -> Vec<u8> {
+        let block = bits / 8;
+        [
+            b"RIFF",
+            &(36 + bytes).to_le_bytes()[..],
+            b"WAVEfmt ",
+            &16_u32.to_le_bytes(),
+            &code.to_le_bytes(),
+            &1_u16.to_le_bytes(),
+            &rate.to_le_bytes(),
+            &(rate * u32::from(block)).to_le_bytes(),
+            &block.to_le_bytes(),
+            &bits.to_le_bytes(),
+            b"data",
+            &bytes.to_le_bytes(),
+        ]
+        .concat()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Audio, AudioError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        Audio::read(file.path(), 16_000)
+    }
+
+    #[test]
+    fn amplitudes_are_kept_as_they_are_and_refused_beyond_those_of_32_bit_integers() {
+        let most = 2_147_483_648.0_f32;
+        let with = |value: f32| {
+            let mut bytes = header(3, 32, 16_000, 4 * 100);
+            for index in 0..100 {
+                let value = if index == 60 { value } else { 0.5 };
+                bytes.extend(value.to_le_bytes());
+            }
+            read(&bytes)
+        };
+        for value in [-1.0, most, -most] {
+            let audio = with(value).unwrap();
+            assert_eq!((audio.samples[60], audio.samples[61]), (value, 0.5));
+            assert_eq!((audio.duration(), audio.skipped_packets), (0.00625, 0));
+        }
+        for value in [f32::NAN, f32::INFINITY, most.next_up(), -most.next_up()] {
+            let problem = with(value).unwrap_err().problem;
+            let found = matches!(problem, AudioProblem::NotFinite { index: 60, .. });
+            assert!(found, "{value}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_cannot_be_decoded_is_silence_and_is_counted() {
+        let clip = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/data/formats/clip.m4a"
+        );
+        let whole = Audio::read(Path::new(clip), 16_000).unwrap();
+        assert_eq!(whole.skipped_packets, 0);
+        let mut bytes = std::fs::read(clip).unwrap();
+        // Within a packet of AAC.
+        bytes[7657..7663].fill(0xff);
+        let damaged = read(&bytes).unwrap();
+        assert_eq!(damaged.skipped_packets, 1);
+        assert_eq!(damaged.samples.len(), whole.samples.len());
+    }
+
+    #[test]
+    fn twelve_hours_are_read_and_one_sample_more_is_refused() {
+        let rate = *SAMPLE_RATES.start();
+        let most = MAX_HOURS as u32 * 3600 * rate;
+        for (samples, too_long) in [(most, false), (most + 1, true)] {
+            // Zeros after the header, which take no space.
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&header(1, 8, rate, samples)).unwrap();
+            let end = file.seek(SeekFrom::End(0)).unwrap();
+            file.as_file().set_len(end + u64::from(samples)).unwrap();
+            let path: &Path = file.path();
+            match Audio::read(path, rate) {
+                Ok(audio) => assert!(!too_long && audio.samples.len() == samples as usize),
+                Err(error) => assert!(too_long && matches!(error.problem, AudioProblem::TooLong)),
+            }
+        }
+    }
+}

@@ -382,6 +382,13 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_lasts_its_samples_at_their_rate() {
+        let mut talk = run(3, &[]);
+        (talk.header.samples, talk.header.sample_rate) = (4000, 16_000);
+        assert_eq!(talk.duration(), 0.25);
+    }
+
+    #[test]
     fn silence_is_no_turns_and_a_warning() {
         for options in [
             DiarizeOptions::default(),

@@ -138,3 +138,32 @@ impl Pool {
         spare.push(buffer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Images;
+
+    #[test]
+    fn images_return_their_memory_to_the_pool_they_came_from() {
+        let pool = Pool::default();
+        let images = Images::new(&pool, [1, 3, 5, 7]);
+        let place = images.line(0, 0).as_ptr();
+        assert!(Arc::ptr_eq(&images.pool().0, &pool.0));
+        drop(images);
+        assert_eq!(Images::new(&pool, [1, 3, 5, 7]).line(0, 0).as_ptr(), place);
+    }
+
+    #[test]
+    fn the_smallest_buffer_that_fits_is_taken_and_else_one_grows() {
+        let pool = Pool::default();
+        for len in [100, 1000, 10] {
+            pool.give(Buffer::zeros(len));
+        }
+        let taken = [500, 50, 200].map(|len| pool.take(len));
+        assert_eq!(taken.each_ref().map(|buffer| buffer.len()), [500, 50, 200]);
+        assert_eq!(taken[0].capacity(), 1000_usize.next_multiple_of(LINE));
+        assert_eq!(taken[1].capacity(), 100_usize.next_multiple_of(LINE));
+        assert!(pool.0.lock().is_ok_and(|spare| spare.is_empty()));
+    }
+}

@@ -186,3 +186,34 @@ impl Drop for Images {
         self.pool.give(std::mem::take(&mut self.values));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_border_is_zero_in_memory_that_was_used() {
+        let pool = Pool::default();
+        for (channels, width) in (1..=5).flat_map(|channels| (1..=9).map(move |w| (channels, w))) {
+            let mut used = pool.take(1 << 12);
+            used.fill(f32::NAN);
+            pool.give(used);
+            let images = Images::new(&pool, [2, channels, 3, width]);
+            for (image, y) in [0, 1]
+                .into_iter()
+                .flat_map(|i| (-1..=3).map(move |y| (i, y)))
+            {
+                let line = images.line(image, y);
+                let pixels = BORDER * channels..(BORDER + width) * channels;
+                let inside = (0..3).contains(&y);
+                for (place, value) in line.iter().enumerate() {
+                    let zero = *value == 0.0;
+                    assert!(
+                        zero || inside && pixels.contains(&place),
+                        "{channels} channels, {width} columns: line {y}, value {place}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -102,3 +102,25 @@ impl fmt::Debug for InstructionSet {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The widest first, each with its own name: results name the set that computed them.
+    #[test]
+    fn the_sets_are_ordered_by_width_and_the_last_is_scalar() {
+        let all = InstructionSet::all();
+        let known = [("AVX-512", 16), ("AVX2", 8), ("NEON", 4), ("scalar", 1)];
+        let found: Vec<_> = all.iter().map(|set| (set.name(), set.lanes())).collect();
+        let expected: Vec<_> = known
+            .into_iter()
+            .filter(|set| found.contains(set))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(found.last(), Some(&("scalar", 1)));
+        let best = InstructionSet::best().map(InstructionSet::name);
+        assert_eq!(best, (all.len() > 1).then(|| all[0].name()));
+        assert_eq!(format!("{:?}", all[0]), all[0].name());
+    }
+}

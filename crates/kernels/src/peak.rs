@@ -26,11 +26,16 @@ impl InstructionSet {
                 self.run(Chains);
                 steps += STEPS;
             }
-            let operations = 2 * steps * CHAINS * self.lanes();
-            operations as f64 / start.elapsed().as_secs_f64()
+            self.rate(steps, start.elapsed())
         })
         .into_iter()
         .sum()
+    }
+
+    /// Floating-point operations per second if `steps` took `time`.
+    fn rate(self, steps: usize, time: Duration) -> f64 {
+        let operations = 2 * steps * CHAINS * self.lanes();
+        operations as f64 / time.as_secs_f64()
     }
 }
 
@@ -53,5 +58,30 @@ impl WithSimd for Chains {
             }
         }
         black_box(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_a_multiplication_and_an_addition_of_each_lane_and_chain() {
+        for instructions in InstructionSet::all() {
+            let each = 2.0 * 12.0 * instructions.lanes() as f64;
+            let rate = instructions.rate(1000, Duration::from_millis(500));
+            assert_eq!(rate, 2000.0 * each, "{instructions:?}");
+        }
+    }
+
+    #[test]
+    fn the_peak_is_measured_for_as_long_as_was_asked() {
+        let time = Duration::from_millis(20);
+        let start = Instant::now();
+        let peak = InstructionSet::scalar().peak(time);
+        assert!(start.elapsed() >= time);
+        // From one operation in a microsecond, to a hundred in each cycle of 10 GHz.
+        let threads = rayon::current_num_threads() as f64;
+        assert!((1e6..1e12).contains(&(peak / threads)), "{peak}");
     }
 }

@@ -221,3 +221,19 @@ fn threads_change_nothing() {
     });
     assert!(runs[0] == runs[1] && runs[1] == runs[2]);
 }
+
+#[test]
+fn a_weight_is_counted_for_each_pair_of_channels_and_place_in_the_kernel() {
+    for (kernel, weights) in [(1, 5 * 7), (3, 5 * 7 * 9)] {
+        let (weight, of_outputs) = (vec![0.0; weights], [0.0; 5]);
+        let conv = Conv2d::new(
+            InstructionSet::scalar(),
+            [5, 7, kernel],
+            1,
+            &weight,
+            &of_outputs,
+            &of_outputs,
+        );
+        assert_eq!(conv.weights(), weights);
+    }
+}

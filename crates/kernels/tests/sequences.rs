@@ -182,7 +182,9 @@ proptest! {
 
     #[test]
     fn a_norm_is_that_of_its_channel(
-        (batch, frames, channels) in (1..=3_usize, 2..=100_usize, 1..=20_usize),
+        // One channel has a loop of its own.
+        (batch, frames) in (1..=3_usize, 2..=100_usize),
+        channels in prop_oneof![Just(1), 2..=20_usize],
         slope in prop_oneof![Just(None), Just(Some(0.01_f32))],
         offset in -100.0..100.0_f32,
         seed in 0..1000_u64,

@@ -268,6 +268,16 @@ mod tests {
     }
 
     #[test]
+    fn only_exceptions_among_the_builtins_are_harmless_by_their_name() {
+        for name in ["ValueError", "StopIterationException", "UserWarning"] {
+            assert!(!is_hostile(&global(&format!("builtins:{name}"))), "{name}");
+        }
+        for name in ["Errors", "compile", "input"] {
+            assert!(is_hostile(&global(&format!("builtins:{name}"))), "{name}");
+        }
+    }
+
+    #[test]
     fn other_classes_are_neither() {
         let other = global("my_project.models:Encoder");
         assert!(!is_known(&other) && !is_hostile(&other));

@@ -356,6 +356,65 @@ mod tests {
         assert_eq!(clustering.cut(1), array![[Some(0), None]]);
     }
 
+    /// The cluster of a short speaker: six windows have one voice, a later one has another, and the short one is in the next
+    /// window, with `beside`.
+    fn of_short_speaker(
+        short: (std::ops::Range<usize>, [f32; 2]),
+        beside: (std::ops::Range<usize>, [f32; 2]),
+    ) -> Option<usize> {
+        let silence: &[(std::ops::Range<usize>, [f32; 2])] = &[];
+        let mut windows = vec![silence; 60];
+        windows[..6].fill(&[(0..40, [1.0, 0.0])]);
+        windows[20] = &[(0..41, [0.0, 1.0])];
+        let last = [short, beside];
+        windows[21] = &last;
+        let recording = recording(&windows);
+        let clustering = clustering(&recording);
+        assert_eq!(clustering.others.len(), 1);
+        clustering.cut(3)[[21, 0]]
+    }
+
+    #[test]
+    fn a_short_speaker_joins_the_cluster_of_the_least_average_distance() {
+        // Distances of 0.2 and 0.4, of which the first has six.
+        let beside = || (40..80, [-1.0, 0.0]);
+        assert_eq!(of_short_speaker((90..95, [0.8, 0.6]), beside()), Some(0));
+        assert_eq!(of_short_speaker((90..95, [0.6, 0.8]), beside()), Some(1));
+    }
+
+    #[test]
+    fn the_same_activity_overrides_the_voice_of_a_short_speaker() {
+        // Never alone. By voice in the first cluster, but active with the seed of the second while their windows overlap.
+        let beside = (0..100, [-1.0, 0.0]);
+        assert_eq!(of_short_speaker((0..31, [0.8, 0.6]), beside), Some(1));
+    }
+
+    #[test]
+    fn another_activity_decides_nothing() {
+        // Neighbours share 90 frames. The first is active in 40 of them, the other in 28, 29 or 20 of the same.
+        for (frames, clusters) in [(0..29, 1), (0..28, 2), (20..60, 2)] {
+            let recording = recording(&[&[(10..50, [1.0, 0.0])], &[(frames.clone(), [-1.0, 0.0])]]);
+            assert_eq!(
+                clustering(&recording).clusters_at(1.0),
+                clusters,
+                "{frames:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_short_speaker_is_a_seed_if_more_speakers_are_requested() {
+        let recording = recording(&[&[(0..40, [1.0, 0.0]), (40..45, [0.0, 1.0])]]);
+        let [activity, embeddings] = recording.each_ref().map(|array| array.view());
+        let of = |min| {
+            let bounds = SpeakerBounds::new(min, 2).expect("bounds");
+            Clustering::new(activity, embeddings, &GRID, bounds)
+        };
+        assert_eq!(of(1).max_clusters(), 1);
+        assert_eq!(of(2).max_clusters(), 2);
+        assert_eq!(of(2).cut(2), array![[Some(0), Some(1)]]);
+    }
+
     #[test]
     fn silence_has_no_clusters() {
         let recording = recording(&[&[], &[]]);

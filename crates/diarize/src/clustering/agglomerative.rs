@@ -118,3 +118,37 @@ fn closest_cut(tree: &Dendrogram, threshold: f64, min_size: usize, requested: us
     }
     Cut::new(tree.cut_after(best.1), min_size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clustering::Merge;
+
+    /// Observations 0 and 1 merge, then 2 and 3, then 4 joins those, and all are one.
+    #[test]
+    fn of_equally_near_cuts_the_one_at_the_threshold_is_taken() {
+        let merge = |left, right, height, size| Merge {
+            left,
+            right,
+            height,
+            size,
+        };
+        let tree = Dendrogram {
+            merges: vec![
+                merge(0, 1, 0.1, 2),
+                merge(2, 3, 0.2, 2),
+                merge(4, 6, 0.35, 3),
+                merge(5, 7, 0.9, 5),
+            ],
+        };
+        // Three large clusters are nowhere; two are after the second merge and after the third.
+        for (threshold, small) in [(0.2, 1), (0.4, 0)] {
+            let cut = closest_cut(&tree, threshold, 2, 3);
+            assert_eq!(
+                (cut.large.len(), cut.small.len()),
+                (2, small),
+                "{threshold}"
+            );
+        }
+    }
+}

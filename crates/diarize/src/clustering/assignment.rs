@@ -98,5 +98,10 @@ mod tests {
         let speaking = array![[true, false, true]];
         let assignment = constrained(similarities.view(), speaking.view());
         assert_eq!(assignment, array![[Some(0), None, Some(1)]]);
+        // The same below 0, and beside what is no number.
+        let similarities = array![[[-5.0], [3.0]], [[f64::NAN], [-6.0]]];
+        let speaking = array![[true, false], [true, false]];
+        let assignment = constrained(similarities.view(), speaking.view());
+        assert_eq!(assignment, array![[Some(0), None], [Some(0), None]]);
     }
 }

@@ -233,3 +233,36 @@ fn sum_of_rows(rows: ArrayView2<'_, f32>) -> Array1<f32> {
     rows.outer_iter()
         .fold(Array1::zeros(rows.ncols()), |sum, row| sum + row)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_that_of_numpy_where_rounding_decides() {
+        // np.random.RandomState(42).choice(n, p=np.full(n, 1 / n, dtype=np.float32)).
+        for (n, expected) in [
+            (6795, 2545),
+            (13_590, 5090),
+            (22_561, 8449),
+            (27_180, 10_180),
+        ] {
+            assert_eq!(Random(Mt::new(SEED)).choice(n), expected, "of {n}");
+        }
+    }
+
+    /// Squares of the coordinates have units of 4, distances between the two groups squares of 0.06.
+    #[test]
+    fn points_far_from_the_origin_are_clustered_by_their_differences() {
+        let x = |i: u16| 4096.0 + 0.25 * f32::from(i % 2) + f32::from(i / 2 * (i % 3)) / 512.0;
+        let points = Array2::from_shape_fn((12, 2), |(i, axis)| match axis {
+            0 => x(i as u16),
+            _ => 4096.0,
+        });
+        // By scikit-learn 1.9.1.
+        assert_eq!(
+            kmeans(points.view(), 2),
+            [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+        );
+    }
+}

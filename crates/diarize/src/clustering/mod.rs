@@ -307,6 +307,7 @@ mod tests {
             let mut cluster = |fill: f32| {
                 embeddings.slice_mut(s![.., 1, ..]).fill(fill);
                 let clusters = method.cluster(embeddings.view(), activity.view(), exactly(2));
+                assert_eq!(clusters.warnings, []);
                 (clusters.assignment, clusters.centroids)
             };
             let expected = cluster(0.0);

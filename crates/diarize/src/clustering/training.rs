@@ -106,3 +106,21 @@ fn pairwise_sum(values: &[f32]) -> f32 {
     let whole = ((a + b) + (c + d)) + ((e + f) + (g + h));
     rest.iter().fold(whole, |sum, value| sum + value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_have_the_rounding_of_numpy() {
+        // np.sum(1 / np.arange(1, n + 1, dtype=np.float32) * np.float32(0.1) + np.float32(0.3)): one block, and its halves.
+        for (n, bits) in [
+            (140, 1_110_062_464),
+            (300, 1_119_175_084),
+            (1000, 1_133_928_401),
+        ] {
+            let values: Vec<f32> = (1..=n).map(|i| 1.0 / i as f32 * 0.1 + 0.3).collect();
+            assert_eq!(pairwise_sum(&values).to_bits(), bits, "{n} values");
+        }
+    }
+}

@@ -118,3 +118,20 @@ fn softmax(scores: &mut Array2<f64>) -> f64 {
     }
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_vectors_without_speakers_is_their_log_density() {
+        // No variance between speakers: vectors are standard normal.
+        let vectors = ndarray::array![[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]];
+        let fitted = vbx(vectors.view(), Array1::zeros(3).view(), &[0, 0], 1.0, 1.0);
+        let golden = -0.5 * (2.0 * 3.0 * TAU.ln() + (1.0 + 4.0 + 0.25));
+        for bound in &fitted.bounds {
+            // A prior of 1 has the floor added.
+            assert!((bound - golden).abs() < 1e-6, "{bound} for {golden}");
+        }
+    }
+}

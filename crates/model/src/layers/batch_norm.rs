@@ -53,6 +53,36 @@ mod tests {
 
     use super::*;
 
+    /// `torch.nn.functional.batch_norm` of one value in each of two channels.
+    #[test]
+    fn a_value_is_normalised_by_the_running_statistics_then_scaled_and_shifted() {
+        let tensors = [
+            ("weight", [2.0_f32, -3.0]),
+            ("bias", [0.25, 0.5]),
+            ("running_mean", [1.5, -2.0]),
+            ("running_var", [4.0, 0.0]),
+        ];
+        let tensors: HashMap<_, _> = tensors
+            .map(|(name, values)| {
+                let values = Tensor::new(&values, &Device::Cpu).unwrap();
+                (name.to_owned(), values)
+            })
+            .into();
+        let vb = VarBuilder::from_tensors(tensors, DType::F64, &Device::Cpu);
+        let norm = BatchNorm2d::load(Kernels::Portable, &vb).unwrap();
+        let x = Tensor::new(&[7.5_f64, -2.01], &Device::Cpu).unwrap();
+        let y = norm.forward(&x.reshape((1, 2, 1, 1)).unwrap()).unwrap();
+        let y: Vec<f64> = y.flatten_all().unwrap().to_vec1().unwrap();
+        // (x - mean) / sqrt(variance + 1e-5) * weight + bias. Without the epsilon, the second has no value.
+        let golden = [
+            6.0 / 4.000_01_f64.sqrt() * 2.0 + 0.25,
+            -0.01 / 1e-5_f64.sqrt() * -3.0 + 0.5,
+        ];
+        for (y, golden) in y.iter().zip(golden) {
+            assert!((y - golden).abs() < 1e-11, "{y} for {golden}");
+        }
+    }
+
     #[test]
     fn a_norm_of_16_bits_is_that_of_f64_rounded_once() {
         let channels = |first: f32| {

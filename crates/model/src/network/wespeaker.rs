@@ -170,24 +170,17 @@ impl WeSpeakerResNet {
     /// `BaseWeSpeakerResNet.forward_embedding`.
     ///
     /// # Errors
-    /// If the weights have another shape, or the probe fails.
+    /// If the probe fails.
     fn forward_embedding(
         &self,
         frames: &Tensor,
         weights: Option<&Tensor>,
         probe: &mut dyn Probe,
     ) -> Result<Tensor> {
-        let (batch, _, _, length) = frames.dims4()?;
+        let length = frames.dim(3)?;
         let weights = match weights {
             None => None,
             Some(weights) => {
-                let (rows, speakers, values) = weights.dims3()?;
-                if rows != batch || speakers == 0 || values == 0 {
-                    candle_core::bail!(
-                        "weights have shape {:?}, expected [{batch}, speakers, frames]",
-                        weights.dims()
-                    );
-                }
                 let weights = weights.to_dtype(self.engine.dtype)?;
                 Some(probe.observe("weights", interpolate_nearest(&weights, length)?)?)
             }
@@ -216,11 +209,18 @@ impl Network for WeSpeakerResNet {
     fn forward(&self, input: Input<'_>, probe: &mut dyn Probe) -> Result<Tensor> {
         let Input { waveforms, masks } = input;
         let windows = waveforms.dim(0)?;
-        let of_each = |masks: &Tensor| masks.dims().first() == Some(&windows);
+        if let Some(masks) = masks {
+            let (rows, speakers, frames) = masks.dims3()?;
+            if rows != windows || speakers == 0 || frames == 0 {
+                candle_core::bail!(
+                    "masks have shape {:?}, expected [{windows}, speakers, frames]",
+                    masks.dims()
+                );
+            }
+        }
         if windows == 0
             || !self.engine.device.is_cpu()
             || probe.needs_any(self.graph(masks.is_some()).stages())
-            || !masks.is_none_or(of_each)
         {
             let features = self.compute_fbank(waveforms, probe)?;
             let frames = self.trunk(&features, probe)?;

@@ -112,3 +112,19 @@ fn product(a: &[f32], b: &[f32]) -> f32 {
     }
     rest + sums.iter().sum::<f32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dot_product_has_every_term_once() {
+        for len in 0..=50_u16 {
+            let a: Vec<f32> = (0..len).map(f32::from).collect();
+            let b: Vec<f32> = (0..len).map(|i| f32::from(i % 3) - 1.0).collect();
+            // Small integers, whose sums are exact.
+            let golden: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            assert_eq!(product(&a, &b), golden, "{len} values");
+        }
+    }
+}
