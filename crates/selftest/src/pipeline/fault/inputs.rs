@@ -82,7 +82,7 @@ pub(super) fn masks() -> Vec<PipelineFault> {
                     outputs.masks = read;
                 }
             }),
-        fault("as-many-frames-as-needed-are-enough")
+        fault("clean-by-at-least")
             .text("who talks alone for as many frames as the network needs is heard by these only; it takes one more")
             .seen_in("a variant: at least for more than, or the number rounded down")
             .at(stage, |outputs, setting| {
