@@ -174,29 +174,6 @@ pub(super) fn assignment() -> Vec<PipelineFault> {
                     given[place].filter(|_| speaking[place])
                 });
             }),
-        fault("the-silent-level-with-the-least")
-            .text(
-                "the silent are as similar to each cluster as the least similar of those who speak",
-            )
-            .seen_in("a variant: the least, not the least less 1")
-            .at(stage, |outputs, _| {
-                let all = Array2::from_elem(outputs.assignment.dim(), true);
-                let speaking = assign::speaking(outputs.segmentation.view());
-                let mut similarities = outputs.similarities();
-                let spoken = similarities.indexed_iter();
-                let spoken =
-                    spoken.filter(|((window, speaker, _), _)| speaking[[*window, *speaker]]);
-                let least = spoken.fold(f64::INFINITY, |least, (_, value)| least.min(*value));
-                for ((window, speaker), speaks) in speaking.indexed_iter() {
-                    if !speaks {
-                        similarities.slice_mut(s![window, speaker, ..]).fill(least);
-                    }
-                }
-                let given = assign::constrained(similarities.view(), all.view());
-                outputs.assignment = Assignment::from_shape_fn(given.dim(), |place| {
-                    given[place].filter(|_| speaking[place])
-                });
-            }),
         fault("assigned-to-the-least-alike")
             .text("distances are taken for similarities")
             .seen_in("FluidAudio #802: thresholds as cosine")

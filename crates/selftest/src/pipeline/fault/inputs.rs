@@ -1,7 +1,7 @@
 //! Faults in the outputs of the networks and in the masks of the embeddings.
 
 use ndarray::{Array3, Axis, s};
-use soundalike_diarize::{clustering::assignment, speaker_embedding};
+use soundalike_diarize::clustering::assignment;
 
 use super::{Outputs, PipelineFault, PipelineStage, fault};
 
@@ -80,16 +80,6 @@ pub(super) fn masks() -> Vec<PipelineFault> {
                 let values: Vec<f32> = outputs.segmentation.iter().copied().collect();
                 if let Ok(read) = Array3::from_shape_vec(outputs.masks.dim(), values) {
                     outputs.masks = read;
-                }
-            }),
-        fault("clean-by-at-least")
-            .text("who talks alone for as many frames as the network needs is heard by these only; it takes one more")
-            .seen_in("a variant: at least for more than, or the number rounded down")
-            .at(stage, |outputs, setting| {
-                let enough = setting.min_clean_frames.saturating_sub(1);
-                let windows = outputs.segmentation.outer_iter();
-                for (mut mask, activity) in outputs.masks.outer_iter_mut().zip(windows) {
-                    mask.assign(&speaker_embedding::alone(activity, enough));
                 }
             }),
         fault("no-mask-for-who-never-talks-alone")
