@@ -75,7 +75,8 @@ pub(crate) struct Args {
     #[arg(long)]
     budget: bool,
     /// TOML file that maps entries of the candidate's trace to stages: "their name" = "our name", or
-    /// { name = "our name", transpose = [0, 2, 1] } [default: equal names]
+    /// { name = "our name", transpose = [0, 2, 1] } [default: equal names, and for the
+    /// rest similar names, equal values in any order of axes, or the order]
     #[arg(long, value_name = "NAMES.toml")]
     map: Option<PathBuf>,
     /// TOML file of limits [default: the built-in gate, R < 4 and equal decisions for f32]
