@@ -8,6 +8,7 @@ use soundalike_convert::{Dtype, Npz, NpzEntry};
 use crate::{
     ActivationTrace, CompareError, NameMap, Reference, TraceError, Window,
     alignment::{Alignment, Tensors},
+    name_map::NOT_STAGES,
     trace::read,
 };
 
@@ -26,16 +27,19 @@ impl ActivationTrace {
         let mut trace = Self::open(path, names)?;
         let graph = reference.graph(window)?;
         let mut stages = graph.stages().iter().map(|stage| &stage.name);
+        if stages.all(|name| trace.stages.contains_key(name)) {
+            return Ok(trace);
+        }
         let mut arrays = Arrays::of(path, &trace.origin)?;
         let is_stage = |name: &String| graph.get(name).is_some();
         let spare = |(name, _): &(String, Vec<usize>)| !is_stage(name) && !names.maps(name);
-        if stages.all(|name| trace.stages.contains_key(name)) || !arrays.list().iter().any(spare) {
+        if !arrays.names.iter().any(spare) {
             return Ok(trace);
         }
         let mut golden = Golden::of(reference, window)?;
         // A line of the map overrules.
         let mapped = |(name, _): &(String, _)| names.stage_of(name).map(str::to_owned);
-        let taken: Vec<String> = arrays.list().iter().filter_map(mapped).collect();
+        let taken: Vec<String> = arrays.names.iter().filter_map(mapped).collect();
         golden.0.retain(|(name, _)| !taken.contains(name));
         arrays.names.retain(|(name, _)| !names.maps(name));
         let found = Alignment::find(&mut golden, &mut arrays)?;
@@ -102,7 +106,7 @@ impl Arrays {
             let ours = ["floor.", "f32/"]
                 .iter()
                 .any(|start| name.starts_with(start));
-            float && !ours && !entry.is_fortran_order() && !["waveform", "masks"].contains(&name)
+            float && !ours && !entry.is_fortran_order() && !NOT_STAGES.contains(&name)
         };
         let named = |entry: &NpzEntry| (entry.name().to_owned(), entry.shape().to_vec());
         Ok(Self {

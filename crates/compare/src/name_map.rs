@@ -122,7 +122,7 @@ pub enum NamesError {
 const LISTED: usize = 8;
 
 /// Entries of a trace that are no stages.
-const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
+pub(crate) const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
 
 impl NameMap {
     /// Parses the text of a map; `origin` names it in errors.

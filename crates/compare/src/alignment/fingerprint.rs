@@ -18,7 +18,7 @@ impl Fingerprint {
     /// Of `values`.
     pub(super) fn of(values: &ArrayD<f64>) -> Self {
         let count = values.len().max(1) as f64;
-        let rms = (values.iter().map(|x| x * x).sum::<f64>() / count).sqrt();
+        let rms = crate::rms(values.view());
         let unit = if rms > 0.0 && rms.is_finite() {
             rms
         } else {

@@ -1,6 +1,8 @@
 //! The order of axes in which two tensors have equal values.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{Array1, ArrayD, ArrayViewD, Axis, IxDyn};
+
+use crate::rms;
 
 /// Most axes whose orders are all tried: 120 orders.
 const MOST_AXES: usize = 5;
@@ -53,14 +55,12 @@ pub(super) fn best(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> Option<Layout>
     if !same_axes(golden.shape(), tensor.shape()) {
         return None;
     }
-    let scale = rms(golden.iter().copied());
-    let scale = if scale > 0.0 { scale } else { 1.0 };
+    let scale = scale(golden.view());
     let orders = orders(golden.shape(), tensor.shape());
     let error_of = |order: &[usize], every: usize| {
         let turned = tensor.view().permuted_axes(IxDyn(order));
         let pairs = golden.iter().zip(turned.iter()).step_by(every);
-        let error = rms(pairs.map(|(a, b)| a - b)) / scale;
-        if error.is_nan() { f64::INFINITY } else { error }
+        error(pairs, scale)
     };
     // Most orders are wrong by as much as the values, which a few values show.
     let every = (golden.len() / SAMPLED).max(1);
@@ -101,15 +101,20 @@ fn orders(golden: &[usize], shape: &[usize]) -> Vec<Vec<usize>> {
     orders
 }
 
-fn rms(values: impl Iterator<Item = f64>) -> f64 {
-    let (count, sum) = values.fold((0_usize, 0.0), |(n, sum), x| (n + 1, sum + x * x));
-    (sum / count.max(1) as f64).sqrt()
+/// The unit of errors: the root mean square of the golden values, 1 where they are all 0.
+fn scale(golden: ArrayViewD<'_, f64>) -> f64 {
+    let scale = rms(golden);
+    if scale > 0.0 { scale } else { 1.0 }
 }
 
-/// Root mean square of the difference of the values as they lie, in units of the golden ones'.
-pub(super) fn flat_error(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> f64 {
-    let scale = rms(golden.iter().copied());
-    let scale = if scale > 0.0 { scale } else { 1.0 };
-    let error = rms(golden.iter().zip(tensor.iter()).map(|(a, b)| a - b)) / scale;
+/// Root mean square of the differences of `pairs`, in units of `scale`.
+fn error<'a>(pairs: impl Iterator<Item = (&'a f64, &'a f64)>, scale: f64) -> f64 {
+    let differences: Array1<f64> = pairs.map(|(a, b)| a - b).collect();
+    let error = rms(differences.view().into_dyn()) / scale;
     if error.is_nan() { f64::INFINITY } else { error }
+}
+
+/// The error of the values as they lie.
+pub(super) fn flat_error(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> f64 {
+    error(golden.iter().zip(tensor), scale(golden.view()))
 }

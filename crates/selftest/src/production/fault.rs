@@ -126,8 +126,7 @@ impl PathFault {
                     let rows = found.len_of(Axis(0));
                     let from = (0..rows).find(|row| silent(*row)).unwrap_or(rows);
                     for row in from..rows.saturating_sub(1) {
-                        let next = found.index_axis(Axis(0), row + 1).to_owned();
-                        found.index_axis_mut(Axis(0), row).assign(&next);
+                        copy(found, Axis(0), row + 1, row);
                     }
                 })),
             fault("frames-in-8-bits")
@@ -135,8 +134,7 @@ impl PathFault {
                 .seen_in("an index of 8 bits")
                 .on_path(Change::Scores(|found, _| {
                     for frame in 256..found.len_of(Axis(1)) {
-                        let other = found.index_axis(Axis(1), frame - 256).to_owned();
-                        found.index_axis_mut(Axis(1), frame).assign(&other);
+                        copy(found, Axis(1), frame - 256, frame);
                     }
                 })),
             fault("last-frame-missing")
@@ -144,8 +142,7 @@ impl PathFault {
                 .seen_in("the rest of a loop over tiles of frames")
                 .on_path(Change::Scores(|found, _| {
                     let last = found.len_of(Axis(1)) - 1;
-                    let before = found.index_axis(Axis(1), last - 1).to_owned();
-                    found.index_axis_mut(Axis(1), last).assign(&before);
+                    copy(found, Axis(1), last - 1, last);
                 })),
             fault("state-carried-over")
                 .text("a window begins with the state in which the one before ended")
@@ -196,8 +193,13 @@ impl PathFault {
 
 /// Gives the window `row` the outputs of the window before it.
 fn repeat(found: &mut Array3<f32>, row: usize) {
-    let before = found.index_axis(Axis(0), row - 1).to_owned();
-    found.index_axis_mut(Axis(0), row).assign(&before);
+    copy(found, Axis(0), row - 1, row);
+}
+
+/// Gives the place `to` on `axis` the outputs of the place `from`.
+fn copy(found: &mut Array3<f32>, axis: Axis, from: usize, to: usize) {
+    let other = found.index_axis(axis, from).to_owned();
+    found.index_axis_mut(axis, to).assign(&other);
 }
 
 /// Whether nobody speaks in the window `row`: its embeddings are zeros, or the first class is the likeliest in every frame.
