@@ -26,8 +26,8 @@ use support::{all_pass, command};
 const FORMATS: [(&str, &str); 3] = [("table", "txt"), ("markdown", "md"), ("html", "html")];
 
 /// In every page, and each a file of its own already.
-const STYLE: &str = include_str!("../crates/soundalike/src/document/html.css");
-const SCRIPT: &str = include_str!("../crates/soundalike/src/document/picture/timeline.js");
+const STYLE: &str = include_str!("../crates/report/src/document/html.css");
+const SCRIPT: &str = include_str!("../crates/report/src/document/picture/timeline.js");
 
 /// What is left of a report when its numbers may differ.
 #[derive(Clone, Copy)]

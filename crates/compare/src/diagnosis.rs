@@ -65,6 +65,8 @@ pub struct Undiagnosed {
     pub stage: Option<String>,
     /// Why there is no diagnosis.
     pub reason: String,
+    /// Whether hypotheses were tried, which needs a reference that can be changed: libtorch.
+    pub tried: bool,
     /// The engine whose stages were observed, if the candidate fuses them.
     pub engine: Option<String>,
     /// The shape of the error.

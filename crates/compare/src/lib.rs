@@ -79,4 +79,4 @@ pub use provenance::{EngineInfo, Provenance, Verification};
 pub use report::{About, Evidence, Input, Report, StageReport, UNSTABLE};
 
 // Limits.
-pub use gate::{Gate, GateCheck, GateError, GateResult, KnownGood, LearnError, learn};
+pub use gate::{BuiltInGate, Gate, GateCheck, GateError, GateResult, KnownGood, LearnError, learn};

@@ -4,7 +4,6 @@
 //! goes to stdout or `-o`, messages and progress to stderr.
 
 mod commands;
-mod document;
 mod output;
 mod tensor_table;
 mod terminal;

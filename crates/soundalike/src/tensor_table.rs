@@ -5,8 +5,7 @@ use std::fmt::Write;
 use indicatif::HumanCount;
 use soundalike_convert::{ParameterCounts, TensorInfo};
 use soundalike_network::{Architecture, Specifications};
-
-use crate::document::{
+use soundalike_report::document::{
     Table,
     terminal::{self, Screen},
 };

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::document::printable;
+use soundalike_report::document::printable;
 
 /// Place in the list of options: after those of the subcommand.
 const LAST: usize = 900;

@@ -1,11 +1,13 @@
 //! Gates: files of limits, each with a reason.
 
+mod built_in;
 mod learn;
 mod measures;
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
+pub use built_in::BuiltInGate;
 pub use learn::{KnownGood, LearnError, learn};
 
 use self::measures::{Limited, Limits, Measure};

@@ -3,6 +3,7 @@
 use soundalike_compare::{
     Candidate, CompareError, Decode, Explanation, Reference, Report, Undiagnosed, Window, compare,
 };
+use soundalike_torch::BUILT;
 
 use super::{Diagnostician, worst_window};
 use crate::self_test::about;
@@ -47,6 +48,7 @@ impl Diagnostician<'_> {
             reason: format!(
                 "{engine}, which fuses no stages, is right up to this stage: the fault is in the candidate's fused kernels"
             ),
+            tried: BUILT,
             engine: Some(engine.to_owned()),
             signature: None,
         }))

@@ -14,7 +14,7 @@ use soundalike_compare::{
 };
 use soundalike_convert::Bundle;
 use soundalike_network::Cause;
-use soundalike_torch::{Error, Hypothesis, Mistake, replay};
+use soundalike_torch::{BUILT, Error, Hypothesis, Mistake, replay};
 
 use self::{
     distance::r,
@@ -63,6 +63,7 @@ impl<'a> Diagnostician<'a> {
         let undiagnosed = |reason: &str| Undiagnosed {
             stage: report.source.first().cloned(),
             reason: reason.to_owned(),
+            tried: BUILT,
             engine: None,
             signature: None,
         };
@@ -234,6 +235,7 @@ impl Found<'_> {
         Explanation::Unknown(Undiagnosed {
             stage: Some(self.case.stage.name.clone()),
             reason,
+            tried: BUILT,
             engine: None,
             signature: Some(Signature::of(self.case)),
         })

@@ -8,16 +8,14 @@ use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
 };
 use soundalike_model::Kernels;
+use soundalike_report::document::{Block, Document, Table, Tone};
 use soundalike_selftest::{
     Attribution, CapturedRun, PipelineParameters, PipelineStage, SpliceOutcome, SpliceScore,
     attribute,
 };
 
 use super::{ReportFormat, compare::command_line, on_cpu};
-use crate::{
-    document::{Block, Document, Table, Tone},
-    output::{Inputs, Outputs},
-};
+use crate::output::{Inputs, Outputs};
 
 /// Measure how much DER each stage of another pipeline costs
 ///
@@ -169,13 +167,13 @@ fn verdict(attribution: &Attribution) -> String {
 #[cfg(test)]
 mod tests {
     use soundalike_metrics::Components;
-    use soundalike_selftest::{ShapeMismatch, Splice};
-
-    use super::*;
-    use crate::document::{
+    use soundalike_report::document::{
         markdown,
         terminal::{self, Screen},
     };
+    use soundalike_selftest::{ShapeMismatch, Splice};
+
+    use super::*;
 
     fn splice(stage: PipelineStage, outcome: SpliceOutcome) -> Splice {
         Splice { stage, outcome }

@@ -22,8 +22,7 @@ use anyhow::Context;
 use serde::Serialize;
 use soundalike_convert::Bundle;
 use soundalike_model::{Engine, Kernels};
-
-use crate::document::{
+use soundalike_report::document::{
     Document, markdown,
     terminal::{self, Screen},
 };

@@ -16,6 +16,7 @@ use soundalike_model::{
     self as model, DType, Device, Input, InstructionSet, Kernels, NoProbe, Probe, Result, Tensor,
 };
 use soundalike_network::{Graph, InputShapes, Output};
+use soundalike_report::document::terminal::{self, Screen};
 
 use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
@@ -23,7 +24,6 @@ use self::{
 };
 use super::{Format, cpu_args::CpuArgs, diarize, load, on_cpu};
 use crate::{
-    document::terminal::{self, Screen},
     output::{Inputs, Outputs},
     terminal::Terminal,
 };

@@ -1,8 +1,7 @@
 //! The measurements, and their document.
 
 use serde::Serialize;
-
-use crate::document::{Document, Table};
+use soundalike_report::document::{Document, Table};
 
 /// Fraction of a network's time below which a stage has no row of its own.
 const LEAST: f64 = 0.005;
@@ -143,7 +142,7 @@ fn parts(pipeline: &Pipeline) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::terminal::{self, Screen};
+    use soundalike_report::document::terminal::{self, Screen};
 
     #[test]
     fn times_stand_beside_the_peak_of_the_machine() {

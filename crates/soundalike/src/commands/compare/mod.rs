@@ -1,25 +1,27 @@
 //! `soundalike compare`: compares a network with the original, stage by stage.
 
-mod gates;
 mod github;
-mod junit;
 pub(super) mod masks;
 pub(super) mod model;
 mod official;
 mod production;
 mod python;
-mod report;
 pub(super) mod side;
 mod subject;
 pub(super) mod truth;
-mod weights;
 pub(super) mod windows;
-pub(super) mod words;
 
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use soundalike_compare::NameMap;
+use soundalike_compare::{BuiltInGate, Gate, NameMap};
+use soundalike_report::{
+    comparison::{self, junit},
+    document::{
+        html, markdown,
+        terminal::{self, Screen},
+    },
+};
 
 use self::{
     masks::MaskChoice,
@@ -28,14 +30,7 @@ use self::{
     truth::SubjectArgs,
 };
 use super::{precision::Precision, read_text};
-use crate::{
-    document::{
-        html, markdown,
-        terminal::{self, Screen},
-    },
-    output::Outputs,
-    terminal::Terminal,
-};
+use crate::{output::Outputs, terminal::Terminal};
 
 /// Compare two implementations of a network, stage by stage: tell a bug from rounding
 ///
@@ -199,14 +194,20 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let request = Request::new(args)?;
     let subject = Subject::find(&request)?;
     let built_in = match args.dtype {
-        Precision::F16 | Precision::Bf16 => gates::LOW_PRECISION,
-        Precision::F32 if subject.is_foreign() => gates::ANY_NETWORK,
-        Precision::F32 => gates::EXACT,
+        Precision::F16 | Precision::Bf16 => BuiltInGate::LowPrecision,
+        Precision::F32 if subject.is_foreign() => BuiltInGate::AnyNetwork,
+        Precision::F32 => BuiltInGate::Exact,
     };
-    let (gate, origin) = gates::load(args.gate.as_deref(), built_in)?;
+    let (gate, origin) = match &args.gate {
+        None => built_in.load()?,
+        Some(path) => {
+            let origin = path.display().to_string();
+            (Gate::parse(&read_text(path)?, &origin)?, origin)
+        }
+    };
     let mut report = subject.compare(&request)?;
     report.gate = Some(gate.judge(&report, &origin)?);
-    let document = report::document(&report);
+    let document = comparison::document(&report);
     let text = match args.format {
         Format::Table => {
             let unfolded = terminal.is_verbose();

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use soundalike_compare::{Audit, Reading, hyperparameters};
 use soundalike_convert::{Bundle, SourceFormat, input_files, sha256};
 use soundalike_network::{Op, Stage};
+use soundalike_report::comparison::wrong_tensor;
 
-use super::{python::Python, weights::wrong_tensor};
+use super::python::Python;
 
 /// The program that reads the checkpoint.
 const SCRIPT: &str = include_str!("official.py");

@@ -5,7 +5,7 @@
 //! Columns may be added at the end.
 
 use super::scores::{Line, Scores};
-use crate::document::Table;
+use soundalike_report::document::Table;
 
 /// Names of the columns, as in JSON.
 const HEADER: &str = "recording|convention|der|missed_detection|false_alarm|confusion|correct|total|jer|\

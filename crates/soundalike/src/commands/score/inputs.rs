@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use soundalike_metrics::{Annotation, EvaluationMap, rttm, uem};
+use soundalike_report::document::printable;
 
-use crate::{document::printable, terminal::Terminal};
+use crate::terminal::Terminal;
 
 /// The references. A file without turns is a recording without speech, named like the file.
 pub(super) fn references(

@@ -17,13 +17,13 @@ use clap::{
     error::ErrorKind,
 };
 use soundalike_metrics::{Convention, Mapping, ScoreOptions, pair};
+use soundalike_report::document::{
+    self, html, markdown, printable,
+    terminal::{self, Screen},
+};
 
 use super::seconds;
 use crate::{
-    document::{
-        self, html, markdown, printable,
-        terminal::{self, Screen},
-    },
     output::{Inputs, Outputs},
     terminal::Terminal,
 };

@@ -4,8 +4,7 @@ use soundalike_metrics::{
     Convention, DiarizationErrorRate, Figures, Note, Reason, Recording, RecordingReport,
     ScoreOptions, ScoreReport, SpeakerCount, compare_conventions,
 };
-
-use crate::document::picture::Timeline;
+use soundalike_report::document::picture::Timeline;
 
 /// The scores of all recordings under one convention or all of them.
 pub(super) struct Scores {

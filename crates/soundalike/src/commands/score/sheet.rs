@@ -1,9 +1,9 @@
 //! Scores as a document.
 
 use soundalike_metrics::{Convention, Mapping, RecordingReport, ScoreReport, Speaker};
+use soundalike_report::document::{Block, Document, Table};
 
 use super::scores::Scores;
-use crate::document::{Block, Document, Table};
 
 /// In place of a missing number.
 const NONE: &str = "-";

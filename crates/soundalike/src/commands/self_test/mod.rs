@@ -13,6 +13,7 @@ use soundalike_compare::{
 use soundalike_convert::Bundle;
 use soundalike_diarize::BATCH;
 use soundalike_model::{DType, Engine, InstructionSet, Kernels};
+use soundalike_report::listed;
 use soundalike_selftest::{
     CandleEngine, CleanRun, CleanRunner, Decoding, Diagnostician, Fault, Injector,
     InsensitiveInput, PathFault, PathTrial, Production, SELF_TEST_SCHEMA, SelfTest, Trial,
@@ -28,7 +29,7 @@ use super::{
         model::Model,
         side::ReferenceSide,
         truth::{SubjectArgs, embedded},
-        windows, words,
+        windows,
     },
     on_cpu,
 };
@@ -434,7 +435,7 @@ impl Tests<'_> {
         let (sample_rate, _) = windows::format(bundle)?;
         let mut live = torch_reference(bundle, None)?;
         let names = windows.iter().map(|window| Input::new(window).to_string());
-        let mut seen = vec![(words::listed(names), trials.to_vec())];
+        let mut seen = vec![(listed(names), trials.to_vec())];
         for window in insensitive_inputs(sample_rate) {
             let name = window.uri.clone();
             let windows = [window];

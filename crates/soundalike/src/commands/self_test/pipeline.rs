@@ -2,21 +2,19 @@
 
 use anyhow::Context;
 use soundalike_compare::{EngineInfo, Figure, Provenance};
+use soundalike_report::{
+    document::{Document, Table},
+    listed, percent,
+};
 use soundalike_selftest::{
     CapturedRun, PipelineFault, PipelineSelfTest, PipelineStage, PipelineTrial, SELF_TEST_SCHEMA,
     TrialOutcome, try_faults,
 };
 
 use super::Args;
-use crate::{
-    commands::{
-        attribute::{check_reference, setting},
-        compare::{
-            command_line,
-            words::{listed, percent},
-        },
-    },
-    document::{Document, Table},
+use crate::commands::{
+    attribute::{check_reference, setting},
+    compare::command_line,
 };
 
 /// Tries the faults that `args` name on the captured runs.

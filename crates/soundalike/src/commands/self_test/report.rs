@@ -1,13 +1,12 @@
 //! A self-test as a document.
 
 use soundalike_compare::{Figure, Propagation, Verdict};
+use soundalike_report::{
+    document::{Block, Document, Table, Tone},
+    near_one, percent,
+};
 use soundalike_selftest::{
     BaselineGate, Identification, InsensitiveInput, SelfTest, Trial, TrialOutcome,
-};
-
-use crate::{
-    commands::compare::words::{near_one, percent},
-    document::{Block, Document, Table, Tone},
 };
 
 /// The result as a document: the counts, then the details.

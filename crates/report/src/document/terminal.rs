@@ -10,16 +10,17 @@ use super::{
 
 /// The target of the text.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Screen {
+pub struct Screen {
     /// Stdout: if it is a terminal, the text has its width and its colours.
-    pub(crate) stdout: bool,
+    pub stdout: bool,
     /// Show the rows that others sum up.
-    pub(crate) unfolded: bool,
+    pub unfolded: bool,
 }
 
 impl Screen {
     /// For a file, or stdout if there is none.
-    pub(crate) fn of(output: Option<&Path>) -> Self {
+    #[must_use]
+    pub fn of(output: Option<&Path>) -> Self {
         Self {
             stdout: output.is_none(),
             unfolded: false,
@@ -30,7 +31,9 @@ impl Screen {
 /// Characters of a full bar: two for each power of ten.
 const BAR: usize = 14;
 
-pub(crate) fn render(document: &Document, screen: Screen) -> String {
+/// The document as text.
+#[must_use]
+pub fn render(document: &Document, screen: Screen) -> String {
     let mut text = String::new();
     if !document.title.is_empty() {
         text += &(line("", &document.title, screen) + "\n");
@@ -111,7 +114,8 @@ fn grid(screen: Screen) -> Grid {
 }
 
 /// A table, without a line feed at the end.
-pub(crate) fn table(table: &Table, screen: Screen) -> String {
+#[must_use]
+pub fn table(table: &Table, screen: Screen) -> String {
     let rows: Vec<&Row> = match screen.unfolded {
         true => table.unfolded().collect(),
         false => table.folded().collect(),

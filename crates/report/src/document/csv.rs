@@ -3,7 +3,7 @@
 use super::{Column, Table};
 
 /// The text: the header, then a line for each row.
-pub(crate) fn render(table: &Table) -> String {
+pub fn render(table: &Table) -> String {
     let header = line(table.columns.iter().map(Column::heading));
     let rows = table.unfolded();
     let rows = rows.map(|row| line(row.cells.iter().map(|cell| cell.text().to_owned())));

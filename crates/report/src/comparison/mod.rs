@@ -1,16 +1,25 @@
 //! A comparison as a document.
 
+mod annotations;
+pub mod junit;
+mod weights;
+mod words;
+
 use maud::Markup;
 use soundalike_compare::{Evidence, Figure, FrameCount, Report, StageReport, Verdict, nan_max};
 use soundalike_metrics::DiarizationErrorRate;
 
-use super::{
-    weights,
-    words::{self, measure, measured},
-};
-use crate::document::{
-    Block, Cell, Document, Item, Row, Table, Tone,
-    picture::{Timeline, heatmap, scatter},
+pub use annotations::annotations;
+pub use weights::wrong_tensor;
+pub use words::{finding, inconclusive, title};
+use words::{measure, measured};
+
+use crate::{
+    document::{
+        Block, Cell, Document, Item, Row, Table, Tone,
+        picture::{Timeline, heatmap, scatter},
+    },
+    percent,
 };
 
 /// Inputs with pictures, the worst first: each takes up to 60 kB.
@@ -21,7 +30,8 @@ const BUDGETED: usize = 8;
 const FOLD: usize = 3;
 
 /// The result, then the stages, then the parts that only a page shows.
-pub(super) fn document(report: &Report) -> Document {
+#[must_use]
+pub fn document(report: &Report) -> Document {
     let mut document = Document::new(words::title(report), &report.provenance.command);
     let about = words::provenance(report).into_iter().map(Item::from);
     document.facts(about.chain(weights::items(report)));
@@ -222,7 +232,7 @@ fn decisions(report: &Report, page: &mut Document) {
     };
     let share = |share: &FrameCount| match share.frames {
         0 => "-".to_owned(),
-        frames => words::percent(share.agreeing as f64 / frames as f64),
+        frames => percent(share.agreeing as f64 / frames as f64),
     };
     let mut text = format!(
         "The largest error can change the decision in {} frames: their margin is at most twice that error.",
@@ -288,7 +298,7 @@ fn budget(report: &Report, page: &mut Document) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
     use std::collections::BTreeMap;
@@ -303,7 +313,7 @@ pub(super) mod tests {
     };
 
     /// A report whose stages have these verdicts and no errors.
-    pub(in super::super) fn report(verdicts: &[(&str, Verdict)]) -> Report {
+    pub(crate) fn report(verdicts: &[(&str, Verdict)]) -> Report {
         let mut reference = built_in_trace().unwrap();
         let window = reference.window().unwrap();
         let nothing = Candidate::Activations(BTreeMap::new());

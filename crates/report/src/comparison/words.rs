@@ -6,17 +6,19 @@ use soundalike_compare::{
     EmbeddingAgreement, EngineInfo, Figure, Match, MatchedBy, OutputAgreement, PathCheck, Report,
     StageError, StageReport, Verdict,
 };
-use soundalike_torch::BUILT;
 
-use crate::document::Item;
+use crate::{
+    document::Item,
+    text::{listed, near_one, percent},
+};
 
 /// The R of an error, or R_d if the candidate has fewer bits than f32.
-pub(super) fn measure(error: &StageError) -> f64 {
+pub(crate) fn measure(error: &StageError) -> f64 {
     error.r_d.unwrap_or(error.r)
 }
 
 /// The name of [`measure`] in `report`.
-pub(super) fn measured(report: &Report) -> &'static str {
+pub(crate) fn measured(report: &Report) -> &'static str {
     let forced = report.stages.iter().map(|stage| &stage.teacher_forced);
     let free = report.stages.iter().map(|stage| &stage.free_running);
     let mut errors = forced.chain(free).flatten();
@@ -27,11 +29,9 @@ pub(super) fn measured(report: &Report) -> &'static str {
     }
 }
 
-/// Most names in a list.
-pub(super) const LISTED: usize = 6;
-
 /// `segmentation-3.0: candle-cpu against torch`.
-pub(super) fn title(report: &Report) -> String {
+#[must_use]
+pub fn title(report: &Report) -> String {
     format!(
         "{}: {} against {}",
         report.model, report.candidate, report.reference
@@ -39,7 +39,7 @@ pub(super) fn title(report: &Report) -> String {
 }
 
 /// Inputs, version, processor, threads, and the engines of both sides.
-pub(super) fn provenance(report: &Report) -> Vec<String> {
+pub(crate) fn provenance(report: &Report) -> Vec<String> {
     let of = &report.provenance;
     vec![
         format!(
@@ -88,17 +88,18 @@ fn engine(info: &EngineInfo) -> String {
 }
 
 /// The start of a SHA-256, enough to identify a file.
-pub(super) fn short(sha256: &str) -> &str {
+pub(crate) fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-pub(super) fn verdict(report: &Report) -> Verdict {
+pub(crate) fn verdict(report: &Report) -> Verdict {
     let verdicts = report.stages.iter().map(|stage| stage.verdict);
     verdicts.max().unwrap_or(Verdict::NotObserved)
 }
 
 /// The wrong stage with the evidence, or that none is wrong.
-pub(super) fn finding(report: &Report) -> String {
+#[must_use]
+pub fn finding(report: &Report) -> String {
     let source = report.source.first();
     let mut stages = report.stages.iter();
     let Some(stage) = source.and_then(|name| stages.find(|stage| stage.name == *name)) else {
@@ -158,8 +159,8 @@ pub(super) fn finding(report: &Report) -> String {
             );
         }
         let only_fused = undiagnosed.engine.is_some() && undiagnosed.signature.is_none();
-        // Without libtorch, the reason is that, and says nothing about the candidate.
-        if BUILT || only_fused {
+        // Where none was tried, the reason says nothing about the candidate.
+        if undiagnosed.tried || only_fused {
             let _ = write!(words, ". Cause: {}", undiagnosed.reason);
         }
         if let Some(signature) = &undiagnosed.signature {
@@ -180,7 +181,7 @@ pub(super) fn finding(report: &Report) -> String {
 }
 
 /// The unit of errors.
-pub(super) fn rounding(report: &Report) -> String {
+pub(crate) fn rounding(report: &Report) -> String {
     match measured(report) {
         "R_d" => format!(
             "the error of PyTorch that rounds every stage to {}",
@@ -215,7 +216,8 @@ fn unproven(report: &Report) -> Option<String> {
 }
 
 /// Why nothing can be concluded, if the reference has no meaning, or if no stage of the candidate was compared with the reference's.
-pub(super) fn inconclusive(report: &Report) -> Option<String> {
+#[must_use]
+pub fn inconclusive(report: &Report) -> Option<String> {
     if let Some(input) = report.unstable().next() {
         return Some(format!(
             "INCONCLUSIVE: the reference itself is not stable on {input}: the error of its own f32 is {} of its output.",
@@ -271,7 +273,7 @@ fn judged(stage: &StageReport) -> Option<(&'static str, &StageError)> {
 }
 
 /// Agreement of the outputs and of the decoded turns.
-pub(super) fn output(report: &Report) -> Vec<String> {
+pub(crate) fn output(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(output) = &report.output {
         lines.push(agreement(output));
@@ -353,7 +355,7 @@ fn embeddings(output: &OutputAgreement) -> Option<String> {
 }
 
 /// Stages that were not compared.
-pub(super) fn coverage(report: &Report) -> Vec<String> {
+pub(crate) fn coverage(report: &Report) -> Vec<String> {
     differences([
         (&report.missing, "not observed in the candidate"),
         (&report.unexpected, "not in the reference"),
@@ -364,7 +366,7 @@ pub(super) fn coverage(report: &Report) -> Vec<String> {
 const SHOWN_MATCHES: usize = 12;
 
 /// How stages were found in a candidate with other names. None where all have the reference's names.
-pub(super) fn matched(report: &Report) -> Option<Item> {
+pub(crate) fn matched(report: &Report) -> Option<Item> {
     let matched = || {
         let stages = report.stages.iter();
         stages.filter_map(|stage| Some((&stage.name, stage.matched.as_ref()?)))
@@ -410,7 +412,7 @@ pub(super) fn matched(report: &Report) -> Option<Item> {
 }
 
 /// A line for each kind of names, if there are any.
-pub(super) fn differences(kinds: [(&Vec<String>, &str); 2]) -> Vec<String> {
+pub(crate) fn differences(kinds: [(&Vec<String>, &str); 2]) -> Vec<String> {
     let kinds = kinds.into_iter().filter(|(names, _)| !names.is_empty());
     kinds
         .map(|(names, what)| format!("{what}: {}", listed(names.iter().cloned())))
@@ -421,7 +423,7 @@ pub(super) fn differences(kinds: [(&Vec<String>, &str); 2]) -> Vec<String> {
 const SHOWN_FAILURES: usize = 4;
 
 /// The result of the gate, with the limits that are not kept.
-pub(super) fn gate(report: &Report) -> Option<Item> {
+pub(crate) fn gate(report: &Report) -> Option<Item> {
     let gate = report.gate.as_ref()?;
     let limits = gate.checks.len();
     if gate.passed {
@@ -445,43 +447,10 @@ pub(super) fn gate(report: &Report) -> Option<Item> {
     })
 }
 
-/// A correlation; near 1 as `1 - x`.
-pub(in crate::commands) fn near_one(correlation: f64) -> String {
-    let distance = 1.0 - correlation;
-    if distance < 1e-4 {
-        format!("1 - {}", Figure(distance.max(0.0)))
-    } else {
-        format!("{correlation:.4}")
-    }
-}
-
-/// A fraction in percent; `100 %` only for exactly 1.
-pub(in crate::commands) fn percent(part: f64) -> String {
-    let shown = 100.0 * part;
-    if part < 1.0 && shown >= 99.995 {
-        format!("{shown:.4} %")
-    } else if part == 1.0 {
-        "100 %".to_owned()
-    } else {
-        format!("{shown:.2} %")
-    }
-}
-
 fn rate(rate: f64) -> String {
     if rate == 0.0 {
         "0".to_owned()
     } else {
         format!("{rate:.4}")
     }
-}
-
-/// The first names, and the number of others.
-pub(in crate::commands) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    let length = names.len();
-    let all: Vec<_> = names.collect();
-    // `and 1 more` is hardly shorter than the name.
-    if length <= LISTED + 1 {
-        return all.join(", ");
-    }
-    format!("{} and {} more", all[..LISTED].join(", "), length - LISTED)
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{Block, Cell, Column, Document, Item, Kind, Row, Table, printable};
 
 /// Renders the document; `level` is that of the title, 1 in a file and 2 within a text.
-pub(crate) fn render(document: &Document, level: usize) -> String {
+#[must_use]
+pub fn render(document: &Document, level: usize) -> String {
     let title = escaped(&document.title);
     let mut parts = vec![format!("{} {title}\n", "#".repeat(level))];
     if let Some(command) = &document.command {

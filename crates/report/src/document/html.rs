@@ -10,7 +10,9 @@ const UNFOLDED: usize = 40;
 /// Marks on the scale of bars. `html.css` draws their lines and the dark one at 4.
 const MARKS: [(f64, &str); 4] = [(1.0, "1"), (1e2, "100"), (1e4, "1e4"), (1e6, "1e6")];
 
-pub(crate) fn render(document: &Document) -> String {
+/// The document as one page.
+#[must_use]
+pub fn render(document: &Document) -> String {
     let title = printable(&document.title);
     let page = html! {
         (DOCTYPE)

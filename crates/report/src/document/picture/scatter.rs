@@ -10,7 +10,7 @@ const CELLS: usize = 80;
 const SHADES: usize = 4;
 
 /// Draws `candidate` over `reference`, both `[frame, class]`. They are equal on the diagonal.
-pub(crate) fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
+pub fn draw(reference: ArrayView2<'_, f32>, candidate: ArrayView2<'_, f32>) -> Markup {
     let both = || reference.iter().chain(candidate).copied();
     let values = || both().filter(|x| x.is_finite());
     let low = f64::from(values().fold(f32::INFINITY, f32::min));

@@ -4,11 +4,11 @@
 //! single [`Table`]. JSON is written by serde from the result. Text in a document is plain text: only the renderers escape
 //! it.
 
-pub(crate) mod csv;
-pub(crate) mod html;
-pub(crate) mod markdown;
-pub(crate) mod picture;
-pub(crate) mod terminal;
+pub mod csv;
+pub mod html;
+pub mod markdown;
+pub mod picture;
+pub mod terminal;
 
 #[cfg(test)]
 mod tests;
@@ -17,20 +17,21 @@ use maud::Markup;
 
 /// A report.
 #[derive(Debug, Default)]
-pub(crate) struct Document {
+pub struct Document {
     /// Heading of the document; a terminal omits an empty one.
-    pub(crate) title: String,
+    pub title: String,
     /// The command that reproduces it.
-    pub(crate) command: Option<String>,
+    pub command: Option<String>,
     /// From top to bottom.
-    pub(crate) blocks: Vec<Block>,
+    pub blocks: Vec<Block>,
 }
 
 /// One part of a document.
 #[derive(Debug)]
-pub(crate) enum Block {
+pub enum Block {
     /// Heading of the blocks below.
     Heading(String),
+    /// Sentences.
     Paragraph(String),
     /// The result in a sentence.
     Finding(Tone, String),
@@ -40,6 +41,7 @@ pub(crate) enum Block {
     Facts(Vec<Item>),
     /// Sentences with bullets.
     List(Vec<Item>),
+    /// A table.
     Table(Table),
     /// SVG, side by side; text formats omit it.
     Pictures(Vec<Markup>),
@@ -48,7 +50,8 @@ pub(crate) enum Block {
 }
 
 impl Document {
-    pub(crate) fn new(title: impl Into<String>, command: &str) -> Self {
+    /// An empty document; `command` reproduces it.
+    pub fn new(title: impl Into<String>, command: &str) -> Self {
         Self {
             title: title.into(),
             command: Some(command.to_owned()),
@@ -56,27 +59,30 @@ impl Document {
         }
     }
 
-    pub(crate) fn heading(&mut self, text: impl Into<String>) {
+    /// Adds a heading.
+    pub fn heading(&mut self, text: impl Into<String>) {
         self.blocks.push(Block::Heading(text.into()));
     }
 
-    pub(crate) fn paragraph(&mut self, text: String) {
+    /// Adds sentences.
+    pub fn paragraph(&mut self, text: String) {
         self.blocks.push(Block::Paragraph(text));
     }
 
-    pub(crate) fn facts<I: Into<Item>>(&mut self, facts: impl IntoIterator<Item = I>) {
+    /// Adds short lines.
+    pub fn facts<I: Into<Item>>(&mut self, facts: impl IntoIterator<Item = I>) {
         let facts = facts.into_iter().map(Into::into).collect();
         self.blocks.push(Block::Facts(facts));
     }
 
     /// Adds a table if it has rows, under a heading if that is not empty.
-    pub(crate) fn table(&mut self, heading: &str, table: Table) {
+    pub fn table(&mut self, heading: &str, table: Table) {
         let rows = !table.rows.is_empty();
         self.section(heading, rows.then_some(Block::Table(table)));
     }
 
     /// Adds bullets if there are any, under a heading if that is not empty.
-    pub(crate) fn list(&mut self, heading: &str, points: impl IntoIterator<Item = String>) {
+    pub fn list(&mut self, heading: &str, points: impl IntoIterator<Item = String>) {
         let points: Vec<_> = points.into_iter().map(Item::from).collect();
         let any = !points.is_empty();
         self.section(heading, any.then_some(Block::List(points)));
@@ -92,9 +98,11 @@ impl Document {
 
 /// A line of a list, with its details below it.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) text: String,
-    pub(crate) details: Vec<String>,
+pub struct Item {
+    /// The line.
+    pub text: String,
+    /// Lines below it.
+    pub details: Vec<String>,
 }
 
 impl From<String> for Item {
@@ -106,9 +114,12 @@ impl From<String> for Item {
 
 /// The colour of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub enum Tone {
+    /// As it should be.
     Good,
+    /// To be looked at.
     Warning,
+    /// Wrong.
     Bad,
     /// Neither good nor bad.
     Neutral,
@@ -116,15 +127,17 @@ pub(crate) enum Tone {
 
 /// Rows of cells under a header.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     columns: Vec<Column>,
-    pub(crate) rows: Vec<Row>,
+    /// From top to bottom.
+    pub rows: Vec<Row>,
 }
 
 impl Table {
     /// An empty table. `header` lists the columns, separated by `|`. `>` marks a column of numbers, aligned on the right,
     /// and `+` a column that only a page shows. A line feed separates a name from its unit.
-    pub(crate) fn new(header: &str) -> Self {
+    #[must_use]
+    pub fn new(header: &str) -> Self {
         let columns = header.split('|').map(|name| {
             let name = name.trim();
             let page_only = name.starts_with('+');
@@ -146,7 +159,7 @@ impl Table {
     }
 
     /// A table of `rows` under `header`, which is that of [`Self::new`].
-    pub(crate) fn of<R: IntoIterator<Item: Into<Cell>>>(
+    pub fn of<R: IntoIterator<Item: Into<Cell>>>(
         header: &str,
         rows: impl IntoIterator<Item = R>,
     ) -> Self {
@@ -156,14 +169,16 @@ impl Table {
     }
 
     /// Makes a column one of [`Cell::Bars`]; `meanings` are those of the upper and the lower bar. Markdown omits it.
-    pub(crate) fn with_bars(mut self, column: usize, meanings: [&'static str; 2]) -> Self {
+    #[must_use]
+    pub fn with_bars(mut self, column: usize, meanings: [&'static str; 2]) -> Self {
         if let Some(column) = self.columns.get_mut(column) {
             column.kind = Kind::Bars(meanings);
         }
         self
     }
 
-    pub(crate) fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
+    /// Adds a row of cells, one for each column.
+    pub fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
         self.rows.push(Row::new(cells));
     }
 
@@ -211,18 +226,20 @@ impl Column {
     }
 }
 
+/// A row of a table.
 #[derive(Debug, Default)]
-pub(crate) struct Row {
-    pub(crate) cells: Vec<Cell>,
+pub struct Row {
+    /// One for each column.
+    pub cells: Vec<Cell>,
     /// Whether the row is highlighted.
-    pub(crate) marked: bool,
+    pub marked: bool,
     /// The rows that this one sums up. It may have no cells of its own.
-    pub(crate) parts: Vec<Row>,
+    pub parts: Vec<Row>,
 }
 
 impl Row {
     /// A row of cells, one for each column.
-    pub(crate) fn new<C: Into<Cell>>(cells: impl IntoIterator<Item = C>) -> Self {
+    pub fn new<C: Into<Cell>>(cells: impl IntoIterator<Item = C>) -> Self {
         Self {
             cells: cells.into_iter().map(Into::into).collect(),
             ..Self::default()
@@ -230,7 +247,7 @@ impl Row {
     }
 
     /// Rows that only the unfolded table shows.
-    pub(crate) fn folded_away(parts: impl IntoIterator<Item = Row>) -> Self {
+    pub fn folded_away(parts: impl IntoIterator<Item = Row>) -> Self {
         Self {
             parts: parts.into_iter().collect(),
             ..Self::default()
@@ -238,8 +255,10 @@ impl Row {
     }
 }
 
+/// A cell of a table.
 #[derive(Debug, Clone)]
-pub(crate) enum Cell {
+pub enum Cell {
+    /// Plain text.
     Text(String),
     /// An identifier.
     Code(String),
@@ -277,7 +296,8 @@ fn on_scale(x: f64) -> f64 {
 }
 
 /// `text` without characters that move a terminal's cursor or that XML forbids.
-pub(crate) fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
         c if c.is_control() => '\u{fffd}',

@@ -5,11 +5,14 @@ use std::fmt::Write;
 use indicatif::HumanCount;
 use soundalike_compare::{Differences, Figure, Reading, Report, TensorDifference, Weights};
 
-use super::words::{self, LISTED, listed, short};
-use crate::document::Item;
+use super::words::{self, short};
+use crate::{
+    document::Item,
+    text::{LISTED, listed},
+};
 
 /// The weights of the model, and the differences of the candidate's.
-pub(super) fn items(report: &Report) -> Vec<Item> {
+pub(crate) fn items(report: &Report) -> Vec<Item> {
     let Some(audit) = &report.audit else {
         return Vec::new();
     };
@@ -111,7 +114,8 @@ fn details(differences: &Differences) -> Vec<String> {
 }
 
 /// What is wrong with a tensor of the candidate.
-pub(super) fn wrong_tensor(difference: &TensorDifference) -> String {
+#[must_use]
+pub fn wrong_tensor(difference: &TensorDifference) -> String {
     let what = match (difference.max_abs, difference.values_of.as_slice()) {
         (_, others @ [_, ..]) => format!("has the values of {}", others.join(", ")),
         (Some(most), []) => format!("differs by up to {}", Figure(most)),

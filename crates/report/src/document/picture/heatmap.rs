@@ -17,7 +17,7 @@ const HIGH_ROWS: usize = 16;
 
 /// Draws `difference`, `[frame, class]`, with time to the right. The darkest shade is the largest value, every second
 /// lighter shade is ten times smaller. A column of several frames shows the largest.
-pub(crate) fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -> Markup {
+pub fn draw(difference: ArrayView2<'_, f32>, start: f64, duration: f64) -> Markup {
     let (frames, classes) = difference.dim();
     let columns = frames.min(COLUMNS);
     let cell = |column: usize, class: usize| {

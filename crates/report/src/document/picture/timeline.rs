@@ -13,7 +13,7 @@ use crate::document::printable;
 
 /// The turns of one recording, and their errors.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Timeline {
+pub struct Timeline {
     uri: String,
     /// First to last boundary of both sides.
     extent: Segment,
@@ -42,7 +42,8 @@ struct Lane {
 
 impl Timeline {
     /// Scores the recording.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         der: DiarizationErrorRate,
         reference: &Annotation,
         hypothesis: &Annotation,
@@ -90,12 +91,14 @@ impl Timeline {
     }
 
     /// A complete SVG file.
-    pub(crate) fn svg(&self) -> String {
+    #[must_use]
+    pub fn svg(&self) -> String {
         self.drawing().into_string() + "\n"
     }
 
     /// The picture in a page.
-    pub(crate) fn draw(&self) -> Markup {
+    #[must_use]
+    pub fn draw(&self) -> Markup {
         html! { div.picture { (self.drawing()) } }
     }
 

@@ -7,7 +7,10 @@ use super::words;
 
 /// One test case per limit and stage, or the verdict of a stage without a limit. An inconclusive comparison gets a case
 /// that is an error: CI servers count skipped cases as passed.
-pub(super) fn render(report: &Report) -> anyhow::Result<String> {
+///
+/// # Errors
+/// If the XML cannot be written.
+pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
     let title = words::title(report);
     let mut suite = TestSuite::new(title.as_str());
     if let Some(words) = words::inconclusive(report) {
@@ -24,7 +27,7 @@ pub(super) fn render(report: &Report) -> anyhow::Result<String> {
     }
     let mut junit = quick_junit::Report::new(title.as_str());
     junit.add_test_suite(suite);
-    Ok(junit.to_string()?)
+    junit.to_string()
 }
 
 fn limit(check: &GateCheck) -> TestCase {
@@ -64,7 +67,7 @@ fn case(place: &str, name: &str, status: TestCaseStatus) -> TestCase {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-    use super::{super::report::tests::report, *};
+    use super::{super::tests::report, *};
 
     #[test]
     fn nothing_compared_is_an_error() {
