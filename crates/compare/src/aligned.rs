@@ -1,15 +1,21 @@
 //! A candidate's trace whose names and layouts are not those of the reference.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Seek},
+    path::Path,
+    sync::Arc,
+};
 
 use ndarray::ArrayD;
 use soundalike_convert::{Dtype, Npz, NpzEntry};
 
 use crate::{
-    ActivationTrace, CompareError, NameMap, Reference, TraceError, Window,
+    ActivationTrace, CompareError, Match, NameMap, Reference, ReferenceTrace, TraceError, Window,
     alignment::{Alignment, Tensors},
     name_map::NOT_STAGES,
-    trace::read,
+    trace::{FORCED, Place, read},
 };
 
 impl ActivationTrace {
@@ -36,36 +42,110 @@ impl ActivationTrace {
         if !arrays.names.iter().any(spare) {
             return Ok(trace);
         }
-        let mut golden = Golden::of(reference, window)?;
         // A line of the map overrules.
         let mapped = |(name, _): &(String, _)| names.stage_of(name).map(str::to_owned);
         let taken: Vec<String> = arrays.names.iter().filter_map(mapped).collect();
-        golden.0.retain(|(name, _)| !taken.contains(name));
         arrays.names.retain(|(name, _)| !names.maps(name));
+        let mut golden = Unmapped::of(reference.golden_tensors(window)?, &taken);
         let found = Alignment::find(&mut golden, &mut arrays)?;
         trace.stages.retain(|name, _| taken.contains(name));
-        for matched in &found.matches {
-            let index = arrays
-                .names
-                .iter()
-                .position(|(name, _)| *name == matched.name);
-            let shape = golden.0.iter().find(|(name, _)| *name == matched.stage);
-            if let (Some(index), Some((_, golden))) = (index, shape) {
-                let values = matched.arranged(arrays.read(index)?, golden.shape());
-                trace.stages.insert(matched.stage.clone(), values);
-            }
-        }
+        trace.place(found.matches, &golden.list());
         trace.unused = found.unused;
-        trace.matched = found.matches;
         Ok(trace)
+    }
+
+    /// Opens a trace whose stages were found before: `matches` of `reference`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn matched<R: Read + Seek>(
+        path: &Path,
+        matches: Vec<Match>,
+        reference: &ReferenceTrace<R>,
+    ) -> Result<Self, TraceError> {
+        let mut trace = Self::open(path, &NameMap::default())?;
+        let arrays = Arrays::of(path, &trace.origin)?;
+        let is_stage = |name: &String| matches.iter().any(|found| found.name == *name);
+        let names = arrays.names.into_iter().map(|(name, _)| name);
+        trace.unused = names.filter(|name| !is_stage(name)).collect();
+        trace.stages.clear();
+        trace.place(matches, &reference.list());
+        Ok(trace)
+    }
+
+    /// Takes the stages of `matches`, whose shapes are among `stages`.
+    fn place(&mut self, matches: Vec<Match>, stages: &[(String, Vec<usize>)]) {
+        let shapes: BTreeMap<_, _> = stages.iter().cloned().collect();
+        for matched in &matches {
+            let shape = shapes.get(&matched.stage).cloned().unwrap_or_default();
+            let place = Place {
+                entry: matched.name.clone(),
+                matched: Some((matched.clone(), shape)),
+            };
+            self.stages.insert(matched.stage.clone(), place);
+        }
+        self.matched = matches;
+    }
+}
+
+/// The stages that a map of names does not name.
+struct Unmapped<'a> {
+    golden: Box<dyn Tensors<Error = CompareError> + 'a>,
+    /// Places among all stages.
+    places: Vec<usize>,
+}
+
+impl<'a> Unmapped<'a> {
+    fn of(golden: Box<dyn Tensors<Error = CompareError> + 'a>, mapped: &[String]) -> Self {
+        let names = golden.list().into_iter().enumerate();
+        let free = names.filter(|(_, (name, _))| !mapped.contains(name));
+        Self {
+            places: free.map(|(place, _)| place).collect(),
+            golden,
+        }
+    }
+}
+
+impl Tensors for Unmapped<'_> {
+    type Error = CompareError;
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        let all = self.golden.list();
+        self.places
+            .iter()
+            .map(|place| all[*place].clone())
+            .collect()
+    }
+
+    fn read(&mut self, index: usize) -> Result<ArrayD<f64>, CompareError> {
+        self.golden.read(self.places[index])
+    }
+}
+
+impl<R: Read + Seek> Tensors for ReferenceTrace<R> {
+    type Error = CompareError;
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        let stages = self.manifest().graph().stages().iter().enumerate();
+        stages
+            .map(|(index, stage)| (stage.name.clone(), self.manifest().shape(index).to_vec()))
+            .collect()
+    }
+
+    fn read(&mut self, index: usize) -> Result<ArrayD<f64>, CompareError> {
+        let name = self.manifest().graph().stages()[index].name.clone();
+        Ok(self.golden(&name)?)
     }
 }
 
 /// The golden outputs of a reference, in memory.
-struct Golden(Vec<(String, Arc<ArrayD<f64>>)>);
+pub(crate) struct Golden(Vec<(String, Arc<ArrayD<f64>>)>);
 
 impl Golden {
-    fn of(reference: &mut dyn Reference, window: &Window) -> Result<Self, CompareError> {
+    pub(crate) fn of(
+        reference: &mut (impl Reference + ?Sized),
+        window: &Window,
+    ) -> Result<Self, CompareError> {
         let mut golden = Vec::new();
         reference.run(window, &mut |stage| {
             golden.push((stage.stage.name.clone(), Arc::clone(&stage.golden)));
@@ -103,7 +183,7 @@ impl Arrays {
         let may_be = |entry: &&NpzEntry| {
             let name = entry.name();
             let float = matches!(entry.dtype(), Some(Dtype::F16 | Dtype::F32 | Dtype::F64));
-            let ours = ["floor.", "f32/"]
+            let ours = ["floor.", "f32/", "input/", FORCED]
                 .iter()
                 .any(|start| name.starts_with(start));
             float && !ours && !entry.is_fortran_order() && !NOT_STAGES.contains(&name)

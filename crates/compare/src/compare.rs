@@ -1,12 +1,14 @@
 //! A candidate against a reference, stage by stage.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ndarray::ArrayD;
+use soundalike_network::Operand;
 
 use crate::{
-    About, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Path, PathCheck,
-    Reference, ReferenceStage, Report, StageError, StageReport, Task, TraceError, Verdict, Window,
+    About, Activations, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Path,
+    PathCheck, Reference, ReferenceStage, Report, StageError, StageReport, Task, TraceError,
+    Verdict, Window,
     observed::{Outputs, observe},
     report::{InputReport, judge_unsteady, source},
     rms,
@@ -76,8 +78,8 @@ pub enum CompareError {
 pub enum Candidate {
     /// A network that can be run.
     Engine(Box<dyn Engine>),
-    /// The activations of a free-running engine, by stage.
-    Activations(BTreeMap<String, ArrayD<f64>>),
+    /// What another engine recorded.
+    Activations(Box<dyn Activations>),
 }
 
 impl std::fmt::Debug for Candidate {
@@ -105,6 +107,22 @@ pub fn compare(
     Ok(Report::new(about, inputs.collect::<Result<_, _>>()?))
 }
 
+/// Compares several runs of one network, each a reference and a candidate on a window of its own.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_each(
+    runs: &mut [(Box<dyn Reference>, Candidate, Window)],
+    decode: &dyn Decode,
+    about: About,
+) -> Result<Report, CompareError> {
+    let inputs = runs.iter_mut().enumerate();
+    let inputs = inputs.map(|(index, (reference, candidate, window))| {
+        compare_window(reference.as_mut(), candidate, (index, window), decode)
+    });
+    Ok(Report::new(about, inputs.collect::<Result<_, _>>()?))
+}
+
 fn compare_window(
     reference: &mut dyn Reference,
     candidate: &Candidate,
@@ -117,10 +135,15 @@ fn compare_window(
     let mut input = Input::new(window);
     let (mut stages, mut evidence) = (Vec::new(), None);
     let mut shown_last = None;
-    // Whether the candidate does not show the stage before, so that the reference could not feed it there.
-    let mut fused = false;
+    // Stages that the candidate does not show, so that the reference could not feed it there.
+    let mut unseen = BTreeSet::new();
     let ended = observe(reference, candidate, window, &mut |stage, mut outputs| {
-        let shown = outputs.forced.is_some();
+        let shown = outputs.shown;
+        let is_unseen = |operand: &Operand| match operand {
+            Operand::Stage(index) => unseen.contains(&graph.stages()[*index].name),
+            Operand::Input | Operand::Masks => false,
+        };
+        let fused = stage.stage.operands.iter().any(is_unseen);
         if !outputs.fed || (fused && !follows_fusion) {
             outputs.forced = None;
         }
@@ -140,8 +163,8 @@ fn compare_window(
             evidence = Evidence::new(ours, golden, decode, window, index);
         }
         stages.push(report);
-        if !stage.stage.is_part() {
-            fused = !shown;
+        if !shown {
+            unseen.insert(stage.stage.name.clone());
         }
         Ok(Some(shown))
     })?;

@@ -1,6 +1,8 @@
 //! The diagnosis of a wrong stage.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use soundalike_network::Cause;
 
 use crate::Signature;
@@ -11,7 +13,7 @@ pub struct Diagnosis {
     /// The stage.
     pub stage: String,
     /// The name of the hypothesis.
-    pub cause: Cause,
+    pub cause: Named,
     /// The hypothesis in words.
     pub text: String,
     /// Distance of the candidate to the reference with this fault; 1 is rounding.
@@ -25,7 +27,7 @@ pub struct Diagnosis {
 }
 
 /// The value of a parameter of a stage, estimated from the candidate's output.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The value, with the fewest digits that the interval allows.
     pub value: f64,
@@ -45,7 +47,29 @@ impl Diagnosis {
             let estimate = self.estimate;
             estimate.is_some_and(|found| (found.low..=found.high).contains(&value))
         };
-        self.cause == cause || (self.cause.is_like(cause) && cause.value().is_some_and(within))
+        let Named::Known(found) = self.cause else {
+            return false;
+        };
+        found == cause || (found.is_like(cause) && cause.value().is_some_and(within))
+    }
+}
+
+/// The name of a hypothesis.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Named {
+    /// About an operation of our networks.
+    Known(Cause),
+    /// About another operation.
+    Other(String),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(cause) => cause.fmt(f),
+            Self::Other(name) => f.write_str(name),
+        }
     }
 }
 

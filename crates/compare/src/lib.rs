@@ -8,6 +8,7 @@
 //! engine or of a trace. To compare your own network, write its trace (`reference/README.md`) or implement [`Engine`]; to
 //! compare the meaning of its output, implement [`Decode`].
 
+mod activations;
 mod aligned;
 mod alignment;
 mod audit;
@@ -42,7 +43,8 @@ mod verdict;
 mod window;
 
 // The two sides.
-pub use compare::{Candidate, CompareError, compare};
+pub use activations::Activations;
+pub use compare::{Candidate, CompareError, compare, compare_each};
 pub use engine::{Engine, EngineError, Probe};
 pub use kept::KeptReference;
 pub use live::{Engines, LiveReference, Pair};
@@ -57,13 +59,13 @@ pub use trace::{ActivationTrace, ReferenceTrace, Running, TraceError};
 pub use trace_writer::{TraceSubject, TraceWriteError, write_activations, write_reference};
 
 // One stage.
-pub use diagnosis::{Diagnosis, Estimate, Explanation, RunnerUp, Undiagnosed};
+pub use diagnosis::{Diagnosis, Estimate, Explanation, Named, RunnerUp, Undiagnosed};
 pub use error::{StageError, nan_max};
 pub use floors::{Floors, rms};
 pub use observed_stage::{Observation, ObservedStage};
 pub use operands::Operands;
 pub use signature::Signature;
-pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, Verdict};
+pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, UNSTEADY_R, Verdict};
 
 // The output.
 pub use decode::{Decode, Meaning, frames};

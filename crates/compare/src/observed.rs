@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 use soundalike_network::{Graph, Operand};
 
 use crate::{
-    Candidate, CompareError, Reference, ReferenceStage, Window,
+    Candidate, CompareError, Reference, ReferenceStage, Running, Window,
     lockstep::{Run, Side},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Outputs {
     pub(crate) forced: Option<ArrayD<f64>>,
     /// Whether the shapes before allow it.
     pub(crate) fed: bool,
+    /// Whether the candidate shows the stage, so that what follows can be fed.
+    pub(crate) shown: bool,
 }
 
 /// The end of the candidate's runs.
@@ -48,16 +50,19 @@ pub(crate) fn observe(
     let engine = match candidate {
         Candidate::Activations(activations) => {
             reference.run(window, &mut |stage| {
+                let name = &stage.stage.name;
+                let free = activations.output(name, Running::Free)?;
                 let outputs = Outputs {
-                    free: activations.get(&stage.stage.name).cloned(),
-                    forced: None,
+                    forced: activations.output(name, Running::Forced)?,
                     fed: true,
+                    shown: free.is_some(),
+                    free,
                 };
                 Ok(see(stage, outputs)?.unwrap_or(true))
             })?;
-            let unknown = activations.keys().filter(|name| graph.get(name).is_none());
+            let stages = activations.stages().into_iter();
             return Ok(Ended {
-                unexpected: unknown.cloned().collect(),
+                unexpected: stages.filter(|name| graph.get(name).is_none()).collect(),
                 returned: None,
             });
         }
@@ -114,9 +119,11 @@ impl Runs {
             self.unfed.insert(name.to_owned());
         }
         let mut value = |run| value_at(run, name, &self.graph, &mut self.unexpected);
+        let (free, forced) = (value(&mut self.free)?, value(&mut self.forced)?);
         Ok(Outputs {
-            free: value(&mut self.free)?,
-            forced: value(&mut self.forced)?,
+            shown: forced.is_some(),
+            free,
+            forced,
             fed,
         })
     }

@@ -22,7 +22,8 @@ pub struct Provenance {
 }
 
 /// The engine of one side.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EngineInfo {
     /// Its name on the command line; of a trace, the engine that was captured.
     pub engine: String,

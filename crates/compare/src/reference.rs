@@ -9,8 +9,8 @@ use ndarray::ArrayD;
 use soundalike_network::{Graph, Stage};
 
 use crate::{
-    CompareError, EngineInfo, Floors, ReferenceTrace, Running, TraceError, Window,
-    trace::inconsistent,
+    CompareError, EngineInfo, Floors, ReferenceTrace, Running, TraceError, Window, aligned::Golden,
+    alignment::Tensors, trace::inconsistent,
 };
 
 /// One stage of the reference.
@@ -54,6 +54,18 @@ pub trait Reference {
     /// # Errors
     /// [`CompareError`] where it fails, and any error of `see`.
     fn run(&mut self, window: &Window, see: &mut Observer<'_>) -> Result<(), CompareError>;
+
+    /// The golden outputs on `window`, to be read in any order.
+    ///
+    /// # Errors
+    /// [`CompareError`] where it fails.
+    #[doc(hidden)]
+    fn golden_tensors<'a>(
+        &'a mut self,
+        window: &Window,
+    ) -> Result<Box<dyn Tensors<Error = CompareError> + 'a>, CompareError> {
+        Ok(Box::new(Golden::of(self, window)?))
+    }
 
     /// The golden output on `window` with `value` in place of the output of the stage `name`.
     ///
@@ -114,8 +126,15 @@ impl<R: Read + Seek> Reference for ReferenceTrace<R> {
         Ok(())
     }
 
+    fn golden_tensors<'a>(
+        &'a mut self,
+        _window: &Window,
+    ) -> Result<Box<dyn Tensors<Error = CompareError> + 'a>, CompareError> {
+        Ok(Box::new(self))
+    }
+
     fn follows_fusion(&self) -> bool {
-        false
+        self.has_floors_of_fusion()
     }
 }
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    ActivationTrace, Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement,
-    PathCheck, Provenance, STRUCTURAL_R, Sides, StageError, Task, Undiagnosed, Verdict, Window,
+    Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement, PathCheck, Provenance,
+    Sides, StageError, Task, UNSTEADY_R, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -48,6 +48,9 @@ pub struct Report {
     pub production: Vec<PathCheck>,
     /// The error budget, where one was measured.
     pub budget: Option<Budget>,
+    /// What is not seen of a side, and other remarks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The result of a gate.
     pub gate: Option<GateResult>,
     /// The outputs themselves, for pictures: one for each of [`Report::inputs`] that has an agreement.
@@ -198,14 +201,14 @@ pub struct About {
 
 impl Report {
     /// Records how the stages of a trace were found, and its arrays that are none.
-    pub fn set_matched(&mut self, trace: &ActivationTrace) {
-        for matched in &trace.matched {
+    pub fn set_matched(&mut self, matched: Vec<Match>, unused: Vec<String>) {
+        for matched in matched {
             let mut stages = self.stages.iter_mut();
             if let Some(stage) = stages.find(|stage| stage.name == matched.stage) {
-                stage.matched = Some(matched.clone());
+                stage.matched = Some(matched);
             }
         }
-        self.unexpected.extend(trace.unused.iter().cloned());
+        self.unexpected.extend(unused);
     }
 
     /// Pools the results of `inputs`.
@@ -264,6 +267,7 @@ impl Report {
             task: Task::pool(described.iter().filter_map(|input| input.task.as_ref())),
             production,
             budget: None,
+            notes: Vec::new(),
             gate: None,
             evidence,
             inputs: described,
@@ -306,7 +310,7 @@ impl StageReport {
         let forced = self.teacher_forced.as_ref().map(Verdict::of);
         // Of the whole output: in single quiet frames, what stages before add is large.
         let free = self.free_running.as_ref().map_or(0.0, |error| error.r);
-        forced == Some(Verdict::Exact) && free >= STRUCTURAL_R && !self.degenerate
+        forced == Some(Verdict::Exact) && free >= UNSTEADY_R && !self.degenerate
     }
 }
 

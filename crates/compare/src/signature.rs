@@ -1,14 +1,15 @@
 //! The shape of an error whose cause is not known.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ndarray::{Array1, ArrayD, Axis, Slice};
 use serde::Serialize;
 
 use crate::{
-    Figure, ObservedStage, STRUCTURAL_R_LOCAL,
+    Candidate, CompareError, Figure, ObservedStage, Reference, STRUCTURAL_R_LOCAL, Window,
     floors::{rms, rms_along},
     name_map::is_permutation,
+    observed::observe,
 };
 
 /// Largest shift in frames, in both directions.
@@ -40,6 +41,40 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// The signature of the error of the stage `name` on `window`, teacher-forced where it can be. None where the candidate
+    /// does not show it.
+    ///
+    /// # Errors
+    /// [`CompareError`] if a side fails.
+    pub fn at(
+        reference: &mut dyn Reference,
+        candidate: &Candidate,
+        window: &Window,
+        name: &str,
+    ) -> Result<Option<Self>, CompareError> {
+        let mut found = None;
+        observe(reference, candidate, window, &mut |stage, outputs| {
+            if stage.stage.name != name {
+                return Ok(Some(outputs.shown));
+            }
+            let (output, floors) = match (outputs.forced, outputs.free) {
+                (Some(forced), _) => (Some(forced), &stage.forced),
+                (None, free) => (free, &stage.free),
+            };
+            found = output.map(|output| {
+                Self::of(&ObservedStage {
+                    stage: stage.stage.clone(),
+                    operands: Vec::new(),
+                    output,
+                    golden: Arc::clone(&stage.golden),
+                    floors: floors.clone(),
+                })
+            });
+            Ok(None)
+        })?;
+        Ok(found)
+    }
+
     /// The signature of the error of `case`.
     #[must_use]
     pub fn of(case: &ObservedStage) -> Self {

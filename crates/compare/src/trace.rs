@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{Read, Seek},
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use ndarray::{Array, Array1, ArrayD, Dimension};
@@ -12,7 +13,7 @@ use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
 use crate::{
-    EngineInfo, Floors, Input, Manifest, Masks, Match, NameMap, NamesError, Window,
+    Activations, EngineInfo, Floors, Input, Manifest, Masks, Match, NameMap, NamesError, Window,
     manifest::SCHEMA,
 };
 
@@ -85,6 +86,9 @@ pub enum TraceError {
     },
 }
 
+/// What the name of a stage fed by the reference starts with.
+pub(crate) const FORCED: &str = "forced/";
+
 /// How a network is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Running {
@@ -99,6 +103,8 @@ pub struct ReferenceTrace<R: Read + Seek> {
     origin: String,
     npz: Npz<R>,
     manifest: Manifest,
+    /// Forced floors of another run, in place of those of the trace.
+    floors: Option<Npz<File>>,
 }
 
 impl ReferenceTrace<File> {
@@ -126,7 +132,22 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             origin: origin.to_owned(),
             npz,
             manifest,
+            floors: None,
         })
+    }
+
+    /// Takes forced floors from the file `path`: those of a run in which only some stages were fed.
+    ///
+    /// # Errors
+    /// [`TraceError`] if it is not a trace.
+    pub fn with_forced_floors(mut self, path: &Path) -> Result<Self, TraceError> {
+        self.floors = Some(Npz::open(path)?);
+        Ok(self)
+    }
+
+    /// Whether the forced floors cover all stages since the one that was fed last.
+    pub(crate) fn has_floors_of_fusion(&self) -> bool {
+        self.floors.is_some()
     }
 
     /// Its name in errors.
@@ -201,9 +222,17 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             Running::Free => "free",
             Running::Forced => "forced",
         };
+        let other = self.floors.as_mut().filter(|_| running == "forced");
+        let mut other = other.filter(|npz| {
+            let name = format!("floor.{running}/{}", stage.name);
+            npz.entry(&name).is_some()
+        });
         let mut floor = |slice: &str| -> Result<Array1<f64>, TraceError> {
             let name = format!("floor.{running}{slice}/{}", stage.name);
-            read(&mut self.npz, &self.origin, &name)
+            match &mut other {
+                Some(other) => read(other, &self.origin, &name),
+                None => read(&mut self.npz, &self.origin, &name),
+            }
         };
         Ok(Floors {
             whole: floor("")?.sum(),
@@ -214,8 +243,10 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 }
 
-/// The activations of any free-running engine.
-#[derive(Debug, Clone)]
+/// The activations of any engine, in a file. Arrays are read when they are asked for.
+///
+/// An entry is a stage of the free run; `forced/ENTRY` is the same fed by the reference.
+#[derive(Debug)]
 pub struct ActivationTrace {
     /// Its name in errors.
     pub origin: String,
@@ -223,19 +254,29 @@ pub struct ActivationTrace {
     pub manifest: Option<Manifest>,
     /// The input, where the file has it.
     pub waveform: Option<ArrayD<f32>>,
-    /// The outputs of the stages, widened to f64.
-    pub stages: BTreeMap<String, ArrayD<f64>>,
     /// How the stages were found, unless all have the reference's names.
     pub matched: Vec<Match>,
     /// Arrays that are no stage of the reference, where stages were looked for.
     pub unused: Vec<String>,
+    pub(crate) npz: Mutex<Npz<File>>,
+    /// The entry of each stage.
+    pub(crate) stages: BTreeMap<String, Place>,
+    names: NameMap,
+}
+
+/// Where a stage is in a trace.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) entry: String,
+    /// How it was found, and the shape of the stage; none where the map of names has its layout.
+    pub(crate) matched: Option<(Match, Vec<usize>)>,
 }
 
 impl ActivationTrace {
-    /// Reads the arrays of f64, f32 or f16 that are stages by `names`, and no others.
+    /// Opens a trace whose entries are stages by `names`.
     ///
     /// # Errors
-    /// [`TraceError`] where the file is not an `.npz`, or an array is in another type or in Fortran order.
+    /// [`TraceError`] where the file is not an `.npz`, or a stage is in Fortran order.
     pub fn open(path: &Path, names: &NameMap) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
         let mut npz = Npz::open(path)?;
@@ -246,23 +287,31 @@ impl ActivationTrace {
         let manifest = manifest.transpose()?;
         let waveform = optional(&mut npz, &origin, "waveform")?;
         let mut stages = BTreeMap::new();
-        for (name, stage) in names.stages(&entries, &origin)? {
-            if npz.entry(&name).is_some_and(NpzEntry::is_fortran_order) {
-                return Err(TraceError::FortranOrder {
-                    origin,
-                    entry: name,
-                });
+        for (entry, stage) in names.stages(&entries, &origin)? {
+            if npz.entry(&entry).is_some_and(NpzEntry::is_fortran_order) {
+                return Err(TraceError::FortranOrder { origin, entry });
             }
-            let values: ArrayD<f64> = read(&mut npz, &origin, &name)?;
-            stages.insert(stage, names.transposed(&name, values)?);
+            let matched = None;
+            stages.insert(stage, Place { entry, matched });
         }
         Ok(Self {
             origin,
             manifest,
             waveform,
-            stages,
             matched: Vec::new(),
             unused: Vec::new(),
+            npz: Mutex::new(npz),
+            stages,
+            names: names.clone(),
+        })
+    }
+
+    /// The stages with their entries, and how they were found.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str, Option<&Match>)> {
+        let places = self.stages.iter();
+        places.map(|(stage, place)| {
+            let matched = place.matched.as_ref().map(|(matched, _)| matched);
+            (stage.as_str(), place.entry.as_str(), matched)
         })
     }
 
@@ -301,6 +350,31 @@ impl ActivationTrace {
             found,
             expected: Input::new(window).to_string(),
         })
+    }
+}
+
+impl Activations for ActivationTrace {
+    fn stages(&self) -> Vec<String> {
+        self.stages.keys().cloned().collect()
+    }
+
+    fn output(&self, stage: &str, running: Running) -> Result<Option<ArrayD<f64>>, TraceError> {
+        let Some(Place { entry, matched }) = self.stages.get(stage) else {
+            return Ok(None);
+        };
+        let name = match running {
+            Running::Free => entry.clone(),
+            Running::Forced => format!("{FORCED}{entry}"),
+        };
+        // A reader that panicked has left nothing half-done.
+        let mut npz = self.npz.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(values) = optional(&mut npz, &self.origin, &name)? else {
+            return Ok(None);
+        };
+        Ok(Some(match matched {
+            Some((matched, shape)) => matched.arranged(values, shape),
+            None => self.names.transposed(entry, values)?,
+        }))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What comparisons in other projects were blind to, ours sees: each was found in a real tool.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File};
 
 use ndarray::{ArrayD, Axis, Slice};
+use ndarray_npy::NpzWriter;
 use soundalike_compare::{
-    About, ActivationTrace, Audit, Candidate, Engine as _, Provenance, Report, Window, compare,
+    About, ActivationTrace, Audit, Candidate, Engine as _, NameMap, Provenance, Report, Window,
+    compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{Engine, Kernels};
@@ -43,7 +45,7 @@ fn with(name: &str, change: impl Fn(ArrayD<f64>) -> ArrayD<f64>) -> Report {
         provenance: Provenance::default(),
     };
     let decoding = Decoding::new(&bundle);
-    let candidate = Candidate::Activations(stages);
+    let candidate = Candidate::Activations(Box::new(stages));
     compare(&mut reference, &candidate, &[window()], &decoding, about).expect("a comparison")
 }
 
@@ -103,14 +105,13 @@ fn values_that_are_not_numbers_are_equal_to_nothing() {
 #[test]
 fn an_input_that_is_another_one_is_refused() {
     let mut window = window();
-    let trace = ActivationTrace {
-        origin: "a port".into(),
-        manifest: None,
-        waveform: Some(window.waveform.clone()),
-        stages: BTreeMap::new(),
-        matched: Vec::new(),
-        unused: Vec::new(),
-    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("port.npz");
+    let mut npz = NpzWriter::new(File::create(&path).expect("a file"));
+    npz.add_array("waveform", &window.waveform)
+        .expect("an array");
+    npz.finish().expect("a file");
+    let trace = ActivationTrace::open(&path, &NameMap::default()).expect("a trace");
     assert!(trace.check_window(&window).is_ok());
     window.waveform.invert_axis(Axis(2));
     assert!(trace.check_window(&window).is_err());

@@ -218,7 +218,7 @@ fn what_the_catalogue_did_not_think_of_is_located_and_unknown() {
     });
     assert_eq!(source, ["linear.1"]);
     assert!(
-        matches!(&cause, Explanation::Known(diagnosis) if diagnosis.cause == Cause::InAndOutSwapped),
+        matches!(&cause, Explanation::Known(diagnosis) if diagnosis.names(Cause::InAndOutSwapped)),
         "{cause:?}"
     );
 }

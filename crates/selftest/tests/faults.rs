@@ -143,7 +143,8 @@ fn another_engines_error_is_blamed_on_the_first_stage_that_is_wrong() {
     });
     stages.remove("linear.0");
     stages.insert("dropout".into(), ArrayD::zeros(vec![1]));
-    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
+    let report =
+        against_the_trace(&Candidate::Activations(Box::new(stages))).expect("a comparison");
     assert_eq!(report.source, ["lstm.2"]);
     assert_eq!(report.missing, ["linear.0"]);
     assert_eq!(report.unexpected, ["dropout"]);
@@ -156,7 +157,8 @@ fn a_lost_frame_and_not_a_number_are_structural_where_they_are() {
         "linear.0" => value.slice_axis(Axis(1), Slice::from(..-1)).to_owned(),
         _ => value,
     });
-    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
+    let report =
+        against_the_trace(&Candidate::Activations(Box::new(stages))).expect("a comparison");
     assert_eq!(report.source, ["linear.0"]);
     assert!(report.output.is_none());
 
@@ -164,7 +166,8 @@ fn a_lost_frame_and_not_a_number_are_structural_where_they_are() {
         "linear.0" => value.mapv(|_| f64::NAN),
         _ => value,
     });
-    let report = against_the_trace(&Candidate::Activations(stages)).expect("a comparison");
+    let report =
+        against_the_trace(&Candidate::Activations(Box::new(stages))).expect("a comparison");
     assert_eq!(report.source, ["linear.0"]);
     let output = report.output.expect("an output");
     assert_eq!(output.frame_agreement(), Some(0.0));
@@ -173,7 +176,9 @@ fn a_lost_frame_and_not_a_number_are_structural_where_they_are() {
 #[test]
 fn a_candidate_with_other_names_only_is_not_observed_anywhere() {
     let stages = [("output".to_owned(), ArrayD::zeros(vec![1]))];
-    let report = against_the_trace(&Candidate::Activations(stages.into_iter().collect()));
+    let report = against_the_trace(&Candidate::Activations(Box::new(
+        stages.into_iter().collect::<BTreeMap<_, _>>(),
+    )));
     let report = report.expect("a report without a finding");
     let unseen = |stage: &StageReport| stage.verdict == Verdict::NotObserved;
     assert!(report.stages.iter().all(unseen));

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         candidate: port.clone(),
         provenance: Provenance::here(String::new(), trace.engine(), EngineInfo::default()),
     };
-    let candidate = Candidate::Activations(candidate.stages);
+    let candidate = Candidate::Activations(Box::new(candidate));
     let report = compare(&mut trace, &candidate, &[window], &Meaning::Unknown, about)?;
     for stage in &report.stages {
         match &stage.free_running {

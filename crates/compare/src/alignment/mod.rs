@@ -9,12 +9,12 @@ mod names;
 mod order;
 
 use ndarray::{ArrayD, IxDyn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::{fingerprint::Fingerprint, layout::Layout, names::Fit};
 
 /// Named tensors in order of execution, of which few are in memory at once.
-pub(crate) trait Tensors {
+pub trait Tensors {
     /// Why a tensor cannot be read.
     type Error;
     /// Name and shape of each.
@@ -26,8 +26,20 @@ pub(crate) trait Tensors {
     fn read(&mut self, index: usize) -> Result<ArrayD<f64>, Self::Error>;
 }
 
+impl<T: Tensors + ?Sized> Tensors for &mut T {
+    type Error = T::Error;
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        (**self).list()
+    }
+
+    fn read(&mut self, index: usize) -> Result<ArrayD<f64>, T::Error> {
+        (**self).read(index)
+    }
+}
+
 /// By what a stage was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchedBy {
     /// By its name.
@@ -39,10 +51,10 @@ pub enum MatchedBy {
 }
 
 /// A stage and its tensor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Match {
     /// The stage of the reference.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub stage: String,
     /// The tensor of the candidate.
     pub name: String,
@@ -102,7 +114,10 @@ impl Alignment {
             tensors,
         };
         for stage in 0..search.stages.names.len() {
-            search.by_name_or_value(stage, reference, candidate)?;
+            search.by_value(stage, reference, candidate)?;
+        }
+        for stage in 0..search.stages.names.len() {
+            search.by_name(stage, reference, candidate)?;
         }
         search.by_name_alone();
         search.by_order(reference, candidate)?;
@@ -177,23 +192,17 @@ impl Search {
         }
     }
 
-    fn by_name_or_value<E>(
-        &mut self,
-        stage: usize,
-        reference: &mut dyn Tensors<Error = E>,
-        candidate: &mut dyn Tensors<Error = E>,
-    ) -> Result<(), E> {
+    /// The tensors that may be `stage`: those of the best name, the last step of a scope last, and those with near fingerprints.
+    fn candidates(&self, stage: usize) -> (Vec<usize>, Vec<usize>) {
         let name = &self.stages.names[stage];
         let mut named: Vec<(Fit, usize)> = self
             .as_large(stage)
             .filter_map(|tensor| Some((names::fit(name, &self.tensors.names[tensor])?, tensor)))
             .collect();
-        // The best names, and of a scope the last step.
         named.sort();
         let best_fit = named.last().map(|(fit, _)| *fit);
         named.retain(|(fit, _)| Some(*fit) == best_fit);
         let named: Vec<usize> = named.into_iter().map(|(_, tensor)| tensor).collect();
-
         // A constant has the values of many tensors.
         let constant = self.stages.fingerprints[stage].is_none_or(|found| found.is_constant());
         let mut near: Vec<(f64, usize)> = self
@@ -203,11 +212,23 @@ impl Search {
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
         near.truncate(MOST_COMPARED);
+        (named, near.into_iter().map(|(_, tensor)| tensor).collect())
+    }
+
+    /// Matches a stage whose values a tensor has.
+    fn by_value<E>(
+        &mut self,
+        stage: usize,
+        reference: &mut dyn Tensors<Error = E>,
+        candidate: &mut dyn Tensors<Error = E>,
+    ) -> Result<(), E> {
+        let (named, near) = self.candidates(stage);
+        let constant = self.stages.fingerprints[stage].is_none_or(|found| found.is_constant());
         let mut tried: Vec<usize> = named.iter().rev().take(MOST_COMPARED).copied().collect();
-        tried.extend(near.iter().map(|(_, tensor)| *tensor));
+        tried.extend(near);
         tried.sort_unstable();
         tried.dedup();
-        if tried.is_empty() {
+        if tried.is_empty() || constant {
             return Ok(());
         }
         let golden = reference.read(stage)?;
@@ -216,26 +237,14 @@ impl Search {
             let (axes, error) = layout_of(&golden, &candidate.read(tensor)?);
             compared.push((tensor, axes, error));
         }
-        let least = compared
-            .iter()
-            .map(|(.., error)| *error)
-            .fold(f64::INFINITY, f64::min);
+        let errors = compared.iter().map(|(.., error)| *error);
+        let least = errors.fold(f64::INFINITY, f64::min);
         let as_good = |error: f64| error <= (least * AS_GOOD).max(EQUAL);
-        let equal: Vec<&Compared> = match least < SAME_VALUES && !constant {
-            true => compared
-                .iter()
-                .filter(|(.., error)| as_good(*error))
-                .collect(),
-            false => Vec::new(),
-        };
-        let last = self.found[..stage]
-            .iter()
-            .rev()
-            .flatten()
-            .map(|found| found.tensor)
-            .next();
+        compared.retain(|(.., error)| least < SAME_VALUES && as_good(*error));
+        let last = self.found[..stage].iter().rev().flatten();
+        let last = last.map(|found| found.tensor).next();
         // Among equals: the one of this name, then one that is no other stage, then the next in order.
-        let chosen = equal.iter().copied().max_by_key(|(tensor, ..)| {
+        let chosen = compared.iter().max_by_key(|(tensor, ..)| {
             let follows = last.is_none_or(|last| *tensor > last);
             (
                 named.contains(tensor),
@@ -244,42 +253,49 @@ impl Search {
                 std::cmp::Reverse(*tensor),
             )
         });
-        let by_name = |tensor: &usize| named.contains(tensor);
-        let found = match chosen {
-            Some(chosen) => {
-                let others = equal.iter().map(|(tensor, ..)| *tensor);
-                let other = |tensor: &usize| *tensor != chosen.0 && !self.used[*tensor];
-                let by = if by_name(&chosen.0) {
-                    MatchedBy::Name
-                } else {
-                    MatchedBy::Value
-                };
-                let ambiguous = match by {
-                    MatchedBy::Name => Vec::new(),
-                    _ => others.filter(other).collect(),
-                };
-                Some((chosen, by, ambiguous))
-            }
-            // No tensor has its values: the one of its name is wrong.
-            None => {
-                let mut named = compared
-                    .iter()
-                    .filter(|(tensor, ..)| by_name(tensor) && !self.used[*tensor]);
-                named
-                    .next_back()
-                    .map(|chosen| (chosen, MatchedBy::Name, Vec::new()))
+        let Some((tensor, axes, error)) = chosen else {
+            return Ok(());
+        };
+        let (by, ambiguous) = match named.contains(tensor) {
+            true => (MatchedBy::Name, Vec::new()),
+            false => {
+                let others = compared.iter().map(|(other, ..)| *other);
+                let other = |other: &usize| other != tensor && !self.used[*other];
+                (MatchedBy::Value, others.filter(other).collect())
             }
         };
-        if let Some(((tensor, axes, error), by, ambiguous)) = found {
-            self.used[*tensor] = true;
-            self.found[stage] = Some(Found {
-                tensor: *tensor,
-                by,
-                axes: axes.clone(),
-                error: *error,
-                ambiguous,
-            });
-        }
+        self.used[*tensor] = true;
+        self.found[stage] = Some(Found {
+            tensor: *tensor,
+            by,
+            axes: axes.clone(),
+            error: *error,
+            ambiguous,
+        });
+        Ok(())
+    }
+
+    /// Matches a stage that no tensor has the values of with the tensor of its name, unless that is another stage.
+    fn by_name<E>(
+        &mut self,
+        stage: usize,
+        reference: &mut dyn Tensors<Error = E>,
+        candidate: &mut dyn Tensors<Error = E>,
+    ) -> Result<(), E> {
+        let (named, _) = self.candidates(stage);
+        let free = named.into_iter().rev().find(|tensor| !self.used[*tensor]);
+        let Some(tensor) = free.filter(|_| self.found[stage].is_none()) else {
+            return Ok(());
+        };
+        let (axes, error) = layout_of(&reference.read(stage)?, &candidate.read(tensor)?);
+        self.used[tensor] = true;
+        self.found[stage] = Some(Found {
+            tensor,
+            by: MatchedBy::Name,
+            axes,
+            error,
+            ambiguous: Vec::new(),
+        });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Gate,
-    measures::{Limited, Limits, Measure},
+    measures::{Limited, Limits, Measure, Runs},
 };
 use crate::{Verdict, report::SCHEMA};
 
@@ -183,10 +183,15 @@ pub fn learn(runs: &[KnownGood], margin: f64) -> Result<Gate, LearnError> {
     let stage = |stage: &Stage| {
         let (limits, seen) = learner.limits(|run, measure| {
             let stage = run.stage(&stage.name);
-            let forced = stage.filter(|_| !measure.free_only);
-            let forced = forced.and_then(|stage| stage.teacher_forced.as_ref());
+            let forced = stage.and_then(|stage| stage.teacher_forced.as_ref());
             let free = stage.and_then(|stage| stage.free_running.as_ref());
-            forced.into_iter().chain(free).collect()
+            // The run that decides, or the one that inherits.
+            let found = match measure.runs {
+                Runs::Both => forced.or(free),
+                Runs::Free => free,
+                Runs::Inherited => free.filter(|_| forced.is_some()),
+            };
+            found.into_iter().collect()
         });
         Limits {
             pattern: globset::escape(&stage.name),

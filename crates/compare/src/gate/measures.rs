@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     EXACT_R, EmbeddingAgreement, Figure, OutputAgreement, PathCheck, STRUCTURAL_R_LOCAL,
-    StageError, Task,
+    StageError, Task, UNSTEADY_R,
 };
 
 use Direction::{AtLeast, AtMost, Below, NearOne, Ratio};
@@ -41,8 +41,8 @@ pub(super) struct Measure<T> {
     /// Its value.
     of: fn(&T) -> f64,
     direction: Direction,
-    /// Only free-running stages without a degenerate norm before are limited: users compare these.
-    pub(super) free_only: bool,
+    /// The runs of a stage that are limited.
+    pub(super) runs: Runs,
     /// A value of NaN is not checked. Otherwise it fails every limit.
     optional: bool,
     /// The error that is always allowed.
@@ -51,6 +51,18 @@ pub(super) struct Measure<T> {
     learned: Option<Learned>,
     /// Whether a gate must set it.
     required: bool,
+}
+
+/// Runs of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// Both.
+    Both,
+    /// Free-running, without a degenerate norm before: users compare these.
+    Free,
+    /// Free-running, where the stage's own error is known from the teacher-forced run. Its limit replaces those of
+    /// [`Self::Both`] there.
+    Inherited,
 }
 
 /// How many times the error of the reference's own f32, and that error.
@@ -114,7 +126,7 @@ impl<T> Measure<T> {
             name,
             of,
             direction,
-            free_only: false,
+            runs: Runs::Both,
             optional: false,
             own: None,
             learned: None,
@@ -215,11 +227,18 @@ impl Limited for StageError {
             LEAST_R,
             STRUCTURAL_R_LOCAL,
         ),
+        // The ratio of two accumulated errors, each of which is one draw: where one direction dominates, it is above 32 in 2 %
+        // of all draws.
+        Measure {
+            figure: "r",
+            runs: Runs::Inherited,
+            ..Measure::new("r_free", "R", Below, |e: &Self| e.r).learned(1, LEAST_R, UNSTEADY_R)
+        },
         // Of candidates below f32.
         Measure::new("r_d", "R_d", Below, |e: &Self| e.r_d.unwrap_or(f64::NAN)),
         // Constants have none.
         Measure {
-            free_only: true,
+            runs: Runs::Free,
             optional: true,
             ..Measure::near_one(
                 "correlation",

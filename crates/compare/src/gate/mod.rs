@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use built_in::BuiltInGate;
 pub use learn::{KnownGood, LearnError, learn};
 
-use self::measures::{Limited, Limits, Measure};
+use self::measures::{Limited, Limits, Measure, Runs};
 use crate::{
     EmbeddingAgreement, Figure, Input, OutputAgreement, PathCheck, Report, StageError, StageReport,
     Task, UNSTABLE, Verdict,
@@ -275,19 +275,26 @@ fn stage_checks(
     let matching = patterns.iter();
     let matching = matching.filter(|(matcher, _)| matcher.is_match(&stage.name));
     let matching: Vec<_> = matching.map(|(_, limits)| limits).collect();
+    let limit = |row: usize| {
+        let mut limits = matching.iter().rev();
+        limits.find_map(|limits| Some((limits.values[row]?, &limits.because)))
+    };
+    let rows = || StageError::MEASURES.iter().enumerate();
+    // Whether what a free run inherits has a limit of its own.
+    let inherits = stage.teacher_forced.is_some()
+        && rows().any(|(row, measure)| measure.runs == Runs::Inherited && limit(row).is_some());
     let mut checks = Vec::new();
     for (is_free, error) in [(false, &stage.teacher_forced), (true, &stage.free_running)] {
         let Some(error) = error else { continue };
-        for (row, measure) in StageError::MEASURES.iter().enumerate() {
-            let way = match (measure.free_only, is_free) {
-                (true, true) if !stage.degenerate => "",
-                (true, _) => continue,
-                (false, true) => "free-running ",
-                (false, false) => "teacher-forced ",
+        for (row, measure) in rows() {
+            let way = match (measure.runs, is_free) {
+                (Runs::Both, false) => "teacher-forced ",
+                (Runs::Both, true) if !inherits => "free-running ",
+                (Runs::Inherited, true) if inherits => "free-running ",
+                (Runs::Free, true) if !stage.degenerate => "",
+                _ => continue,
             };
-            let mut limits = matching.iter().rev();
-            let limit = limits.find_map(|limits| Some((limits.values[row]?, &limits.because)));
-            checks.extend(limit.and_then(|(limit, because)| {
+            checks.extend(limit(row).and_then(|(limit, because)| {
                 GateCheck::new(&stage.name, way, measure, error, limit, because)
             }));
         }
@@ -396,7 +403,7 @@ mod tests {
             (
                 "[[stage]]\npattern = \"*\"\nradius = 4.0\nbecause = \"a\"",
                 3,
-                "unknown field `radius`, expected one of `pattern`, `r`, `r_local`, `r_d`, `correlation`, `because`",
+                "unknown field `radius`, expected one of `pattern`, `r`, `r_local`, `r_free`, `r_d`, `correlation`, `because`",
             ),
             (
                 "[task]\nder = 0.0\nbecause = \"a\"\npattern = \"*\"",

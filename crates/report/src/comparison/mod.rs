@@ -40,7 +40,8 @@ pub fn document(report: &Report) -> Document {
     let output = words::output(report).into_iter().map(Item::from);
     let coverage = words::coverage(report).into_iter().map(Item::from);
     let facts = output.chain(words::gate(report)).chain(coverage);
-    document.facts(facts.chain(words::matched(report)));
+    let notes = report.notes.iter().cloned().map(Item::from);
+    document.facts(facts.chain(words::matched(report)).chain(notes));
     document.table("", stages(report));
     document.blocks.extend(legend(report));
     let mut page = Document::default();
@@ -316,7 +317,7 @@ pub(crate) mod tests {
     pub(crate) fn report(verdicts: &[(&str, Verdict)]) -> Report {
         let mut reference = built_in_trace().unwrap();
         let window = reference.window().unwrap();
-        let nothing = Candidate::Activations(BTreeMap::new());
+        let nothing = Candidate::Activations(Box::new(BTreeMap::new()));
         let about = About {
             model: "segmentation-3.0".to_owned(),
             reference: "torch".to_owned(),

@@ -56,7 +56,13 @@ pub(crate) fn provenance(report: &Report) -> Vec<String> {
 }
 
 /// Packages whose versions are shown; the JSON has all.
-const COMPUTING: [&str; 3] = ["pyannote.audio", "torch", "soundalike"];
+const COMPUTING: [&str; 5] = [
+    "pyannote.audio",
+    "torch",
+    "soundalike",
+    "onnxruntime",
+    "ai-edge-litert",
+];
 
 fn engine(info: &EngineInfo) -> String {
     let versions = COMPUTING.iter().filter_map(|name| {

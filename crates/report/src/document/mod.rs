@@ -50,11 +50,11 @@ pub enum Block {
 }
 
 impl Document {
-    /// An empty document; `command` reproduces it.
+    /// An empty document; `command` reproduces it, unless it is empty.
     pub fn new(title: impl Into<String>, command: &str) -> Self {
         Self {
             title: title.into(),
-            command: Some(command.to_owned()),
+            command: (!command.is_empty()).then(|| command.to_owned()),
             blocks: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ mod repeated;
 
 use ndarray::ArrayD;
 use soundalike_compare::{
-    Candidate, CompareError, Diagnosis, EXACT_R, Estimate, Explanation, Figure, Observation,
+    Candidate, CompareError, Diagnosis, EXACT_R, Estimate, Explanation, Figure, Named, Observation,
     ObservedStage, Reference, Report, RunnerUp, STRUCTURAL_R, Signature, StageReport, Undiagnosed,
     Window,
 };
@@ -257,7 +257,7 @@ impl Found<'_> {
             )),
             [best, rest @ ..] => Explanation::Known(Diagnosis {
                 stage: self.case.stage.name.clone(),
-                cause: best.cause,
+                cause: Named::Known(best.cause),
                 text: best.text.clone(),
                 r: best.r,
                 engine: None,

@@ -141,7 +141,7 @@ pub fn in_batches(
             )
         };
         let activations: BTreeMap<_, _> = stages.iter().map(row_of).collect();
-        Candidate::Activations(activations)
+        Candidate::Activations(Box::new(activations))
     };
     let places = if size == 1 {
         vec![0]

@@ -1,6 +1,6 @@
 //! Both sides of a comparison, and the model.
 
-use std::path::Path;
+use std::{mem, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use soundalike_compare::{
@@ -118,11 +118,12 @@ impl Subject {
             (Some(path), Some(bundle)) => Some(other_weights(path, bundle)?),
             _ => None,
         };
-        let (candidate, engine, trace) = match &request.candidate {
+        let (candidate, engine, found) = match &request.candidate {
             CandidateSide::Trace(path) => {
                 let mut trace = self.activations(path, request)?;
-                let stages = std::mem::take(&mut trace.stages);
-                (Candidate::Activations(stages), trace.engine(), Some(trace))
+                let found = (mem::take(&mut trace.matched), mem::take(&mut trace.unused));
+                let engine = trace.engine();
+                (Candidate::Activations(Box::new(trace)), engine, Some(found))
             }
             CandidateSide::Engine(choice) => {
                 let (candidate, engine) = self.engine(choice, request, other.as_ref())?;
@@ -143,7 +144,9 @@ impl Subject {
         };
         let reference = self.reference.as_mut();
         let mut report = compare(reference, &candidate, &self.windows, decode, about)?;
-        trace.iter().for_each(|trace| report.set_matched(trace));
+        if let Some((matched, unused)) = found {
+            report.set_matched(matched, unused);
+        }
         if let (Some(model), CandidateSide::Engine(choice), None) =
             (&self.model, &request.candidate, &request.args.inject)
         {

@@ -1,0 +1,91 @@
+"""What can be a candidate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ._errors import CandidateError
+from ._inputs import Example
+from ._trace_file import Trace
+
+
+class Candidate(Protocol):
+    """A network that shows its tensors."""
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, versions, device and dtype."""
+
+    def free(self, example: Example) -> Iterator[tuple[str, np.ndarray]]:
+        """Every tensor under its own name, in order of execution."""
+
+    def forced(
+        self, example: Example, taught: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[str, np.ndarray]] | None:
+        """The same, while the consumers of each tensor in `taught` read the given value. None where that cannot be."""
+
+
+class TraceCandidate:
+    """What another engine recorded."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._trace = Trace(path)
+        self.name = f"trace:{Path(path).name}"
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing is known of the engine."""
+        return {"engine": ""}
+
+    def free(self, example: Example) -> Iterator[tuple[str, np.ndarray]]:
+        """The arrays of the file."""
+        prefixes = ("floor.", "f32/", "input/", "manifest")
+        return ((name, array) for name, array in self._trace.items() if not name.startswith(prefixes))
+
+    def forced(self, example: Example, taught: Mapping[str, np.ndarray]) -> None:
+        """None: a recording cannot be run again."""
+        return None
+
+
+def candidate_of(given: Any) -> Candidate:
+    """The candidate that `given` is: a module, a path, a function, or a candidate.
+
+    Raises:
+        CandidateError: for anything else.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return _file(Path(given))
+    if hasattr(given, "free") and hasattr(given, "forced"):
+        found: Candidate = given
+        return found
+    if hasattr(given, "named_modules"):
+        from ._module import ModuleCandidate
+
+        return ModuleCandidate(given)
+    if callable(given):
+        from ._function import FunctionCandidate
+
+        return FunctionCandidate(given)
+    raise CandidateError(
+        f"candidate: is a {type(given).__name__}; give a torch.nn.Module, a function that returns named arrays, or the path "
+        "of an .onnx, .tflite or .npz file"
+    )
+
+
+def _file(path: Path) -> Candidate:
+    if path.suffix == ".onnx":
+        from ._onnx import OnnxCandidate
+
+        return OnnxCandidate(path)
+    if path.suffix == ".tflite":
+        from ._tflite import TfliteCandidate
+
+        return TfliteCandidate(path)
+    if path.suffix == ".npz":
+        return TraceCandidate(path)
+    raise CandidateError(f"{path}: is none of .onnx, .tflite and .npz; give one of these, or a torch.nn.Module")

@@ -1,0 +1,224 @@
+"""Comparing a candidate with a reference."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from ._alignment import Match, align, names_toml
+from ._candidates import Candidate, candidate_of
+from ._errors import InputError
+from ._inputs import Example
+from ._references import Reference, reference_of
+from ._report import Report
+from ._trace_file import Trace, TraceWriter
+
+# Rounds of teaching until the stages that are found no longer change: one more than there are wrong stages in a row.
+_ROUNDS = 6
+# Least error of a match by value that is no rounding, in units of the stage's root mean square.
+_WRONG = 0.02
+# Prefix of a stage that was fed by the reference.
+_FORCED = "forced/"
+
+
+def compare(
+    reference: Any,
+    candidate: Any,
+    inputs: Any = None,
+    *,
+    name: str | None = None,
+    names: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    names_out: str | os.PathLike[str] | None = None,
+    gate: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Report:
+    """Compares a candidate with a reference, stage by stage: rounding or a bug, and where.
+
+    Args:
+        reference: A ``torch.nn.Module``, an ONNX file, or a trace that `capture` wrote.
+        candidate: A ``torch.nn.Module``, an ONNX or TFLite file, a function that returns named arrays, or a trace (``.npz``).
+        inputs: A tensor is one argument, a tuple positional arguments, a dict arguments by keyword, a list several examples.
+            Default: the inputs that the trace holds.
+        name: Of the network, in the report.
+        names: Maps tensors of the candidate to stages, where the stages that are found are not the right ones: a mapping,
+            or a file in TOML.
+        names_out: Writes the stages that were found to this file.
+        gate: A file of limits, TOML. Default: R < 4 at every stage.
+        progress: Reports each step to stderr. Default: if it is a terminal.
+
+    Raises:
+        Error: if a side cannot be run, or a file cannot be read.
+    """
+    say = _progress(progress)
+    map_text = _map_text(names)
+    with tempfile.TemporaryDirectory(prefix="soundalike-") as folder:
+        there = reference_of(reference, inputs, name, Path(folder), say)
+        ours = candidate_of(candidate)
+        runs = [
+            _Run.of(there, number, ours, Path(folder), map_text, say) for number in range(len(there.traces))
+        ]
+        if names_out is not None:
+            ranks = {name: array.ndim for name, array in Trace(runs[0].candidate).items()}
+            Path(names_out).write_text(names_toml(runs[0].matches, ranks), encoding="utf-8")
+        subject = {
+            "model": there.model,
+            "reference": there.name,
+            "candidate": ours.name,
+            "command": "",
+            "engine": _engine(ours),
+            "notes": [*there.notes, *getattr(ours, "notes", [])],
+            "runs": [run.entry() for run in runs],
+        }
+        report = _native.compare(json.dumps(subject), None, _text(gate))
+        return Report(_explained(report, there, runs))
+
+
+def assert_same(reference: Any, candidate: Any, inputs: Any = None, **options: Any) -> Report:
+    """As `compare`, and raises ``AssertionError`` with the report if it does not pass."""
+    __tracebackhide__ = True  # of pytest
+    report = compare(reference, candidate, inputs, **options)
+    if not report.passed:
+        raise AssertionError(f"the candidate is not the reference\n{report}")
+    return report
+
+
+@dataclass
+class _Run:
+    """One example: the traces of both sides."""
+
+    reference: Path
+    candidate: Path
+    matches: list[Match]
+    floors: Path | None
+
+    @staticmethod
+    def of(
+        there: Reference, number: int, ours: Candidate, folder: Path, names: str | None, say: Callable[[str], None]
+    ) -> _Run:
+        reference, example = there.traces[number]
+        say(f"{ours.name}: free-running")
+        free = _write(folder / f"free-{number}.npz", ours.free(example))
+        matches = align(str(reference), str(free), names)
+        shapes = {name: array.shape for name, array in Trace(free).items()}
+        forced: Path | None = None
+        for _ in range(_ROUNDS):
+            taught = _taught(Trace(reference), matches, shapes)
+            say(f"{ours.name}: teacher-forced at {len(taught)} stages")
+            forced = _forced(ours, example, there, number, taught, folder / f"forced-{number}.npz")
+            if forced is None or not any(match.error and match.error > _WRONG for match in matches):
+                break
+            # With the reference's input, stages behind a wrong one have the right values.
+            again = align(str(reference), str(forced), names)
+            same = {match.stage: match.name for match in again} == {match.stage: match.name for match in matches}
+            matches = again
+            if same:
+                break
+        both = folder / f"candidate-{number}.npz"
+        with TraceWriter(both) as trace:
+            for name, array in Trace(free).items():
+                trace.add(name, array)
+            for name, array in Trace(forced).items() if forced else ():
+                trace.add(_FORCED + name, array)
+        seen = [match.stage for match in matches]
+        floors = there.forced_floors(number, seen, folder / f"floors-{number}.npz") if forced else None
+        return _Run(reference, both, matches, floors)
+
+    def entry(self) -> dict[str, Any]:
+        """The run as the native part reads it."""
+        return {
+            "reference": str(self.reference),
+            "candidate": str(self.candidate),
+            "matches": [match.entry() for match in self.matches],
+            "floors": self.floors and str(self.floors),
+        }
+
+
+def _write(path: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> Path:
+    with TraceWriter(path) as trace:
+        for name, array in tensors:
+            trace.add(name, array)
+    return path
+
+
+def _taught(
+    reference: Trace, matches: list[Match], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """The golden values of all stages that were found, in the layout of the candidate."""
+    values = {
+        match.name: match.to_candidate(reference[match.stage], shapes[match.name])
+        for match in matches
+        if match.name in shapes
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _forced(
+    ours: Candidate, example: Example, there: Reference, number: int, taught: dict[str, np.ndarray], path: Path
+) -> Path | None:
+    """The trace of the teacher-forced run; None where the candidate cannot be forced."""
+    if hasattr(ours, "forced_stages"):
+        tensors = ours.forced_stages(there.stage_inputs(number))
+    else:
+        tensors = ours.forced(example, taught)
+    return None if tensors is None else _write(path, tensors)
+
+
+def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _native.Report:
+    """The report with the cause of the first wrong stage, where it is known."""
+    data = json.loads(report.to_json())
+    if not data["source"]:
+        return report
+    name = data["source"][0]
+    stage = next(stage for stage in data["stages"] if stage["name"] == name)
+    error = stage["teacher_forced"] or stage["free_running"]
+    number = error["worst_input"]
+    run = runs[number]
+    match = next((match for match in run.matches if match.stage == name), None)
+    if match is None:
+        return report
+    ours, golden = Trace(run.candidate), Trace(run.reference)[name]
+    value = ours[_FORCED + match.name] if stage["teacher_forced"] else ours[match.name]
+    running = "forced" if stage["teacher_forced"] else "free"
+    floors = Trace(run.floors or run.reference)
+    floor = float(floors[f"floor.{running}/{name}"].sum())
+    cause = there.explain(number, name, match.to_reference(value, golden.shape).astype(np.float64), golden, floor)
+    if cause is None:
+        return report
+    found = {"stage": name, "id": cause.id, "text": cause.text, "r": cause.r}
+    found["estimate"] = cause.estimate and asdict(cause.estimate)
+    return report.explained(json.dumps(found))
+
+
+def _engine(ours: Candidate) -> dict[str, Any]:
+    known = ("engine", "versions", "dtype", "device", "cpu", "threads")
+    return {key: value for key, value in ours.describe().items() if key in known}
+
+
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _map_text(names: str | os.PathLike[str] | Mapping[str, str] | None) -> str | None:
+    if isinstance(names, Mapping):
+        return "\n".join(f"{json.dumps(ours)} = {json.dumps(stage)}" for ours, stage in names.items())
+    return _text(names)
+
+
+def _progress(wanted: bool | None) -> Callable[[str], None]:
+    if wanted is None:
+        wanted = sys.stderr.isatty()
+    return (lambda text: print(text, file=sys.stderr, flush=True)) if wanted else (lambda text: None)

@@ -1,0 +1,19 @@
+"""Floors: the error of a reference's own f32, whole and in slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def floors(error: np.ndarray, channel_axis: int, frame_axis: int | None) -> dict[str, np.ndarray]:
+    """Root mean squares of `error`, f64: ``""`` `[1]` of all of it, ``".channel"`` `[channels]`, and ``".frame"``
+    `[frames]` unless `frame_axis` is None."""
+    square = np.square(np.atleast_1d(np.asarray(error, np.float64)))
+
+    def along(axis: int) -> np.ndarray:
+        return np.sqrt(np.moveaxis(square, axis, 0).reshape(square.shape[axis], -1).mean(axis=1))
+
+    means = {"": np.sqrt(square.reshape(1, -1).mean(axis=1)), ".channel": along(channel_axis)}
+    if frame_axis is not None:
+        means[".frame"] = along(frame_axis)
+    return means
