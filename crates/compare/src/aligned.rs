@@ -9,13 +9,12 @@ use std::{
 };
 
 use ndarray::ArrayD;
-use soundalike_convert::{Dtype, Npz, NpzEntry};
+use soundalike_convert::{Npz, NpzEntry};
 
 use crate::{
     ActivationTrace, CompareError, Match, NameMap, Reference, ReferenceTrace, TraceError, Window,
     alignment::{Alignment, Tensors},
-    name_map::NOT_STAGES,
-    trace::{FORCED, Place, read},
+    trace::{Place, may_be_stage, read},
 };
 
 impl ActivationTrace {
@@ -180,14 +179,7 @@ struct Arrays {
 impl Arrays {
     fn of(path: &Path, origin: &str) -> Result<Self, TraceError> {
         let npz = Npz::open(path)?;
-        let may_be = |entry: &&NpzEntry| {
-            let name = entry.name();
-            let float = matches!(entry.dtype(), Some(Dtype::F16 | Dtype::F32 | Dtype::F64));
-            let ours = ["floor.", "f32/", "input/", FORCED]
-                .iter()
-                .any(|start| name.starts_with(start));
-            float && !ours && !entry.is_fortran_order() && !NOT_STAGES.contains(&name)
-        };
+        let may_be = |entry: &&NpzEntry| may_be_stage(entry) && !entry.is_fortran_order();
         let named = |entry: &NpzEntry| (entry.name().to_owned(), entry.shape().to_vec());
         Ok(Self {
             names: npz.entries().iter().filter(may_be).map(named).collect(),

@@ -6,11 +6,11 @@ use ndarray::ArrayD;
 use soundalike_network::Operand;
 
 use crate::{
-    About, Activations, Decode, Engine, EngineError, Evidence, Input, OutputAgreement, Path,
-    PathCheck, Reference, ReferenceStage, Report, StageError, StageReport, Task, TraceError,
-    Verdict, Window,
+    About, Activations, Decode, Engine, EngineError, Evidence, Floors, Input, LEAST_FLOOR,
+    OutputAgreement, Path, PathCheck, Reference, ReferenceStage, Report, StageError, StageReport,
+    Task, TraceError, Verdict, Window,
     observed::{Outputs, observe},
-    report::{InputReport, judge_unsteady, source},
+    report::{InputReport, judge_inherited, judge_unsteady, source},
     rms,
 };
 
@@ -150,7 +150,8 @@ fn compare_window(
         let report = StageReport::new(stage, &outputs, index);
         if last == Some(&stage.stage.name) {
             shown_last = outputs.free.clone();
-            input.reference_error = Some(stage.free.whole / rms(stage.golden.view()));
+            let error = stage.free.whole / rms(stage.golden.view());
+            input.reference_error = (!error.is_nan()).then_some(error);
         }
         if let (Some(ours), Some(error), Some(rounded)) =
             (&outputs.free, &report.free_running, &stage.rounded)
@@ -172,6 +173,7 @@ fn compare_window(
     input.task = turns.map(Task::new);
     judge_unsteady(&mut stages);
     input.source = source(&stages);
+    judge_inherited(&mut stages, &input.source);
     // Without its last stage, a run shows nothing that its output could be compared with.
     let returned = ended.returned.zip(shown_last).map(|(returned, shown)| {
         let mut check = PathCheck::new(Path::Returned, "of the runs above".to_owned(), 0.0);
@@ -200,17 +202,26 @@ impl StageReport {
         };
         let teacher_forced = error(&outputs.forced, &stage.forced);
         let free_running = error(&outputs.free, &stage.free);
+        // The teacher-forced error decides where there is one: the stage did not cause the error of its input.
+        let decides = match (&teacher_forced, &free_running) {
+            (Some(error), _) => Some((error, &stage.forced)),
+            (None, free) => free.as_ref().map(|error| (error, &stage.free)),
+        };
         Self {
             name: stage.stage.name.clone(),
             shape: stage.golden.shape().to_vec(),
             degenerate: stage.degenerate,
-            // The teacher-forced error decides where there is one: the stage did not cause the error of its input.
-            verdict: match teacher_forced.as_ref().or(free_running.as_ref()) {
+            verdict: match decides {
                 // Its input has another shape, and so has its output.
-                Some(error) if !outputs.fed && error.is_of_another_shape() => {
+                Some((error, _)) if !outputs.fed && error.is_of_another_shape() => {
                     Verdict::NotComparable
                 }
-                Some(error) => Verdict::of(error),
+                Some((error, floors)) => match Verdict::of(error) {
+                    Verdict::Exact if is_over_precise(error, floors, &stage.golden) => {
+                        Verdict::OverPrecise
+                    }
+                    verdict => verdict,
+                },
                 None => Verdict::NotObserved,
             },
             teacher_forced,
@@ -218,4 +229,15 @@ impl StageReport {
             matched: None,
         }
     }
+}
+
+/// R of a candidate that computes in more than f32: far below 1.
+const OVER_PRECISE_R: f64 = 0.1;
+/// Least floor, in units of half a rounding, below which an R that small is no surprise.
+const WIDE_FLOOR: f64 = 16.0;
+
+/// Whether `error` is far below the rounding of f32, where that is more than the rounding of the output.
+fn is_over_precise(error: &StageError, floors: &Floors, golden: &ArrayD<f64>) -> bool {
+    let least = WIDE_FLOOR * LEAST_FLOOR * rms(golden.view());
+    floors.whole > least && error.r < OVER_PRECISE_R && error.r_d.is_none()
 }

@@ -47,6 +47,9 @@ pub struct StageError {
     pub r_d: Option<f64>,
     /// Index of the input with the largest `r`.
     pub worst_input: usize,
+    /// Whether the rounding error of the reference is not known: `r` is then NaN.
+    #[serde(skip)]
+    pub without_floor: bool,
 }
 
 impl StageError {
@@ -63,10 +66,13 @@ impl StageError {
         }
         let error = candidate - golden;
         let (rms_error, size) = (rms(error.view()), rms(golden.view()));
-        let floor = floors.whole.max(LEAST_FLOOR * size);
+        let floor = match floors.whole.is_nan() {
+            true => f64::NAN,
+            false => floors.whole.max(LEAST_FLOOR * size),
+        };
         let slices = |axis: usize, floors: &Array1<f64>| -> Vec<(f64, f64)> {
             let errors = rms_along(&error, axis).into_iter().zip(floors);
-            let slice = |(rms, slice): (f64, &f64)| (rms, ratio(rms, slice.max(floor)));
+            let slice = |(rms, slice): (f64, &f64)| (rms, ratio(rms, nan_max(*slice, floor)));
             errors.map(slice).collect()
         };
         let channels = slices(axes.channel(), &floors.channel);
@@ -97,6 +103,7 @@ impl StageError {
                 .low
                 .map(|low| ratio(rms_error, low.max(LEAST_FLOOR * size))),
             worst_input: 0,
+            without_floor: floors.whole.is_nan(),
         }
     }
 
@@ -163,6 +170,7 @@ impl StageError {
             non_finite: 0,
             r_d: floors.low.map(|_| f64::NAN),
             worst_input: 0,
+            without_floor: false,
         }
     }
 }

@@ -29,6 +29,18 @@ impl Floors {
         }
     }
 
+    /// Of a reference whose rounding is not known, with outputs of this `shape`.
+    pub(crate) fn unknown(shape: &[usize], axes: &Axes) -> Self {
+        let along =
+            |axis: usize| Array1::from_elem(shape.get(axis).copied().unwrap_or(1), f64::NAN);
+        Self {
+            whole: f64::NAN,
+            channel: along(axes.channel()),
+            frame: axes.frame().map(along),
+            low: None,
+        }
+    }
+
     /// The larger of the floors of two equally good references, for the whole and for each slice.
     pub(crate) fn max(mut self, other: &Self) -> Self {
         let larger = |mine: &mut Array1<f64>, other: &Array1<f64>| {

@@ -34,6 +34,7 @@ mod production;
 mod provenance;
 mod reference;
 mod report;
+mod sensitivity;
 mod signature;
 mod task;
 mod toml_file;
@@ -67,6 +68,9 @@ pub use operands::Operands;
 pub use signature::Signature;
 pub use verdict::{EXACT_R, LEAST_FLOOR, STRUCTURAL_R, STRUCTURAL_R_LOCAL, UNSTEADY_R, Verdict};
 
+// What would have been noticed.
+pub use sensitivity::{RecordedFault, RecordedTrial, sensitivity};
+
 // The output.
 pub use decode::{Decode, Meaning, frames};
 pub use output::{EmbeddingAgreement, FrameCount, OutputAgreement, Sides};
@@ -78,7 +82,9 @@ pub use budget::{Budget, Propagation};
 pub use figure::Figure;
 pub use production::{Path, PathCheck};
 pub use provenance::{EngineInfo, Provenance, Verification};
-pub use report::{About, Evidence, Input, Report, StageReport, UNSTABLE};
+pub use report::{About, Coverage, Evidence, Input, Report, StageReport, UNSTABLE};
 
 // Limits.
-pub use gate::{BuiltInGate, Gate, GateCheck, GateError, GateResult, KnownGood, LearnError, learn};
+pub use gate::{
+    BuiltInGate, Gate, GateCheck, GateError, GateFailure, GateResult, KnownGood, LearnError, learn,
+};

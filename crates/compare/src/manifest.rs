@@ -129,6 +129,18 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// That of a trace without one: `stages` with their shapes, in order of execution.
+    pub(crate) fn plain(
+        stages: impl Iterator<Item = (String, Vec<usize>)>,
+        origin: &str,
+    ) -> Result<Self, TraceError> {
+        let stages: Vec<_> = stages
+            .map(|(name, shape)| serde_json::json!({"name": name, "shape": shape}))
+            .collect();
+        let manifest = serde_json::json!({"schema": SCHEMA, "stages": stages});
+        Self::parse(manifest.to_string().as_bytes(), origin)
+    }
+
     /// Its stages.
     #[must_use]
     pub fn graph(&self) -> &Graph {

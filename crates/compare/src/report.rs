@@ -1,12 +1,14 @@
 //! The result of a comparison, as data.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, ArrayD};
 use serde::Serialize;
 use soundalike_metrics::Annotation;
 
 use crate::{
-    Audit, Budget, Decode, Diagnosis, GateResult, Match, OutputAgreement, PathCheck, Provenance,
-    Sides, StageError, Task, UNSTEADY_R, Undiagnosed, Verdict, Window,
+    Audit, Budget, Decode, Diagnosis, GateResult, Match, MatchedBy, OutputAgreement, PathCheck,
+    Provenance, Sides, StageError, Task, UNSTEADY_R, Undiagnosed, Verdict, Window,
 };
 
 /// Version of the JSON of a report. Keys may be added, not renamed.
@@ -30,6 +32,8 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// All stages of the reference, in order of execution.
     pub stages: Vec<StageReport>,
+    /// How many of them were compared.
+    pub coverage: Coverage,
     /// Stages of the reference that the candidate does not show, in order of execution.
     pub missing: Vec<String>,
     /// Stages that the candidate has and the reference lacks.
@@ -56,6 +60,36 @@ pub struct Report {
     /// The outputs themselves, for pictures: one for each of [`Report::inputs`] that has an agreement.
     #[serde(skip)]
     pub evidence: Vec<Evidence>,
+}
+
+/// How much of the reference was compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// Stages of the reference.
+    pub stages: usize,
+    /// Those that the candidate shows.
+    pub observed: usize,
+    /// Those that were fed by the reference.
+    pub teacher_forced: usize,
+    /// Those that were found under another name or in another layout, by what.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub matched: BTreeMap<MatchedBy, usize>,
+}
+
+impl Coverage {
+    fn of(stages: &[StageReport]) -> Self {
+        let count = |is: &dyn Fn(&StageReport) -> bool| stages.iter().filter(|s| is(s)).count();
+        let mut matched = BTreeMap::new();
+        for found in stages.iter().filter_map(|stage| stage.matched.as_ref()) {
+            *matched.entry(found.by).or_default() += 1;
+        }
+        Self {
+            stages: stages.len(),
+            observed: count(&|stage| stage.verdict != Verdict::NotObserved),
+            teacher_forced: count(&|stage| stage.teacher_forced.is_some()),
+            matched,
+        }
+    }
 }
 
 /// One window of one recording.
@@ -209,6 +243,7 @@ impl Report {
             }
         }
         self.unexpected.extend(unused);
+        self.coverage = Coverage::of(&self.stages);
     }
 
     /// Pools the results of `inputs`.
@@ -258,6 +293,7 @@ impl Report {
             candidate: about.candidate,
             provenance: about.provenance,
             audit: None,
+            coverage: Coverage::of(&stages),
             missing: missing.map(|stage| stage.name.clone()).collect(),
             unexpected,
             source: causes.cloned().collect(),
@@ -325,6 +361,20 @@ pub(crate) fn judge_unsteady(stages: &mut [StageReport]) {
         && first.is_unsteady()
     {
         first.verdict = Verdict::Structural;
+    }
+}
+
+/// Marks stages whose error may come from a stage before: wrong only in the free run, and none of `source`.
+pub(crate) fn judge_inherited(stages: &mut [StageReport], source: &[String]) {
+    let first = stages.iter().position(|stage| source.contains(&stage.name));
+    for stage in stages
+        .iter_mut()
+        .skip(first.map_or(usize::MAX, |first| first + 1))
+    {
+        let wrong = matches!(stage.verdict, Verdict::Precision | Verdict::Structural);
+        if wrong && stage.teacher_forced.is_none() && !source.contains(&stage.name) {
+            stage.verdict = Verdict::FreeOnly;
+        }
     }
 }
 

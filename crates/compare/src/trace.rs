@@ -14,7 +14,7 @@ use soundalike_network::{GraphError, Stage};
 
 use crate::{
     Activations, EngineInfo, Floors, Input, Manifest, Masks, Match, NameMap, NamesError, Window,
-    manifest::SCHEMA,
+    manifest::SCHEMA, name_map::NOT_STAGES,
 };
 
 /// Why a trace cannot be read.
@@ -47,6 +47,12 @@ pub enum TraceError {
         origin: String,
         /// The error of the parser.
         source: serde_json::Error,
+    },
+    /// The trace has no stage.
+    #[error("{origin}: has no array of f16, bf16, f32 or f64 that could be a stage")]
+    Nothing {
+        /// The trace.
+        origin: String,
     },
     /// The stages of the manifest are no graph.
     #[error("{origin}: the stages of the manifest do not fit together; capture it again")]
@@ -103,6 +109,8 @@ pub struct ReferenceTrace<R: Read + Seek> {
     origin: String,
     npz: Npz<R>,
     manifest: Manifest,
+    /// Whether it has no manifest, and so neither f64 outputs nor floors.
+    is_plain: bool,
     /// Forced floors of another run, in place of those of the trace.
     floors: Option<Npz<File>>,
 }
@@ -127,11 +135,26 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     fn read(mut npz: Npz<R>, origin: &str) -> Result<Self, TraceError> {
-        let manifest = read_manifest(&mut npz, origin)?;
+        // What any tool writes has stages and nothing else.
+        let is_plain = npz.entry("manifest").is_none();
+        let manifest = match is_plain {
+            true => {
+                let stages = npz.entries().iter().filter(|entry| may_be_stage(entry));
+                let named = stages.map(|entry| (entry.name().to_owned(), entry.shape().to_vec()));
+                Manifest::plain(named.collect::<Vec<_>>().into_iter(), origin)?
+            }
+            false => read_manifest(&mut npz, origin)?,
+        };
+        if manifest.graph().stages().is_empty() {
+            return Err(TraceError::Nothing {
+                origin: origin.to_owned(),
+            });
+        }
         Ok(Self {
             origin: origin.to_owned(),
             npz,
             manifest,
+            is_plain,
             floors: None,
         })
     }
@@ -196,7 +219,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// [`TraceError`] if the trace has no such entry, or not in f64.
     pub fn golden(&mut self, name: &str) -> Result<ArrayD<f64>, TraceError> {
         let dtype = self.npz.entry(name).and_then(NpzEntry::dtype);
-        if let Some(dtype) = dtype.filter(|dtype| *dtype != Dtype::F64) {
+        if let Some(dtype) = dtype.filter(|dtype| *dtype != Dtype::F64 && !self.is_plain) {
             let what = format!("is in {dtype}, expected f64");
             return Err(inconsistent(&self.origin, name, what));
         }
@@ -209,7 +232,11 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// [`TraceError`] if the trace has no such entry.
     pub fn output(&mut self) -> Result<ArrayD<f32>, TraceError> {
         let last = self.manifest.graph().output();
-        let name = format!("f32/{}", last.map_or("", |stage| &stage.name));
+        let last = last.map_or("", |stage| &stage.name).to_owned();
+        if self.is_plain {
+            return Ok(self.golden(&last)?.mapv(|x| x as f32));
+        }
+        let name = format!("f32/{last}");
         read(&mut self.npz, &self.origin, &name)
     }
 
@@ -218,6 +245,10 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     /// # Errors
     /// [`TraceError`] if an entry is missing or has another shape.
     pub fn floors(&mut self, stage: &Stage, running: Running) -> Result<Floors, TraceError> {
+        if self.is_plain {
+            let shape = self.npz.entry(&stage.name).map_or(&[][..], NpzEntry::shape);
+            return Ok(Floors::unknown(shape, &stage.axes));
+        }
         let running = match running {
             Running::Free => "free",
             Running::Forced => "forced",
@@ -376,6 +407,17 @@ impl Activations for ActivationTrace {
             None => self.names.transposed(entry, values)?,
         }))
     }
+}
+
+/// Whether an entry of a trace may be the output of a stage.
+pub(crate) fn may_be_stage(entry: &NpzEntry) -> bool {
+    let name = entry.name();
+    let float = matches!(
+        entry.dtype(),
+        Some(Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
+    );
+    let ours = ["floor.", "f32/", "input/", FORCED];
+    float && !NOT_STAGES.contains(&name) && !ours.iter().any(|start| name.starts_with(start))
 }
 
 fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {

@@ -28,8 +28,15 @@ pub enum Verdict {
     NotObserved,
     /// Input and output of the candidate's stage have other shapes than the reference's.
     NotComparable,
+    /// Wrong in the free run, behind another wrong stage: whether it is wrong itself is not known, because the reference could not
+    /// feed it.
+    FreeOnly,
     /// The rounding of PyTorch's own f32.
     Exact,
+    /// Far less than that rounding: the candidate computes in more than f32, or is the reference itself.
+    OverPrecise,
+    /// It differs, and the rounding of the reference is not known.
+    Inconclusive,
     /// More rounding than that; for a candidate below f32, as much as its dtype explains.
     Precision,
     /// Not rounding: a bug.
@@ -40,6 +47,12 @@ impl Verdict {
     /// Judges a stage.
     #[must_use]
     pub fn of(error: &StageError) -> Self {
+        if error.without_floor && error.non_finite == 0 {
+            return match error.rms_error == 0.0 {
+                true => Self::Exact,
+                false => Self::Inconclusive,
+            };
+        }
         if let Some(r_d) = error.r_d {
             return if r_d < EXACT_R && error.non_finite == 0 {
                 Self::Precision
@@ -64,7 +77,10 @@ impl std::fmt::Display for Verdict {
         f.write_str(match self {
             Self::NotObserved => "not observed",
             Self::NotComparable => "not comparable",
+            Self::FreeOnly => "free only",
             Self::Exact => "exact",
+            Self::OverPrecise => "over-precise",
+            Self::Inconclusive => "inconclusive",
             Self::Precision => "precision",
             Self::Structural => "structural",
         })

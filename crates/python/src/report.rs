@@ -10,7 +10,7 @@ use soundalike_compare::{
     compare_each,
 };
 use soundalike_report::{
-    comparison::{self, junit},
+    comparison::{self, junit, sarif},
     document::{
         html, markdown,
         terminal::{self, Screen},
@@ -209,6 +209,11 @@ impl Report {
     #[pyo3(signature = (level=2))]
     fn to_markdown(&self, level: usize) -> String {
         markdown::render(&comparison::document(&self.report), level)
+    }
+
+    /// As SARIF, for code scanning.
+    fn to_sarif(&self) -> PyResult<String> {
+        sarif::render(&self.report).map_err(|error| failed(&error))
     }
 
     /// As test cases in the format of JUnit.

@@ -39,7 +39,7 @@ impl<T: Tensors + ?Sized> Tensors for &mut T {
 }
 
 /// By what a stage was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchedBy {
     /// By its name.

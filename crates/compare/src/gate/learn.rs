@@ -137,7 +137,11 @@ impl KnownGood {
         report
             .stages
             .retain(|stage| stage.verdict != Verdict::NotObserved);
-        if let Some(stage) = report.stages.iter().find(|s| s.verdict != Verdict::Exact) {
+        if let Some(stage) = report
+            .stages
+            .iter()
+            .find(|s| !matches!(s.verdict, Verdict::Exact | Verdict::OverPrecise))
+        {
             return Err(LearnError::NotExact {
                 origin,
                 stage: stage.name.clone(),

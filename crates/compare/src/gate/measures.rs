@@ -43,6 +43,8 @@ pub(super) struct Measure<T> {
     direction: Direction,
     /// The runs of a stage that are limited.
     pub(super) runs: Runs,
+    /// Whether its unit is the rounding of the reference.
+    pub(super) in_floors: bool,
     /// A value of NaN is not checked. Otherwise it fails every limit.
     optional: bool,
     /// The error that is always allowed.
@@ -127,6 +129,7 @@ impl<T> Measure<T> {
             of,
             direction,
             runs: Runs::Both,
+            in_floors: false,
             optional: false,
             own: None,
             learned: None,
@@ -145,6 +148,12 @@ impl<T> Measure<T> {
         let mut measure = Self::new(key, name, NearOne, of).learned(2, LEAST_LACK, f64::INFINITY);
         measure.own = Some((EXACT_R * EXACT_R, own));
         measure
+    }
+
+    /// In units of the rounding of the reference.
+    const fn in_floors(mut self) -> Self {
+        self.in_floors = true;
+        self
     }
 
     /// Learned with this power of the margin, between two errors.
@@ -221,21 +230,24 @@ fn rounded_up(error: f64) -> f64 {
 impl Limited for StageError {
     const HAS_PATTERN: bool = true;
     const MEASURES: &'static [Measure<Self>] = &[
-        Measure::new("r", "R", Below, |e: &Self| e.r).learned(1, LEAST_R, EXACT_R),
-        Measure::new("r_local", "R_local", Below, |e: &Self| e.r_local).learned(
-            1,
-            LEAST_R,
-            STRUCTURAL_R_LOCAL,
-        ),
+        Measure::new("r", "R", Below, |e: &Self| e.r)
+            .in_floors()
+            .learned(1, LEAST_R, EXACT_R),
+        Measure::new("r_local", "R_local", Below, |e: &Self| e.r_local)
+            .in_floors()
+            .learned(1, LEAST_R, STRUCTURAL_R_LOCAL),
         // The ratio of two accumulated errors, each of which is one draw: where one direction dominates, it is above 32 in 2 %
         // of all draws.
         Measure {
             figure: "r",
             runs: Runs::Inherited,
-            ..Measure::new("r_free", "R", Below, |e: &Self| e.r).learned(1, LEAST_R, UNSTEADY_R)
+            ..Measure::new("r_free", "R", Below, |e: &Self| e.r)
+                .in_floors()
+                .learned(1, LEAST_R, UNSTEADY_R)
         },
         // Of candidates below f32.
         Measure::new("r_d", "R_d", Below, |e: &Self| e.r_d.unwrap_or(f64::NAN)),
+        Measure::new("rel_l2", "relative L2 error", Below, |e: &Self| e.rel_l2),
         // Constants have none.
         Measure {
             runs: Runs::Free,

@@ -7,22 +7,27 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+
+from ._errors import InputError, ModuleError, ReferenceError
+
+try:
+    import torch
+except ImportError as missing:
+    raise ReferenceError("a torch.nn.Module needs PyTorch: pip install 'soundalike[torch]'") from missing
 from torch import Tensor, nn
 
 from ._axes import Axes
-from ._errors import InputError, ModuleError, ReferenceError
 from ._floors import floors
 from ._inputs import Example, examples
 from ._norms import is_degenerate, is_norm, reference_norm
+from ._progress import reporter
 from ._runner import Runner, Step
 from ._trace_file import Trace, TraceWriter
 
@@ -50,12 +55,13 @@ def capture(
     path = Path(path)
     given = examples(inputs)
     label = name or type(module).__name__
-    if not isinstance(inputs, list):
-        _capture_one(module, given[0], path, label, progress)
-        return path
-    path.mkdir(parents=True, exist_ok=True)
-    for number, example in enumerate(given):
-        _capture_one(module, example, path / f"{number}.npz", label, progress)
+    with reporter(progress) as say:
+        if not isinstance(inputs, list):
+            _capture_one(module, given[0], path, label, say)
+            return path
+        path.mkdir(parents=True, exist_ok=True)
+        for number, example in enumerate(given):
+            _capture_one(module, example, path / f"{number}.npz", label, say)
     return path
 
 
@@ -140,19 +146,15 @@ class _Replay:
     """The value of the last stage."""
 
 
-def _capture_one(module: nn.Module, example: Example, path: Path, label: str, progress: bool) -> None:
-    def report(what: str) -> None:
-        if progress:
-            print(f"{label}: {what}", file=sys.stderr, flush=True)
-
+def _capture_one(module: nn.Module, example: Example, path: Path, label: str, say: Callable[[str], None]) -> None:
     named = list(example.tensors())
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         golden = _Golden(folder)
-        report("golden outputs in f64")
+        say(f"{label}: golden outputs in f64")
         stages = _run_golden(module, example, golden, label)
-        report(f"{len(stages)} stages; errors of f32, free-running")
+        say(f"{label}: {len(stages)} stages; errors of f32, free-running")
         free = _replay(module, example, stages, golden, (), label)
-        report("errors of f32, teacher-forced")
+        say(f"{label}: errors of f32, teacher-forced")
         forced = _replay(module, example, stages, golden, golden.keys(), label)
         with TraceWriter(path) as trace:
             manifest = _manifest(module, label, stages, _notes(module, named))

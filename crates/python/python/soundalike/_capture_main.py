@@ -78,8 +78,6 @@ def load_module(spec: str) -> nn.Module:
     Raises:
         ReferenceError: if it cannot be imported, or is no module.
     """
-    from torch import nn
-
     package, _, attribute = spec.partition(":")
     if not attribute:
         raise ReferenceError(f"{spec}: names no module; write package.module:attribute")
@@ -87,11 +85,12 @@ def load_module(spec: str) -> nn.Module:
         found: Any = importlib.import_module(package)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ReferenceError(f"{spec}: cannot be imported: {error}") from error
-    if not isinstance(found, nn.Module) and callable(found):
-        found = found()
-    if not isinstance(found, nn.Module):
+        if isinstance(found, type) or (callable(found) and not hasattr(found, "named_modules")):
+            found = found()
+    except Exception as error:  # the code raises whatever it likes
+        raise ReferenceError(f"{spec}: cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(found, "named_modules"):
         kind = type(found).__name__
         raise ReferenceError(f"{spec}: is a {kind}, expected a torch.nn.Module or a function that makes one")
-    return found
+    module: nn.Module = found
+    return module

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from ._alignment import Match, align, names_toml
 from ._candidates import Candidate, candidate_of
 from ._errors import InputError
 from ._inputs import Example
+from ._progress import reporter
 from ._references import Reference, reference_of
 from ._report import Report
 from ._trace_file import Trace, TraceWriter
@@ -58,9 +58,8 @@ def compare(
     Raises:
         Error: if a side cannot be run, or a file cannot be read.
     """
-    say = _progress(progress)
     map_text = _map_text(names)
-    with tempfile.TemporaryDirectory(prefix="soundalike-") as folder:
+    with reporter(progress) as say, tempfile.TemporaryDirectory(prefix="soundalike-") as folder:
         there = reference_of(reference, inputs, name, Path(folder), say)
         ours = candidate_of(candidate)
         runs = [
@@ -216,9 +215,3 @@ def _map_text(names: str | os.PathLike[str] | Mapping[str, str] | None) -> str |
     if isinstance(names, Mapping):
         return "\n".join(f"{json.dumps(ours)} = {json.dumps(stage)}" for ours, stage in names.items())
     return _text(names)
-
-
-def _progress(wanted: bool | None) -> Callable[[str], None]:
-    if wanted is None:
-        wanted = sys.stderr.isatty()
-    return (lambda text: print(text, file=sys.stderr, flush=True)) if wanted else (lambda text: None)

@@ -11,7 +11,9 @@ def floors(error: np.ndarray, channel_axis: int, frame_axis: int | None) -> dict
     square = np.square(np.atleast_1d(np.asarray(error, np.float64)))
 
     def along(axis: int) -> np.ndarray:
-        return np.sqrt(np.moveaxis(square, axis, 0).reshape(square.shape[axis], -1).mean(axis=1))
+        slices = np.moveaxis(square, axis, 0).reshape(square.shape[axis], -1)
+        means: np.ndarray = np.sqrt(slices.mean(axis=1))
+        return means
 
     means = {"": np.sqrt(square.reshape(1, -1).mean(axis=1)), ".channel": along(channel_axis)}
     if frame_axis is not None:

@@ -14,12 +14,12 @@ import numpy as np
 from ._errors import CandidateError
 
 try:
-    import onnx
+    import onnx as onnx  # for the other files, too
     import onnx.inliner
     from google.protobuf.message import DecodeError
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 except ImportError as missing:
-    raise CandidateError("ONNX files need the packages onnx and onnxruntime: pip install soundalike[onnx]") from missing
+    raise CandidateError("ONNX files need the packages onnx and onnxruntime: pip install 'soundalike[onnx]'") from missing
 
 # The longest message that protobuf reads or writes.
 PROTOBUF_LIMIT = 2**31 - 1
@@ -89,9 +89,10 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
 
 def _parse(content: bytes, origin: str) -> ModelProto:
     try:
-        return ModelProto.FromString(content)
+        parsed: ModelProto = ModelProto.FromString(content)
     except DecodeError as error:
         raise CandidateError(f"{origin}: is no ONNX model, or is truncated") from error
+    return parsed
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

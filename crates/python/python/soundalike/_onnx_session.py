@@ -13,9 +13,9 @@ from ._inputs import Example, as_array
 from ._onnx_graph import inputs, onnx
 
 try:
-    import onnxruntime
+    import onnxruntime as onnxruntime  # for the other files, too
 except ImportError as missing:
-    raise CandidateError("ONNX files need the package onnxruntime: pip install soundalike[onnx]") from missing
+    raise CandidateError("ONNX files need the package onnxruntime: pip install 'soundalike[onnx]'") from missing
 
 # Names of ONNX Runtime's element types that are compared, with those of ONNX.
 FLOAT_TYPES = {

@@ -7,9 +7,8 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
 from . import _native
+from ._report_data import Diagnosis, ReportData, Stage
 
 
 class Report:
@@ -29,28 +28,25 @@ class Report:
         return self._native.finding
 
     @cached_property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> ReportData:
         """The report as data: the JSON of ``soundalike compare``, schema 1."""
-        parsed: dict[str, Any] = json.loads(self._native.to_json())
+        parsed: ReportData = json.loads(self._native.to_json())
         return parsed
 
     @property
     def sources(self) -> list[str]:
         """The stages that make the error, first in order of execution."""
-        sources: list[str] = self.data["source"]
-        return sources
+        return self.data["source"]
 
     @property
-    def stages(self) -> list[dict[str, Any]]:
+    def stages(self) -> list[Stage]:
         """Every stage of the reference, in order of execution, with its errors and its verdict."""
-        stages: list[dict[str, Any]] = self.data["stages"]
-        return stages
+        return self.data["stages"]
 
     @property
-    def diagnosis(self) -> dict[str, Any] | None:
+    def diagnosis(self) -> Diagnosis | None:
         """The cause of the error, where it is known."""
-        diagnosis: dict[str, Any] | None = self.data["diagnosis"]
-        return diagnosis
+        return self.data["diagnosis"]
 
     def to_json(self) -> str:
         """As ``soundalike compare --format json``."""
@@ -72,10 +68,20 @@ class Report:
         """As test cases for CI servers, in the format of JUnit."""
         return self._native.to_junit()
 
+    def to_sarif(self) -> str:
+        """As results of an analysis, in the format of SARIF 2.1.0."""
+        return self._native.to_sarif()
+
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the report: ``.html``, ``.json``, ``.md``, ``.xml`` (JUnit), or else text."""
+        """Writes the report: ``.html``, ``.json``, ``.md``, ``.xml`` (JUnit), ``.sarif``, or else text."""
         path = Path(path)
-        formats = {".html": self.to_html, ".json": self.to_json, ".md": self.to_markdown, ".xml": self.to_junit}
+        formats = {
+            ".html": self.to_html,
+            ".json": self.to_json,
+            ".md": self.to_markdown,
+            ".xml": self.to_junit,
+            ".sarif": self.to_sarif,
+        }
         path.write_text(formats.get(path.suffix, self.to_text)(), encoding="utf-8")
         return path
 

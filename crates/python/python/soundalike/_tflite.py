@@ -17,7 +17,7 @@ try:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 except ImportError as missing:
     raise CandidateError(
-        "TensorFlow Lite files need the package ai-edge-litert: pip install soundalike[tflite]"
+        "TensorFlow Lite files need the package ai-edge-litert: pip install 'soundalike[tflite]'"
     ) from missing
 
 # Operators whose bodies are graphs of their own.
@@ -172,7 +172,8 @@ def _dequantised(value: np.ndarray, details: Mapping[str, Any]) -> np.ndarray:
     if quantisation is None:
         return value
     scale, zero = quantisation
-    return ((value - zero) * scale).astype(np.float32)
+    numbers: np.ndarray = (value - zero) * scale
+    return numbers.astype(np.float32)
 
 
 def _quantised(value: np.ndarray, details: Mapping[str, Any]) -> np.ndarray | None:
@@ -184,6 +185,7 @@ def _quantised(value: np.ndarray, details: Mapping[str, Any]) -> np.ndarray | No
     if value.dtype.kind == "f" and quantisation is not None:
         scale, zero = quantisation
         limits = np.iinfo(wanted)
-        return np.clip(np.rint(value / scale + zero), limits.min, limits.max).astype(wanted)
+        steps: np.ndarray = np.clip(np.rint(value / scale + zero), limits.min, limits.max)
+        return steps.astype(wanted)
     cast = value.astype(wanted) if value.dtype.kind in "iub" and wanted.kind in "iub" else None
     return cast if cast is not None and np.array_equal(cast, value) else None

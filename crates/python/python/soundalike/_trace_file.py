@@ -72,9 +72,10 @@ class Trace(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
-            return self._npz[name]
+            array: np.ndarray = self._npz[name]
         except ValueError as error:
             raise Error(f"{self.path}: `{name}` cannot be read: {error}") from error
+        return array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._npz.files)

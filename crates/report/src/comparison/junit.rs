@@ -47,8 +47,11 @@ fn limit(check: &GateCheck) -> TestCase {
 
 fn verdict(verdict: Verdict) -> TestCaseStatus {
     match verdict {
-        Verdict::NotObserved | Verdict::NotComparable => TestCaseStatus::skipped(),
-        Verdict::Exact | Verdict::Precision => TestCaseStatus::success(),
+        Verdict::NotObserved
+        | Verdict::NotComparable
+        | Verdict::FreeOnly
+        | Verdict::Inconclusive => TestCaseStatus::skipped(),
+        Verdict::Exact | Verdict::OverPrecise | Verdict::Precision => TestCaseStatus::success(),
         Verdict::Structural => {
             let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
             failed.set_message(verdict.to_string());

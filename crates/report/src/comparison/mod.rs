@@ -2,6 +2,7 @@
 
 mod annotations;
 pub mod junit;
+pub mod sarif;
 mod weights;
 mod words;
 
@@ -56,9 +57,9 @@ pub fn document(report: &Report) -> Document {
 fn tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Exact => Tone::Good,
-        Verdict::Precision => Tone::Warning,
+        Verdict::OverPrecise | Verdict::Inconclusive | Verdict::Precision => Tone::Warning,
         Verdict::Structural => Tone::Bad,
-        Verdict::NotObserved | Verdict::NotComparable => Tone::Neutral,
+        Verdict::NotObserved | Verdict::NotComparable | Verdict::FreeOnly => Tone::Neutral,
     }
 }
 

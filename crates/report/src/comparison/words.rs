@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use soundalike_compare::{
-    EmbeddingAgreement, EngineInfo, Figure, Match, MatchedBy, OutputAgreement, PathCheck, Report,
-    StageError, StageReport, Verdict,
+    EmbeddingAgreement, EngineInfo, Figure, LEAST_FLOOR, Match, MatchedBy, OutputAgreement,
+    PathCheck, Report, StageError, StageReport, Verdict,
 };
 
 use crate::{
@@ -240,12 +240,67 @@ pub fn inconclusive(report: &Report) -> Option<String> {
              the reference's."
                 .to_owned(),
         ),
-        Verdict::Exact | Verdict::Precision | Verdict::Structural => None,
+        Verdict::Inconclusive if !is_limited(report) => Some(format!(
+            "INCONCLUSIVE: how far the reference's own f32 is from f64 is not known, so that a difference may be rounding or a \
+             bug. {}",
+            divergence(report)
+        )),
+        Verdict::FreeOnly
+        | Verdict::Exact
+        | Verdict::OverPrecise
+        | Verdict::Inconclusive
+        | Verdict::Precision
+        | Verdict::Structural => None,
     }
+}
+
+/// Whether the gate limits stages although the rounding of the reference is not known.
+fn is_limited(report: &Report) -> bool {
+    let checks = || report.gate.iter().flat_map(|gate| &gate.checks);
+    let limited =
+        |stage: &StageReport| checks().any(|check| check.place == stage.name && check.kept);
+    let mut stages = report.stages.iter();
+    stages.any(|stage| stage.verdict == Verdict::Inconclusive && limited(stage))
+}
+
+/// The stage at which the relative error grows most, with the errors before and there.
+fn divergence(report: &Report) -> String {
+    let errors = report.stages.iter();
+    let errors = errors.filter_map(|stage| Some((stage, judged(stage)?.1.rel_l2)));
+    let errors: Vec<_> = errors.filter(|(_, error)| !error.is_nan()).collect();
+    // Errors below the rounding of an f32 do not grow: they appear.
+    let growth = |before: f64, error: f64| error / before.max(LEAST_FLOOR);
+    let mut before = LEAST_FLOOR;
+    let mut steps = Vec::new();
+    for (stage, error) in &errors {
+        steps.push((stage, before, *error));
+        before = before.max(*error);
+    }
+    let most = steps
+        .into_iter()
+        .max_by(|a, b| growth(a.1, a.2).total_cmp(&growth(b.1, b.2)));
+    let Some((stage, before, error)) = most else {
+        return "No stage differs.".to_owned();
+    };
+    format!(
+        "The relative error grows most at {}: {}, at most {} before.",
+        stage.name,
+        Figure(error),
+        Figure(before)
+    )
 }
 
 /// If no stage is wrong: the one with the largest error.
 fn closest(report: &Report) -> String {
+    match verdict(report) {
+        Verdict::Inconclusive => {
+            return format!("Within the limits of the gate. {}", divergence(report));
+        }
+        Verdict::OverPrecise if is_over_precise(report) => {
+            return "More exact than f32 can be: the candidate computes in f64, or is the reference itself.".to_owned();
+        }
+        _ => {}
+    }
     let comparable = |stage: &&StageReport| stage.verdict != Verdict::NotComparable;
     let stages = report.stages.iter().filter(comparable);
     let errors = stages.filter_map(|stage| {
@@ -267,6 +322,24 @@ fn closest(report: &Report) -> String {
         stage.name,
         input(report, error, "on")
     )
+}
+
+/// Whether all stages are far more exact than f32 whose rounding is more than that of their output.
+fn is_over_precise(report: &Report) -> bool {
+    let seen = |stage: &&StageReport| judged(stage).is_some_and(|(_, error)| error.r > 0.0);
+    let mut stages = report.stages.iter().filter(seen);
+    stages.all(|stage| judged(stage).is_some_and(|(_, error)| error.r < 1.0))
+        && report
+            .stages
+            .iter()
+            .filter(|stage| stage.verdict == Verdict::OverPrecise)
+            .count()
+            * 2
+            > report
+                .stages
+                .iter()
+                .filter(|stage| stage.verdict == Verdict::Exact)
+                .count()
 }
 
 /// The error that decides the verdict of a stage: teacher-forced if it is known.
@@ -360,12 +433,25 @@ fn embeddings(output: &OutputAgreement) -> Option<String> {
     ))
 }
 
-/// Stages that were not compared.
+/// How many stages were compared, and which were not.
 pub(crate) fn coverage(report: &Report) -> Vec<String> {
-    differences([
+    let of = &report.coverage;
+    let compared = match of.teacher_forced {
+        0 => "in the free run only, which cannot tell a stage's own error from an inherited one"
+            .to_owned(),
+        forced if forced == of.observed => "all of them fed by the reference as well".to_owned(),
+        forced => format!("{forced} of them fed by the reference as well"),
+    };
+    let line = format!(
+        "coverage: {} of {} stages compared, {compared}",
+        of.observed, of.stages
+    );
+    let line = (of.observed > 0).then_some(line);
+    let others = differences([
         (&report.missing, "not observed in the candidate"),
         (&report.unexpected, "not in the reference"),
-    ])
+    ]);
+    line.into_iter().chain(others).collect()
 }
 
 /// Stages under other names that are shown.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use soundalike_compare::{BuiltInGate, Gate, NameMap};
 use soundalike_report::{
-    comparison::{self, junit},
+    comparison::{self, junit, sarif},
     document::{
         html, markdown,
         terminal::{self, Screen},
@@ -104,6 +104,8 @@ enum Format {
     Html,
     /// For CI servers: a test case per limit and stage
     Junit,
+    /// For code scanning
+    Sarif,
 }
 
 struct Request<'a> {
@@ -218,6 +220,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         Format::Markdown => markdown::render(&document, 2),
         Format::Html => html::render(&document),
         Format::Junit => junit::render(&report)?,
+        Format::Sarif => sarif::render(&report)?,
     };
     output.write(text.as_bytes())?;
     if args.github {

@@ -1,6 +1,7 @@
 //! `soundalike self-test`: injects faults and checks that the comparison detects them.
 
 mod pipeline;
+mod recorded;
 mod report;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use soundalike_selftest::{
 };
 use soundalike_torch::{BUILT, LowPrecision};
 
+use self::recorded::RecordedSelfTest;
 use super::{
     ReportFormat,
     compare::{
@@ -39,7 +41,7 @@ use crate::{output::Outputs, terminal::Terminal};
 ///
 /// The faults are mistakes that real ports make. Each is injected into the candidate, which is then compared with the
 /// reference. Fault-free runs are included, to count false alarms. With --run, the faults are injected into the
-/// pipeline after the networks.
+/// pipeline after the networks; with --trace, into the recorded outputs of any network.
 ///
 /// Exit code 0: all faults above the rounding floor were located, none was mistaken for another, and there was no
 /// false alarm. 3: otherwise.
@@ -55,6 +57,15 @@ pub(crate) struct Args {
         conflicts_with_all = ["reference", "audio", "masks"]
     )]
     run: Vec<PathBuf>,
+    /// Inject faults into recorded outputs: a reference trace of any network
+    #[arg(
+        long, value_name = "REF.npz",
+        conflicts_with_all = ["reference", "audio", "masks", "model", "run", "faults"]
+    )]
+    trace: Option<PathBuf>,
+    /// With --trace: the trace of the candidate [default: the reference rounded to f32]
+    #[arg(long, value_name = "FILE.npz", requires = "trace")]
+    candidate: Option<PathBuf>,
     #[command(flatten)]
     subject: SubjectArgs,
     /// Frames that embeddings are pooled over, separated by commas; each choice is an input of its own
@@ -86,9 +97,16 @@ const THREADS: [usize; 2] = [1, 2];
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let inputs = args.subject.inputs();
     let inputs = inputs.directories(&args.run, &["npz", "rttm"], "captured output");
+    let inputs = inputs
+        .files(&args.trace, "trace")
+        .files(&args.candidate, "trace");
     let path = args.output.as_deref();
     let output = Outputs::new(inputs).open(path, "-o")?;
-    let (text, passed) = if args.run.is_empty() {
+    let (text, passed) = if let Some(trace) = &args.trace {
+        let found = RecordedSelfTest::find(trace, args.candidate.as_deref())?;
+        let document = found.document();
+        (args.format.render(&found, &document, path)?, found.passed())
+    } else if args.run.is_empty() {
         let found = find(args, terminal)?;
         let document = report::document(&found);
         (args.format.render(&found, &document, path)?, found.passed())
