@@ -1,7 +1,6 @@
 //! Files that are written completely or not at all.
 
 use std::{
-    ffi::OsStr,
     fs::File,
     io,
     ops::{Deref, DerefMut},
@@ -30,10 +29,8 @@ impl AtomicFile {
     /// # Errors
     /// The system's error if no file can be created in the directory of `destination`.
     pub fn create(destination: &Path) -> io::Result<Self> {
-        let directory = match destination.parent() {
-            Some(parent) if parent.as_os_str() != OsStr::new("") => parent,
-            _ => Path::new("."),
-        };
+        // An empty path is the current directory.
+        let directory = destination.parent().unwrap_or(Path::new(""));
         // With the permissions of any other new file (umask), not readable by its owner only.
         let create = |path: &Path| {
             let mut options = File::options();

@@ -70,19 +70,19 @@ impl Header {
 
     /// Checks everything except the tensors.
     fn check(&self) -> Result<(), ErrorKind> {
-        self.architecture.check()?;
-        let Some(specifications) = &self.specifications else {
-            return Ok(());
-        };
         let wrong = |field, found, expected| ErrorKind::Specification {
             field,
             found,
             expected,
         };
-        if let Some((field, found, expected)) = specifications.problem_with_values() {
+        let specifications = self.specifications.as_ref();
+        let problem = specifications.and_then(Specifications::problem_with_values);
+        if let Some((field, found, expected)) = problem {
             return Err(wrong(field, found, expected.into()));
         }
-        if let Output::Scores { scores, .. } = self.architecture.output()
+        self.architecture.check()?;
+        if let Some(specifications) = specifications
+            && let Output::Scores { scores, .. } = self.architecture.output()
             && specifications.num_outputs() != Some(scores)
         {
             let (classes, most) = (&specifications.classes, specifications.powerset_max_classes);

@@ -148,7 +148,6 @@ impl<'a> Checkpoint<'a> {
                 self.hyperparameters(),
                 class,
                 specifications.as_ref(),
-                self.outputs(),
             )?
         {
             return Ok((architecture, specifications));
@@ -161,14 +160,6 @@ impl<'a> Checkpoint<'a> {
             prefixes: prefixes.into_iter().map(str::to_owned).collect(),
             tensors: self.state_dict.len(),
         })
-    }
-
-    /// Outputs of the classifier: rows of its weight.
-    fn outputs(&self) -> Option<usize> {
-        let (_, view) = self
-            .tensors()
-            .find(|&(name, _)| name == "classifier.weight")?;
-        view.shape.first().copied()
     }
 
     pub(crate) fn convert(mut self, file: String) -> Result<Conversion, ErrorKind> {
@@ -265,4 +256,47 @@ fn state_dict(pickle: &Pickle) -> Result<Vec<(String, View)>, ErrorKind> {
         }
     }
     Ok(tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    /// A state dict of tensors that are all the same four bytes.
+    fn sharing(names: &[&str]) -> Vec<u8> {
+        // {name: _rebuild_tensor_v2(("storage", FloatStorage, "0", "cpu", 1), 0, (1,), (1,)), ...}
+        let storage = "(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQ";
+        let tensor = format!("ctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n(I1\nt(I1\nttR");
+        let entries = names.iter().map(|name| format!("V{name}\n{tensor}"));
+        let pickle = format!("(d({}u.", entries.collect::<String>());
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in [("a/data.pkl", pickle.as_bytes()), ("a/data/0", &[0; 4])] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_storage_may_be_that_of_two_tensors_and_not_of_three() {
+        let bytes = sharing(&["x", "y"]);
+        let storages = Checkpoint::read(&bytes).unwrap().storages().unwrap();
+        assert_eq!(storages["0"].len(), 4);
+        let bytes = sharing(&["x", "y", "z"]);
+        let error = Checkpoint::read(&bytes).unwrap().storages().unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ErrorKind::Checkpoint(CheckpointError::Shared {
+                    wanted: 12,
+                    stored: 4
+                })
+            ),
+            "{error}"
+        );
+    }
 }

@@ -544,6 +544,13 @@ fn unsuitable_networks_are_refused() {
     let two =
         changed(|c| c.specifications = Py::Tuple(vec![support::powerset(), support::powerset()]));
     let huge: Vec<Py> = (0..5000).map(|i| str(i.to_string())).collect();
+    let uncountable = changed(|c| {
+        let Py::Instance(_, attributes) = &mut c.specifications else {
+            panic!()
+        };
+        attributes[5].1 = Py::List(huge.clone());
+        attributes[6].1 = Py::Int(2500);
+    });
     check(vec![
         (
             "unknown",
@@ -614,6 +621,11 @@ fn unsuitable_networks_are_refused() {
             "many classes",
             specification(5, Py::List(huge)),
             &["num_outputs"],
+        ),
+        (
+            "too many subsets",
+            uncountable,
+            &["`classes` is 5000 classes, expected a countable powerset"],
         ),
         (
             "most",
@@ -939,7 +951,15 @@ fn pipeline_directories_that_lack_something_are_refused() {
             yaml.replace("device", "devices"),
             "the unknown key `devices`",
         ),
+        (
+            yaml.replace("  params:", "  params:\n    segmentation_step: 0"),
+            "0 for `segmentation_step`, expected a number above 0",
+        ),
         ("- a\n- b\n".into(), "a list of 2"),
+        (
+            "3\n".into(),
+            "3 for `the whole file`, expected a dictionary",
+        ),
         ("a: [".into(), "not valid YAML"),
         ("!!python/object/apply:os.system [id]\n".into(), ""),
         (bomb.into(), "not valid YAML"),

@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn a_device_without_its_feature_is_refused_by_the_name_of_the_feature() {
+        for (device, built) in [
+            (DeviceChoice::Cuda, cfg!(feature = "cuda")),
+            (DeviceChoice::Metal, cfg!(feature = "metal")),
+        ] {
+            let refused = matches!(device.open(), Err(DeviceError::NotBuilt { device: found }) if found == device);
+            assert_eq!(refused, !built, "{device}");
+        }
+    }
+
+    #[test]
     fn auto_always_opens_something_and_names_read_back() {
         let device = DeviceChoice::Auto.open().unwrap();
         let name = DeviceChoice::of(&device).to_string();

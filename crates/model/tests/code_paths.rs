@@ -115,6 +115,23 @@ fn every_code_gives_the_result_of_f64() {
     }
 }
 
+/// Not of the other codes: candle multiplies the state of one window and those of several in different loops.
+#[test]
+fn a_window_among_others_has_the_bits_that_it_has_alone() {
+    for bundle in bundles() {
+        for kernels in [Kernels::native(), Kernels::Experimental] {
+            let network = load(&bundle, &engine(kernels, DType::F32)).expect("a network");
+            let run = |x: &Tensor| values(network.forward(x.into(), &mut NoProbe));
+            for count in [2, 3] {
+                let windows = waveforms(count);
+                let alone = (0..count).map(|index| windows.narrow(0, index, 1).expect("a window"));
+                let alone: Vec<f64> = alone.flat_map(|window| run(&window)).collect();
+                assert!(run(&windows) == alone, "{count} windows, {kernels}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stage_that_is_replaced_changes_the_result_alike_in_every_code() {
     let waveforms = waveforms(1);
@@ -197,4 +214,11 @@ fn input_of_another_shape_is_refused_with_the_shape_that_is_expected() {
         let error = error.expect_err("another shape").to_string();
         assert!(error.contains("expected [1, speakers, frames]"), "{error}");
     }
+}
+
+#[test]
+fn no_windows_have_no_embeddings() {
+    let network = load(&made::wespeaker(|_| ()), &Engine::default()).expect("a network");
+    let found = network.forward((&waveforms(0)).into(), &mut NoProbe);
+    assert_eq!(found.expect("a forward pass").dims(), [0, 3]);
 }

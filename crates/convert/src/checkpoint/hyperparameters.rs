@@ -128,7 +128,6 @@ pub(super) fn architecture(
     hyperparameters: Option<Id>,
     class: &str,
     specifications: Option<&Specifications>,
-    outputs: Option<usize>,
 ) -> Result<Option<Architecture>, ErrorKind> {
     let id = hyperparameters.map(|id| plain(pickle, id));
     let dictionary = Dictionary {
@@ -139,7 +138,7 @@ pub(super) fn architecture(
     // pyannote `wespeaker/__init__.py` has these four.
     let depth = match class {
         "PyanNet" => {
-            let pyannet = pyannet(&dictionary, specifications, outputs)?;
+            let pyannet = pyannet(&dictionary, specifications)?;
             return Ok(Some(Architecture::PyanNet(pyannet)));
         }
         "WeSpeakerResNet34" => 34,
@@ -167,7 +166,6 @@ const LSTM_KEYS: [&str; 7] = [
 fn pyannet(
     dictionary: &Dictionary<'_>,
     specifications: Option<&Specifications>,
-    outputs: Option<usize>,
 ) -> Result<PyanNet, ErrorKind> {
     let sincnet = dictionary.dictionary("sincnet", "sincnet.")?;
     sincnet.only(&["stride", "sample_rate"])?;
@@ -212,8 +210,8 @@ fn pyannet(
             hidden_size: linear.count("hidden_size", 128)?,
             num_layers: linear.count("num_layers", 2)?,
         },
-        // From the specifications, or from the classifier if they overflow.
-        num_outputs: specifications.num_outputs().or(outputs).unwrap_or(0),
+        // Specifications without a number of outputs are refused by `Header::check`.
+        num_outputs: specifications.num_outputs().unwrap_or(0),
         activation,
     })
 }

@@ -139,7 +139,8 @@ pub(crate) struct Graph<'a> {
     /// Index of the node that computes a value.
     producers: HashMap<&'a str, usize>,
     inputs: Vec<&'a [u8]>,
-    outputs: Vec<&'a str>,
+    /// The first output.
+    output: Option<&'a str>,
     metadata: Vec<(&'a str, &'a str)>,
     producer: String,
 }
@@ -186,7 +187,7 @@ impl<'a> Graph<'a> {
             }
         }
         let main = main.ok_or(OnnxError::Damaged("graph"))?;
-        graph.outputs = graph.read_graph(main, 0)?;
+        graph.output = graph.read_graph(main, 0)?;
         for (index, node) in graph.nodes.iter().enumerate() {
             for &output in &node.outputs {
                 if !output.is_empty() {
@@ -197,12 +198,16 @@ impl<'a> Graph<'a> {
         Ok(graph)
     }
 
-    /// Reads a `GraphProto` with its branches. Returns the names of its outputs.
-    fn read_graph(&mut self, message: &'a [u8], depth: usize) -> Result<Vec<&'a str>, OnnxError> {
+    /// Reads a `GraphProto` with its branches. Returns the name of its first output.
+    fn read_graph(
+        &mut self,
+        message: &'a [u8],
+        depth: usize,
+    ) -> Result<Option<&'a str>, OnnxError> {
         if depth > MAX_DEPTH {
             return Err(OnnxError::TooMany("nested branches", MAX_DEPTH));
         }
-        let mut outputs = Vec::new();
+        let mut output = None;
         for field in parts(message, "graph") {
             let (number, wire) = field?;
             let bytes = wire.bytes().unwrap_or_default();
@@ -216,13 +221,13 @@ impl<'a> Graph<'a> {
                 }
                 5 => self.store(read_tensor(bytes)?)?,
                 11 if depth == 0 && self.inputs.len() < MAX_OPERANDS => self.inputs.push(bytes),
-                12 if outputs.len() < MAX_OPERANDS => {
-                    outputs.push(value_name(bytes).ok_or(OnnxError::Damaged("output"))?);
+                12 if output.is_none() => {
+                    output = Some(value_name(bytes).ok_or(OnnxError::Damaged("output"))?);
                 }
                 _ => {}
             }
         }
-        Ok(outputs)
+        Ok(output)
     }
 
     fn store(&mut self, tensor: Initializer<'a>) -> Result<(), OnnxError> {
@@ -254,8 +259,7 @@ impl<'a> Graph<'a> {
                             // A branch of an `If`.
                             (6, wire) => {
                                 let graph = wire.bytes().ok_or_else(damaged)?;
-                                let outputs = self.read_graph(graph, depth + 1)?;
-                                node.branches.extend(outputs.first());
+                                node.branches.extend(self.read_graph(graph, depth + 1)?);
                             }
                             _ => {}
                         }
@@ -332,7 +336,7 @@ impl<'a> Graph<'a> {
     pub(super) fn path(&self) -> Result<Vec<&Node<'a>>, OnnxError> {
         let mut path = Vec::new();
         let mut seen = HashSet::new();
-        let Some(&output) = self.outputs.first() else {
+        let Some(output) = self.output else {
             return Err(OnnxError::NotComputed("output".into()));
         };
         let mut value = output;

@@ -473,3 +473,49 @@ fn python2_string(bytes: &[u8]) -> Value {
         Err(_) => Value::Bytes(bytes.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The integers of a list, tuple or set.
+    fn ints(pickle: &Pickle) -> Vec<i64> {
+        let items = match pickle.value(pickle.root()) {
+            Value::Set(items) => items,
+            _ => pickle.sequence(pickle.root()).unwrap(),
+        };
+        items.iter().map(|&id| pickle.int(id).unwrap()).collect()
+    }
+
+    /// Python 3.11 wrote the first two, and reads all of them so.
+    #[test]
+    fn instructions_do_what_python_does() {
+        let cases: [(&[u8], &[i64]); 4] = [
+            // pickle.dumps({1, 2}, 4), in a frame
+            (
+                b"\x80\x04\x95\t\0\0\0\0\0\0\0\x8f\x94(K\x01K\x02\x90.",
+                &[1, 2],
+            ),
+            // pickle.dumps([-1, 255, -129, 2**31, -2**31 - 1, 2**63 - 1], 5), without its frame
+            (
+                b"\x80\x05]\x94(J\xff\xff\xff\xffK\xffJ\x7f\xff\xff\xff\x8a\x05\0\0\0\x80\0\
+                  \x8a\x05\xff\xff\xff\x7f\xff\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7fe.",
+                &[-1, 255, -129, 1 << 31, -(1 << 31) - 1, i64::MAX],
+            ),
+            // POP removes a mark from the top, and else a value.
+            (b"](0(K\x01K\x020e.", &[1]),
+            // Whatever has a method `add` is filled like a set.
+            (b"cbags\nBag\n)R(K\x01K\x02\x90.", &[1, 2]),
+        ];
+        for (bytes, expected) in cases {
+            let pickle = run(bytes).unwrap();
+            assert_eq!(ints(&pickle), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_protocol_that_python_has_not_is_refused() {
+        assert!(run(b"\x80\x05N.").is_ok());
+        assert_eq!(run(b"\x80\x06N.").unwrap_err(), PickleError::Protocol(6));
+    }
+}

@@ -265,4 +265,30 @@ mod tests {
             [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
         );
     }
+
+    /// Points `i * factor % modulus / modulus`, in one dimension.
+    fn spread(points: u16, factor: u16, modulus: u16) -> Array2<f32> {
+        Array2::from_shape_fn((points.into(), 1), |(i, _)| {
+            let step = i * usize::from(factor) % usize::from(modulus);
+            step as f32 / f32::from(modulus)
+        })
+    }
+
+    /// By scikit-learn 1.9.1. If every run went on until no label changes, the clusters would be of 15 points each.
+    #[test]
+    fn a_run_ends_where_centres_move_less_than_the_tolerance() {
+        let mut sizes = [0; 4];
+        for label in kmeans(spread(60, 511, 1021).view(), 4) {
+            sizes[label] += 1;
+        }
+        assert_eq!(sizes, [14, 15, 16, 15]);
+    }
+
+    /// By scikit-learn 1.9.1. A later run finds the same halves, numbers them otherwise and ends nearer to their means.
+    #[test]
+    fn clusters_are_numbered_by_the_first_run_that_finds_them() {
+        let points = spread(300, 69, 4096);
+        let upper_half_first: Vec<usize> = points.iter().map(|x| usize::from(*x < 0.495)).collect();
+        assert_eq!(kmeans(points.view(), 2), upper_half_first);
+    }
 }

@@ -132,14 +132,7 @@ impl Inference {
     /// [`InferenceError`], which does not name the file.
     pub fn read(path: &Path) -> Result<Self, InferenceError> {
         let file = File::open(path).map_err(InferenceError::Read)?;
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(InferenceError::Read)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(InferenceError::TooLarge);
-        }
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&read_at_most(MAX_BYTES, file)?)
     }
 
     /// Reads the bytes that [`Self::to_bytes`] gives. Memory is in proportion to the bytes, whatever they contain.
@@ -211,6 +204,18 @@ impl Header {
         let expected = format!("{FILE_NAME_RULE}, and no white space");
         Err(refuse("uri", quoted_name(&self.uri), expected))
     }
+}
+
+/// All bytes of a file of at most `limit` bytes.
+fn read_at_most(limit: u64, file: impl Read) -> Result<Vec<u8>, InferenceError> {
+    let mut bytes = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(InferenceError::Read)?;
+    if bytes.len() as u64 > limit {
+        return Err(InferenceError::TooLarge);
+    }
+    Ok(bytes)
 }
 
 /// Shape and bytes of the tensor `name`.
@@ -461,6 +466,14 @@ mod tests {
             error.starts_with("`counts` is of another recording"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused() {
+        let file = &b"abc"[..];
+        assert_eq!(read_at_most(3, file).unwrap(), file);
+        let error = read_at_most(2, file).unwrap_err();
+        assert!(matches!(error, InferenceError::TooLarge), "{error}");
     }
 
     #[test]

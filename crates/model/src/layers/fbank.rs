@@ -342,6 +342,7 @@ mod tests {
             for (dtype, allowed) in [(DType::F64, 5e-6), (DType::F32, 5e-5)] {
                 let features = fbank.forward(&signal.to_dtype(dtype).unwrap()).unwrap();
                 assert_eq!(features.dims(), [1, frames, 8], "{options:?}");
+                assert_eq!(features.dtype(), dtype, "{options:?}");
                 let last = features.narrow(1, frames - 1, 1).unwrap();
                 let last = last.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
                 for (found, expected) in last.to_vec1::<f64>().unwrap().iter().zip(expected) {
@@ -350,6 +351,35 @@ mod tests {
                         "{found} for {expected}, {options:?}"
                     );
                 }
+            }
+        }
+    }
+
+    /// torchaudio `_get_strided`: frames of `cat(flip(x)[-pad:], x, flip(x))`.
+    #[test]
+    fn a_signal_is_mirrored_at_both_ends() {
+        let fbank = Fbank::new(with(|options| options.snip_edges = false)).unwrap();
+        let signal: Vec<usize> = (0..900).collect();
+        // 25 ms every 10 ms.
+        let (size, shift) = (400, 160);
+        let before = signal[..size / 2 - shift / 2].iter().rev();
+        let padded = before.chain(&signal).chain(signal.iter().rev());
+        let padded: Vec<usize> = padded.copied().collect();
+        let mut frame = vec![0; size];
+        for index in 0..6 {
+            fbank.take(&signal, index, &mut frame);
+            assert_eq!(frame, padded[index * shift..][..size], "frame {index}");
+        }
+    }
+
+    /// torchaudio `get_mel_banks` gives it no weight, even where rounding puts it within the last band.
+    #[test]
+    fn no_band_has_the_last_bin_of_the_spectrum() {
+        for rate in [16_000.0, 24_000.0] {
+            for bands in 1..=120 {
+                let ends = mel_bands(bands, 512, rate).into_iter();
+                let last = ends.map(|band| band.first + band.weights.len()).max();
+                assert!(last <= Some(256), "{bands} bands at {rate} Hz: {last:?}");
             }
         }
     }

@@ -56,12 +56,11 @@ impl InstanceNorm1d {
     /// `[batch, channel, time]`, same shape out, in the data type of the weights.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.kernel {
-            // One channel has the same layout either way.
-            Some(kernel) if x.dim(1)? == 1 => {
+            Some(kernel) => {
                 let frames = x.to_dtype(self.weight.dtype())?.transpose(1, 2)?;
                 self.by_kernel(kernel, &frames, None)?.transpose(1, 2)
             }
-            _ => self.expression(x),
+            None => self.expression(x),
         }
     }
 

@@ -65,3 +65,25 @@ pub(super) fn centre(x: &Tensor) -> Result<Tensor> {
         _ => centred.broadcast_sub(&mean(&centred)?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn in_f64_the_mean_is_subtracted_once_and_in_f32_what_rounding_has_left_too() {
+        let values: Vec<f64> = (0..50)
+            .map(|i| 1000.0 + f64::from(i * i % 17) / 7.0)
+            .collect();
+        let wide = Tensor::new(values, &Device::Cpu).unwrap();
+        for (dtype, once) in [(DType::F64, true), (DType::F32, false)] {
+            let x = wide.to_dtype(dtype).unwrap();
+            let values = |x: &Tensor| x.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            let subtracted = x.broadcast_sub(&mean(&x).unwrap()).unwrap();
+            let centred = values(&centre(&x).unwrap());
+            assert_eq!(centred == values(&subtracted), once, "{dtype:?}");
+        }
+    }
+}

@@ -110,18 +110,10 @@ impl WeSpeakerResNet {
         let frames = strides.fold(features.dim(1)?, |frames, stride| frames.div_ceil(*stride));
         let weights = interpolate_nearest(weights, frames)?;
         let active = last_active_frame(&weights)?.map_or(1, |last| last + 1);
-        let reached = self.reach(active).min(features.dim(1)?);
+        let reached = reach(&self.config.num_blocks, active).min(features.dim(1)?);
         let frames = trunk(&features.narrow(1, 0, reached)?)?;
         let (frames, weights) = (frames.narrow(3, 0, active)?, weights.narrow(2, 0, active)?);
         self.forward_embedding(&frames, Some(&weights), &mut NoProbe)
-    }
-
-    /// An upper bound of the frames of the filter bank on which the bits of the first `frames` frames of the trunk depend.
-    fn reach(&self, frames: usize) -> usize {
-        let layers = self.config.num_blocks.iter().zip(Config::STRIDES).rev();
-        layers.fold(frames, |frames, (blocks, stride)| {
-            (frames + blocks * CONVOLUTIONS * FARTHEST) * stride
-        }) + FARTHEST
     }
 
     /// Log mel energies minus their average over time: `[batch, 1, samples]` to `[batch, frame, band]`, 998 frames of 80
@@ -289,6 +281,15 @@ fn last_active_frame(weights: &Tensor) -> Result<Option<usize>> {
     Ok(above.map(|(place, _)| place % frames).max())
 }
 
+/// An upper bound of the frames of the filter bank on which the bits of the first `frames` frames of the trunk depend.
+/// `num_blocks`: residual blocks of each layer.
+fn reach(num_blocks: &[usize; 4], frames: usize) -> usize {
+    let layers = num_blocks.iter().zip(Config::STRIDES).rev();
+    layers.fold(frames, |frames, (blocks, stride)| {
+        (frames + blocks * CONVOLUTIONS * FARTHEST) * stride
+    }) + FARTHEST
+}
+
 /// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
 #[derive(Debug, Clone)]
 struct Block {
@@ -362,5 +363,16 @@ impl Block {
         };
         self.last
             .forward_residual(&out, shortcut, &self.name, probe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ResNet34: ((((10 + 24) * 2 + 48) * 2 + 32) * 2 + 24) + 4, of 998 frames in 10 s.
+    #[test]
+    fn the_first_frames_of_the_trunk_depend_on_a_part_of_the_window() {
+        assert_eq!(reach(&[3, 4, 6, 3], 10), 556);
     }
 }

@@ -183,3 +183,22 @@ impl CustomOp2 for Recurrence {
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_that_do_not_fit_or_do_not_lie_in_order_are_refused() {
+        // Two directions of three units.
+        let shares = Layout::contiguous((2, 5, 24));
+        let recurrent = Layout::contiguous((2, 3, 3, GATES));
+        assert_eq!(sizes(&shares, &recurrent).unwrap(), [2, 5, 2, 3]);
+        let other = Layout::contiguous((2, 5, 23));
+        assert!(sizes(&other, &recurrent).is_err());
+        let transposed = Layout::contiguous((5, 2, 24)).transpose(0, 1).unwrap();
+        assert!(sizes(&transposed, &recurrent).is_err());
+        let transposed = recurrent.transpose(1, 2).unwrap();
+        assert!(sizes(&shares, &transposed).is_err());
+    }
+}
