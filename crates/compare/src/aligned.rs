@@ -12,14 +12,16 @@ use ndarray::ArrayD;
 use soundalike_convert::{Npz, NpzEntry};
 
 use crate::{
-    ActivationTrace, CompareError, Match, NameMap, Reference, ReferenceTrace, TraceError, Window,
+    ActivationTrace, CompareError, Match, MatchedBy, NameMap, Reference, ReferenceTrace, Running,
+    TraceError, Window,
     alignment::{Alignment, Tensors},
     trace::{Place, may_be_stage, read},
 };
 
 impl ActivationTrace {
-    /// Reads a trace like [`Self::open`]. If it lacks stages of `reference` on `window` by their names and has other arrays,
+    /// Opens a trace like [`Self::open`]. If it lacks stages of `reference` on `window` by their names and has other arrays,
     /// the stages are found among these by similar names, by their values in any layout, or by their order.
+    /// `running` is how its entries were computed.
     ///
     /// # Errors
     /// As [`Self::open`], and where the reference fails.
@@ -28,9 +30,15 @@ impl ActivationTrace {
         names: &NameMap,
         reference: &mut dyn Reference,
         window: &Window,
+        running: Running,
     ) -> Result<Self, CompareError> {
         let mut trace = Self::open(path, names)?;
         let graph = reference.graph(window)?;
+        let arranged: Vec<Match> = names.arranged().map(told).collect();
+        if !arranged.is_empty() {
+            let shapes = reference.golden_tensors(window)?.list();
+            trace.place(arranged, &shapes);
+        }
         let mut stages = graph.stages().iter().map(|stage| &stage.name);
         if stages.all(|name| trace.stages.contains_key(name)) {
             return Ok(trace);
@@ -46,7 +54,10 @@ impl ActivationTrace {
         let taken: Vec<String> = arrays.names.iter().filter_map(mapped).collect();
         arrays.names.retain(|(name, _)| !names.maps(name));
         let mut golden = Unmapped::of(reference.golden_tensors(window)?, &taken);
-        let found = Alignment::find(&mut golden, &mut arrays)?;
+        let mut found = Alignment::find(&mut golden, &mut arrays)?;
+        if running == Running::Free {
+            found.drop_implausible(&graph);
+        }
         trace.stages.retain(|name, _| taken.contains(name));
         trace.place(found.matches, &golden.list());
         trace.unused = found.unused;
@@ -83,7 +94,19 @@ impl ActivationTrace {
             };
             self.stages.insert(matched.stage.clone(), place);
         }
-        self.matched = matches;
+        self.matched.extend(matches);
+    }
+}
+
+/// What a line of a map of names says of an entry.
+fn told((entry, stage, axes): (&str, &str, &[usize])) -> Match {
+    Match {
+        stage: stage.to_owned(),
+        name: entry.to_owned(),
+        by: MatchedBy::Name,
+        axes: (!axes.is_empty()).then(|| axes.to_vec()),
+        error: 0.0,
+        ambiguous: Vec::new(),
     }
 }
 

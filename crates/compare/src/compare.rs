@@ -1,6 +1,6 @@
 //! A candidate against a reference, stage by stage.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ndarray::ArrayD;
 use soundalike_network::Operand;
@@ -135,19 +135,30 @@ fn compare_window(
     let mut input = Input::new(window);
     let (mut stages, mut evidence) = (Vec::new(), None);
     let mut shown_last = None;
-    // Stages that the candidate does not show, so that the reference could not feed it there.
-    let mut unseen = BTreeSet::new();
+    // Stages that the candidate does not show, so that the reference could not feed it there, each with those before it.
+    let mut unseen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let ended = observe(reference, candidate, window, &mut |stage, mut outputs| {
         let shown = outputs.shown;
-        let is_unseen = |operand: &Operand| match operand {
-            Operand::Stage(index) => unseen.contains(&graph.stages()[*index].name),
-            Operand::Input | Operand::Masks => false,
-        };
-        let fused = stage.stage.operands.iter().any(is_unseen);
+        let mut group: Vec<String> = Vec::new();
+        for operand in &stage.stage.operands {
+            let Operand::Stage(index) = operand else {
+                continue;
+            };
+            let name = &graph.stages()[*index].name;
+            if let Some(before) = unseen.get(name) {
+                group.extend(before.iter().chain([name]).cloned());
+            }
+        }
+        group.sort_by_key(|name| graph.position(name));
+        group.dedup();
+        let fused = !group.is_empty();
         if !outputs.fed || (fused && !follows_fusion) {
             outputs.forced = None;
         }
-        let report = StageReport::new(stage, &outputs, index);
+        let report = StageReport {
+            folded: if shown { group.clone() } else { Vec::new() },
+            ..StageReport::new(stage, &outputs, index)
+        };
         if last == Some(&stage.stage.name) {
             shown_last = outputs.free.clone();
             let error = stage.free.whole / rms(stage.golden.view());
@@ -165,7 +176,7 @@ fn compare_window(
         }
         stages.push(report);
         if !shown {
-            unseen.insert(stage.stage.name.clone());
+            unseen.insert(stage.stage.name.clone(), group);
         }
         Ok(Some(shown))
     })?;
@@ -226,6 +237,7 @@ impl StageReport {
             },
             teacher_forced,
             free_running,
+            folded: Vec::new(),
             matched: None,
         }
     }

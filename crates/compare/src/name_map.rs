@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
 
-use crate::toml_file::{self, TomlError};
+use crate::{
+    Match,
+    toml_file::{self, TomlError},
+};
 
 /// The stage of each entry of a trace: `"entry" = "stage"`, or for axes in another order,
-/// `"entry" = { name = "stage", transpose = [0, 2, 1] }`. Entries without a line keep their own names.
+/// `"entry" = { name = "stage", transpose = [0, 2, 1] }`; `axes` is the same without axes of length 1, and empty where the values
+/// lie in the same order in another shape. Entries without a line keep their own names.
 #[derive(Debug, Clone, Default)]
 pub struct NameMap {
     origin: String,
@@ -25,6 +29,8 @@ enum Target {
     Same(String),
     /// The axes are in another order.
     Transposed(Transposed),
+    /// The axes are in another order, without those of length 1.
+    Arranged(Arranged),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -35,10 +41,29 @@ struct Transposed {
     transpose: Vec<usize>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arranged {
+    name: String,
+    /// Axis `i` of the stage is axis `axes[i]` of the entry.
+    axes: Vec<usize>,
+}
+
 impl Target {
     fn name(&self) -> &str {
         match self {
-            Self::Same(name) | Self::Transposed(Transposed { name, .. }) => name,
+            Self::Same(name)
+            | Self::Transposed(Transposed { name, .. })
+            | Self::Arranged(Arranged { name, .. }) => name,
+        }
+    }
+
+    /// Its order of axes; none where they are as in the stage.
+    fn order(&self) -> Option<&[usize]> {
+        match self {
+            Self::Same(_) => None,
+            Self::Transposed(Transposed { transpose, .. }) => Some(transpose),
+            Self::Arranged(Arranged { axes, .. }) => Some(axes),
         }
     }
 }
@@ -141,15 +166,15 @@ impl NameMap {
                     stage: target.name().to_owned(),
                 });
             }
-            let Target::Transposed(Transposed { transpose, .. }) = target else {
+            let Some(order) = target.order() else {
                 continue;
             };
-            if !is_permutation(transpose) {
+            if !is_permutation(order) {
                 return Err(NamesError::NotAPermutation {
                     origin: origin.to_owned(),
                     entry: entry.clone(),
-                    found: transpose.clone(),
-                    last: transpose.len().saturating_sub(1),
+                    found: order.to_vec(),
+                    last: order.len().saturating_sub(1),
                 });
             }
         }
@@ -208,6 +233,32 @@ impl NameMap {
     /// Whether the map has a line for `entry`.
     pub(crate) fn maps(&self, entry: &str) -> bool {
         self.targets.contains_key(entry)
+    }
+
+    /// The entries with their stage and their order of axes without those of length 1.
+    pub(crate) fn arranged(&self) -> impl Iterator<Item = (&str, &str, &[usize])> {
+        let targets = self.targets.iter();
+        targets.filter_map(|(entry, target)| match target {
+            Target::Arranged(Arranged { name, axes }) => Some((&**entry, &**name, &**axes)),
+            Target::Same(_) | Target::Transposed(_) => None,
+        })
+    }
+
+    /// The text of a map that says what was found.
+    #[must_use]
+    pub fn text(matches: &[Match]) -> String {
+        let quoted = |name: &str| toml::Value::String(name.to_owned()).to_string();
+        let line = |found: &Match| {
+            let (entry, stage) = (quoted(&found.name), quoted(&found.stage));
+            match &found.axes {
+                Some(axes) if axes.is_sorted() => format!("{entry} = {stage}\n"),
+                axes => {
+                    let axes = axes.as_deref().unwrap_or_default();
+                    format!("{entry} = {{ name = {stage}, axes = {axes:?} }}\n")
+                }
+            }
+        };
+        matches.iter().map(line).collect()
     }
 
     /// The stage that `entry` is mapped to.

@@ -168,6 +168,9 @@ pub struct StageReport {
     pub free_running: Option<StageError>,
     /// The worst verdict of all inputs.
     pub verdict: Verdict,
+    /// Stages before it that the candidate does not show, so that their error is found here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folded: Vec<String>,
     /// How it was found in a candidate with other names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched: Option<Match>,
@@ -334,6 +337,7 @@ impl StageReport {
             teacher_forced: StageError::pool(forced.collect()),
             free_running: StageError::pool(free.collect()),
             verdict: reports.iter().map(|report| report.verdict).max()?,
+            folded: first.folded.clone(),
             matched: None,
         })
     }

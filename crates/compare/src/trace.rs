@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ndarray::{Array, Array1, ArrayD, Dimension};
+use ndarray::{Array, Array1, ArrayD, Dimension, Ix1};
 use soundalike_convert::{Dtype, Npz, NpzArray, NpzElement, NpzEntry};
 use soundalike_network::{GraphError, Stage};
 
@@ -111,7 +111,7 @@ pub struct ReferenceTrace<R: Read + Seek> {
     manifest: Manifest,
     /// Whether it has no manifest, and so neither f64 outputs nor floors.
     is_plain: bool,
-    /// Forced floors of another run, in place of those of the trace.
+    /// Floors that the trace does not have.
     floors: Option<Npz<File>>,
 }
 
@@ -159,18 +159,21 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         })
     }
 
-    /// Takes forced floors from the file `path`: those of a run in which only some stages were fed.
+    /// Takes floors from the file `path`: `floor.forced/STAGE` of a run in which only some stages were fed, in place of those of
+    /// the trace, and `floor.low.free/STAGE` and `floor.low.forced/STAGE` of a reference that rounds to fewer bits than f32.
     ///
     /// # Errors
     /// [`TraceError`] if it is not a trace.
-    pub fn with_forced_floors(mut self, path: &Path) -> Result<Self, TraceError> {
+    pub fn with_floors(mut self, path: &Path) -> Result<Self, TraceError> {
         self.floors = Some(Npz::open(path)?);
         Ok(self)
     }
 
     /// Whether the forced floors cover all stages since the one that was fed last.
     pub(crate) fn has_floors_of_fusion(&self) -> bool {
-        self.floors.is_some()
+        let entries = self.floors.iter().flat_map(|floors| floors.entries());
+        let mut names = entries.map(NpzEntry::name);
+        names.any(|name| name.starts_with("floor.forced/"))
     }
 
     /// Its name in errors.
@@ -253,6 +256,13 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             Running::Free => "free",
             Running::Forced => "forced",
         };
+        let low = match &mut self.floors {
+            Some(floors) => {
+                let name = format!("floor.low.{running}/{}", stage.name);
+                optional::<_, f64, Ix1>(floors, &self.origin, &name)?.map(|low| low.sum())
+            }
+            None => None,
+        };
         let other = self.floors.as_mut().filter(|_| running == "forced");
         let mut other = other.filter(|npz| {
             let name = format!("floor.{running}/{}", stage.name);
@@ -269,7 +279,7 @@ impl<R: Read + Seek> ReferenceTrace<R> {
             whole: floor("")?.sum(),
             channel: floor(".channel")?,
             frame: stage.axes.frame().map(|_| floor(".frame")).transpose()?,
-            low: None,
+            low,
         })
     }
 }

@@ -4,24 +4,30 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use serde_json::json;
-use soundalike_compare::{ActivationTrace, CompareError, NameMap, ReferenceTrace};
+use soundalike_compare::{ActivationTrace, CompareError, Match, NameMap, ReferenceTrace, Running};
 
 use crate::failed;
 
 /// The stages of the trace `reference` among the arrays of the trace `candidate`: a JSON list of objects with `stage`, `name`,
-/// `by`, `axes`, `error` and `ambiguous`. `map` is the text of a map of names.
+/// `by`, `axes`, `error` and `ambiguous`. `map` is the text of a map of names; `forced`: the candidate was fed by the reference.
 #[pyfunction]
+#[pyo3(signature = (reference, candidate, map=None, forced=false))]
 pub(crate) fn align(
     py: Python<'_>,
     reference: PathBuf,
     candidate: PathBuf,
     map: Option<&str>,
+    forced: bool,
 ) -> PyResult<String> {
     let found = || -> Result<String, CompareError> {
         let names = names(map)?;
         let mut reference = ReferenceTrace::open(&reference)?;
         let window = reference.window()?;
-        let trace = ActivationTrace::aligned(&candidate, &names, &mut reference, &window)?;
+        let running = match forced {
+            true => Running::Forced,
+            false => Running::Free,
+        };
+        let trace = ActivationTrace::aligned(&candidate, &names, &mut reference, &window, running)?;
         let places = trace.places().map(|(stage, entry, matched)| {
             json!({
                 "stage": stage,
@@ -44,4 +50,11 @@ pub(crate) fn names(map: Option<&str>) -> Result<NameMap, CompareError> {
         .transpose()
         .map_err(soundalike_compare::TraceError::from)?
         .unwrap_or_default())
+}
+
+/// The text of a map of names that says what was found: `matches` is the JSON of [`align`].
+#[pyfunction]
+pub(crate) fn names_of(matches: &str) -> PyResult<String> {
+    let matches: Vec<Match> = serde_json::from_str(matches).map_err(|error| failed(&error))?;
+    Ok(NameMap::text(&matches))
 }

@@ -11,6 +11,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(alignment::align, module)?)?;
+    module.add_function(wrap_pyfunction!(alignment::names_of, module)?)?;
     module.add_function(wrap_pyfunction!(report::compare, module)?)?;
     module.add_class::<report::Report>()
 }

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use soundalike_compare::{
     About, ActivationTrace, BuiltInGate, Candidate, CompareError, Diagnosis, EngineInfo, Estimate,
-    Gate, Match, Meaning, Named, Provenance, Reference, ReferenceTrace, Signature, Undiagnosed,
-    compare_each,
+    Gate, Match, Meaning, Named, Provenance, Reference, ReferenceTrace, Running, Signature,
+    Undiagnosed, compare_each,
 };
 use soundalike_report::{
     comparison::{self, junit, sarif},
@@ -40,7 +40,7 @@ struct Run {
     candidate: PathBuf,
     /// The stages of the candidate, if they were found before.
     matches: Option<Vec<Match>>,
-    /// Forced floors in place of those of the reference.
+    /// Floors that the reference does not have.
     floors: Option<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Repo
     for run in subject.runs {
         let mut reference = ReferenceTrace::open(&run.reference).map_err(CompareError::from)?;
         if let Some(floors) = &run.floors {
-            let with = reference.with_forced_floors(floors);
+            let with = reference.with_floors(floors);
             reference = with.map_err(CompareError::from)?;
         }
         let window = reference.window().map_err(CompareError::from)?;
@@ -94,7 +94,13 @@ fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Repo
                 .map_err(CompareError::from)?,
             None => {
                 let names = names(map)?;
-                ActivationTrace::aligned(&run.candidate, &names, &mut reference, &window)?
+                ActivationTrace::aligned(
+                    &run.candidate,
+                    &names,
+                    &mut reference,
+                    &window,
+                    Running::Free,
+                )?
             }
         };
         trace.check_window(&window).map_err(CompareError::from)?;
@@ -139,11 +145,19 @@ fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Repo
         }
     }
     let (gate, origin) = match gate {
+        None if is_narrow(&report) => BuiltInGate::LowPrecision.load()?,
         None => BuiltInGate::AnyNetwork.load()?,
         Some(text) => (Gate::parse(text, "gate")?, "gate".to_owned()),
     };
     report.gate = Some(gate.judge(&report, &origin)?);
     Ok(Report { report })
+}
+
+/// Whether the candidate has fewer bits than f32, and the reference was rounded to as few.
+fn is_narrow(report: &soundalike_compare::Report) -> bool {
+    let free = report.stages.iter().map(|stage| &stage.free_running);
+    let mut errors = free.flatten();
+    errors.any(|error| error.r_d.is_some())
 }
 
 /// The result of a comparison.

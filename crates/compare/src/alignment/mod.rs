@@ -10,6 +10,7 @@ mod order;
 
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
+use soundalike_network::{Graph, Operand, Stage};
 
 use self::{fingerprint::Fingerprint, layout::Layout, names::Fit};
 
@@ -86,6 +87,8 @@ const SAME_VALUES: f64 = 0.02;
 const NEAR: f64 = 0.1;
 /// Most tensors that are compared with a stage value by value.
 const MOST_COMPARED: usize = 6;
+/// The part of an error that at least shows in what reads a wrong stage.
+const HANDED_ON: f64 = 0.01;
 /// How much more error than the best another tensor may have to be as good.
 const AS_GOOD: f64 = 2.0;
 /// Error of equal values, whose quotient says nothing.
@@ -122,6 +125,47 @@ impl Alignment {
         search.by_name_alone();
         search.by_order(reference, candidate)?;
         Ok(search.finish())
+    }
+}
+
+impl Alignment {
+    /// Leaves out tensors that were found by order alone and cannot be the stage: their values are wrong, and whatever reads the
+    /// stage is right in the free run. Such a stage has no tensor of its own, as where a norm is folded into it.
+    pub(crate) fn drop_implausible(&mut self, graph: &Graph) {
+        // From the last to the first: a stage that was not found hands the values on.
+        let stages = graph.stages();
+        let mut error_behind = vec![f64::INFINITY; stages.len()];
+        for index in (0..stages.len()).rev() {
+            let reads = |stage: &&Stage| stage.operands.contains(&Operand::Stage(index));
+            let readers = stages.iter().enumerate();
+            let readers = readers.filter(|(_, stage)| reads(stage));
+            let errors = readers.map(|(reader, stage)| match self.of(&stage.name) {
+                Some(found) => found.error,
+                None => error_behind[reader],
+            });
+            if let Some(largest) = errors.reduce(f64::max) {
+                error_behind[index] = largest;
+            }
+        }
+        let implausible = |found: &Match| {
+            let place = graph.position(&found.stage);
+            let behind = place.map_or(f64::INFINITY, |place| error_behind[place]);
+            let is_wrong = found.by == MatchedBy::Order && found.error >= SAME_VALUES;
+            is_wrong && behind < HANDED_ON * found.error
+        };
+        let (dropped, kept): (Vec<_>, _) = std::mem::take(&mut self.matches)
+            .into_iter()
+            .partition(implausible);
+        self.matches = kept;
+        for Match { stage, name, .. } in dropped {
+            self.not_observed.push(stage);
+            self.unused.push(name);
+        }
+    }
+
+    /// What was found for a stage.
+    fn of(&self, stage: &str) -> Option<&Match> {
+        self.matches.iter().find(|found| found.stage == stage)
     }
 }
 
@@ -283,7 +327,15 @@ impl Search {
         candidate: &mut dyn Tensors<Error = E>,
     ) -> Result<(), E> {
         let (named, _) = self.candidates(stage);
-        let free = named.into_iter().rev().find(|tensor| !self.used[*tensor]);
+        // A name within another may be that of a folded group, which is another stage.
+        let same = |tensor: &usize| {
+            let fit = names::fit(&self.stages.names[stage], &self.tensors.names[*tensor]);
+            fit.is_some_and(|fit| fit >= Fit::Path)
+        };
+        let free = named
+            .into_iter()
+            .rev()
+            .find(|tensor| !self.used[*tensor] && same(tensor));
         let Some(tensor) = free.filter(|_| self.found[stage].is_none()) else {
             return Ok(());
         };
@@ -348,7 +400,10 @@ impl Search {
                 let (stage, tensor) = (start + stage, free[tensor]);
                 match layout::same_axes(&self.stages.shapes[stage], &self.tensors.shapes[tensor]) {
                     // Also far apart by a fault.
-                    true => self.distance(stage, tensor).min(1.0),
+                    true => {
+                        let names = (&self.stages.names[stage], &self.tensors.names[tensor]);
+                        self.distance(stage, tensor).min(1.0) - names::bonus(names.0, names.1)
+                    }
                     false => f64::INFINITY,
                 }
             };

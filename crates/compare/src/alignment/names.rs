@@ -38,6 +38,28 @@ pub(super) fn fit(stage: &str, name: &str) -> Option<Fit> {
     ends_with(&name, &stage).then_some(Fit::Scope)
 }
 
+/// How much nearer two tensors are for their names, where their values do not tell: in units of the distance of fingerprints. The
+/// operation counts, too: `layer.relu` and `/layer/Relu_output_0`.
+pub(super) fn bonus(stage: &str, name: &str) -> f64 {
+    if fit(stage, name).is_some() {
+        return NAMED;
+    }
+    let word = |name: &str| {
+        let last = segments(name).last().copied().unwrap_or_default();
+        let letters = last.split(['_', '#']).next().unwrap_or_default();
+        letters
+            .trim_end_matches(|c: char| c.is_ascii_digit())
+            .to_lowercase()
+    };
+    match word(stage) == word(name) {
+        true => NAMED,
+        false => 0.0,
+    }
+}
+
+/// What equal names are worth.
+const NAMED: f64 = 0.25;
+
 fn ends_with(name: &[&str], end: &[&str]) -> bool {
     name.ends_with(end)
 }

@@ -1,8 +1,8 @@
 //! Matching by order of execution, where values agree no longer.
 
-/// The cost of a stage that is left without a tensor: more than the largest distance, so that it happens only where there are
-/// too few.
-const LEFT_OUT: f64 = 2.0;
+/// The cost of a stage that is left without a tensor: more than the largest distance, so that one stage alone gets a tensor
+/// however wrong that is, and little more, so that others are not moved to wrong ones for it.
+const LEFT_OUT: f64 = 1.01;
 
 /// Matches stages to tensors, both in order of execution, without crossing: the matching of least total `distance`, which is
 /// infinite for a pair that cannot be. For each stage the tensor, if it gets one.

@@ -9,6 +9,7 @@ True
 from ._compare import assert_same, compare
 from ._errors import CandidateError, Error, InputError, ReferenceError
 from ._inputs import Example
+from ._kit import parity_kit
 from ._native import __version__
 from ._report import Report
 
@@ -23,6 +24,7 @@ __all__ = [
     "assert_same",
     "capture",
     "compare",
+    "parity_kit",
 ]
 
 

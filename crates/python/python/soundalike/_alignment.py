@@ -54,19 +54,13 @@ class Match:
         return value.squeeze().transpose(self.axes).reshape(shape)
 
 
-def align(reference: str, candidate: str, names: str | None) -> list[Match]:
-    """The stages of the trace `reference` among the arrays of the trace `candidate`. `names`: a map of names, TOML."""
-    found = json.loads(_native.align(reference, candidate, names))
+def align(reference: str, candidate: str, names: str | None, *, forced: bool = False) -> list[Match]:
+    """The stages of the trace `reference` among the arrays of the trace `candidate`. `names`: a map of names, TOML.
+    `forced`: the candidate was fed by the reference."""
+    found = json.loads(_native.align(reference, candidate, names, forced))
     return [Match(**{**match, "ambiguous": match["ambiguous"] or []}) for match in found]
 
 
-def names_toml(matches: list[Match], ranks: Mapping[str, int]) -> str:
-    """A map of names with what was found. `ranks`: the number of axes of each tensor."""
-    lines = []
-    for match in matches:
-        name, stage = json.dumps(match.name), json.dumps(match.stage)
-        if match.axes is None or match.axes == sorted(match.axes) or len(match.axes) != ranks.get(match.name):
-            lines.append(f"{name} = {stage}")
-        else:
-            lines.append(f"{name} = {{ name = {stage}, transpose = {match.axes} }}")
-    return "\n".join(lines) + "\n"
+def names_toml(matches: list[Match]) -> str:
+    """A map of names with what was found."""
+    return _native.names_of(json.dumps([match.entry() for match in matches]))

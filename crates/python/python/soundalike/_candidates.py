@@ -43,7 +43,13 @@ class TraceCandidate:
         return {"engine": ""}
 
     def free(self, example: Example) -> Iterator[tuple[str, np.ndarray]]:
-        """The arrays of the file."""
+        """The arrays of the file.
+
+        Raises:
+            CandidateError: if it was recorded on other inputs.
+        """
+        if not example.fits(self._trace):
+            raise CandidateError(f"{self._trace.path}: was recorded on other inputs; record it on those of the reference")
         prefixes = ("floor.", "f32/", "input/", "manifest")
         return ((name, array) for name, array in self._trace.items() if not name.startswith(prefixes))
 
@@ -60,6 +66,8 @@ def candidate_of(given: Any) -> Candidate:
     """
     if isinstance(given, (str, os.PathLike)):
         return _file(Path(given))
+    if isinstance(given, type):
+        raise CandidateError(f"candidate: is the class {given.__name__}; give an instance")
     if hasattr(given, "free") and hasattr(given, "forced"):
         found: Candidate = given
         return found
@@ -73,7 +81,7 @@ def candidate_of(given: Any) -> Candidate:
         return FunctionCandidate(given)
     raise CandidateError(
         f"candidate: is a {type(given).__name__}; give a torch.nn.Module, a function that returns named arrays, or the path "
-        "of an .onnx, .tflite or .npz file"
+        "of an .onnx, .tflite, .npz or .sak file"
     )
 
 
@@ -88,4 +96,8 @@ def _file(path: Path) -> Candidate:
         return TfliteCandidate(path)
     if path.suffix == ".npz":
         return TraceCandidate(path)
-    raise CandidateError(f"{path}: is none of .onnx, .tflite and .npz; give one of these, or a torch.nn.Module")
+    if path.suffix == ".sak":
+        from ._kit import KitCandidate
+
+        return KitCandidate(path)
+    raise CandidateError(f"{path}: is none of .onnx, .tflite, .npz and .sak; give one of these, or a torch.nn.Module")

@@ -85,6 +85,44 @@ def forced_floors(
     return _replay(module, given[0], stages, trace, taught, str(path)).floors
 
 
+def low_floors(
+    module: nn.Module, inputs: Any, path: str | os.PathLike[str], taught: Collection[str], dtype: torch.dtype
+) -> dict[str, float]:
+    """The errors, root mean squares by stage, of the network in f32 with weights, inputs and the output of each stage
+    rounded to `dtype`: what 16 bits cost. It is fed the golden outputs of the stages in `taught`, or else feeds itself.
+    `path`: the trace that `capture` wrote of the same module and inputs. Stages that overflow are left out.
+
+    Raises:
+        InputError: for several examples.
+        ReferenceError: if the trace is not of this module.
+    """
+    trace = Trace(path)
+    found: dict[str, float] = {}
+
+    def rounded(value: Any) -> Any:
+        return value.to(dtype).float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def see(step: Step) -> Tensor:
+        value, expected = rounded(step.value), _stage_value(trace, step, str(path), "f32")
+        error = float(np.sqrt(np.mean(np.square(value.double().numpy() - expected))))
+        if np.isfinite(error):
+            found[step.name] = error
+        return rounded(torch.from_numpy(expected.astype(np.float32))) if step.name in taught else value
+
+    own = copy.deepcopy(module).cpu().float()
+    with torch.no_grad():
+        for constant in [*own.parameters(), *own.buffers()]:
+            constant.copy_(rounded(constant))
+    (example,) = examples(inputs)
+    args = tuple(rounded(torch.as_tensor(x)) if isinstance(x, (Tensor, np.ndarray)) else x for x in example.args)
+    kwargs = {
+        name: rounded(torch.as_tensor(x)) if isinstance(x, (Tensor, np.ndarray)) else x
+        for name, x in example.kwargs.items()
+    }
+    _run(own, torch.float32, Example(args, kwargs), see, str(path))
+    return found
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage in the manifest."""
@@ -228,7 +266,7 @@ def _replay(
                 f"{label}: stage `{step.name}` has values that are not finite in f32, and is finite in f64; "
                 "give other inputs"
             )
-        found = floors(value.double().numpy() - expected, stage.axes.channel, stage.axes.frame)
+        found = floors(value.double().numpy() - expected, expected, stage.axes.channel, stage.axes.frame)
         if not elementary:
             replay.floors[step.name] = found
             replay.last = value.numpy()

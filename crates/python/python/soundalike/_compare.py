@@ -15,7 +15,7 @@ import numpy as np
 from . import _native
 from ._alignment import Match, align, names_toml
 from ._candidates import Candidate, candidate_of
-from ._errors import InputError
+from ._errors import Error, InputError
 from ._inputs import Example
 from ._progress import reporter
 from ._references import Reference, reference_of
@@ -45,7 +45,8 @@ def compare(
 
     Args:
         reference: A ``torch.nn.Module``, an ONNX file, or a trace that `capture` wrote.
-        candidate: A ``torch.nn.Module``, an ONNX or TFLite file, a function that returns named arrays, or a trace (``.npz``).
+        candidate: A ``torch.nn.Module``, an ONNX or TFLite file, a function that returns named arrays, a trace
+            (``.npz``), or what a device recorded with a parity kit (``.sak``).
         inputs: A tensor is one argument, a tuple positional arguments, a dict arguments by keyword, a list several examples.
             Default: the inputs that the trace holds.
         name: Of the network, in the report.
@@ -66,8 +67,7 @@ def compare(
             _Run.of(there, number, ours, Path(folder), map_text, say) for number in range(len(there.traces))
         ]
         if names_out is not None:
-            ranks = {name: array.ndim for name, array in Trace(runs[0].candidate).items()}
-            Path(names_out).write_text(names_toml(runs[0].matches, ranks), encoding="utf-8")
+            _write_text(names_out, names_toml(runs[0].matches))
         subject = {
             "model": there.model,
             "reference": there.name,
@@ -106,7 +106,11 @@ class _Run:
         reference, example = there.traces[number]
         say(f"{ours.name}: free-running")
         free = _write(folder / f"free-{number}.npz", ours.free(example))
-        matches = align(str(reference), str(free), names)
+        try:
+            matches = align(str(reference), str(free), names)
+        except Error as error:
+            # A map of names may be wrong. The file is ours.
+            raise InputError(str(error).replace(str(free), ours.name)) from None
         shapes = {name: array.shape for name, array in Trace(free).items()}
         forced: Path | None = None
         for _ in range(_ROUNDS):
@@ -116,7 +120,7 @@ class _Run:
             if forced is None or not any(match.error and match.error > _WRONG for match in matches):
                 break
             # With the reference's input, stages behind a wrong one have the right values.
-            again = align(str(reference), str(forced), names)
+            again = align(str(reference), str(forced), names, forced=True)
             same = {match.stage: match.name for match in again} == {match.stage: match.name for match in matches}
             matches = again
             if same:
@@ -128,7 +132,9 @@ class _Run:
             for name, array in Trace(forced).items() if forced else ():
                 trace.add(_FORCED + name, array)
         seen = [match.stage for match in matches]
-        floors = there.forced_floors(number, seen, folder / f"floors-{number}.npz") if forced else None
+        path = folder / f"floors-{number}.npz"
+        dtype = _low_dtype(ours, Trace(free), matches)
+        floors = there.floors(number, seen, path, forced=forced is not None, dtype=dtype)
         return _Run(reference, both, matches, floors)
 
     def entry(self) -> dict[str, Any]:
@@ -139,6 +145,15 @@ class _Run:
             "matches": [match.entry() for match in self.matches],
             "floors": self.floors and str(self.floors),
         }
+
+
+def _low_dtype(ours: Candidate, free: Trace, matches: list[Match]) -> str | None:
+    """The dtype of the candidate, as PyTorch names it, where it computes all stages in fewer bits than f32."""
+    declared = str(ours.describe().get("dtype", ""))
+    if declared in ("float16", "bfloat16"):
+        return declared
+    dtypes = {free[match.name].dtype.name for match in matches if match.name in free}
+    return "float16" if dtypes == {"float16"} else None
 
 
 def _write(path: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> Path:
@@ -187,7 +202,8 @@ def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _n
     ours, golden = Trace(run.candidate), Trace(run.reference)[name]
     value = ours[_FORCED + match.name] if stage["teacher_forced"] else ours[match.name]
     running = "forced" if stage["teacher_forced"] else "free"
-    floors = Trace(run.floors or run.reference)
+    # Those of a run that was fed at the seen stages only are forced floors.
+    floors = Trace(run.floors if run.floors and running == "forced" else run.reference)
     floor = float(floors[f"floor.{running}/{name}"].sum())
     cause = there.explain(number, name, match.to_reference(value, golden.shape).astype(np.float64), golden, floor)
     if cause is None:
@@ -205,10 +221,21 @@ def _engine(ours: Candidate) -> dict[str, Any]:
 def _text(path: str | os.PathLike[str] | None) -> str | None:
     if path is None:
         return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"{path}: is a {type(path).__name__}; give the path of a TOML file")
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text; give a TOML file") from error
+
+
+def _write_text(path: str | os.PathLike[str], text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _map_text(names: str | os.PathLike[str] | Mapping[str, str] | None) -> str | None:

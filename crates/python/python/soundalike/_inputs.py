@@ -25,6 +25,11 @@ class Example:
         for name, value in self.kwargs.items():
             yield f"input:{name}", as_array(value)
 
+    def fits(self, trace: Mapping[str, np.ndarray]) -> bool:
+        """Whether these are the inputs that a trace holds, as far as it does. Floats are compared as f32."""
+        held = ((trace.get(f"input/{name}"), array) for name, array in self.tensors())
+        return all(a is None or np.array_equal(a.astype(np.float32), b.astype(np.float32)) for a, b in held)
+
 
 def examples(inputs: Any) -> list[Example]:
     """The examples of ``inputs``: a tensor is one argument, a tuple positional arguments, a dict arguments by keyword, and a

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx.reference import ReferenceEvaluator
 
 from ._errors import CandidateError, ReferenceError
 from ._floors import floors
@@ -31,6 +30,9 @@ from ._onnx_graph import (
 )
 from ._onnx_session import Session, bind, input_names, one_line
 from ._trace_file import TraceWriter
+
+# Behind `_onnx_graph`, which says what to install if onnx is missing.
+from onnx.reference import ReferenceEvaluator  # isort: skip
 
 # Operators whose output has its channels in axis 1.
 _CHANNELS_FIRST = {
@@ -255,7 +257,7 @@ class _Capture:
             if values.shape != golden.shape:
                 raise ReferenceError(f"{self._origin}: `{name}` has another shape in f32 than in f64")
             with np.errstate(all="ignore"):
-                for part, floor in floors(values - golden, *axes).items():
+                for part, floor in floors(values - golden, golden, *axes).items():
                     trace.add(f"floor.{running}{part}/{name}", floor)
         if name == self._stages[-1]:
             trace.add(f"f32/{name}", free)

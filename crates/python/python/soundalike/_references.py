@@ -37,13 +37,22 @@ class Reference:
         return str((self.manifest.get("model") or {}).get("name") or self.name)
 
     @property
+    def inputs(self) -> dict[str, list[str]]:
+        """What each stage reads: stages and network inputs."""
+        return {stage["name"]: stage["inputs"] for stage in self.manifest["stages"]}
+
+    @property
     def notes(self) -> list[str]:
         """What is not seen of the network."""
         return list(self.manifest.get("notes", []))
 
-    def forced_floors(self, number: int, seen: Collection[str], path: Path) -> Path | None:
-        """Writes the floors of a run that is fed at the stages in `seen` only; None where it cannot be run again, or where
-        all stages were seen.
+    def floors(
+        self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
+    ) -> Path | None:
+        """Writes floors that depend on the candidate. None where there are none, or where the reference cannot be run again.
+
+        `seen`: the stages that the candidate shows. `forced`: whether it was fed at them, and only at them.
+        `dtype`: of its tensors, where that is below f32.
         """
         return None
 
@@ -70,18 +79,27 @@ class ModuleReference(Reference):
         super().__init__("torch", traces)
         self._module = module
 
-    def forced_floors(self, number: int, seen: Collection[str], path: Path) -> Path | None:
-        from ._capture import forced_floors
+    def floors(
+        self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
+    ) -> Path | None:
+        import torch
 
-        stages = {stage["name"] for stage in self.manifest["stages"]}
-        if stages <= set(seen):
-            return None
+        from ._capture import forced_floors, low_floors
+
         trace, example = self.traces[number]
-        found = forced_floors(self._module, example, trace, seen)
+        found: dict[str, np.ndarray] = {}
+        if forced and not {stage["name"] for stage in self.manifest["stages"]} <= set(seen):
+            for stage, parts in forced_floors(self._module, example, trace, seen).items():
+                found |= {f"floor.forced{part}/{stage}": floor for part, floor in parts.items()}
+        if dtype is not None:
+            for running, taught in (("free", ()), ("forced", seen)) if forced else (("free", ()),):
+                low = low_floors(self._module, example, trace, taught, getattr(torch, dtype))
+                found |= {f"floor.low.{running}/{stage}": np.array([floor]) for stage, floor in low.items()}
+        if not found:
+            return None
         with TraceWriter(path) as writer:
-            for stage, parts in found.items():
-                for part, floor in parts.items():
-                    writer.add(f"floor.forced{part}/{stage}", floor)
+            for name, floor in found.items():
+                writer.add(name, floor)
         return path
 
     def explain(
@@ -103,6 +121,8 @@ def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: C
     """
     if isinstance(given, (str, os.PathLike)) and Path(given).suffix == ".npz":
         return _trace(Path(given), inputs)
+    if isinstance(given, type):
+        raise ReferenceError(f"reference: is the class {given.__name__}; give an instance")
     is_module = hasattr(given, "named_modules")
     if not is_module and not (isinstance(given, (str, os.PathLike)) and Path(given).suffix == ".onnx"):
         raise ReferenceError(
@@ -129,10 +149,14 @@ def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: C
 
 def _trace(path: Path, inputs: Any) -> Reference:
     trace = Trace(path)
+    if "manifest" not in trace:
+        raise ReferenceError(f"{path}: is no reference: it has no manifest; write it with `capture`")
     if inputs is not None:
         given = examples(inputs)
         if len(given) != 1:
             raise InputError(f"{path}: is the trace of one example, found {len(given)} in the inputs; give one")
+        if not given[0].fits(trace):
+            raise InputError(f"{path}: is a trace of other inputs; omit them, or capture these")
         return Reference(f"trace:{path.name}", [(path, given[0])])
     args: dict[int, np.ndarray] = {}
     kwargs: dict[str, np.ndarray] = {}

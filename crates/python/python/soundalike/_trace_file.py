@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -65,15 +66,17 @@ class Trace(Mapping[str, np.ndarray]):
         self.path = Path(path)
         try:
             self._npz = np.load(self.path, allow_pickle=False)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise Error(f"{self.path}: is no trace (.npz): {error}") from error
+        except OSError as error:
+            raise Error(f"{self.path}: cannot be read: {error.strerror or error}") from error
+        except (EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise Error(f"{self.path}: is no trace (.npz), or is truncated: {error}") from error
         if not isinstance(self._npz, np.lib.npyio.NpzFile):
             raise Error(f"{self.path}: is a single array; a trace is an .npz of several")
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
             array: np.ndarray = self._npz[name]
-        except ValueError as error:
+        except (EOFError, NotImplementedError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise Error(f"{self.path}: `{name}` cannot be read: {error}") from error
         return array
 

@@ -341,6 +341,7 @@ pub(crate) mod tests {
             teacher_forced: None,
             free_running: None,
             verdict: *verdict,
+            folded: Vec::new(),
             matched: None,
         };
         report.stages = verdicts.iter().map(stage).collect();

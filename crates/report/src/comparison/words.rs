@@ -112,7 +112,14 @@ pub fn finding(report: &Report) -> String {
         let other = inconclusive(report).or_else(|| unproven(report));
         return other.unwrap_or_else(|| closest(report));
     };
-    let name = &stage.name;
+    let name = &match stage.folded.as_slice() {
+        [] => stage.name.clone(),
+        folded => format!(
+            "{} (or {}, which the candidate does not show)",
+            stage.name,
+            listed(folded.iter().cloned())
+        ),
+    };
     let mut words = if let (true, Some(error)) = (stage.is_unsteady(), &stage.free_running) {
         format!(
             "Not rounding: {name} is wrong in the free run: its error is {} times {} ({}), although it is right on the \
@@ -324,22 +331,14 @@ fn closest(report: &Report) -> String {
     )
 }
 
-/// Whether all stages are far more exact than f32 whose rounding is more than that of their output.
+/// Whether most stages that differ at all do so by far less than the rounding of f32.
 fn is_over_precise(report: &Report) -> bool {
-    let seen = |stage: &&StageReport| judged(stage).is_some_and(|(_, error)| error.r > 0.0);
-    let mut stages = report.stages.iter().filter(seen);
-    stages.all(|stage| judged(stage).is_some_and(|(_, error)| error.r < 1.0))
-        && report
-            .stages
-            .iter()
-            .filter(|stage| stage.verdict == Verdict::OverPrecise)
-            .count()
-            * 2
-            > report
-                .stages
-                .iter()
-                .filter(|stage| stage.verdict == Verdict::Exact)
-                .count()
+    let differs = |stage: &&StageReport| judged(stage).is_some_and(|(_, error)| error.r > 0.0);
+    let differing: Vec<_> = report.stages.iter().filter(differs).collect();
+    let over = differing
+        .iter()
+        .filter(|stage| stage.verdict == Verdict::OverPrecise);
+    2 * over.count() > differing.len()
 }
 
 /// The error that decides the verdict of a stage: teacher-forced if it is known.
@@ -408,10 +407,18 @@ fn agreement(output: &OutputAgreement) -> String {
             output.frames
         )
     });
+    // A single value has none.
+    let correlation = match output.correlation.is_nan() {
+        true => String::new(),
+        false => format!("correlation {}", near_one(output.correlation)),
+    };
+    let agreement = format!("{correlation}{}", decisions.unwrap_or_default());
+    let agreement = match agreement.trim_start_matches(", ") {
+        "" => String::new(),
+        agreement => format!("{agreement}, "),
+    };
     format!(
-        "output: correlation {}{}, largest error {}, mean L2 {}",
-        near_one(output.correlation),
-        decisions.unwrap_or_default(),
+        "output: {agreement}largest error {}, mean L2 {}",
         Figure(output.max_abs),
         Figure(output.mean_l2)
     )

@@ -14,7 +14,7 @@ pub(super) mod windows;
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use soundalike_compare::{BuiltInGate, Gate, NameMap};
+use soundalike_compare::{BuiltInGate, Gate, Match, NameMap, Report};
 use soundalike_report::{
     comparison::{self, junit, sarif},
     document::{
@@ -74,6 +74,9 @@ pub(crate) struct Args {
     /// rest similar names, equal values in any order of axes, or the order]
     #[arg(long, value_name = "NAMES.toml")]
     map: Option<PathBuf>,
+    /// Write a map of names with the stages that were found in the candidate's trace
+    #[arg(long, value_name = "NAMES.toml")]
+    map_out: Option<PathBuf>,
     /// TOML file of limits [default: the built-in gate, R < 4 and equal decisions for f32]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
@@ -141,6 +144,10 @@ impl<'a> Request<'a> {
             !is_trace || (args.inject.is_none() && args.candidate_model.is_none()),
             "--inject and --candidate-model apply to our network, not to a trace; choose an engine with --candidate"
         );
+        ensure!(
+            is_trace || args.map_out.is_none(),
+            "--map-out names the entries of a candidate's trace; use it with --candidate trace:FILE.npz"
+        );
         let names = match &args.map {
             None => NameMap::default(),
             Some(path) => {
@@ -193,6 +200,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
     let summary = summary.map(|path| outputs.appended(&path, github::SUMMARY));
     let summary = summary.transpose()?;
     let output = outputs.open(args.output.as_deref(), "-o")?;
+    let map_out = args.map_out.as_deref();
+    let map_out = map_out.map(|path| outputs.open(Some(path), "--map-out"));
+    let map_out = map_out.transpose()?;
     let request = Request::new(args)?;
     let subject = Subject::find(&request)?;
     let built_in = match args.dtype {
@@ -208,6 +218,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         }
     };
     let mut report = subject.compare(&request)?;
+    if let Some(file) = map_out {
+        file.write(names(&report).as_bytes())?;
+    }
     report.gate = Some(gate.judge(&report, &origin)?);
     let document = comparison::document(&report);
     let text = match args.format {
@@ -227,6 +240,19 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<bool> {
         github::publish(&report, summary, terminal)?;
     }
     Ok(report.gate.is_some_and(|gate| gate.passed))
+}
+
+/// A map of names with the stages that were found.
+fn names(report: &Report) -> String {
+    let stages = report.stages.iter();
+    let matches = stages.filter_map(|stage| {
+        let found = stage.matched.clone()?;
+        Some(Match {
+            stage: stage.name.clone(),
+            ..found
+        })
+    });
+    NameMap::text(&matches.collect::<Vec<_>>())
 }
 
 /// The command line, quoted for a shell.

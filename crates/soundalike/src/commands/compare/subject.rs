@@ -5,7 +5,8 @@ use std::{mem, path::Path};
 use anyhow::{Context, bail, ensure};
 use soundalike_compare::{
     About, ActivationTrace, Audit, Budget, Candidate, CompareError, Decode, EngineInfo,
-    Explanation, Meaning, Provenance, Reading, Reference, ReferenceTrace, Report, Window, compare,
+    Explanation, Meaning, Provenance, Reading, Reference, ReferenceTrace, Report, Running, Window,
+    compare,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::{DeviceError, Engine, Kernels};
@@ -218,7 +219,8 @@ impl Subject {
             bail!("a trace has one window, found {windows}; choose one recording and --windows 1");
         };
         let reference = self.reference.as_mut();
-        let trace = ActivationTrace::aligned(path, &request.names, reference, window)?;
+        let trace =
+            ActivationTrace::aligned(path, &request.names, reference, window, Running::Free)?;
         let manifest = trace.manifest.as_ref();
         let captured = manifest.and_then(|manifest| manifest.model.as_ref());
         if let (Some(captured), Some(model)) = (captured, &self.model) {

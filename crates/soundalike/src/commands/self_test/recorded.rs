@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use soundalike_compare::{
     ActivationTrace, Candidate, Figure, NameMap, Provenance, RecordedFault, RecordedTrial,
-    Reference, ReferenceTrace, sensitivity,
+    Reference, ReferenceTrace, Running, sensitivity,
 };
 use soundalike_report::{
     document::{Document, Table},
@@ -48,7 +48,8 @@ impl RecordedSelfTest {
             }
             Some(path) => {
                 let names = NameMap::default();
-                let side = ActivationTrace::aligned(path, &names, &mut trace, &window)?;
+                let side =
+                    ActivationTrace::aligned(path, &names, &mut trace, &window, Running::Free)?;
                 (
                     format!("trace:{}", path.display()),
                     Candidate::Activations(Box::new(side)),
