@@ -6,11 +6,13 @@ import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 import torch.nn.functional as F
+from networks import Network
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class Fault:
     exporter: str
     """Of PyTorch: ``dynamo`` or ``torchscript``; ``file`` where the graph of a file is edited."""
     stages: tuple[str, ...]
-    """The stages of the reference that are wrong."""
+    """The stages of the reference that are wrong; of a file, how their names begin."""
     text: str
     causes: tuple[str, ...]
     """The ids of a diagnosis that names it."""
@@ -39,6 +41,15 @@ class Fault:
         with torch.no_grad():
             self.inject(wrong)
         return wrong.eval()
+
+    def file(self, net: Network, path: Path) -> Path:
+        """Writes an ONNX file with the mistake."""
+        if self.exporter != "file":
+            return net.export(path, self.exporter, self.made(net.module))
+        model = onnx.load(net.module)
+        self.inject(model)
+        onnx.save(model, path)
+        return path
 
 
 def parameter(path: str, change: Callable[[Tensor], Tensor]) -> Inject:
@@ -69,11 +80,6 @@ def replaced(path: str, other: nn.Module) -> Inject:
         setattr(module.get_submodule(owner), name, other)
 
     return inject
-
-
-def output(path: str, change: Callable[[Tensor], Tensor]) -> Inject:
-    """Another output of a module."""
-    return lambda module: module.get_submodule(path).register_forward_hook(lambda _, args, out: change(out)) and None
 
 
 def given(path: str, change: Callable[[Tensor], Tensor]) -> Inject:
@@ -222,31 +228,38 @@ def _power(stft: nn.Module, x: Tensor) -> Tensor:
     return real**2 + imaginary**2
 
 
-def _constant(name: str, change: Callable[[Tensor], Tensor]) -> Edit:
-    """Another value of a weight of an ONNX file."""
+def weight(output: str, place: int, change: Callable[[Tensor], Tensor]) -> Edit:
+    """Another value of the weight that the node of `output` reads as its input number `place`."""
 
     def edit(model: onnx.ModelProto) -> None:
-        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
-        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        tensor.CopyFrom(numpy_helper.from_array(change(value).contiguous().numpy(), name))
+        node = _node(model, output)
+        value = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[place])
+        other = change(torch.from_numpy(numpy_helper.to_array(value).copy())).contiguous().numpy()
+        # Nodes may share a weight.
+        node.input[place] = "wrong"
+        model.graph.initializer.append(numpy_helper.from_array(other, "wrong"))
 
     return edit
 
 
-def _node(output: str, op_type: str | None = None, **attributes: Any) -> Edit:
-    """Another operator, or other attributes, of the node that computes `output`."""
+def node(output: str, op_type: str | None = None, **attributes: Any) -> Edit:
+    """Another operator, or other attributes, of the node of `output`."""
 
     def edit(model: onnx.ModelProto) -> None:
-        node = next(node for node in model.graph.node if output in node.output)
-        if op_type:
-            node.op_type = op_type
-            del node.attribute[:]
-        for name, value in attributes.items():
-            kept = [own for own in node.attribute if own.name != name]
-            del node.attribute[:]
-            node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+        changed = _node(model, output)
+        kept = [] if op_type else [own for own in changed.attribute if own.name not in attributes]
+        others = [onnx.helper.make_attribute(name, value) for name, value in attributes.items()]
+        other = onnx.NodeProto(attribute=[*kept, *others])
+        changed.op_type = op_type or changed.op_type
+        del changed.attribute[:]
+        changed.attribute.extend(other.attribute)
 
     return edit
+
+
+def _node(model: onnx.ModelProto, output: str) -> onnx.NodeProto:
+    """The node of the output whose name begins with `output`."""
+    return next(node for node in model.graph.node if node.output[0].startswith(output))
 
 
 def _every(network: str, exporter: str, faults: list[tuple[Any, ...]]) -> list[Fault]:
@@ -257,6 +270,12 @@ def _every(network: str, exporter: str, faults: list[tuple[Any, ...]]) -> list[F
 
 
 _LAYER = "encoder.layers"
+# How the names of outputs of Basic Pitch begin.
+_LOUDNESS = "model_1/normalized_log_1/sub;"
+_FILTERS = "model_1/re_lu_1/Relu;"
+_CONTOURS = "model_1/contours-reduced/BiasAdd;"
+_NOTES = "model_1/conv2d_3/BiasAdd;"
+_ONSETS = "model_1/conv2d_5/Sigmoid;"
 _GELU = nn.GELU(approximate="tanh")
 
 FAULTS: list[Fault] = [
@@ -300,9 +319,9 @@ FAULTS: list[Fault] = [
         ("features.4.block.2.scale_activation", "sigmoid in place of Hardsigmoid", ("sigmoid",),
          replaced("features.4.block.2.scale_activation", nn.Sigmoid())),
         ("features.6.block.2.fc1", "bias missing", ("bias-missing",), parameter("features.6.block.2.fc1.bias", zero)),
-        ("features.12.2", "applied twice", ("activation-twice",), output("features.12.2", F.hardswish)),
+        ("avgpool", "Hardswish applied twice before", ("activation-before",), given("avgpool", F.hardswish)),
         ("avgpool", "maximum in place of mean", ("max-for-mean",), replaced("avgpool", nn.AdaptiveMaxPool2d(1))),
-        ("classifier.3", "weight of output 7 twice as large", ("one-index", "gain-of-each"),
+        ("classifier.3", "weight of output 7 twice as large", ("one-index", "one-element", "gain-of-each"),
          parameter("classifier.3.weight", scaled(2, 7))),
     ]),
     *_every("whisper", "torchscript", [
@@ -374,5 +393,13 @@ FAULTS: list[Fault] = [
          parameter("decoder.rnn.bias_hh", zero)),
         ("decoder.decoder.2", "bias missing", ("bias-missing", "offset"), parameter("decoder.decoder.2.bias", zero)),
     ]),
+    *_every("basic-pitch", "file", [
+        (_LOUDNESS, "added in place of subtracted", ("added",), node(_LOUDNESS, "Add")),
+        (_FILTERS, "padding at the start only", ("padding-side",), node(_FILTERS, pads=[2, 38, 0, 0])),
+        ("Relu__38:0", "LeakyReLU(0.01) in place of ReLU", ("leaky-relu",), node("Relu__38:0", "LeakyRelu")),
+        (_CONTOURS, "kernel flipped", ("kernel-flipped",), weight(_CONTOURS, 1, flipped)),
+        (_NOTES, "bias missing", ("bias-missing",), weight(_NOTES, 2, zero)),
+        (_ONSETS, "tanh in place of sigmoid", ("tanh",), node(_ONSETS, "Tanh")),
+    ]),
 ]
-"""The faults in modules. `graph_faults` has those in a file."""
+"""All faults."""

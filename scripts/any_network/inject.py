@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import soundalike
 from faults import Fault
-from networks import Network, network
-from soundalike._onnx import OnnxCandidate
-from soundalike._inputs import examples
+from networks import Network, network, output_of
+from soundalike._onnx_reference import capture_onnx
 from soundalike._trace_file import Trace
 
 # A diagnosis that only describes the error: what is wrong at each index of an axis, or at one.
@@ -51,16 +49,21 @@ class Outcome:
 def judge(fault: Fault, folder: Path) -> Outcome:
     """Exports the network with the fault, and compares it."""
     net = network(fault.network)
-    wrong = fault.made(net.module)
-    path = net.export(folder / "fault.onnx", fault.exporter, wrong)
+    path = fault.file(net, folder / "fault.onnx")
     report = soundalike.compare(net.module, path, net.inputs, progress=False)
-    groups = _groups(fault.network, fault.exporter)
-    expected = {groups[stage] for stage in fault.stages}
-    sources = {groups[stage] for stage in report.sources}
+    inputs = _inputs(fault.network)
+    expected = {
+        shown
+        for stage in inputs
+        if stage in fault.stages or (fault.exporter == "file" and stage.startswith(fault.stages))
+        for hidden in (_hidden(report), _folded(fault.network, fault.exporter))
+        for shown in _shown(stage, hidden, inputs)
+    }
+    sources = set(report.sources)
     cause = (report.diagnosis or {}).get("cause", "")
     located = bool(sources) and sources <= expected
     first = next((stage for stage in report.stages if stage["name"] in report.sources[:1]), None)
-    ours, right = _outputs(net, path)
+    ours, right = output_of(path, net), net.run()
     return Outcome(
         located=located,
         named=_named(cause, fault),
@@ -90,36 +93,44 @@ def _named(cause: str, fault: Fault) -> str:
 
 def _effect(net: Network, fault: Fault) -> float:
     """The largest R of a stage of the network with the fault in f64: what no rounding hides."""
+    if fault.exporter == "file":
+        return float("nan")
     wrong = fault.made(net.module).double()
     stages = soundalike.compare(net.module, wrong, net.inputs, progress=False).stages
     return max((_r(stage) for stage in stages if stage["name"] in fault.stages), default=0.0)
 
 
 @functools.cache
-def _groups(name: str, exporter: str) -> dict[str, str]:
-    """The observed stage into which each stage is folded by an exporter: itself where it is observed."""
+def _inputs(name: str) -> dict[str, list[str]]:
+    """What each stage of a network reads."""
+    net = network(name)
+    with tempfile.TemporaryDirectory() as folder:
+        write = capture_onnx if isinstance(net.module, Path) else functools.partial(soundalike.capture, progress=False)
+        trace = write(net.module, net.inputs, Path(folder) / "right.npz")
+        manifest = json.loads(Trace(trace)["manifest"].tobytes())
+    return {stage["name"]: stage["inputs"] for stage in manifest["stages"]}
+
+
+@functools.cache
+def _folded(name: str, exporter: str) -> frozenset[str]:
+    """The stages that an exporter folds into others."""
+    if exporter == "file":
+        return frozenset()
     net = network(name)
     with tempfile.TemporaryDirectory() as folder:
         path = net.export(Path(folder) / "right.onnx", exporter)
-        trace = soundalike.capture(net.module, net.inputs, Path(folder) / "right.npz", progress=False)
-        manifest = json.loads(Trace(trace)["manifest"].tobytes())
-        report = soundalike.compare(net.module, path, net.inputs, progress=False)
-    hidden = {stage["name"] for stage in report.stages if stage["verdict"] == "not_observed"}
-    readers: dict[str, str] = {}
-    for stage in manifest["stages"]:
-        for read in stage["inputs"]:
-            readers.setdefault(read, stage["name"])
-
-    def group(stage: str) -> str:
-        return group(readers[stage]) if stage in hidden and stage in readers else stage
-
-    return {stage["name"]: group(stage["name"]) for stage in manifest["stages"]}
+        return _hidden(soundalike.compare(net.module, path, net.inputs, progress=False))
 
 
-def _outputs(net: Network, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The first output of a file, run as users run it, and that of the network."""
-    (_, ours), *_ = OnnxCandidate(path).output(examples(net.inputs)[0])
-    return ours.astype(np.float64), net.run().double().numpy()
+def _hidden(report: soundalike.Report) -> frozenset[str]:
+    return frozenset(stage["name"] for stage in report.stages if stage["verdict"] == "not_observed")
+
+
+def _shown(stage: str, hidden: frozenset[str], inputs: dict[str, list[str]]) -> set[str]:
+    """The stages that show `stage`: itself where it is observed, else those that it is folded into."""
+    if stage not in hidden:
+        return {stage}
+    return {shown for name, read in inputs.items() if stage in read for shown in _shown(name, hidden, inputs)}
 
 
 def _same_decisions(ours: np.ndarray, right: np.ndarray) -> float:

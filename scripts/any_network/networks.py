@@ -15,6 +15,9 @@ import scipy.io.wavfile
 import silero
 import torch
 import torchvision
+from basic_pitch import ICASSP_2022_MODEL_PATH
+from soundalike._inputs import examples
+from soundalike._onnx import OnnxCandidate
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -25,20 +28,21 @@ SPEECH = ROOT / "tests/data/sample.wav"
 
 @dataclass(frozen=True)
 class Network:
-    """A module and what it is called with: positional arguments, or arguments by keyword."""
+    """A module, or an ONNX file, and what it is called with: positional arguments, or arguments by keyword."""
 
     name: str
-    module: nn.Module
+    module: Any
     inputs: tuple[Any, ...] | dict[str, Any]
 
-    def run(self, module: nn.Module | None = None) -> Tensor:
-        """The first output, f32, of the network or of another `module` with its inputs."""
-        module = module or self.module
+    def run(self) -> np.ndarray:
+        """The first output, f64 of the f32 network."""
+        if isinstance(self.module, Path):
+            return output_of(self.module, self)
         with torch.no_grad():
-            out = module(**self.inputs) if isinstance(self.inputs, dict) else module(*self.inputs)
+            out = self.module(**self.inputs) if isinstance(self.inputs, dict) else self.module(*self.inputs)
         while not isinstance(out, Tensor):
             out = out[0]
-        return out
+        return out.double().numpy()
 
     def export(self, path: Path, exporter: str, module: nn.Module | None = None) -> Path:
         """Writes an ONNX file of the network, or of another `module` with its inputs.
@@ -56,6 +60,12 @@ class Network:
             verbose=False,
         )
         return path
+
+
+def output_of(file: Path, net: Network) -> np.ndarray:
+    """The first output, f64, of an ONNX file with the inputs of `net`, run as users run it."""
+    (_, value), *_ = OnnxCandidate(file).output(examples(net.inputs)[0])
+    return value.astype(np.float64)
 
 
 def speech(start: float, seconds: float) -> Tensor:
@@ -84,6 +94,13 @@ def silero_sequence() -> Network:
     state = torch.zeros(1, 1, 128)
     inputs = {"input": silero.chunks(speech(12, 2)), "h": state, "c": state}
     return Network("silero-sequence", silero.load(silero.SileroSequence), inputs)
+
+
+def basic_pitch() -> Network:
+    """Basic Pitch 0.4.0, which has no module of PyTorch, on one window of speech."""
+    # The network does not know that these are samples at 16 kHz, not at 22.05 kHz.
+    window = speech(12, 2.8)[:43844].reshape(1, -1, 1)
+    return Network("basic-pitch", Path(ICASSP_2022_MODEL_PATH).with_suffix(".onnx"), (window,))
 
 
 def resnet18() -> Network:
@@ -153,6 +170,7 @@ def _random(name: str, make: Callable[[], nn.Module], inputs: tuple[Tensor, ...]
 BUILDERS: dict[str, Callable[[], Network]] = {
     "silero": silero_chunk,
     "silero-sequence": silero_sequence,
+    "basic-pitch": basic_pitch,
     "resnet18": resnet18,
     "mobilenet-v3": mobilenet_v3,
     "whisper": whisper,

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import scrambled
 import silero
 import torch
-from basic_pitch import ICASSP_2022_MODEL_PATH
-from networks import ROOT, SPEECH, Network, network, pyannote, speech
+from networks import ROOT, SPEECH, network, pyannote
 
 # Where the window of pyannote's networks starts, and how long it is, in seconds: that of `networks.pyannote`.
 _WINDOW = ("--start", "12", "--duration", "2")
@@ -64,10 +62,8 @@ def _silero_f16(options: argparse.Namespace, folder: Path) -> Pair:
 
 def _basic_pitch(suffix: str) -> Make:
     def make(options: argparse.Namespace, folder: Path) -> Pair:
-        # Samples of a window at 22050 Hz; the network takes any.
-        window = speech(12, 2.8)[:43844].reshape(1, -1, 1).numpy()
-        path = Path(ICASSP_2022_MODEL_PATH).parent / "nmp"
-        return Pair(path.with_suffix(".onnx"), path.with_suffix(suffix), window)
+        net = network("basic-pitch")
+        return Pair(net.module, net.module.with_suffix(suffix), net.inputs)
 
     return make
 
@@ -122,7 +118,3 @@ PAIRS: dict[tuple[str, str], Make] = {
 }
 """By network and candidate."""
 
-
-def network_of(label: str) -> Network:
-    """The network that a label of `PAIRS` means."""
-    return network(label)

@@ -202,7 +202,7 @@ struct Arrays {
 impl Arrays {
     fn of(path: &Path, origin: &str) -> Result<Self, TraceError> {
         let npz = Npz::open(path)?;
-        let may_be = |entry: &&NpzEntry| may_be_stage(entry) && !entry.is_fortran_order();
+        let may_be = |entry: &&NpzEntry| may_be_stage(entry);
         let named = |entry: &NpzEntry| (entry.name().to_owned(), entry.shape().to_vec());
         Ok(Self {
             names: npz.entries().iter().filter(may_be).map(named).collect(),

@@ -1,10 +1,10 @@
 //! The path that users of an engine take, against the one that was compared.
 
 use ndarray::ArrayD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A way in which outputs reach a user without being compared stage by stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Path {
     /// The output that a run returns, against the output of its last stage.
@@ -13,6 +13,10 @@ pub enum Path {
     Unobserved,
     /// The whole call of the product, which also cuts the recording, against observed runs of single windows.
     Product,
+    /// An example with others in a batch, against the example alone.
+    Batch,
+    /// With the graph optimisations of an engine, as users run it, against the graph as it is in the file.
+    Optimised,
 }
 
 impl Path {
@@ -23,12 +27,14 @@ impl Path {
             Self::Returned => "returned output",
             Self::Unobserved => "unobserved batches",
             Self::Product => "diarize",
+            Self::Batch => "in a batch",
+            Self::Optimised => "optimised graph",
         }
     }
 }
 
 /// Whether outputs on a [`Path`] are the compared ones.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathCheck {
     /// The path.
     pub path: Path,

@@ -27,16 +27,6 @@ pub enum TraceError {
     /// An array is missing or cannot be read.
     #[error("{0}; capture it again")]
     Entry(soundalike_convert::Error),
-    /// An array in column-major order.
-    #[error(
-        "{origin}: entry `{entry}` is in Fortran order; save numpy.ascontiguousarray of it, or save its transpose and give the order of its axes with --map"
-    )]
-    FortranOrder {
-        /// The trace.
-        origin: String,
-        /// The entry.
-        entry: String,
-    },
     /// A map of names does not fit.
     #[error(transparent)]
     Names(#[from] NamesError),
@@ -317,7 +307,7 @@ impl ActivationTrace {
     /// Opens a trace whose entries are stages by `names`.
     ///
     /// # Errors
-    /// [`TraceError`] where the file is not an `.npz`, or a stage is in Fortran order.
+    /// [`TraceError`] where the file is not an `.npz`.
     pub fn open(path: &Path, names: &NameMap) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
         let mut npz = Npz::open(path)?;
@@ -329,9 +319,6 @@ impl ActivationTrace {
         let waveform = optional(&mut npz, &origin, "waveform")?;
         let mut stages = BTreeMap::new();
         for (entry, stage) in names.stages(&entries, &origin)? {
-            if npz.entry(&entry).is_some_and(NpzEntry::is_fortran_order) {
-                return Err(TraceError::FortranOrder { origin, entry });
-            }
             let matched = None;
             stages.insert(stage, Place { entry, matched });
         }

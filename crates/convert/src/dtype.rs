@@ -39,7 +39,7 @@ pub(crate) struct Names {
     pub(crate) torch: &'static str,
     /// PyTorch's storage class, without the suffix `Storage`.
     pub(crate) storage: &'static str,
-    /// `descr` of numpy. Empty for a type that numpy lacks.
+    /// `descr` of numpy; of ml_dtypes for a type that numpy lacks.
     pub(crate) numpy: &'static str,
     /// `TensorProto.DataType` of ONNX.
     pub(crate) onnx: i64,
@@ -56,7 +56,15 @@ const NAMES: [Names; 10] = {
         names(Dtype::I32, "i32", S::I32, "int32", "Int", "<i4", 6),
         names(Dtype::I64, "i64", S::I64, "int64", "Long", "<i8", 7),
         names(Dtype::F16, "f16", S::F16, "float16", "Half", "<f2", 10),
-        names(Dtype::BF16, "bf16", S::BF16, "bfloat16", "BFloat16", "", 16),
+        names(
+            Dtype::BF16,
+            "bf16",
+            S::BF16,
+            "bfloat16",
+            "BFloat16",
+            "|V2",
+            16,
+        ),
         names(Dtype::F32, "f32", S::F32, "float32", "Float", "<f4", 1),
         names(Dtype::F64, "f64", S::F64, "float64", "Double", "<f8", 11),
     ]

@@ -90,6 +90,41 @@ fn some_arrays() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
+fn any_order_of_bytes_and_axes_is_read() {
+    let four = [1.0, 2.0, 3.0, 4.0];
+    let arrays = [
+        (
+            "big",
+            npy(">f4", "(2, 2)", false, &bytes_of(&four, f32::to_be_bytes)),
+        ),
+        (
+            "columns",
+            npy("<f4", "(2, 2)", true, &bytes_of(&four, f32::to_le_bytes)),
+        ),
+        (
+            "both",
+            npy(
+                ">f8",
+                "(2, 2)",
+                true,
+                &bytes_of(&four.map(f64::from), f64::to_be_bytes),
+            ),
+        ),
+        // ml_dtypes.bfloat16: 1.5 and -2.
+        (
+            "bfloat16",
+            npy("|V2", "(2,)", false, &[0xc0, 0x3f, 0x00, 0xc0]),
+        ),
+    ];
+    let mut npz = open(archive(&arrays, Deflated)).unwrap();
+    let mut read = |name: &str| npz.read::<f64>(name).unwrap().values;
+    assert_eq!(read("big"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(read("columns"), [1.0, 3.0, 2.0, 4.0]);
+    assert_eq!(read("both"), [1.0, 3.0, 2.0, 4.0]);
+    assert_eq!(read("bfloat16"), [1.5, -2.0]);
+}
+
+#[test]
 fn arrays_are_listed_and_read_one_by_one() {
     for method in [Stored, Deflated] {
         let mut npz = open(archive(&some_arrays(), method)).unwrap();
@@ -268,12 +303,7 @@ fn each_kind_of_damage_has_its_own_message() {
         (
             "objects",
             x(npy("|O", "(1,)", false, b"cos\nsystem\n")),
-            "`x` has elements of type |O, expected little-endian numbers; nothing was run",
-        ),
-        (
-            "big-endian",
-            x(npy(">f4", "(1,)", false, &[0; 4])),
-            "`x` has elements of type >f4",
+            "`x` has elements of type |O, expected numbers; nothing was run",
         ),
         (
             "complex",
@@ -283,12 +313,7 @@ fn each_kind_of_damage_has_its_own_message() {
         (
             "f64 as f32",
             x(npy("<f8", "(1,)", false, &[0; 8])),
-            "`x` has elements of type f64, expected f32 or f16",
-        ),
-        (
-            "Fortran order",
-            x(npy("<f4", "(2, 2)", true, &[0; 16])),
-            "`x` is in Fortran order; save numpy.ascontiguousarray of it",
+            "`x` has elements of type f64, expected f32, f16 or bf16",
         ),
         (
             "a bit flipped",

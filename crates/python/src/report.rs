@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use soundalike_compare::{
     About, ActivationTrace, BuiltInGate, Candidate, CompareError, Diagnosis, EngineInfo, Estimate,
-    Gate, Match, Meaning, Named, Provenance, Reference, ReferenceTrace, Running, Signature,
-    Undiagnosed, compare_each,
+    Gate, Match, Meaning, Named, PathCheck, Provenance, Reference, ReferenceTrace, Running,
+    Signature, Undiagnosed, compare_each,
 };
 use soundalike_report::{
     comparison::{self, junit, sarif},
@@ -29,6 +29,9 @@ struct Subject {
     /// The candidate's engine.
     engine: EngineInfo,
     notes: Vec<String>,
+    /// Whether users get the compared outputs.
+    #[serde(default)]
+    checks: Vec<PathCheck>,
     runs: Vec<Run>,
 }
 
@@ -127,6 +130,7 @@ fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Repo
         report.set_matched(matched, unused);
     }
     report.notes = subject.notes;
+    report.production.extend(subject.checks);
     if let Some(stage) = report.source.first().cloned() {
         let worst = report.stages.iter().find(|found| found.name == stage);
         let error = worst.and_then(|found| {

@@ -148,6 +148,7 @@ case("relu", Step(nn.LeakyReLU(0.01), (x,)), lambda: np.maximum(X, 0))
 case("leaky-relu", Step(Tensor.relu, (x,)), lambda: np.where(X > 0, X, np.float32(0.01) * X))
 case("relu6", Step(nn.ReLU(), (x,)), lambda: np.minimum(np.maximum(X, 0), 6))
 case("activation-missing", Step(nn.ReLU(), (x,)), lambda: X)
+case("activation-before", Step(nn.Sigmoid(), (x,)), lambda: torch.sigmoid(F.hardswish(x)))
 case("activation-missing", Step(torch.tanh, (x,)), lambda: X)
 case("activation-twice", Step(nn.Sigmoid(), (x,)), lambda: sigmoid(sigmoid(X)))
 case("activation-of-minus", Step(F.elu, (x,)), lambda: np.where(X < 0, -X, np.expm1(-X)))
@@ -639,6 +640,14 @@ def bidirectional(X: Array, module: Any, **how: Any) -> Array:
 
 sequence = random(25, 3, 10, seed=12)
 R = a(sequence)
+def reordered_cell(order: str, x: Tensor) -> Tensor:
+    """The next state of an LSTM cell whose gates are read in another order."""
+    cell = filled(nn.LSTMCell(10, 12))
+    gates = (x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh).chunk(4, 1)
+    i, f, g, o = (gates[order.index(gate)] for gate in "ifgo")
+    return (torch.sigmoid(o) * torch.tanh(torch.sigmoid(i) * torch.tanh(g))).detach()
+
+
 lstm = filled(nn.LSTM(10, 12, 2, bidirectional=True))
 gru = filled(nn.GRU(10, 12))
 both, one = Step(lstm, (sequence,)), Step(gru, (sequence,))
@@ -666,6 +675,8 @@ case(
     lambda: direction(R.swapaxes(0, 1), single, "l0", {}).swapaxes(0, 1),
 )
 case("batch-first", Step(single, (sequence,)), lambda: direction(R, single, "l0", {}))
+cell = Step(filled(nn.LSTMCell(10, 12)), (sequence[0],))
+case("gate-order", cell, lambda: reordered_cell("iofg", sequence[0]))
 last = Step(filled(nn.LSTM(10, 12)), (sequence,), result=1)
 case("gate-order", last, lambda: direction(R, filled(nn.LSTM(10, 12)), "l0", {"order": "iofg"})[-1:])
 swap_weights = copy.deepcopy(lstm)
@@ -753,6 +764,7 @@ case("end-missing", unknown, lambda: Y[:, :-1])
 case("end-missing", unknown, lambda: Y[..., 1:])
 case("activation-applied", unknown, lambda: np.maximum(Y, 0))
 case("activation-applied", unknown, lambda: np.tanh(Y))
+case("squared", unknown, lambda: np.square(Y))
 case("output-bf16", unknown, lambda: rounded_to(Y, "bf16"))
 case("zeros-at-an-index", unknown, lambda: changed((slice(None), slice(None), 3), 0))
 case("clipped", unknown, lambda: np.clip(Y, -0.7, 0.8).astype(np.float32))

@@ -8,14 +8,16 @@ import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import soundalike
-from soundalike import CandidateError, Error, InputError, ReferenceError, Report
+from soundalike import CandidateError, Error, InputError, ReferenceError, Report, _report_data
+from soundalike._trace_file import Trace
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -26,7 +28,7 @@ from small_network import SmallNetwork, inputs, network, tanh_port  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> None:
     torch.set_num_threads(1)
 
@@ -133,6 +135,14 @@ class TestPorts:
         report = soundalike.compare(network(), tmp_path / "flipped.onnx", inputs())
         assert not report.passed and report.sources == ["bn"] and report.data["missing"] == ["conv"], report
 
+    def test_a_folded_norm_that_changes_little_is_the_norm(self, tmp_path: Path) -> None:
+        # At its defaults, a norm multiplies by 0.999995: the convolution it is folded into resembles both.
+        layers = {"conv": nn.Conv1d(3, 8, 5), "norm": nn.BatchNorm1d(8), "relu": nn.ReLU()}
+        module = nn.Sequential(OrderedDict(layers)).eval()
+        torch.onnx.export(module, (inputs(),), str(tmp_path / "port.onnx"), dynamo=False)
+        report = soundalike.compare(module, tmp_path / "port.onnx", inputs())
+        assert report.passed and report.data["missing"] == ["conv"], report
+
     def test_scrambled_names_are_found_by_value(self, exported: Callable[[nn.Module], Path], tmp_path: Path) -> None:
         for module, sources in ((network(), []), (tanh_port(), ["gelu"])):
             model = onnx.load(exported(module))
@@ -163,6 +173,28 @@ class TestPorts:
         report = soundalike.compare(network(), wrong, inputs())
         assert report.sources == ["relu", "gelu"] and forced_r(report, "head") < 4, report
 
+    def test_a_function_may_show_less_than_it_computes(self) -> None:
+        class Output(Port):
+            def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[override]
+                return {"y": dict(super().__call__(x))["my.head"]}
+
+        assert soundalike.compare(network(), Output(network()), inputs()).passed
+        wrong = Output(network(), gelu=lambda x: F.gelu(x, approximate="tanh"))
+        report = soundalike.compare(network(), wrong, inputs())
+        assert report.sources[0] == "gelu" and forced_r(report, "head") < 4, report
+
+    def test_a_function_may_compute_fewer_stages_than_it_shows(self) -> None:
+        class Gelu(Port):
+            def stage(self, name: str, *values: np.ndarray) -> np.ndarray | None:
+                return super().stage(name, *values) if name == "gelu" else None
+
+            def __call__(self, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+                return Port(self._weights, **self._changed)(x)
+
+        wrong = Gelu(network(), gelu=lambda x: x.clamp(-3, 0.3))
+        report = soundalike.compare(network(), wrong, inputs())
+        assert report.sources == ["gelu"] and report.data["missing"] == ["lstm:1", "lstm:2"], report
+
     def test_a_function_without_stages_is_compared_free_running(self) -> None:
         assert soundalike.compare(network(), FreePort(network()), inputs()).passed
         wrong = FreePort(network(), relu=lambda x: F.leaky_relu(x, 0.01))
@@ -174,6 +206,21 @@ class TestPorts:
         np.savez(tmp_path / "port.npz", **dict(Port(tanh_port())(inputs().numpy())))
         report = soundalike.compare(network(), tmp_path / "port.npz", inputs())
         assert not report.passed and report.sources == ["gelu"], report
+
+    def test_a_trace_may_be_forced(self, tmp_path: Path) -> None:
+        # A port that feeds itself the golden values.
+        reference = Trace(soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False))
+        port, before = Port(tanh_port()), "input/input"
+        seen: dict[str, Any] = dict(port(inputs().numpy()))
+        for name in Port.ORDER:
+            seen[f"forced/my.{name}"] = port.stage(name, reference[before].astype(np.float32))
+            before = name
+        for name in ("conv", "bn", "relu"):
+            seen[f"forced/my.{name}"] = seen[f"forced/my.{name}"].transpose(0, 2, 1)
+        np.savez(tmp_path / "port.npz", **seen)
+        report = soundalike.compare(tmp_path / "reference.npz", tmp_path / "port.npz")
+        assert report.sources == ["gelu"] and forced_r(report, "head") < 4, report
+        assert report.data["unexpected"] == []
 
     def test_traces_of_both_sides_need_no_pytorch(self, tmp_path: Path) -> None:
         soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
@@ -217,12 +264,13 @@ class TestPorts:
             assert all(torch.equal(value, state[name]) for name, value in part.state_dict().items())
 
 
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return soundalike.compare(network(), tanh_port(), inputs(), name="small")
+
+
 class TestReports:
     """A report in its formats."""
-
-    @pytest.fixture(scope="class")
-    def report(self) -> Report:
-        return soundalike.compare(network(), tanh_port(), inputs(), name="small")
 
     def test_text(self, report: Report) -> None:
         assert str(report) == report.to_text()
@@ -237,6 +285,19 @@ class TestReports:
         assert data["provenance"]["candidate"]["engine"] == "torch"
         assert data["gate"]["passed"] is False and "gelu" in data["gate"]["failures"][0]["text"]
 
+    def test_data_has_the_documented_keys(self, report: Report) -> None:
+        def has_keys(found: Mapping[str, Any], kind: Any) -> bool:
+            return set(kind.__required_keys__) <= set(found)
+
+        data = json.loads(report.to_json())
+        assert has_keys(data, _report_data.ReportData) and has_keys(data["gate"], _report_data.GateResult)
+        assert has_keys(data["gate"]["failures"][0], _report_data.Failure)
+        assert has_keys(data["diagnosis"], _report_data.Diagnosis)
+        for stage in data["stages"]:
+            assert has_keys(stage, _report_data.Stage) and has_keys(stage["matched"], _report_data.Matched)
+            assert stage["verdict"] in get_args(_report_data.Verdict)
+            assert has_keys(stage["teacher_forced"], _report_data.StageError)
+
     def test_pages(self, report: Report) -> None:
         assert report.to_html().startswith("<!DOCTYPE html>") and "gelu" in report.to_html()
         assert report.to_markdown().startswith("## ") and report.to_markdown(4).startswith("#### ")
@@ -244,7 +305,8 @@ class TestReports:
 
     def test_formats_of_ci_servers(self, report: Report) -> None:
         suites = ElementTree.fromstring(report.to_junit())
-        assert any("gelu" in case.get("name", "") for case in suites.iter("testcase"))
+        failed = {case.get("classname") for case in suites.iter("testcase") if case.find("failure") is not None}
+        assert failed == {"gelu", "head"}
         assert json.loads(report.to_sarif())["version"] == "2.1.0"
 
     @pytest.mark.parametrize("suffix", ["html", "json", "md", "xml", "sarif", "txt"])
@@ -413,12 +475,12 @@ class TestFiles:
             assert not report.passed and report.finding.startswith("INCONCLUSIVE")
 
     def test_nan_in_the_candidate_fails(self) -> None:
-        def port(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-            for name, value in Port(network())(x):
-                yield name, value * np.nan if name == "my.gelu" else value
+        def broken(x: Tensor) -> Tensor:
+            return F.gelu(x).index_fill(1, torch.tensor([7]), torch.nan)
 
-        report = soundalike.compare(network(), port, inputs())
-        assert not report.passed and report.sources == ["gelu"], report
+        for port in (Port(network(), gelu=broken), FreePort(network(), gelu=broken)):
+            report = soundalike.compare(network(), port, inputs())
+            assert not report.passed and report.sources == ["gelu"], report
 
     def test_onnx_files(self, exported: Callable[[nn.Module], Path]) -> None:
         content = exported(network()).read_bytes()

@@ -38,7 +38,7 @@ def network() -> nn.Module:
 
 
 def example() -> Example:
-    return Example((torch.randn(1, 9, 6, generator=torch.Generator().manual_seed(1)),))
+    return Example((torch.randn(3, 9, 6, generator=torch.Generator().manual_seed(1)),))
 
 
 def rms(values: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 //! The order of axes in which two tensors have equal values.
 
-use ndarray::{Array1, ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 
 use crate::rms;
 
@@ -57,25 +57,57 @@ pub(super) fn best(golden: &ArrayD<f64>, tensor: &ArrayD<f64>) -> Option<Layout>
     }
     let scale = scale(golden.view());
     let orders = orders(golden.shape(), tensor.shape());
-    let error_of = |order: &[usize], every: usize| {
+    let error_of = |order: &[usize]| {
         let turned = tensor.view().permuted_axes(IxDyn(order));
-        let pairs = golden.iter().zip(turned.iter()).step_by(every);
-        error(pairs, scale)
+        error(golden.iter().zip(turned.iter()), scale)
     };
     // Most orders are wrong by as much as the values, which a few values show.
-    let every = (golden.len() / SAMPLED).max(1);
+    let sampled = sampled(golden.shape());
+    let error_at = |order: &[usize]| {
+        let turned = tensor.view().permuted_axes(IxDyn(order));
+        let places = sampled.iter().map(|place| IxDyn(place));
+        error(
+            places.map(|place| (&golden[&place], &turned[&place])),
+            scale,
+        )
+    };
     let mut tried: Vec<_> = orders
         .into_iter()
-        .map(|order| (error_of(&order, every), order))
+        .map(|order| (error_at(&order), order))
         .collect();
     tried.sort_by(|a, b| a.0.total_cmp(&b.0));
     let least = tried.first()?.0;
     let near = tried.into_iter().filter(|(error, _)| *error <= 4.0 * least);
     let whole = near.take(4).map(|(_, axes)| Layout {
-        error: error_of(&axes, 1),
+        error: error_of(&axes),
         axes,
     });
     whole.min_by(|a, b| a.error.total_cmp(&b.error))
+}
+
+/// The error of `tensor` with its axes in this `order`. `None` where that has another shape.
+pub(super) fn in_order(golden: &ArrayD<f64>, tensor: &ArrayD<f64>, order: &[usize]) -> Option<f64> {
+    let (golden, tensor) = (squeezed(golden), squeezed(tensor));
+    if order.len() != tensor.ndim() {
+        return None;
+    }
+    let turned = tensor.permuted_axes(IxDyn(order));
+    let fits = turned.shape() == golden.shape();
+    fits.then(|| error(golden.iter().zip(turned.iter()), scale(golden.view())))
+}
+
+/// Up to [`SAMPLED`] places in an array of `shape`.
+fn sampled(shape: &[usize]) -> Vec<Vec<usize>> {
+    let count: usize = shape.iter().product();
+    let every = (count / SAMPLED).max(1);
+    let place = |mut flat: usize| {
+        let mut place = vec![0; shape.len()];
+        for (index, length) in place.iter_mut().zip(shape).rev() {
+            (*index, flat) = (flat % length, flat / length);
+        }
+        place
+    };
+    (0..count).step_by(every).map(place).collect()
 }
 
 /// The orders of the axes of `shape` that give `golden`, its own order first.
@@ -109,8 +141,12 @@ fn scale(golden: ArrayViewD<'_, f64>) -> f64 {
 
 /// Root mean square of the differences of `pairs`, in units of `scale`.
 fn error<'a>(pairs: impl Iterator<Item = (&'a f64, &'a f64)>, scale: f64) -> f64 {
-    let differences: Array1<f64> = pairs.map(|(a, b)| a - b).collect();
-    let error = rms(differences.view().into_dyn()) / scale;
+    let (mut sum, mut count) = (0.0, 0_usize);
+    for (a, b) in pairs {
+        sum += (a - b) * (a - b);
+        count += 1;
+    }
+    let error = (sum / count.max(1) as f64).sqrt() / scale;
     if error.is_nan() { f64::INFINITY } else { error }
 }
 

@@ -8,11 +8,14 @@ mod layout;
 mod names;
 mod order;
 
+use std::collections::BTreeMap;
+
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 use soundalike_network::{Graph, Operand, Stage};
 
 use self::{fingerprint::Fingerprint, layout::Layout, names::Fit};
+use crate::UNSTEADY_R;
 
 /// Named tensors in order of execution, of which few are in memory at once.
 pub trait Tensors {
@@ -83,12 +86,16 @@ pub(crate) struct Alignment {
 
 /// Largest error of a match by value: above the rounding of bfloat16, whose unit is 2^-8, and far below what a wrong tensor has.
 const SAME_VALUES: f64 = 0.02;
+/// The same for a tensor of one value, which others have nearly by chance.
+const SAME_VALUE: f64 = 1e-4;
+/// Least error of a tensor that has nothing in common with a stage: with one of the same size it is 1.4.
+const UNRELATED: f64 = 0.9;
 /// Largest distance of fingerprints of tensors that are compared value by value.
 const NEAR: f64 = 0.1;
+/// How many times farther than the nearest fingerprint that of the right tensor may be.
+const FARTHER: f64 = 10.0;
 /// Most tensors that are compared with a stage value by value.
 const MOST_COMPARED: usize = 6;
-/// The part of an error that at least shows in what reads a wrong stage.
-const HANDED_ON: f64 = 0.01;
 /// How much more error than the best another tensor may have to be as good.
 const AS_GOOD: f64 = 2.0;
 /// Error of equal values, whose quotient says nothing.
@@ -147,11 +154,21 @@ impl Alignment {
                 error_behind[index] = largest;
             }
         }
+        // What rounding costs in this candidate.
+        let by_value = self
+            .matches
+            .iter()
+            .filter(|found| found.error < SAME_VALUES);
+        let mut usual: Vec<f64> = by_value.map(|found| found.error).collect();
+        usual.sort_by(f64::total_cmp);
+        let usual = usual.get(usual.len() / 2).copied().unwrap_or_default();
         let implausible = |found: &Match| {
             let place = graph.position(&found.stage);
             let behind = place.map_or(f64::INFINITY, |place| error_behind[place]);
-            let is_wrong = found.by == MatchedBy::Order && found.error >= SAME_VALUES;
-            is_wrong && behind < HANDED_ON * found.error
+            found.by == MatchedBy::Order
+                && found.error >= UNRELATED
+                && names::fit(&found.stage, &found.name).is_none()
+                && behind <= (UNSTEADY_R * usual).max(EQUAL)
         };
         let (dropped, kept): (Vec<_>, _) = std::mem::take(&mut self.matches)
             .into_iter()
@@ -255,6 +272,9 @@ impl Search {
             .filter(|(distance, _)| *distance < NEAR && !constant)
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Rounding puts the right one far nearer than others of like values.
+        let least = near.first().map_or(0.0, |(distance, _)| *distance);
+        near.retain(|(distance, _)| *distance <= FARTHER * least + EQUAL);
         near.truncate(MOST_COMPARED);
         (named, near.into_iter().map(|(_, tensor)| tensor).collect())
     }
@@ -284,7 +304,12 @@ impl Search {
         let errors = compared.iter().map(|(.., error)| *error);
         let least = errors.fold(f64::INFINITY, f64::min);
         let as_good = |error: f64| error <= (least * AS_GOOD).max(EQUAL);
-        compared.retain(|(.., error)| least < SAME_VALUES && as_good(*error));
+        let fingerprint = self.stages.fingerprints[stage].as_ref();
+        let same = match fingerprint.is_some_and(Fingerprint::is_single) {
+            true => SAME_VALUE,
+            false => SAME_VALUES,
+        };
+        compared.retain(|(.., error)| least < same && as_good(*error));
         let last = self.found[..stage].iter().rev().flatten();
         let last = last.map(|found| found.tensor).next();
         // Among equals: the one of this name, then one that is no other stage, then the next in order.
@@ -339,7 +364,7 @@ impl Search {
         let Some(tensor) = free.filter(|_| self.found[stage].is_none()) else {
             return Ok(());
         };
-        let (axes, error) = layout_of(&reference.read(stage)?, &candidate.read(tensor)?);
+        let (axes, error) = self.layout_of_wrong(&reference.read(stage)?, &candidate.read(tensor)?);
         self.used[tensor] = true;
         self.found[stage] = Some(Found {
             tensor,
@@ -413,7 +438,8 @@ impl Search {
                     continue;
                 };
                 let tensor = free[*place];
-                let (axes, error) = layout_of(&reference.read(stage)?, &candidate.read(tensor)?);
+                let (axes, error) =
+                    self.layout_of_wrong(&reference.read(stage)?, &candidate.read(tensor)?);
                 // Tensors of its shape that could be it as well, up to the next stage.
                 let others = free.iter().enumerate().filter(|(other, tensor)| {
                     let taken = matched.contains(&Some(*other));
@@ -434,6 +460,35 @@ impl Search {
             start = end;
         }
         Ok(())
+    }
+
+    /// As [`layout_of`] for values that may be wrong, which say nothing about the order of axes where lengths are equal: that is
+    /// then the one that most stages have, or else that of the stage.
+    fn layout_of_wrong(
+        &self,
+        golden: &ArrayD<f64>,
+        tensor: &ArrayD<f64>,
+    ) -> (Option<Vec<usize>>, f64) {
+        let found = layout_of(golden, tensor);
+        let rank = layout::squeezed_shape(golden.shape()).len();
+        let right = self.found.iter().flatten();
+        let right = right.filter(|found| found.error < SAME_VALUES);
+        let mut usual: BTreeMap<&[usize], usize> = BTreeMap::new();
+        for axes in right.filter_map(|found| found.axes.as_deref()) {
+            if axes.len() == rank {
+                *usual.entry(axes).or_default() += 1;
+            }
+        }
+        let own: Vec<usize> = (0..rank).collect();
+        let most = usual.into_iter().max_by_key(|(_, stages)| *stages);
+        let usual = most.map_or(&*own, |(axes, _)| axes);
+        match found {
+            (Some(axes), error) if error >= SAME_VALUES && axes != usual => {
+                let told = layout::in_order(golden, tensor, usual);
+                told.map_or((Some(axes), error), |error| (Some(usual.to_vec()), error))
+            }
+            found => found,
+        }
     }
 
     fn finish(self) -> Alignment {

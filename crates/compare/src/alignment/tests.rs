@@ -306,3 +306,26 @@ fn a_matched_tensor_is_arranged_as_the_stage() {
     assert!(arranged.is_standard_layout());
     assert_eq!(arranged, stage);
 }
+
+#[test]
+fn wrong_values_do_not_turn_a_square() {
+    let reference: Vec<_> = (0..4)
+        .map(|index| (format!("stage.{index}"), noise(index + 1, &[1, 12, 12])))
+        .collect();
+    let turned = |values: &ArrayD<f64>| {
+        let turned = values.clone().permuted_axes(IxDyn(&[0, 2, 1]));
+        turned.as_standard_layout().into_owned()
+    };
+    let mut plain = renamed(&reference);
+    plain[2].1 = turned(&plain[2].1) * 1.3;
+    let found = find(&reference, plain);
+    assert_eq!(found.matches[2].axes, Some(vec![0, 1]));
+    // All others are turned, and so is it.
+    let mut others = renamed(&reference);
+    others
+        .iter_mut()
+        .for_each(|(_, values)| *values = turned(values));
+    others[2].1 += &(noise(99, &[1, 12, 12]) * 0.5);
+    let found = find(&reference, others);
+    assert_eq!(found.matches[2].axes, Some(vec![1, 0]));
+}

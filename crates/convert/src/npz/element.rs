@@ -1,6 +1,6 @@
 //! Conversion of bytes to elements.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::{Dtype, bundle::chunks};
 
@@ -42,8 +42,8 @@ macro_rules! element {
     };
 }
 
-element!(f32, "f32 or f16", F32 f32, F16 f16);
-element!(f64, "f64, f32 or f16", F64 f64, F32 f32, F16 f16);
+element!(f32, "f32, f16 or bf16", F32 f32, F16 f16, BF16 bf16);
+element!(f64, "f64, f32, f16 or bf16", F64 f64, F32 f32, F16 f16, BF16 bf16);
 element!(u8, "u8", U8 u8);
 element!(i8, "i8", I8 i8);
 element!(i64, "i64, i32, i16, i8 or u8", I64 i64, I32 i32, I16 i16, I8 i8, U8 u8);

@@ -9,6 +9,12 @@ pub enum NpzError {
     /// Not a zip archive. Its first bytes are shown.
     #[error("is not a numpy archive (.npz): starts with {0}")]
     NotAnArchive(String),
+    /// Not a safetensors file. Its first bytes are shown.
+    #[error("is not a safetensors file: starts with {0}")]
+    NotSafetensors(String),
+    /// A folder without arrays.
+    #[error("is a folder without .npy files")]
+    NoArrays,
     /// An entry that is not an array.
     #[error("{} is not a numpy array; the file is damaged", quoted_name(.0))]
     NotAnArray(String),
@@ -22,9 +28,9 @@ pub enum NpzError {
         /// The start of the header, or its length.
         found: String,
     },
-    /// Python objects, text, complex or big-endian numbers.
+    /// Python objects, text or complex numbers.
     #[error(
-        "{} has elements of type {found}, expected little-endian numbers; nothing was run",
+        "{} has elements of type {found}, expected numbers; nothing was run",
         quoted_name(.array)
     )]
     ElementType {
@@ -43,9 +49,6 @@ pub enum NpzError {
         /// The types that can be read as the requested type.
         expected: &'static str,
     },
-    /// Column-major order.
-    #[error("{} is in Fortran order; save numpy.ascontiguousarray of it", quoted_name(.0))]
-    FortranOrder(String),
     /// Arrays that are too large for the size of the file: a zip bomb.
     #[error("numpy archive declares {found} bytes of arrays, the limit is {limit}")]
     TooLarge {

@@ -17,8 +17,10 @@ const MAX_DIMENSIONS: usize = 64;
 pub(super) struct Header {
     /// The element type under numpy's name.
     pub(super) descr: String,
-    /// `None` for elements that are not little-endian numbers.
+    /// `None` for elements that are not real numbers.
     pub(super) dtype: Option<Dtype>,
+    /// Whether the bytes of an element are in the order of its digits.
+    pub(super) big_endian: bool,
     pub(super) shape: Vec<usize>,
     /// Whether the elements are in column-major order.
     pub(super) fortran_order: bool,
@@ -83,7 +85,14 @@ impl Header {
             .strip_prefix(['\'', '"'])
             .and_then(|rest| rest.split(['\'', '"']).next())
             .unwrap_or("a structure");
-        let dtype = Dtype::find(|names| !descr.is_empty() && names.numpy == descr);
+        let big_endian = descr.starts_with('>');
+        let little = match (descr.strip_prefix('>'), descr) {
+            (Some(kind), _) => format!("<{kind}"),
+            // Two bytes of no type: ml_dtypes writes bfloat16 so.
+            (None, "<V2") => "|V2".to_owned(),
+            (None, descr) => descr.to_owned(),
+        };
+        let dtype = Dtype::find(|names| !descr.is_empty() && names.numpy == little);
         let order = value(header, "fortran_order").ok_or_else(|| broken("fortran_order"))?;
         let fortran_order = order.trim_start().starts_with("True");
         let shape = value(header, "shape")
@@ -102,6 +111,7 @@ impl Header {
         Ok(Self {
             descr: descr.into(),
             dtype,
+            big_endian,
             shape,
             fortran_order,
             start,

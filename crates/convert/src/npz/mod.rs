@@ -1,9 +1,10 @@
-//! numpy archives (`.npz`): a zip of arrays (`.npy`).
+//! Named arrays: numpy archives (`.npz`, a zip of `.npy`), folders of `.npy`, and safetensors files.
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
 
 mod element;
 mod error;
 mod header;
+mod source;
 
 use std::{
     collections::HashMap,
@@ -12,11 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zip::ZipArchive;
-
 pub use element::NpzElement;
 pub use error::NpzError;
 use header::Header;
+use source::Place;
 
 use crate::{
     Dtype,
@@ -34,7 +34,7 @@ const SMALL_ARCHIVE: u64 = 1 << 30;
 /// Bytes per read: a multiple of the size of every element type.
 const CHUNK: u64 = 1 << 16;
 
-/// A numpy archive. Arrays are read one by one.
+/// A numpy archive, a folder of arrays, or a safetensors file. Arrays are read one by one.
 ///
 /// Opening reads the headers of all arrays and no data. In an open archive, names are unique, entries do not overlap, and
 /// the length of each array matches its shape. Memory is allocated for one array at a time, after its size was compared
@@ -61,7 +61,7 @@ const CHUNK: u64 = 1 << 16;
 pub struct Npz<R> {
     /// Replaces the path in errors.
     origin: PathBuf,
-    zip: ZipArchive<R>,
+    place: Place<R>,
     entries: Vec<NpzEntry>,
     /// Index in `entries`, by name.
     places: HashMap<String, usize>,
@@ -76,7 +76,7 @@ pub struct NpzEntry {
     header: Header,
     /// Bytes of its elements.
     bytes: u64,
-    /// Index in the zip archive.
+    /// Index in the zip archive, or in the folder.
     index: usize,
 }
 
@@ -87,7 +87,7 @@ impl NpzEntry {
         &self.name
     }
 
-    /// Element type. `None` for elements that are not little-endian numbers.
+    /// Element type. `None` for elements that are not real numbers.
     #[must_use]
     pub fn dtype(&self) -> Option<Dtype> {
         self.header.dtype
@@ -137,11 +137,15 @@ pub struct NpzArray<T> {
 }
 
 impl Npz<File> {
-    /// Opens a file.
+    /// Opens a file or a folder. The arrays of a folder are in the order of their names, those of a safetensors file in that of
+    /// their data.
     ///
     /// # Errors
-    /// The file is not a numpy archive.
+    /// It is neither a numpy archive, nor a safetensors file, nor a folder with arrays.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.is_dir() {
+            return Self::folder(path).map_err(|kind| kind.at(path));
+        }
         let open = || {
             let file = File::open(path)?;
             Ok((file.metadata()?.is_file(), file))
@@ -151,6 +155,16 @@ impl Npz<File> {
             .map_err(|kind| kind.at(path))?;
         if !is_file {
             return Err(ErrorKind::NotAFile.at(path));
+        }
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            let found = Self::safetensors(file).map_err(|kind| kind.at(path))?;
+            return Ok(Self {
+                origin: path.to_owned(),
+                ..found
+            });
         }
         Self::new(file, path)
     }
@@ -207,7 +221,7 @@ impl<R: Read + Seek> Npz<R> {
         });
         Ok(Self {
             origin: PathBuf::new(),
-            zip,
+            place: Place::Zip(zip),
             entries,
             places,
             too_large,
@@ -224,11 +238,11 @@ impl<R: Read + Seek> Npz<R> {
         self.places.get(name).map(|&place| &self.entries[place])
     }
 
-    /// Reads an array and verifies its checksum. Types that `T` represents exactly are converted.
+    /// Reads an array, in row-major order, and verifies its checksum. Types that `T` represents exactly are converted.
     ///
     /// # Errors
-    /// There is no such array, it is damaged, it has another element type or is in Fortran order, or the arrays of the
-    /// archive are too large for the size of the file.
+    /// There is no such array, it is damaged, it has another element type, or the arrays of the archive are too large for the
+    /// size of the file.
     pub fn read<T: NpzElement>(&mut self, name: &str) -> Result<NpzArray<T>, Error> {
         self.array(name).map_err(|kind| kind.at(&self.origin))
     }
@@ -241,11 +255,12 @@ impl<R: Read + Seek> Npz<R> {
             found: dtype,
             expected: T::READ_FROM,
         })?;
-        if entry.is_fortran_order() {
-            return Err(NpzError::FortranOrder(name.into()).into());
-        }
         let mut values = Vec::with_capacity(entry.bytes as usize / dtype.size());
-        self.stream(&entry, |bytes| append(bytes, &mut values))?;
+        if entry.is_fortran_order() {
+            append(&self.elements(name)?, &mut values);
+        } else {
+            self.stream(&entry, |bytes| append(bytes, &mut values))?;
+        }
         Ok(NpzArray {
             shape: entry.header.shape,
             values,
@@ -274,24 +289,25 @@ impl<R: Read + Seek> Npz<R> {
         self.too_large.clone().map_or(Ok(entry), Err)
     }
 
-    /// Passes the data of an array to `take`, in pieces of whole elements.
+    /// Passes the data of an array to `take`, in pieces of whole elements, little-endian.
     fn stream(&mut self, entry: &NpzEntry, mut take: impl FnMut(&[u8])) -> Result<(), ErrorKind> {
         let file_name = format!("{}{EXTENSION}", entry.name);
         let broken = archive::unreadable(&file_name);
-        let mut file = self.zip.by_index(entry.index).map_err(broken)?;
+        let mut file = self.place.data(entry.index, entry.header.start, broken)?;
         let failed = |error: std::io::Error| broken(error.into());
-        let header = &mut (&mut file).take(entry.header.start);
-        std::io::copy(header, &mut std::io::sink()).map_err(failed)?;
         let mut chunk = Vec::with_capacity(CHUNK as usize);
         let mut found = 0;
         loop {
             chunk.clear();
             // The read at the end verifies the checksum.
-            let piece = (&mut file).take(CHUNK).read_to_end(&mut chunk);
+            let piece = file.by_ref().take(CHUNK).read_to_end(&mut chunk);
             found += piece.map_err(failed)? as u64;
-            // Data beyond the declared length is an error.
+            // In a zip archive, data beyond the declared length is an error.
             if chunk.is_empty() || found > entry.bytes {
                 break;
+            }
+            if let (Some(dtype), true) = (entry.dtype(), entry.header.big_endian) {
+                chunk.chunks_mut(dtype.size()).for_each(<[u8]>::reverse);
             }
             take(&chunk);
         }

@@ -6,12 +6,17 @@
 True
 """
 
+from typing import TYPE_CHECKING
+
 from ._compare import assert_same, compare
 from ._errors import CandidateError, Error, InputError, ReferenceError
 from ._inputs import Example
 from ._kit import parity_kit
 from ._native import __version__
 from ._report import Report
+
+if TYPE_CHECKING:
+    from ._capture import capture
 
 __all__ = [
     "CandidateError",

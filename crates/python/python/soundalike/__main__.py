@@ -91,7 +91,7 @@ def _add_compare(commands: Any) -> None:
         "reference", metavar="REF", help="a trace (.npz), an .onnx file, or a torch.nn.Module: package.module:attribute"
     )
     parser.add_argument(
-        "candidate", metavar="CANDIDATE", help="a trace (.npz), an .onnx or .tflite file, or a torch.nn.Module"
+        "candidate", metavar="CANDIDATE", help="a trace (.npz), an .onnx, .tflite or .sak file, or a torch.nn.Module"
     )
     parser.add_argument(
         "--inputs",

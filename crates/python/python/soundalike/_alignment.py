@@ -11,6 +11,10 @@ import numpy as np
 from . import _native
 
 
+# A tensor is several stages if its errors at them differ by less than this factor, above the rounding of f32.
+_ALIKE, _EPS = 10.0, 2.0**-24
+
+
 @dataclass(frozen=True)
 class Match:
     """A stage of the reference and a tensor of the candidate."""
@@ -57,8 +61,14 @@ class Match:
 def align(reference: str, candidate: str, names: str | None, *, forced: bool = False) -> list[Match]:
     """The stages of the trace `reference` among the arrays of the trace `candidate`. `names`: a map of names, TOML.
     `forced`: the candidate was fed by the reference."""
-    found = json.loads(_native.align(reference, candidate, names, forced))
-    return [Match(**{**match, "ambiguous": match["ambiguous"] or []}) for match in found]
+    parsed = json.loads(_native.align(reference, candidate, names, forced))
+    found = [Match(**{**match, "ambiguous": match["ambiguous"] or []}) for match in parsed]
+    # A norm at its defaults changes its input little: a convolution that it is folded into resembles both.
+    least: dict[str, float] = {}
+    for match in found:
+        if match.error is not None:
+            least[match.name] = min(match.error, least.get(match.name, match.error))
+    return [match for match in found if match.error is None or match.error <= _ALIKE * max(least[match.name], _EPS)]
 
 
 def names_toml(matches: list[Match]) -> str:

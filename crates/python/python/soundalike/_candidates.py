@@ -13,6 +13,9 @@ from ._errors import CandidateError
 from ._inputs import Example
 from ._trace_file import Trace
 
+# Prefix of an array of a stage that was fed by the reference.
+_FORCED = "forced/"
+
 
 class Candidate(Protocol):
     """A network that shows its tensors."""
@@ -43,19 +46,20 @@ class TraceCandidate:
         return {"engine": ""}
 
     def free(self, example: Example) -> Iterator[tuple[str, np.ndarray]]:
-        """The arrays of the file.
+        """The arrays of the file that are stages.
 
         Raises:
             CandidateError: if it was recorded on other inputs.
         """
         if not example.fits(self._trace):
             raise CandidateError(f"{self._trace.path}: was recorded on other inputs; record it on those of the reference")
-        prefixes = ("floor.", "f32/", "input/", "manifest")
+        prefixes = ("floor.", "f32/", "input/", "manifest", _FORCED)
         return ((name, array) for name, array in self._trace.items() if not name.startswith(prefixes))
 
-    def forced(self, example: Example, taught: Mapping[str, np.ndarray]) -> None:
-        """None: a recording cannot be run again."""
-        return None
+    def forced(self, example: Example, taught: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]] | None:
+        """The arrays ``forced/NAME``: stages that the reference fed when they were recorded. None where there are none."""
+        forced = [name for name in self._trace if name.startswith(_FORCED)]
+        return ((name.removeprefix(_FORCED), self._trace[name]) for name in forced) if forced else None
 
 
 def candidate_of(given: Any) -> Candidate:

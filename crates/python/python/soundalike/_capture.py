@@ -107,7 +107,8 @@ def low_floors(
         error = float(np.sqrt(np.mean(np.square(value.double().numpy() - expected))))
         if np.isfinite(error):
             found[step.name] = error
-        return rounded(torch.from_numpy(expected.astype(np.float32))) if step.name in taught else value
+        read: Tensor = rounded(torch.from_numpy(expected.astype(np.float32))) if step.name in taught else value
+        return read
 
     own = copy.deepcopy(module).cpu().float()
     with torch.no_grad():

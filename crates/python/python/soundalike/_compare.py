@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,18 @@ import numpy as np
 
 from . import _native
 from ._alignment import Match, align, names_toml
-from ._candidates import Candidate, candidate_of
+from ._candidates import Candidate, TraceCandidate, candidate_of
 from ._errors import Error, InputError
+from ._forcing import Search, Teacher
 from ._inputs import Example
+from ._paths import checks
 from ._progress import reporter
 from ._references import Reference, reference_of
 from ._report import Report
 from ._trace_file import Trace, TraceWriter
 
-# Rounds of teaching until the stages that are found no longer change: one more than there are wrong stages in a row.
-_ROUNDS = 6
-# Least error of a match by value that is no rounding, in units of the stage's root mean square.
-_WRONG = 0.02
+# The names that reports have for dtypes of 16 bits.
+_SHORT = {"float16": "f16", "bfloat16": "bf16"}
 # Prefix of a stage that was fed by the reference.
 _FORCED = "forced/"
 
@@ -73,8 +73,9 @@ def compare(
             "reference": there.name,
             "candidate": ours.name,
             "command": "",
-            "engine": _engine(ours),
+            "engine": _engine(ours) | ({"dtype": _SHORT[runs[0].dtype]} if runs[0].dtype else {}),
             "notes": [*there.notes, *getattr(ours, "notes", [])],
+            "checks": _checks(there, ours, runs[0]),
             "runs": [run.entry() for run in runs],
         }
         report = _native.compare(json.dumps(subject), None, _text(gate))
@@ -98,6 +99,8 @@ class _Run:
     candidate: Path
     matches: list[Match]
     floors: Path | None
+    dtype: str | None
+    """Of the candidate, as PyTorch names it, where it is below f32."""
 
     @staticmethod
     def of(
@@ -111,20 +114,26 @@ class _Run:
         except Error as error:
             # A map of names may be wrong. The file is ours.
             raise InputError(str(error).replace(str(free), ours.name)) from None
-        shapes = {name: array.shape for name, array in Trace(free).items()}
-        forced: Path | None = None
-        for _ in range(_ROUNDS):
-            taught = _taught(Trace(reference), matches, shapes)
-            say(f"{ours.name}: teacher-forced at {len(taught)} stages")
-            forced = _forced(ours, example, there, number, taught, folder / f"forced-{number}.npz")
-            if forced is None or not any(match.error and match.error > _WRONG for match in matches):
-                break
-            # With the reference's input, stages behind a wrong one have the right values.
-            again = align(str(reference), str(forced), names, forced=True)
-            same = {match.stage: match.name for match in again} == {match.stage: match.name for match in matches}
-            matches = again
-            if same:
-                break
+
+        recording = folder / f"forced-{number}.npz"
+        if hasattr(ours, "forced_stages"):
+            # Its stages have the names of the reference's, and each is fed.
+            stages = ours.forced_stages(there.stage_inputs(number))
+            forced = None if stages is None else _write(recording, _as_shown(stages, matches, Trace(free)))
+        else:
+            teacher = Teacher(Trace(reference), Trace(free))
+
+            def force(fed: list[Match]) -> Path | None:
+                say(f"{ours.name}: teacher-forced at {len(fed)} stages")
+                tensors = ours.forced(example, teacher.values(fed))
+                return None if tensors is None else _write(recording, tensors)
+
+            found = Search(reference, there.inputs, names, force).run(matches)
+            matches, forced = found.matches, found.trace
+        if forced:
+            known = {match.stage for match in matches}.union(Trace(free))
+            only = [stage for stage in there.inputs if stage not in known and stage in Trace(forced)]
+            matches += [Match(stage, stage, None, None, None, []) for stage in only]
         both = folder / f"candidate-{number}.npz"
         with TraceWriter(both) as trace:
             for name, array in Trace(free).items():
@@ -135,7 +144,7 @@ class _Run:
         path = folder / f"floors-{number}.npz"
         dtype = _low_dtype(ours, Trace(free), matches)
         floors = there.floors(number, seen, path, forced=forced is not None, dtype=dtype)
-        return _Run(reference, both, matches, floors)
+        return _Run(reference, both, matches, floors, dtype)
 
     def entry(self) -> dict[str, Any]:
         """The run as the native part reads it."""
@@ -145,6 +154,17 @@ class _Run:
             "matches": [match.entry() for match in self.matches],
             "floors": self.floors and str(self.floors),
         }
+
+
+def _checks(there: Reference, ours: Candidate, run: _Run) -> list[dict[str, Any]]:
+    """Whether users of the candidate get the output that was compared."""
+    output = there.manifest["stages"][-1]["name"]
+    match = next((match for match in run.matches if match.stage == output), None)
+    free = Trace(run.candidate)
+    if match is None or match.name not in free or isinstance(ours, TraceCandidate):
+        return []
+    floor = float(Trace(run.reference)[f"floor.free/{output}"].sum())
+    return checks(ours, there.traces[0][1], match.name, free[match.name], floor)
 
 
 def _low_dtype(ours: Candidate, free: Trace, matches: list[Match]) -> str | None:
@@ -163,27 +183,22 @@ def _write(path: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> Path:
     return path
 
 
-def _taught(
-    reference: Trace, matches: list[Match], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, np.ndarray]:
-    """The golden values of all stages that were found, in the layout of the candidate."""
-    values = {
-        match.name: match.to_candidate(reference[match.stage], shapes[match.name])
-        for match in matches
-        if match.name in shapes
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _forced(
-    ours: Candidate, example: Example, there: Reference, number: int, taught: dict[str, np.ndarray], path: Path
-) -> Path | None:
-    """The trace of the teacher-forced run; None where the candidate cannot be forced."""
-    if hasattr(ours, "forced_stages"):
-        tensors = ours.forced_stages(there.stage_inputs(number))
-    else:
-        tensors = ours.forced(example, taught)
-    return None if tensors is None else _write(path, tensors)
+def _as_shown(
+    stages: Iterable[tuple[str, np.ndarray]], matches: list[Match], free: Trace
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Stages as the tensors that they are in the free run of a candidate, in its layout; those that it does not show, as they
+    are."""
+    found = {match.stage: match for match in matches if match.name in free}
+    # A tensor may be several stages, of equal values: it is written once.
+    waiting = {match.name for match in found.values()}
+    for stage, value in stages:
+        name = found[stage].name if stage in found else stage
+        if name in waiting:
+            waiting.remove(name)
+            own = found[stage].to_candidate(value, free[name].shape) if stage in found else None
+            yield name, value if own is None else own
+        elif stage not in found and stage not in free:
+            yield stage, value
 
 
 def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _native.Report:
@@ -202,10 +217,12 @@ def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _n
     ours, golden = Trace(run.candidate), Trace(run.reference)[name]
     value = ours[_FORCED + match.name] if stage["teacher_forced"] else ours[match.name]
     running = "forced" if stage["teacher_forced"] else "free"
-    # Those of a run that was fed at the seen stages only are forced floors.
-    floors = Trace(run.floors if run.floors and running == "forced" else run.reference)
-    floor = float(floors[f"floor.{running}/{name}"].sum())
-    cause = there.explain(number, name, match.to_reference(value, golden.shape).astype(np.float64), golden, floor)
+    entry = f"floor.{running}/{name}"
+    # Those of a run that was fed at the seen stages only.
+    floors = Trace(run.floors) if run.floors and entry in Trace(run.floors) else Trace(run.reference)
+    hidden = set(there.inputs) - {match.stage for match in run.matches}
+    ours_here = match.to_reference(value, golden.shape).astype(np.float64)
+    cause = there.explain(number, name, ours_here, float(floors[entry].sum()), hidden)
     if cause is None:
         return report
     found = {"stage": name, "id": cause.id, "text": cause.text, "r": cause.r}

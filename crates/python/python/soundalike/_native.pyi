@@ -1,9 +1,14 @@
+from typing import final
+
+__all__ = ["Report", "__version__", "align", "compare", "names_of"]
+
 __version__: str
 
 def align(reference: str, candidate: str, map: str | None = None, forced: bool = False) -> str: ...
 def names_of(matches: str) -> str: ...
 def compare(subject: str, map: str | None = None, gate: str | None = None) -> Report: ...
 
+@final
 class Report:
     @property
     def passed(self) -> bool: ...

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,18 @@ def capture_onnx(
     except (CandidateError, OSError, onnx.checker.ValidationError) as error:
         raise ReferenceError(one_line(error)) from error
     return out
+
+
+def golden_nodes(
+    path: str | os.PathLike[str], example: Example
+) -> Iterator[tuple[onnx.NodeProto, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """The nodes of a reference in order of execution, each with what it reads, and what it computes, by name, in f64."""
+    model = load(path)
+    onnx.load_external_data_for_model(model, str(Path(path).parent))
+    set_precision(model.graph, onnx.TensorProto.FLOAT)
+    candidate = OnnxCandidate(model, name=str(path))
+    capture = _Capture(candidate.graph, candidate.name, dict(candidate.free(example)))
+    return capture.run(bind(example, candidate.graph.graph, candidate.name))
 
 
 def _capture_one(candidate: OnnxCandidate, example: Example, out: Path, model: Mapping[str, Any]) -> None:
@@ -173,19 +185,28 @@ class _Capture:
         return np.frombuffer(json.dumps(content).encode(), np.uint8)
 
     def write(self, feeds: Mapping[str, np.ndarray], trace: TraceWriter) -> None:
-        """Computes node after node, and writes its stages. A golden tensor is kept until its last consumer has run."""
-        nodes = self._model.graph.node
-        golden = {name: _widened(value) for name, value in feeds.items()}
-        last_use = {name: place for place, node in enumerate(nodes) for name in [*node.output, *reads(node)]}
+        """Computes node after node, and writes its stages."""
         stages = set(self._stages)
-        for place, node in enumerate(nodes):
-            needed = {name: self._value(name, golden) for name in reads(node)}
-            computed = self._golden(node, needed)
+        for node, needed, computed in self.run(feeds):
             if not stages.isdisjoint(computed):
                 forced = self._forced(node, needed)
                 for name in (name for name in computed if name in stages):
                     self._check(node, computed[name], forced[name], needed)
                     self._write_stage(trace, name, computed[name], forced[name])
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[onnx.NodeProto, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+        """Computes node after node in f64: each with what it reads, and what it computes, by name. A tensor is kept until its
+        last consumer has run.
+        """
+        nodes = self._model.graph.node
+        golden = {name: _widened(value) for name, value in feeds.items()}
+        last_use = {name: place for place, node in enumerate(nodes) for name in [*node.output, *reads(node)]}
+        for place, node in enumerate(nodes):
+            needed = {name: self._value(name, golden) for name in reads(node)}
+            computed = self._golden(node, needed)
+            yield node, needed, computed
             golden |= computed
             for name in [*computed, *needed]:
                 if last_use[name] == place:

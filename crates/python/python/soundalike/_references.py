@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ._trace_file import Trace, TraceWriter
 
 if TYPE_CHECKING:
     from ._causes import Cause
+    from ._replay import Replay
 
 
 class Reference:
@@ -57,9 +59,12 @@ class Reference:
         return None
 
     def explain(
-        self, number: int, stage: str, candidate: np.ndarray, golden: np.ndarray, floor: float
+        self, number: int, stage: str, candidate: np.ndarray, floor: float, hidden: Collection[str]
     ) -> Cause | None:
-        """The cause of the error of a stage; None where it is not known."""
+        """The cause of the error of a stage; None where it is not known.
+
+        `hidden`: the stages that the candidate does not show: they may be folded into this one.
+        """
         return None
 
     def stage_inputs(self, number: int) -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -103,13 +108,49 @@ class ModuleReference(Reference):
         return path
 
     def explain(
-        self, number: int, stage: str, candidate: np.ndarray, golden: np.ndarray, floor: float
+        self, number: int, stage: str, candidate: np.ndarray, floor: float, hidden: Collection[str]
     ) -> Cause | None:
-        from ._causes import explain
-        from ._replay import at_stage
+        from ._replay import replays
 
-        trace, example = self.traces[number]
-        return at_stage(self._module, example, stage, lambda step: explain(step, candidate, golden, floor))
+        path, example = self.traces[number]
+        return _explained(replays(self._module, example, stage, hidden), candidate, Trace(path)[stage], floor)
+
+
+class OnnxReference(Reference):
+    """An ONNX file, whose nodes can be computed again."""
+
+    def __init__(self, file: str | os.PathLike[str], traces: list[tuple[Path, Example]]) -> None:
+        super().__init__(str(file), traces)
+        self._file = file
+
+    def explain(
+        self, number: int, stage: str, candidate: np.ndarray, floor: float, hidden: Collection[str]
+    ) -> Cause | None:
+        try:
+            from ._onnx_replay import replays
+        except ImportError:  # hypotheses are computed by PyTorch
+            return None
+        path, example = self.traces[number]
+        found = replays(self._file, example, stage, hidden, self.inputs)
+        return _explained(found, candidate, Trace(path)[stage], floor)
+
+
+def _explained(found: list[list[Replay]], candidate: np.ndarray, golden: np.ndarray, floor: float) -> Cause | None:
+    """The cause of an error, in the stage or in one that is folded into it. `found`: the ways to the stage."""
+    from ._causes import Folded, explain
+    from ._replay import along
+
+    described: Cause | None = None
+    for way in found:
+        if len(way) == 1:
+            described = explain(way[0], candidate, golden, floor)
+            if described is not None and not described.is_description:
+                return described
+        else:
+            cause = explain(way[0], candidate, golden, floor, folded=Folded(way[0].value, along(way)))
+            if cause is not None:
+                return replace(cause, text=f"{cause.text}, in `{way[0].name}`")
+    return described
 
 
 def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: Callable[[str], None]) -> Reference:
@@ -144,7 +185,7 @@ def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: C
 
             capture_onnx(given, example, path, name=name)
         traces.append((path, example))
-    return ModuleReference(given, traces) if is_module else Reference(str(given), traces)
+    return ModuleReference(given, traces) if is_module else OnnxReference(given, traces)
 
 
 def _trace(path: Path, inputs: Any) -> Reference:

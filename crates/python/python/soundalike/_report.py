@@ -92,6 +92,8 @@ class Report:
         return f"<Report: {self.finding}>"
 
     def _repr_html_(self) -> str:
-        # A frame keeps the styles of the page from the notebook.
+        # A frame keeps the styles of the page from the notebook. It is as high as the page, where scripts may run.
         page = html.escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
+        fit = "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'"
+        style = "width: 100%; height: 40em; max-height: 70em; border: 0"
+        return f'<iframe srcdoc="{page}" onload="{fit}" style="{style}"></iframe>'

@@ -110,6 +110,8 @@ class _ReportData(TypedDict):
     """The examples, each with its own results."""
     stages: list[Stage]
     """All stages of the reference, in order of execution."""
+    coverage: dict[str, Any]
+    """How many of the stages were compared, and how they were found."""
     missing: list[str]
     """Stages that the candidate does not show."""
     unexpected: list[str]
@@ -121,6 +123,8 @@ class _ReportData(TypedDict):
     """The shape of an error whose cause is not known."""
     output: dict[str, Any] | None
     """Agreement of the outputs, free-running."""
+    production: list[dict[str, Any]]
+    """Whether users of the candidate get the output that was compared."""
     gate: GateResult
 
 

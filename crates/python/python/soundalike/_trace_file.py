@@ -80,6 +80,10 @@ class Trace(Mapping[str, np.ndarray]):
             raise Error(f"{self.path}: `{name}` cannot be read: {error}") from error
         return array
 
+    def __contains__(self, name: object) -> bool:
+        # The default reads the array.
+        return name in self._npz
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._npz.files)
 

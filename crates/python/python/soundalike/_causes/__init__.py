@@ -4,8 +4,8 @@ To add a hypothesis, add one line to the table at the end of a family's file: it
 that it is about, and how the step is computed with the mistake.
 """
 
-from ._explain import Cause, Estimate, explain
+from ._explain import Cause, Estimate, Folded, explain
 from ._operation import Call
 from ._shapes import shape_words
 
-__all__ = ["Call", "Cause", "Estimate", "explain", "shape_words"]
+__all__ = ["Call", "Cause", "Estimate", "Folded", "explain", "shape_words"]

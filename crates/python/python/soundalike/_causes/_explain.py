@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -57,6 +57,18 @@ class Cause:
     estimate: Estimate | None = None
     or_else: tuple[str, ...] = ()
     """Ids of other hypotheses that explain the candidate as well. The text says them, too."""
+    is_description: bool = False
+    """Whether more than one number was chosen to fit the candidate: it says how the error looks, not what makes it."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """How a stage is computed from an earlier step."""
+
+    output: Tensor
+    """Of the step; golden (f64)."""
+    then: Callable[[Tensor], Tensor]
+    """Computes the stage from another output of the step."""
 
 
 def explain(
@@ -65,6 +77,7 @@ def explain(
     golden: np.ndarray,
     floor: float,
     before: Mapping[str, np.ndarray] | None = None,
+    folded: Folded | None = None,
 ) -> Cause | None:
     """The cause of a difference of a stage.
 
@@ -74,6 +87,8 @@ def explain(
         golden: The reference's golden output.
         floor: Root mean square of the error of the reference's own f32.
         before: Golden outputs of stages before it, by name, which the candidate may have returned in its place.
+        folded: Where `step` is an earlier one, which the candidate has folded into the stage. Forms of the output are not
+            tried then.
 
     Returns:
         None where the candidate is right, or where no hypothesis explains it.
@@ -93,11 +108,15 @@ def explain(
     if not math.isfinite(floor):
         return None
     with torch.no_grad():
-        op = Operation.of(step, KINDS, right, odd, ours, floor)
-        case = _Case(op)
-        if case.reproduced_by(op.output):
+        if folded is not None:
+            own = folded.output
+            op = Operation.of(step, KINDS, own, torch.zeros(own.shape, dtype=torch.bool), own, floor)
+            case = _Case(op, ours, right, floor, folded.then)
+            return _together(case.explanations({}, (Rank.MISTAKE, Rank.ESTIMATE))) if op.family else None
+        case = _Case(Operation.of(step, KINDS, right, odd, ours, floor), ours, right, floor, lambda x: x)
+        if case.reproduced_by(case.right):
             return None
-        return _together(case.explanations(before or {}))
+        return _together(case.explanations(before or {}, Rank))
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -115,7 +134,7 @@ def _together(causes: list[Cause]) -> Cause | None:
     if not others:
         return first
     text = "; or ".join(cause.text for cause in best.values()) + " (cannot be told apart on this input)"
-    return Cause(first.id, text, first.r, first.estimate, tuple(cause.id for cause in others))
+    return replace(first, text=text, or_else=tuple(cause.id for cause in others))
 
 
 def _not_finite(ours: Tensor, right: Tensor, floor: float) -> Cause:
@@ -126,25 +145,31 @@ def _not_finite(ours: Tensor, right: Tensor, floor: float) -> Cause:
 
 
 class _Case:
-    """A stage that is to be explained."""
+    """A stage that is to be explained by mistakes in `op`: in the stage itself, or in an earlier step."""
 
-    def __init__(self, op: Operation) -> None:
+    def __init__(
+        self, op: Operation, candidate: Tensor, right: Tensor, floor: float, then: Callable[[Tensor], Tensor]
+    ) -> None:
         self.op = op
+        self.candidate = candidate
+        self.right = right
+        self.own_floor = floor
+        self.then = then
         self.op32 = op.rounded()
         self.replays = int(min(max(_BUDGET / max(op.multiply_adds, 1), _FEWEST), _MOST))
-        same = op.candidate.shape == op.output.shape
-        self.error = rms(op.candidate - op.output) if same else float("inf")
+        same = candidate.shape == right.shape
+        self.error = rms(candidate - right) if same else float("inf")
 
     def reproduced_by(self, golden: Tensor) -> bool:
         """Whether the candidate is the reference: neither wrong as a whole nor at a single index of an axis."""
         return self.r(golden, None, _STRUCTURAL_R) is not None
 
-    def explanations(self, before: Mapping[str, np.ndarray]) -> list[Cause]:
+    def explanations(self, before: Mapping[str, np.ndarray], ranks: Iterable[Rank]) -> list[Cause]:
         """The simplest hypotheses that explain the candidate. Those with numbers to choose are last."""
-        for rank in Rank:
+        for rank in ranks:
             causes = self._of_rank(rank)
             if rank is Rank.FITTED:
-                return list(itertools.islice(causes, 1))
+                return [replace(cause, is_description=True) for cause in itertools.islice(causes, 1)]
             found = list(causes)
             if rank is Rank.FORM and not found:
                 found = list(self._repeated(before))
@@ -163,7 +188,7 @@ class _Case:
     def _repeated(self, before: Mapping[str, np.ndarray]) -> Iterator[Cause]:
         for name, array in before.items():
             golden = _tensor(array)
-            if golden.shape == self.op.candidate.shape and bool(golden.isfinite().all()):
+            if golden.shape == self.candidate.shape and bool(golden.isfinite().all()):
                 r = self.r(golden, None)
                 if r is not None:
                     yield Cause("repeats-a-stage", f"repeats `{name}`, a stage before it", r)
@@ -177,10 +202,10 @@ class _Case:
                 self.replays -= 1
                 if self.replays < 0:
                     return
-            golden = _safely(lambda: hypothesis.replay(self.op, value))
+            golden = _safely(lambda: self.then(hypothesis.replay(self.op, value)))
             if golden is None:
                 continue
-            r = self.r(golden, lambda: hypothesis.replay(self.op32, value))
+            r = self.r(golden, lambda: self.then(hypothesis.replay(self.op32, value)))
             if r is not None:
                 text = hypothesis.words.format(**{**self.op.operands, "value": value})
                 yield Cause(hypothesis.id, text, r)
@@ -191,17 +216,17 @@ class _Case:
             return None
 
         def replay(value: float) -> Tensor:
-            return parameter.replay(self.op, value)
+            return self.then(parameter.replay(self.op, value))
 
-        found = _safely(lambda: fit(self.op.candidate, replay, right, parameter.starts, parameter.least))
+        found = _safely(lambda: fit(self.candidate, replay, right, parameter.starts, parameter.least))
         if found is None:
             return None
         golden = replay(found.value)
-        rounded = parameter.replay(self.op32, found.value)
+        rounded = self.then(parameter.replay(self.op32, found.value))
         reach = _EXACT_R * self.floor(golden, rounded) / found.sensitivity
         low, high = max(found.value - reach, parameter.least), found.value + reach
         value = shortest(found.value, low, high)
-        r = self.r(replay(value), lambda: parameter.replay(self.op32, value))
+        r = self.r(replay(value), lambda: self.then(parameter.replay(self.op32, value)))
         if r is None:
             return None
         text = f"{parameter.words} of {interval_words(value, low, high, right)}"
@@ -212,8 +237,8 @@ class _Case:
 
         A mistake that rounds far more must not match only because of that: it has to explain all but a hundredth of the
         error."""
-        size, right = rms(golden), rms(self.op.output)
-        usual = max(self.op.floor * size / right if right else self.op.floor, _LEAST_FLOOR * size)
+        size, right = rms(golden), rms(self.right)
+        usual = max(self.own_floor * size / right if right else self.own_floor, _LEAST_FLOOR * size)
         own = rms(rounded.double() - golden) if rounded is not None else 0.0
         unexplained = _UNEXPLAINED * self.error / _EXACT_R if self.error < float("inf") else 0.0
         return min(max(own, usual), max(unexplained, _STRUCTURAL_R * usual))
@@ -222,9 +247,9 @@ class _Case:
         """The distance of the candidate from the reference with a mistake, in units of its rounding.
 
         None where it is not below ``bar``, or where a single index of an axis is wrong."""
-        if golden.shape != self.op.candidate.shape:
+        if golden.shape != self.candidate.shape:
             return None
-        error = self.op.candidate - golden.double()
+        error = self.candidate - golden.double()
         size = rms(error)
         if size == 0:
             return 0.0

@@ -44,6 +44,8 @@ class Kind:
     attributes: tuple[str, ...] = ()
     """The operands that are attributes of the module. ``a|b``: the first that it has, as operand ``a``."""
     constants: Mapping[str, Any] = field(default_factory=dict)
+    arrange: Callable[[dict[str, Any]], dict[str, Any]] = lambda operands: operands
+    """Makes the operands of the family out of these."""
 
 
 @dataclass(frozen=True)
@@ -165,5 +167,5 @@ def _operands(call: Call, kind: Kind) -> dict[str, Any]:
         operands[name.replace(".", "_")] = value
     operands.update(zip(kind.arguments, call.args))
     operands.update(call.kwargs)
-    result: dict[str, Any] = cast(operands, torch.float64)
+    result: dict[str, Any] = cast(kind.arrange(operands), torch.float64)
     return result

@@ -72,7 +72,27 @@ def _kind(cell: str) -> Kind:
     return Kind(cell, _recurrent, ("input", "hx"), operands, {"cell": cell})
 
 
-KINDS = {"LSTM": _kind("lstm"), "GRU": _kind("gru")}
+def _cell(input: Tensor, hx: Any = None, *, batch_first: bool = False, **operands: Any) -> tuple[Tensor, ...]:
+    """One frame `[batch, feature]`."""
+    states = None if hx is None else [state[None] for state in (hx if isinstance(hx, (tuple, list)) else (hx,))]
+    _, *ends = _recurrent(input[None], states, num_layers=1, **operands)
+    return tuple(end[0] for end in ends)
+
+
+_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _with_cell_weights(operands: dict[str, Any]) -> dict[str, Any]:
+    weights = [operands.pop(name) for name in _CELL_WEIGHTS]
+    return {**operands, "all_weights": [[weight for weight in weights if weight is not None]]}
+
+
+def _cell_kind(cell: str) -> Kind:
+    constants = {"cell": cell, "bidirectional": False, "batch_first": False}
+    return Kind(cell, _cell, ("input", "hx"), _CELL_WEIGHTS, constants, _with_cell_weights)
+
+
+KINDS = {"LSTM": _kind("lstm"), "GRU": _kind("gru"), "LSTMCell": _cell_kind("lstm"), "GRUCell": _cell_kind("gru")}
 
 
 def _edited(op: Operation, edit: Callable[[list[Tensor]], list[Tensor]], part: int | None = None) -> Tensor:

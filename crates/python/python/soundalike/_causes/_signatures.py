@@ -30,6 +30,7 @@ _FUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "SiLU": F.silu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "Hardswish": F.hardswish,
 }
 
 
@@ -228,6 +229,11 @@ def _form(id: str, words: str, replay: Replay, values: Values = once) -> Hypothe
     return Hypothesis(id, words, (), replay, values, Rank.FORM)
 
 
+def _activations_before(op: Operation) -> Iterable[str]:
+    # Products are too heavy for so many.
+    return _FUSED if isinstance(op.operands.get("input"), Tensor) and not op.multiply_adds else ()
+
+
 def _of_rounded_output(dtype: str) -> Hypothesis:
     text = f"the output rounded to {dtype}"
     return _form(f"output-{dtype}", text, lambda op, _: to_dtype_like(op, op.output, dtype))
@@ -252,6 +258,9 @@ HYPOTHESES = [
     _form("end-missing", "the {value[1]} index of axis {value[0]} is missing, the rest is right", _cut, _missing_ends),
     _form("activation-applied", "{value} applied to the output",
           lambda op, name: _FUSED[name](op.output), lambda op: _FUSED),
+    _form("activation-before", "{value} applied to the input",
+          lambda op, name: op.run(input=_FUSED[name](op["input"])), _activations_before),
+    _form("squared", "the square of it: the root is missing", lambda op, _: op.output.square()),
     *map(_of_rounded_output, ("f16", "bf16", "tf32")),
     _form("zeros-at-an-index", "index {value[0]} of axis {value[1]} is zero", _with_zeros, _worst_indices),
     _fitted("clipped", "clipped to [{value[0]:.6g}, {value[1]:.6g}]",

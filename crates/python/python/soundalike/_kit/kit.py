@@ -35,13 +35,16 @@ def read(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, np.ndarray]]:
             raise ValueError("is truncated")
         return data[place - size : place]
 
+    def numbers(count: int) -> tuple[int, ...]:
+        return struct.unpack(f"<{count}I", take(4 * count).tobytes())
+
     tensors: dict[str, np.ndarray] = {}
-    while length := struct.unpack("<I", take(4))[0]:
+    while length := numbers(1)[0]:
         name = take(length).tobytes().rstrip(b"\0").decode()
-        (axes,) = struct.unpack("<I", take(4))
+        (axes,) = numbers(1)
         if axes > AXES:
             raise ValueError(f"`{name}` has {axes} axes; a kit has at most {AXES}")
-        shape = struct.unpack(f"<{axes}I", take(4 * axes))
+        shape = numbers(axes)
         tensors[name] = take(4 * math.prod(shape)).view("<f4").reshape(shape)
     return data[8:16].tobytes(), tensors
 

@@ -74,6 +74,15 @@ impl FromStr for CandidateSide {
         if let Some(file) = name.strip_prefix("trace:") {
             return Ok(Self::Trace(file.into()));
         }
+        if [".onnx", ".tflite", ".pt", ".pth"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
+        {
+            bail!(
+                "--candidate {name}: is a model of another framework, which runs in Python; `pip install soundalike[onnx]`, then \
+                 `python -m soundalike compare REFERENCE.npz {name}`"
+            );
+        }
         let mut engines = EngineChoice::all().into_iter();
         let engine = engines.find(|engine| engine.name == name);
         engine.map(Self::Engine).with_context(|| {
