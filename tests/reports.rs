@@ -231,9 +231,10 @@ fn a_foreign_trace_is_read_by_a_map_of_its_names() {
         let stages = report["stages"].as_array().unwrap();
         stages.iter().find(|stage| stage["name"] == name).unwrap()["verdict"].clone()
     };
+    // The goldens themselves: more exact than f32 can be, where its own error is large.
     assert_eq!(
         (stage("sincnet.pool1d.0"), stage("activation")),
-        ("exact".into(), "exact".into()),
+        ("over_precise".into(), "exact".into()),
         "{}",
         run.stderr
     );

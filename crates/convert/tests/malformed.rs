@@ -824,11 +824,6 @@ fn the_plda_is_read_and_its_damage_named() {
         ),
         (
             "psi",
-            Some(npy(">f8", "(2,)", false, &[0; 16])),
-            "elements of type >f8",
-        ),
-        (
-            "psi",
             Some(npy("<f8", "(3,)", false, &[0; 16])),
             "16 bytes of data, 24 expected",
         ),

@@ -52,11 +52,15 @@ class TraceCandidate:
             CandidateError: if it was recorded on other inputs.
         """
         if not example.fits(self._trace):
-            raise CandidateError(f"{self._trace.path}: was recorded on other inputs; record it on those of the reference")
+            raise CandidateError(
+                f"{self._trace.path}: was recorded on other inputs; record it on those of the reference"
+            )
         prefixes = ("floor.", "f32/", "input/", "manifest", _FORCED)
         return ((name, array) for name, array in self._trace.items() if not name.startswith(prefixes))
 
-    def forced(self, example: Example, taught: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]] | None:
+    def forced(
+        self, example: Example, taught: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[str, np.ndarray]] | None:
         """The arrays ``forced/NAME``: stages that the reference fed when they were recorded. None where there are none."""
         forced = [name for name in self._trace if name.startswith(_FORCED)]
         return ((name.removeprefix(_FORCED), self._trace[name]) for name in forced) if forced else None

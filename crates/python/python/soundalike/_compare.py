@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,13 @@ from ._references import Reference, reference_of
 from ._report import Report
 from ._trace_file import Trace, TraceWriter
 
+if TYPE_CHECKING:
+    from ._causes import Cause
+
 # The names that reports have for dtypes of 16 bits.
 _SHORT = {"float16": "f16", "bfloat16": "bf16"}
+# Fewest stages with weights that are told from others.
+_FEWEST = 3
 # Prefix of a stage that was fed by the reference.
 _FORCED = "forced/"
 
@@ -186,8 +191,8 @@ def _write(path: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> Path:
 def _as_shown(
     stages: Iterable[tuple[str, np.ndarray]], matches: list[Match], free: Trace
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Stages as the tensors that they are in the free run of a candidate, in its layout; those that it does not show, as they
-    are."""
+    """Stages as the tensors that they are in the free run of a candidate, in its layout. Those that it does not show are
+    unchanged."""
     found = {match.stage: match for match in matches if match.name in free}
     # A tensor may be several stages, of equal values: it is written once.
     waiting = {match.name for match in found.values()}
@@ -223,11 +228,29 @@ def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _n
     hidden = set(there.inputs) - {match.stage for match in run.matches}
     ours_here = match.to_reference(value, golden.shape).astype(np.float64)
     cause = there.explain(number, name, ours_here, float(floors[entry].sum()), hidden)
+    if cause is None or cause.is_description:
+        cause = _other_weights(data["stages"], there.with_parameters) or cause
     if cause is None:
         return report
     found = {"stage": name, "id": cause.id, "text": cause.text, "r": cause.r}
     found["estimate"] = cause.estimate and asdict(cause.estimate)
     return report.explained(json.dumps(found))
+
+
+def _other_weights(stages: list[dict[str, Any]], with_parameters: set[str]) -> Cause | None:
+    """The cause of an error of all stages with parameters, and of hardly any without."""
+    fed = [stage for stage in stages if stage["teacher_forced"]]
+    own = [stage for stage in fed if stage["name"] in with_parameters]
+    others = [stage for stage in fed if stage["name"] not in with_parameters]
+    right = [stage for stage in others if stage["verdict"] in ("exact", "over_precise")]
+    if len(own) < _FEWEST or any(stage["verdict"] != "structural" for stage in own) or 5 * len(right) < 4 * len(others):
+        return None
+    from ._causes import Cause
+
+    text = (
+        f"other weights: all {len(own)} stages with weights are wrong, and {len(right)} of {len(others)} without are right"
+    )
+    return Cause("other-weights", text, max((stage["teacher_forced"]["r"] for stage in right), default=0.0))
 
 
 def _engine(ours: Candidate) -> dict[str, Any]:

@@ -159,7 +159,8 @@ class Search:
 
 
 def _is_wrong(match: Match) -> bool:
-    return match.error is None or match.error > _WRONG
+    """Whether the values of the tensor are not those of the stage. Where all names are equal, no values were compared."""
+    return match.by is not None and (match.error is None or match.error > _WRONG)
 
 
 def _is_right(match: Match, reference: Trace, tensor: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,11 @@ class Reference:
     def inputs(self) -> dict[str, list[str]]:
         """What each stage reads: stages and network inputs."""
         return {stage["name"]: stage["inputs"] for stage in self.manifest["stages"]}
+
+    @property
+    def with_parameters(self) -> set[str]:
+        """The stages that modules with parameters of their own compute; empty where that is not known."""
+        return set()
 
     @property
     def notes(self) -> list[str]:
@@ -83,6 +89,12 @@ class ModuleReference(Reference):
     def __init__(self, module: Any, traces: list[tuple[Path, Example]]) -> None:
         super().__init__("torch", traces)
         self._module = module
+
+    @property
+    def with_parameters(self) -> set[str]:
+        own = {path for path, part in self._module.named_modules() if any(True for _ in part.parameters())}
+        # `lstm:1` and `conv#1` are outputs of `lstm` and `conv`.
+        return {stage for stage in self.inputs if re.split("[:#]", stage)[0] in own}
 
     def floors(
         self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
