@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     Match,
     toml_file::{self, TomlError},
+    trace::FORCED,
 };
 
 /// The stage of each entry of a trace: `"entry" = "stage"`, or for axes in another order,
@@ -146,8 +147,12 @@ pub enum NamesError {
 /// Number of entries that an error lists.
 const LISTED: usize = 8;
 
-/// Entries of a trace that are no stages.
-pub(crate) const NOT_STAGES: [&str; 3] = ["manifest", "waveform", "masks"];
+/// Whether an entry of a trace is no stage by its name: inputs, floors, and stages that were fed.
+pub(crate) fn is_reserved(entry: &str) -> bool {
+    let starts = ["floor.", "f32/", "input/", FORCED];
+    ["manifest", "waveform", "masks"].contains(&entry)
+        || starts.iter().any(|start| entry.starts_with(start))
+}
 
 impl NameMap {
     /// Parses the text of a map; `origin` names it in errors.
@@ -213,8 +218,7 @@ impl NameMap {
                 stages.push((entry.clone(), target.name().to_owned()));
                 continue;
             }
-            // Floors and other entries that are no stages have a slash in their names.
-            if entry.contains('/') || NOT_STAGES.contains(&entry.as_str()) {
+            if is_reserved(entry) {
                 continue;
             }
             if let Some((other, _)) = self.targets.iter().find(|(_, t)| t.name() == entry) {

@@ -359,7 +359,8 @@ impl StageReport {
 pub(crate) fn judge_unsteady(stages: &mut [StageReport]) {
     let is_exact = |stage: &StageReport| {
         let free = stage.free_running.as_ref();
-        free.is_none_or(|error| Verdict::of(error) == Verdict::Exact)
+        let in_free_run = free.is_none_or(|error| Verdict::of(error) == Verdict::Exact);
+        in_free_run && stage.verdict != Verdict::Structural
     };
     if let Some(first) = stages.iter_mut().find(|stage| !is_exact(stage))
         && first.is_unsteady()

@@ -14,7 +14,7 @@ use soundalike_network::{GraphError, Stage};
 
 use crate::{
     Activations, EngineInfo, Floors, Input, Manifest, Masks, Match, NameMap, NamesError, Window,
-    manifest::SCHEMA, name_map::NOT_STAGES,
+    manifest::SCHEMA, name_map::is_reserved,
 };
 
 /// Why a trace cannot be read.
@@ -408,13 +408,12 @@ impl Activations for ActivationTrace {
 
 /// Whether an entry of a trace may be the output of a stage.
 pub(crate) fn may_be_stage(entry: &NpzEntry) -> bool {
-    let name = entry.name();
-    let float = matches!(
-        entry.dtype(),
+    let dtype = entry.dtype();
+    let is_float = matches!(
+        dtype,
         Some(Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
     );
-    let ours = ["floor.", "f32/", "input/", FORCED];
-    float && !NOT_STAGES.contains(&name) && !ours.iter().any(|start| name.starts_with(start))
+    is_float && !is_reserved(entry.name())
 }
 
 fn read_manifest<R: Read + Seek>(npz: &mut Npz<R>, origin: &str) -> Result<Manifest, TraceError> {

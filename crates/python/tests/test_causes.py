@@ -952,7 +952,7 @@ def test_an_estimate_has_an_interval_around_the_true_value() -> None:
 
 def test_values_that_are_not_finite_are_counted() -> None:
     found = unknown.explain(changed((0, 2, 5), np.nan))
-    assert found is not None and (found.id, found.text) == ("not-finite", "1 of 252 values is NaN, first at [0, 2, 5]")
+    assert found is not None and (found.id, found.text) == ("not-finite", "an output with 1 of 252 values NaN, first at [0, 2, 5]")
 
 
 def test_equal_infinities_are_right_and_a_finite_number_in_their_place_is_not() -> None:

@@ -48,7 +48,7 @@ def random(*shape: int, seed: int = 1) -> Tensor:
 
 
 class Perceptron:
-    """A port of `nn.Sequential(Linear, ReLU, Linear)` with other names, which shows the products before their biases."""
+    """A port of `nn.Sequential(Linear, ReLU, Linear)` with other names, which shows products before their biases."""
 
     name = "perceptron"
 

@@ -247,9 +247,7 @@ def _other_weights(stages: list[dict[str, Any]], with_parameters: set[str]) -> C
         return None
     from ._causes import Cause
 
-    text = (
-        f"other weights: all {len(own)} stages with weights are wrong, and {len(right)} of {len(others)} without are right"
-    )
+    text = f"other weights: all {len(own)} stages with weights are wrong, {len(right)} of {len(others)} without are right"
     return Cause("other-weights", text, max((stage["teacher_forced"]["r"] for stage in right), default=0.0))
 
 

@@ -1,4 +1,4 @@
-"""Which tensor of a candidate is which stage, where values do not tell: the candidate is fed by the reference to find out."""
+"""Which tensor of a candidate is which stage, where values do not tell: found by feeding it with the reference's."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ class Search:
         return Forced(matches, trace, [] if trace is None else self._wrong(matches, Trace(trace)))
 
     def _improved(self, found: Forced) -> Forced:
-        """A stage with wrong values may have been given the tensor of another one, and what reads it is then fed the wrong
-        value. Tries the alternatives: the right one leaves the fewest stages wrong.
+        """A stage with wrong values may have been given the tensor of another one, and what reads it is then fed the
+        wrong value. Tries the alternatives: the right one leaves the fewest stages wrong.
         """
         pinned: dict[str, Match | None] = {}
         done: set[str] = set()
@@ -159,7 +159,7 @@ class Search:
 
 
 def _is_wrong(match: Match) -> bool:
-    """Whether the values of the tensor are not those of the stage. Where all names are equal, no values were compared."""
+    """Whether the tensor has other values than the stage. Where all names are equal, no values were compared."""
     return match.by is not None and (match.error is None or match.error > _WRONG)
 
 

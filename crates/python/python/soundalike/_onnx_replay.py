@@ -64,7 +64,8 @@ def _gemm(given: _Given, attributes: Mapping[str, Any]) -> _Call:
     assert x is not None and weight is not None
     x = x.T if attributes.get("transA") else x
     weight = weight if attributes.get("transB") else weight.T
-    return F.linear, (x * attributes.get("alpha", 1.0), weight, None if bias is None else bias * attributes.get("beta", 1.0))
+    bias = None if bias is None else bias * attributes.get("beta", 1.0)
+    return F.linear, (x * attributes.get("alpha", 1.0), weight, bias)
 
 
 def _batch_norm(given: _Given, attributes: Mapping[str, Any]) -> _Call:

@@ -57,7 +57,8 @@ class Reference:
     def floors(
         self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
     ) -> Path | None:
-        """Writes floors that depend on the candidate. None where there are none, or where the reference cannot be run again.
+        """Writes floors that depend on the candidate. None where there are none, or where the reference cannot be run
+        again.
 
         `seen`: the stages that the candidate shows. `forced`: whether it was fed at them, and only at them.
         `dtype`: of its tensors, where that is below f32.

@@ -59,8 +59,8 @@ class Replay:
 
 
 def replays(module: nn.Module, example: Example, stage: str, hidden: Collection[str]) -> list[list[Replay]]:
-    """The calls that compute `stage`, in f64: first the one itself, then each way to it from a stage in `hidden`, nearest
-    first, the call of that stage first. Empty where the stage is a later output of a call.
+    """The calls that compute `stage`, in f64: first the one itself, then each way to it from a stage in `hidden`,
+    nearest first, the call of that stage first. Empty where the stage is a later output of a call.
     """
     own = copy.deepcopy(module).cpu().double().eval()
     calls: dict[str, Replay] = {}

@@ -87,8 +87,8 @@ def explain(
         golden: The reference's golden output.
         floor: Root mean square of the error of the reference's own f32.
         before: Golden outputs of stages before it, by name, which the candidate may have returned in its place.
-        folded: Where `step` is an earlier one, which the candidate has folded into the stage. Forms of the output are not
-            tried then.
+        folded: Where `step` is an earlier one, which the candidate has folded into the stage. Forms of the output are
+            not tried then.
 
     Returns:
         None where the candidate is right, or where no hypothesis explains it.

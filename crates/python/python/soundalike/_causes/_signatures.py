@@ -47,8 +47,7 @@ def not_finite(ours: Tensor, right: Tensor) -> tuple[str, str, Tensor]:
     first = list(map(int, odd.nonzero()[0]))
     what = "NaN" if bool(ours[odd].isnan().all()) else "infinite" if not bool(ours.isnan().any()) else "NaN or infinite"
     count = int(odd.sum())
-    verb = "is" if count == 1 else "are"
-    return f"{count} of {ours.numel()} values {verb} {what}, first at {first}", "not-finite", finite
+    return f"an output with {count} of {ours.numel()} values {what}, first at {first}", "not-finite", finite
 
 
 def _pairs_of_axes(op: Operation) -> Iterator[tuple[int, int]]:
