@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 venv=$here/any_network/.venv
 if [ ! -x "$venv/bin/python" ]; then
     "${PYTHON:-python3}" -m venv "$venv"
+    echo '*' > "$venv/.gitignore"
     "$venv/bin/pip" install --quiet --requirement "$here/any_network/requirements.txt"
     # Its dependencies are an old TensorFlow; only its files are needed.
     "$venv/bin/pip" install --quiet --no-deps basic-pitch==0.4.0

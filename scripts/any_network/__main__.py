@@ -2,10 +2,10 @@
 
     scripts/any_network.sh [--audio FOLDER] [--embedding CHECKPOINT] [--soundalike PROGRAM] [--only WORD]...
 
---audio is a folder of recordings (one channel of 16 bits at 16 kHz), for the decisions of Silero VAD in f16. --embedding is
-a checkpoint of pyannote's WeSpeakerResNet34, a pickle: PyTorch runs what is in it. --soundalike is the program that runs
-pyannote's networks on candle: target/release/soundalike. --only runs the pairs and faults whose names have WORD in them, and
-prints instead of writing.
+--audio is a folder of recordings (one channel at 16 kHz), for the decisions of Silero VAD in f16. --embedding is a
+checkpoint of pyannote's WeSpeakerResNet34, a pickle: PyTorch runs what is in it. --soundalike is the program that
+runs pyannote's networks on candle: target/release/soundalike. --only runs the pairs and faults whose names have WORD
+in them, and prints instead of writing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> int:
     pairs = [key for key in PAIRS if _wanted(" ".join(key), options) and _given(key, options)]
     faults = [n for n, fault in enumerate(FAULTS) if _wanted(f"{fault.network} {fault.text}", options)]
     start = time.monotonic()
+    f16 = decisions(options.audio) if options.audio and not options.only else None
     # A process for each: its peak memory is its own, and a network that fails takes no other with it.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, initializer=workers.quiet, max_tasks_per_child=1) as pool:
@@ -51,7 +52,6 @@ def main() -> int:
         done = [_shown(future.result()) for future in running]
     runs = [one for one in done if isinstance(one, Compared)]
     found = [one for each in done if isinstance(each, list) for one in each]
-    f16 = decisions(options.audio) if options.audio and not options.only else None
     if options.only:
         return 0
     tables.write(OUT, runs, found, f16, time.monotonic() - start)

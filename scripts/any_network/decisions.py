@@ -30,7 +30,8 @@ def decisions(folder: Path) -> Decisions:
     with tempfile.TemporaryDirectory() as made:
         own = silero.FILES / "silero_vad_openvino_16k.onnx"
         f16 = silero.in_f16(own, Path(made) / "f16.onnx")
-        sessions = [onnxruntime.InferenceSession(str(path)) for path in (own, f16, silero.FILES / "silero_vad_half.onnx")]
+        files = (own, f16, silero.FILES / "silero_vad_half.onnx")
+        sessions = [onnxruntime.InferenceSession(str(path)) for path in files]
     chunks = [silero.chunks(wav(path)).numpy() for path in sorted(folder.glob("*.wav"))]
     right, in_f16, half = (np.concatenate([_probabilities(session, one) for one in chunks]) for session in sessions)
     return Decisions(

@@ -17,11 +17,9 @@ from soundalike._trace_file import Trace
 
 # A diagnosis that only describes the error: what is wrong at each index of an axis, or at one.
 DESCRIPTIONS = {
-    "clipped", "gain", "gain-and-offset", "gain-of-each", "int8-grid", "offset", "offset-of-each", "one-element", "one-index",
-    "another-order", "zeros-at-an-index",
+    "another-order", "clipped", "gain", "gain-and-offset", "gain-of-each", "int8-grid", "offset", "offset-of-each",
+    "one-element", "one-index", "zeros-at-an-index",
 }  # fmt: skip
-# The bar of cosine and correlation in use.
-_ALIKE = 0.999
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The networks: modules whose weights are real where a package has them, and random with a fixed seed where none has."""
+"""The networks: their weights are real where a package has them, and random with a fixed seed where none has."""
 
 from __future__ import annotations
 
@@ -74,11 +74,12 @@ def speech(start: float, seconds: float) -> Tensor:
 
 
 def wav(path: Path) -> Tensor:
-    """Samples `[time]` of a recording at 16 kHz, one channel of 16 bits."""
+    """Samples `[time]` of a recording at 16 kHz, of one channel."""
     rate, samples = scipy.io.wavfile.read(path)
-    if rate != silero.SAMPLE_RATE or samples.ndim != 1 or samples.dtype != np.int16:
-        raise SystemExit(f"{path}: expected one channel of 16 bits at 16 kHz")
-    return torch.from_numpy(samples.astype(np.float32) / 2**15)
+    if rate != silero.SAMPLE_RATE or samples.ndim != 1:
+        raise SystemExit(f"{path}: expected one channel at 16 kHz")
+    full = 2.0 ** (8 * samples.dtype.itemsize - 1) if samples.dtype.kind == "i" else 1.0
+    return torch.from_numpy((samples / full).astype(np.float32))
 
 
 def silero_chunk() -> Network:

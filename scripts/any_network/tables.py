@@ -17,11 +17,10 @@ def write(folder: Path, runs: list[Compared], faults: list[Injected], f16: Decis
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.md"):
         old.unlink()
-    links = {}
     for run in runs:
-        links[run] = _file_name(run)
-        (folder / links[run]).write_text(f"# {run.network}: {run.candidate}\n\n{run.markdown.rstrip()}\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(runs, links, faults, f16, seconds), encoding="utf-8")
+        page = f"# {run.network}: {run.candidate}\n\n{run.markdown.rstrip()}\n"
+        (folder / _file_name(run)).write_text(page, encoding="utf-8")
+    (folder / "README.md").write_text(_readme(runs, faults, f16, seconds), encoding="utf-8")
     (folder / "faults.md").write_text(_faults(faults), encoding="utf-8")
 
 
@@ -30,30 +29,28 @@ def _file_name(run: Compared) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in text).split()) + ".md"
 
 
-def _readme(
-    runs: list[Compared], links: dict[Compared, str], faults: list[Injected], f16: Decisions | None, seconds: float
-) -> str:
+def _readme(runs: list[Compared], faults: list[Injected], f16: Decisions | None, seconds: float) -> str:
     alarms = [run for run in runs if not run.as_expected]
     lines = [
         "# Any network",
         "",
         f"Networks that nobody here wrote, compared with their ports without a map of names: {len(runs)} pairs, "
-        f"{len(alarms)} of them not as expected. `scripts/any_network.sh` makes this page ({seconds / 60:.0f} minutes, two "
-        "processes).",
+        f"{len(alarms)} of them not as expected. `scripts/any_network.sh` makes this page ({seconds / 60:.0f} minutes, "
+        "two processes).",
         "",
-        "*R* is the largest of all stages, in units of PyTorch's own f32 rounding; of a candidate in f16, in units of a "
-        "reference that rounds to f16. Stages that an exporter folds into others (a norm into a convolution) are *not "
-        "observed*.",
+        "*R* is the largest of all stages, in units of PyTorch's own f32 rounding; of a candidate in f16, in units of "
+        "a reference that rounds to f16. Stages that an exporter folds into others (a norm into a convolution) are "
+        "*not observed*.",
         "",
-        "| network | reference | candidate | stages | by name | by value | by order | not observed | R free | R forced | result "
-        "| s | MiB |",
+        "| network | reference | candidate | stages | by name | by value | by order | not observed | R free | R forced "
+        "| result | s | MiB |",
         "|" + " --- |" * 13,
     ]
     for run in runs:
         cells = [
             run.network,
             run.reference,
-            f"[{run.candidate}]({links[run]})",
+            f"[{run.candidate}]({_file_name(run)})",
             run.stages,
             *(run.matched.get(by, 0) for by in ("name", "value", "order")),
             run.not_observed,
@@ -67,8 +64,9 @@ def _readme(
     if f16 is not None:
         lines += [
             "",
-            f"What f16 costs Silero VAD: {f16.f16} of {f16.chunks} decisions on recordings of speech differ, and a probability "
-            f"by {f16.largest:.2g} at most. `silero_vad_half.onnx`, whose weights are others, differs in {f16.half}.",
+            f"What f16 costs Silero VAD: {f16.f16} of {f16.chunks} decisions on recordings of speech differ, and a "
+            f"probability by {f16.largest:.2g} at most. `silero_vad_half.onnx`, whose weights are others, differs in "
+            f"{f16.half}.",
         ]
     lines += ["", *_summary(faults), "", "[All faults](faults.md)", ""]
     return "\n".join(lines)
@@ -88,8 +86,8 @@ def _summary(faults: list[Injected]) -> list[str]:
     return [
         "## Faults",
         "",
-        f"{len(faults)} mistakes of ports, injected before the export or into a file; {len(faults) - len(above)} are below "
-        "the floor, and pass.",
+        f"{len(faults)} mistakes of ports, injected before the export or into a file; {len(faults) - len(above)} "
+        "change no observed stage, and pass.",
         "",
         "| of those above the floor | |",
         "| --- | --- |",
@@ -101,9 +99,9 @@ def _faults(faults: list[Injected]) -> str:
     lines = [
         "# Faults",
         "",
-        "*Located*: the wrong stages, or those that they are folded into, are found, and no other. The last three columns are "
-        "what the output alone shows: its cosine and correlation with the reference's, and the part of its decisions "
-        "that are the same.",
+        "*Located*: the wrong stages, or those that they are folded into, are found, and no other. The last three "
+        "columns are what the output alone shows: its cosine and correlation with the reference's, and the part of its "
+        "decisions that are the same.",
         "",
         "| network | export | stage | fault | R | located | diagnosis | cosine | correlation | same decisions |",
         "|" + " --- |" * 10,

@@ -133,7 +133,7 @@ class OnnxReference(Reference):
     """An ONNX file, whose nodes can be computed again."""
 
     def __init__(self, file: str | os.PathLike[str], traces: list[tuple[Path, Example]]) -> None:
-        super().__init__(str(file), traces)
+        super().__init__(Path(file).name, traces)
         self._file = file
 
     def explain(
