@@ -264,7 +264,7 @@ pub enum Cell {
     Code(String),
     /// Text with a colour.
     Toned(Tone, String),
-    /// Two numbers as bars on a logarithmic [`SCALE`], the upper and the lower one.
+    /// Two numbers as bars on a logarithmic scale from 0.1 to 1e6, the upper and the lower one.
     Bars([Option<f64>; 2]),
 }
 
