@@ -8,7 +8,7 @@
 
 use std::io::{Read, Seek};
 
-use soundalike_compare::{Diagnosis, EXACT_R, KeptReference, ReferenceTrace};
+use soundalike_compare::{Diagnosis, EXACT_R, KeptReference, Named, ReferenceTrace};
 use soundalike_convert::Bundle;
 use soundalike_network::{Cause, Graph};
 use soundalike_selftest::{
@@ -59,7 +59,7 @@ fn assert_estimated(trials: &[Trial]) {
         let cause = trial.fault.cause.expect("a cause");
         let stage = trial.fault.stages[0];
         let Some(Diagnosis {
-            cause: found,
+            cause: Named::Known(found),
             estimate: Some(estimate),
             r,
             text,
