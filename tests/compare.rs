@@ -173,6 +173,15 @@ fn stages_under_other_names_and_in_other_layouts_are_found_by_their_values() {
         "{table}"
     );
 
+    // What was found is a map, with which nothing has to be looked for.
+    let names = folder.path().join("names.toml");
+    let names = names.to_str().unwrap();
+    let written = soundalike(["compare", "--candidate", &candidate, "--map-out", names]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let mapped = soundalike(["compare", "--candidate", &candidate, "--map", names]);
+    let table = mapped.ok();
+    assert!(table.contains("33 by name, 0 by their values"), "{table}");
+
     // Where values are no stage's any more, the order decides.
     scrambled(&path, |name, values| match name.starts_with("lstm.2") {
         true => values * 1.2,
@@ -187,6 +196,40 @@ fn stages_under_other_names_and_in_other_layouts_are_found_by_their_values() {
         .filter(|stage| stage["matched"]["by"] == "order");
     let wrong: Vec<_> = wrong.map(|stage| stage["name"].as_str().unwrap()).collect();
     assert_eq!(wrong, ["lstm.2.forward", "lstm.2.reverse", "lstm.2"]);
+}
+
+#[test]
+fn without_the_rounding_of_the_reference_nothing_is_concluded_unless_a_gate_limits_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, last: f32| {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        let mut trace = NpzWriter::new(file);
+        let stage = |scale: f32| Array::from_shape_fn((1, 30), |(_, at)| scale * (at as f32).sin());
+        trace.add_array("encoder", &stage(1.0)).unwrap();
+        trace.add_array("head", &stage(last)).unwrap();
+        trace.finish().unwrap();
+    };
+    let compare = |more: &str| {
+        let words = format!("compare --reference trace:a.npz --candidate trace:b.npz{more}");
+        support::soundalike_in(folder.path(), &words)
+    };
+    write("a.npz", 2.0);
+    write("b.npz", 2.001);
+    let run = compare("");
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    for part in [
+        "INCONCLUSIVE: how far the reference's own f32 is from f64 is not known",
+        "The relative error grows most at head: 5.0e-4",
+    ] {
+        assert!(run.stdout.contains(part), "{}", run.stdout);
+    }
+    let gate = "[[stage]]\npattern = \"*\"\nrel_l2 = 1e-3\nbecause = \"it is enough here\"";
+    fs::write(folder.path().join("gate.toml"), gate).unwrap();
+    let table = compare(" --gate gate.toml").ok();
+    assert!(table.contains("Within the limits of the gate."), "{table}");
+    // Equal values need no unit.
+    write("b.npz", 2.0);
+    assert!(compare("").ok().contains("gate: passed"));
 }
 
 #[test]

@@ -263,6 +263,20 @@ fn a_foreign_trace_is_read_by_a_map_of_its_names() {
 }
 
 #[test]
+fn sarif_has_the_wrong_stage_as_a_place() {
+    let log: serde_json::Value = serde_json::from_str(&fault(&["--format", "sarif"])).unwrap();
+    let run = &log["runs"][0];
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results[0]["ruleId"], "finding");
+    let place = &results[0]["locations"][0]["logicalLocations"][0];
+    assert_eq!(place["fullyQualifiedName"], "linear.0.leaky_relu");
+    assert!(
+        results.len() > 4 && run["properties"]["coverage"]["observed"] == 33,
+        "{run}"
+    );
+}
+
+#[test]
 fn an_array_in_fortran_order_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fortran.npz");

@@ -155,6 +155,24 @@ fn faults_of_the_path_that_users_take_are_noticed() {
 }
 
 #[test]
+fn faults_in_recorded_outputs_are_noticed_without_a_model() {
+    let trace = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../selftest/captured/segmentation-3.0_1s.npz"
+    );
+    let json = soundalike(["self-test", "--trace", trace, "--format", "json"]).ok();
+    let found: Value = serde_json::from_str(&json).unwrap();
+    let trials = found["trials"].as_array().unwrap();
+    assert!(trials.len() > 150 && trials.iter().all(|trial| trial["noticed"] == true));
+    // What a gain of 1 % does to no correlation.
+    let scaled = trials.iter().filter(|trial| trial["fault"] == "scaled");
+    let blind = |trial: &Value| trial["correlation"].as_f64().unwrap() > 0.999;
+    assert!(scaled.clone().count() == 33 && scaled.clone().all(blind));
+    let table = soundalike(["self-test", "--trace", trace]).ok();
+    assert!(table.contains("late by one frame"), "{table}");
+}
+
+#[test]
 fn what_cannot_be_tried_is_refused() {
     let unknown = soundalike(["self-test", "--faults", "typo"]);
     assert_eq!(

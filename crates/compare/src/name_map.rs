@@ -254,13 +254,8 @@ impl NameMap {
         let quoted = |name: &str| toml::Value::String(name.to_owned()).to_string();
         let line = |found: &Match| {
             let (entry, stage) = (quoted(&found.name), quoted(&found.stage));
-            match &found.axes {
-                Some(axes) if axes.is_sorted() => format!("{entry} = {stage}\n"),
-                axes => {
-                    let axes = axes.as_deref().unwrap_or_default();
-                    format!("{entry} = {{ name = {stage}, axes = {axes:?} }}\n")
-                }
-            }
+            let axes = found.axes.as_deref().unwrap_or_default();
+            format!("{entry} = {{ name = {stage}, axes = {axes:?} }}\n")
         };
         matches.iter().map(line).collect()
     }
