@@ -137,7 +137,8 @@ class _Run:
             matches, forced = found.matches, found.trace
         if forced:
             known = {match.stage for match in matches}.union(Trace(free))
-            only = [stage for stage in there.inputs if stage not in known and stage in Trace(forced)]
+            fed = Trace(forced)
+            only = [stage for stage in there.inputs if stage not in known and stage in fed]
             matches += [Match(stage, stage, None, None, None, []) for stage in only]
         both = folder / f"candidate-{number}.npz"
         with TraceWriter(both) as trace:
@@ -224,7 +225,9 @@ def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _n
     running = "forced" if stage["teacher_forced"] else "free"
     entry = f"floor.{running}/{name}"
     # Those of a run that was fed at the seen stages only.
-    floors = Trace(run.floors) if run.floors and entry in Trace(run.floors) else Trace(run.reference)
+    floors = Trace(run.floors or run.reference)
+    if entry not in floors:
+        floors = Trace(run.reference)
     hidden = set(there.inputs) - {match.stage for match in run.matches}
     ours_here = match.to_reference(value, golden.shape).astype(np.float64)
     cause = there.explain(number, name, ours_here, float(floors[entry].sum()), hidden)

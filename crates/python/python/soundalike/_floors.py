@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-
+# An f32 cannot be nearer to its golden value: half a unit in the last place, in units of the root mean square.
+LEAST_FLOOR = 2.0**-25
 # The error of so few values is small by chance: they count as right to a unit in the last place of an f32, not better.
 _FEW = 16
 _UNIT = 2.0**-23
@@ -24,7 +25,13 @@ def floors(
 
     means = {"": np.sqrt(square.reshape(1, -1).mean(axis=1)), ".channel": along(channel_axis)}
     if square.size < _FEW:
-        means[""] = np.maximum(means[""], _UNIT * np.sqrt(np.mean(np.square(golden))))
+        means[""] = np.maximum(means[""], _UNIT * rms(golden))
     if frame_axis is not None:
         means[".frame"] = along(frame_axis)
     return means
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square, in f64; 0 of nothing."""
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0

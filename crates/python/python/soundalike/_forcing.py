@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ._alignment import Match, align
+from ._floors import LEAST_FLOOR, rms
 from ._trace_file import Trace
 
 # Most rounds until the stages that are found no longer change: two more than there are wrong stages in a row.
@@ -21,8 +22,6 @@ _TRIALS = 16
 _WRONG = 0.02
 # From this R on, a stage is structurally wrong.
 _STRUCTURAL_R = 10.0
-# An f32 cannot be nearer: half a unit in the last place.
-_LEAST_FLOOR = 2.0**-25
 
 Force = Callable[[list[Match]], "Path | None"]
 """Runs the candidate, fed at these stages; None where it cannot be forced. A path stays valid until the next run."""
@@ -169,8 +168,8 @@ def _is_right(match: Match, reference: Trace, tensor: np.ndarray) -> bool:
     if value.shape != golden.shape:
         return False
     entry = f"floor.forced/{match.stage}"
-    floor = float(reference[entry].sum()) if entry in reference else _WRONG / _STRUCTURAL_R * _rms(golden)
-    return _rms(value - golden) < _STRUCTURAL_R * max(floor, _LEAST_FLOOR * _rms(golden))
+    floor = float(reference[entry].sum()) if entry in reference else _WRONG / _STRUCTURAL_R * rms(golden)
+    return rms(value - golden) < _STRUCTURAL_R * max(floor, LEAST_FLOOR * rms(golden))
 
 
 def _places(matches: list[Match]) -> dict[str, str]:
@@ -222,7 +221,3 @@ class Teacher:
                 if copy not in found:
                     values[copy] = value.reshape(self._shapes[copy])
         return values
-
-
-def _rms(array: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._errors import CandidateError, ReferenceError
-from ._floors import floors
+from ._floors import floors, rms
 from ._inputs import Example, examples
 from ._onnx import OnnxCandidate
 from ._onnx_graph import (
@@ -265,9 +265,9 @@ class _Capture:
             raise self._failed(node, f"has shape {list(golden.shape)} in f64, {list(forced.shape)} in ONNX Runtime")
         if not np.isfinite(golden).all():
             raise self._failed(node, "has values that are not finite in f64, and finite ones in f32; give other inputs")
-        error = _rms(forced - golden)
-        read = max((_rms(value) for value in needed.values() if value.dtype == np.float64), default=0.0)
-        if error > _ANOTHER_COMPUTATION * _rms(golden) and error > _CANCELLATION * read:
+        error = rms(forced - golden)
+        read = max((rms(value) for value in needed.values() if value.dtype == np.float64), default=0.0)
+        if error > _ANOTHER_COMPUTATION * rms(golden) and error > _CANCELLATION * read:
             raise self._failed(node, "onnx.reference and ONNX Runtime do not compute the same: there is no reference")
 
     def _write_stage(self, trace: TraceWriter, name: str, golden: np.ndarray, forced: np.ndarray) -> None:
@@ -335,8 +335,3 @@ def _widened(value: np.ndarray) -> np.ndarray:
 def _rounded(value: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         return value.astype(np.float32) if value.dtype.kind == "f" else value
-
-
-def _rms(value: np.ndarray) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.sqrt(np.square(value).mean())) if value.size else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._candidates import Candidate
 from ._errors import Error
+from ._floors import LEAST_FLOOR, rms
 from ._inputs import Example, as_array
 
 # How many times the reference's own rounding another order of summation may cost.
@@ -22,8 +23,7 @@ def checks(ours: Candidate, example: Example, output: str, value: np.ndarray, fl
         output: The tensor that is the network's output, and its value in the free run of `example`.
         floor: Root mean square of the error of the reference's own f32 at the output.
     """
-    size = float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) or 1.0
-    allowed = _EXACT_R * max(floor / size, 2.0**-25)
+    allowed = _EXACT_R * max(floor / (rms(value) or 1.0), LEAST_FLOOR)
     return [
         *_batch(ours, example, output, value, allowed),
         *_optimised(ours, example, output, value, allowed),
@@ -77,8 +77,7 @@ def _check(path: str, runs: str, found: np.ndarray, compared: np.ndarray, allowe
     """As the native part reads it."""
     same = found.shape == compared.shape
     error = np.subtract(found, compared, dtype=np.float64) if same else np.array([np.inf])
-    size = float(np.sqrt(np.mean(np.square(compared, dtype=np.float64)))) or 1.0
-    largest = float(np.sqrt(np.mean(np.square(error)))) / size
+    largest = rms(error) / (rms(compared) or 1.0)
     wrong = not largest < allowed
     return {
         "path": path,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class Reference:
         self.name = name
         self.traces = traces
 
-    @property
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """What was captured, and how."""
         parsed: dict[str, Any] = json.loads(Trace(self.traces[0][0])["manifest"].tobytes())
@@ -39,7 +40,7 @@ class Reference:
         """The name of the network."""
         return str((self.manifest.get("model") or {}).get("name") or self.name)
 
-    @property
+    @cached_property
     def inputs(self) -> dict[str, list[str]]:
         """What each stage reads: stages and network inputs."""
         return {stage["name"]: stage["inputs"] for stage in self.manifest["stages"]}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._floors import LEAST_FLOOR
 from . import _signatures
 from ._estimate import fit, interval_words, rms, shortest
 from ._hypothesis import Hypothesis, Parameter, Rank
@@ -22,8 +23,6 @@ from ._table import HYPOTHESES, KINDS, PARAMETERS
 _EXACT_R = 4.0
 _STRUCTURAL_R = 10.0
 _STRUCTURAL_R_LOCAL = 32.0
-# An f32 cannot be nearer: half a unit in the last place.
-_LEAST_FLOOR = 2.0**-25
 # Part of an error that a hypothesis may leave unexplained because its own rounding is larger.
 _UNEXPLAINED = 0.01
 # Multiply-adds for all replays of a stage, and the least and the most replays.
@@ -139,7 +138,7 @@ def _together(causes: list[Cause]) -> Cause | None:
 
 def _not_finite(ours: Tensor, right: Tensor, floor: float) -> Cause:
     text, id, rest = _signatures.not_finite(ours, right)
-    least = max(floor, _LEAST_FLOOR * rms(right[rest]))
+    least = max(floor, LEAST_FLOOR * rms(right[rest]))
     error = rms(ours[rest] - right[rest])
     return Cause(id, text, error / least if error else 0.0)
 
@@ -238,7 +237,7 @@ class _Case:
         A mistake that rounds far more must not match only because of that: it has to explain all but a hundredth of the
         error."""
         size, right = rms(golden), rms(self.right)
-        usual = max(self.own_floor * size / right if right else self.own_floor, _LEAST_FLOOR * size)
+        usual = max(self.own_floor * size / right if right else self.own_floor, LEAST_FLOOR * size)
         own = rms(rounded.double() - golden) if rounded is not None else 0.0
         unexplained = _UNEXPLAINED * self.error / _EXACT_R if self.error < float("inf") else 0.0
         return min(max(own, usual), max(unexplained, _STRUCTURAL_R * usual))
