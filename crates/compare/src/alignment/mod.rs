@@ -253,8 +253,8 @@ impl Search {
         }
     }
 
-    /// The tensors that may be `stage`: those of the best name, the last step of a scope last, and those with near fingerprints.
-    fn candidates(&self, stage: usize) -> (Vec<usize>, Vec<usize>) {
+    /// The tensors whose names fit `stage` best, the last step of a scope last.
+    fn named(&self, stage: usize) -> Vec<usize> {
         let name = &self.stages.names[stage];
         let mut named: Vec<(Fit, usize)> = self
             .as_large(stage)
@@ -263,20 +263,22 @@ impl Search {
         named.sort();
         let best_fit = named.last().map(|(fit, _)| *fit);
         named.retain(|(fit, _)| Some(*fit) == best_fit);
-        let named: Vec<usize> = named.into_iter().map(|(_, tensor)| tensor).collect();
-        // A constant has the values of many tensors.
-        let constant = self.stages.fingerprints[stage].is_none_or(|found| found.is_constant());
+        named.into_iter().map(|(_, tensor)| tensor).collect()
+    }
+
+    /// The tensors whose fingerprints are near that of `stage`, the nearest first.
+    fn near(&self, stage: usize) -> Vec<usize> {
         let mut near: Vec<(f64, usize)> = self
             .as_large(stage)
             .map(|tensor| (self.distance(stage, tensor), tensor))
-            .filter(|(distance, _)| *distance < NEAR && !constant)
+            .filter(|(distance, _)| *distance < NEAR)
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
         // Rounding puts the right one far nearer than others of like values.
         let least = near.first().map_or(0.0, |(distance, _)| *distance);
         near.retain(|(distance, _)| *distance <= FARTHER * least + EQUAL);
         near.truncate(MOST_COMPARED);
-        (named, near.into_iter().map(|(_, tensor)| tensor).collect())
+        near.into_iter().map(|(_, tensor)| tensor).collect()
     }
 
     /// Matches a stage whose values a tensor has.
@@ -286,13 +288,17 @@ impl Search {
         reference: &mut dyn Tensors<Error = E>,
         candidate: &mut dyn Tensors<Error = E>,
     ) -> Result<(), E> {
-        let (named, near) = self.candidates(stage);
-        let constant = self.stages.fingerprints[stage].is_none_or(|found| found.is_constant());
+        // A constant has the values of many tensors.
+        let fingerprint = self.stages.fingerprints[stage].as_ref();
+        let Some(fingerprint) = fingerprint.filter(|found| !found.is_constant()) else {
+            return Ok(());
+        };
+        let named = self.named(stage);
         let mut tried: Vec<usize> = named.iter().rev().take(MOST_COMPARED).copied().collect();
-        tried.extend(near);
+        tried.extend(self.near(stage));
         tried.sort_unstable();
         tried.dedup();
-        if tried.is_empty() || constant {
+        if tried.is_empty() {
             return Ok(());
         }
         let golden = reference.read(stage)?;
@@ -304,8 +310,7 @@ impl Search {
         let errors = compared.iter().map(|(.., error)| *error);
         let least = errors.fold(f64::INFINITY, f64::min);
         let as_good = |error: f64| error <= (least * AS_GOOD).max(EQUAL);
-        let fingerprint = self.stages.fingerprints[stage].as_ref();
-        let same = match fingerprint.is_some_and(Fingerprint::is_single) {
+        let same = match fingerprint.is_single() {
             true => SAME_VALUE,
             false => SAME_VALUES,
         };
@@ -351,16 +356,13 @@ impl Search {
         reference: &mut dyn Tensors<Error = E>,
         candidate: &mut dyn Tensors<Error = E>,
     ) -> Result<(), E> {
-        let (named, _) = self.candidates(stage);
         // A name within another may be that of a folded group, which is another stage.
         let same = |tensor: &usize| {
             let fit = names::fit(&self.stages.names[stage], &self.tensors.names[*tensor]);
             fit.is_some_and(|fit| fit >= Fit::Path)
         };
-        let free = named
-            .into_iter()
-            .rev()
-            .find(|tensor| !self.used[*tensor] && same(tensor));
+        let mut named = self.named(stage).into_iter().rev();
+        let free = named.find(|tensor| !self.used[*tensor] && same(tensor));
         let Some(tensor) = free.filter(|_| self.found[stage].is_none()) else {
             return Ok(());
         };
