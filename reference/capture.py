@@ -42,6 +42,9 @@ BUNDLE_FORMAT = 1
 # what it normalises is rounding noise.
 DEGENERATE = 1e-4
 
+# How often a recurrent stage is run again for its floor.
+REDRAWS = 3
+
 # Farther than this from `model(waveform)` in f64, the stages do not follow the package's forward(). They are not always
 # bit-equal: the linear algebra library rounds by how a matrix lies in memory, so that two nn.LSTM with equal weights
 # differ by 2e-16, and silence, whose norms divide by sqrt(eps) alone, makes 3e-13 of it. The f32 floors are 1e7 times
@@ -79,6 +82,7 @@ class Stage:
     elementary: Optional[Callable] = None
     eps: Optional[float] = None  # of a norm
     parts: list = field(default_factory=list)  # inner stages whose concatenation this one is
+    recurrent: bool = False
 
     @property
     def channel_axis(self):
@@ -141,9 +145,9 @@ def pyannet(model, masked=False):
         for d, direction in enumerate(directions):
             half = slice(d * size, (d + 1) * size)
             then(f"lstm.{n}.{direction}", lambda x, f=whole, h=half: f(x)[..., h], FEATURES_LAST, reads,
-                 elementary=lambda x, f=other, h=half: f(x)[..., h])
+                 elementary=lambda x, f=other, h=half: f(x)[..., h], recurrent=True)
         then(f"lstm.{n}", whole, FEATURES_LAST, reads, elementary=other,
-             parts=[f"lstm.{n}.{d}" for d in directions])
+             parts=[f"lstm.{n}.{d}" for d in directions], recurrent=True)
 
     if model.hparams.linear["num_layers"] > 0:
         for n, linear in enumerate(model.linear):
@@ -322,6 +326,16 @@ def second_reference(stage, inputs):
     return (stage.elementary or stage.run)(*inputs)
 
 
+def redraws(stage, inputs):
+    """The outputs of a recurrent stage on inputs whose values are moved up or down by one unit in the last place: a recurrence
+    can amplify its own rounding, and then the error of one run is one draw of a wide distribution."""
+    if stage.recurrent:
+        for draw in range(REDRAWS):
+            random = torch.Generator().manual_seed(draw)
+            towards = [torch.empty_like(x).bernoulli_(0.5, generator=random).sub_(0.5) * torch.inf for x in inputs]
+            yield stage.run(*map(torch.nextafter, inputs, towards))
+
+
 def rms(error, axis=None):
     """Root mean square of the whole, or of each slice along `axis`. Always an array."""
     axes = None if axis is None else tuple(i for i in range(error.ndim) if i != axis)
@@ -384,7 +398,7 @@ def capture(network, model32, model64, waveform, masks=None):
         name = stage.name
         g = golden[name].numpy()
         forced_inputs = [inputs[i] if i in inputs else golden[i].float() for i in stage.inputs]
-        forced = [stage.run(*forced_inputs)]
+        forced = [stage.run(*forced_inputs), *redraws(stage, forced_inputs)]
         free = [f32[name]]
         if name in degenerate:
             second[name] = second_reference(stage, [second[i] for i in stage.inputs])

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Runs the official pyannote.audio on the embedded model and hard input (silence, padding, an offset, clipping, a
 # low level), and on networks of other hyperparameters with random weights, embeddings included, and keeps every
-# stage; and runs whole pipelines with random embeddings. The tests compare with all of it:
+# stage; runs whole pipelines with random embeddings; and writes their networks in formats of other projects. The tests
+# compare with all of it:
 #
 #   scripts/capture_suite.sh DIRECTORY
 #   SOUNDALIKE_CAPTURES=DIRECTORY cargo test --workspace --release -- --ignored captures::
 #
-# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 1.1 GB.
+# Installs the official package first (scripts/setup_reference.sh). DIRECTORY takes 1.4 GB.
 set -eu
 [ $# -eq 1 ] || {
     echo "usage: scripts/capture_suite.sh DIRECTORY" >&2
@@ -62,6 +63,7 @@ embedding traced-34 whole
 export MALLOC_TRIM_THRESHOLD_=-1 MALLOC_MMAP_THRESHOLD_=4294967296
 pipelines="$directory/pipelines"
 reference/.venv/bin/python reference/make_pipeline.py "$pipelines"
+reference/.venv/bin/python reference/make_exports.py "$pipelines/vbx" "$directory/exports"
 for pipeline in vbx agglomerative; do
     reference/.venv/bin/python reference/run_pipeline.py "$pipelines/$pipeline" tests/data/sample.wav \
         -o "$pipelines/$pipeline/expected"

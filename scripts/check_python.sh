@@ -20,7 +20,7 @@ rm -rf "$work/wheels" "$work/venv"
 python=$work/venv/bin/python
 "$reference" -m venv "$work/venv"
 site_packages "$reference" >"$(site_packages "$python")/reference.pth"
-"$python" -m pip install --quiet "$(echo "$work"/wheels/*.whl)[torch,onnx]" mypy==2.4.1
+"$python" -m pip install --quiet "$(echo "$work"/wheels/*.whl)[torch,onnx]" mypy==2.4.1 onnxscript
 
 # From another folder: what is imported is the wheel.
 cd "$work"

@@ -4,7 +4,7 @@
     scripts/false_alarms.py PROGRAM --models PATH... --audio WAV... [--windows 2] [-o reports/false-alarms.md]
 
 PROGRAM is soundalike with libtorch (`cargo build --release --features torch`). Models are checkpoints, bundles and pipeline
-directories, whose networks are both compared. Each is compared by each engine and dtype, on each recording, on one thread and on
+directories, whose networks are both compared, each network once. Each is compared by each engine and dtype, on each recording, on one thread and on
 two; a failed gate is a false alarm, and the exit code is then 1. Instruction sets are those of `self-test`, which runs all
 that the machine has.
 """
@@ -48,10 +48,23 @@ def networks(models):
             yield ["--model", model], Path(model).parent.name, False
 
 
+def write(output, rows, alarms, stages):
+    header = ["network", "engine", "dtype", "threads", "inputs", "stages", "verdicts", "largest R", "outputs checked", "gate"]
+    lines = ["# False alarms", "", f"`scripts/false_alarms.py` on {cpu()}: {len(rows)} comparisons of engines that are right, "
+             f"{stages} stages in all, {len(alarms)} false alarms. R is R_d in 16 bits. *Outputs checked*: of unobserved batches and "
+             "of `diarize`.", ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    if alarms:
+        lines += ["", *[f"- {alarm}" for alarm in alarms]]
+    output.write_text("\n".join(lines) + "\n")
+
+
 def main():
     options = arguments()
-    rows, alarms, stages = [], [], 0
+    rows, alarms, stages, seen = [], [], 0, set()
     for model, name, is_embedding in networks(options.models):
+        before = frozenset(seen)
         for engine, dtype, threads in RUNS:
             # The other engines and 16 bits take minutes for an embedding.
             if is_embedding and (engine, threads) != ("candle-cpu", 2):
@@ -67,6 +80,11 @@ def main():
             if done.returncode not in (0, 3):
                 sys.exit(f"{name}, {engine}, {dtype}: {done.stderr.strip()}")
             report = json.loads(done.stdout)
+            sha256 = report["provenance"]["reference"]["model_sha256"]
+            if sha256 in before:
+                print(f"{name}: the network of another model", file=sys.stderr)
+                break
+            seen.add(sha256)
             verdicts = Counter(stage["verdict"] for stage in report["stages"])
             errors = [stage[way] for stage in report["stages"] for way in ("teacher_forced", "free_running") if stage[way]]
             largest = max((error["r_d"] or 0) if dtype != "f32" else (error["r"] or 0) for error in errors)
@@ -79,15 +97,7 @@ def main():
                          ", ".join(f"{n} {v.replace('_', ' ')}" for v, n in verdicts.items()), f"{largest:.2f}", checks,
                          "passed" if passed else "FALSE ALARM"])
             print(*rows[-1], f"{time.monotonic() - start:.0f} s", sep=" | ", file=sys.stderr, flush=True)
-    header = ["network", "engine", "dtype", "threads", "inputs", "stages", "verdicts", "largest R", "outputs checked", "gate"]
-    lines = ["# False alarms", "", f"`scripts/false_alarms.py` on {cpu()}: {len(rows)} comparisons of engines that are right, "
-             f"{stages} stages in all, {len(alarms)} false alarms. R is R_d in 16 bits. *Outputs checked*: of unobserved batches and "
-             "of `diarize`.", ""]
-    lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    if alarms:
-        lines += ["", *[f"- {alarm}" for alarm in alarms]]
-    options.output.write_text("\n".join(lines) + "\n")
+    write(options.output, rows, alarms, stages)
     return 1 if alarms else 0
 
 

@@ -277,9 +277,29 @@ fn weights_of_the_candidate_are_checked_against_the_models() {
     for part in [
         "bf16, no tensor is all zero; 0 bit-equal, 51 equal after rounding to their dtype",
         "sincnet.wav_norm1d is wrong",
+        "Its weights are the reference's in fewer bits (51 of 51 tensors)",
     ] {
         assert!(rounded.stdout.contains(part), "{}", rounded.stdout);
     }
+    run("convert same.safetensors --dtype int8 --keep lstm.* -o integers.safetensors").ok();
+    let integers = run("compare --candidate-model integers.safetensors");
+    assert_eq!(integers.code, Some(3), "{}", integers.stderr);
+    for part in [
+        "45 f32 and 6 int8, no tensor is all zero; 45 bit-equal, 6 equal after rounding to their dtype",
+        "Its weights are the reference's in fewer bits (6 of 51 tensors)",
+    ] {
+        assert!(integers.stdout.contains(part), "{}", integers.stdout);
+    }
+    // What is kept is right.
+    let lstm = integers
+        .stdout
+        .lines()
+        .filter(|line| line.contains(" lstm."));
+    let lstm: Vec<_> = lstm.collect();
+    assert!(
+        !lstm.is_empty() && lstm.iter().all(|line| !line.contains("structural")),
+        "{lstm:?}"
+    );
 }
 
 #[test]

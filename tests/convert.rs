@@ -184,6 +184,40 @@ fn fewer_bits_are_counted_and_infinities_refused() {
     soundalike_in(here, "convert large.bin --dtype bf16 -o large").ok();
 }
 
+#[test]
+fn integers_say_what_they_cost_and_what_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    fs::write(here.join("small.bin"), Checkpoint::small().zip()).unwrap();
+    for dtype in ["int8", "int4"] {
+        let words = format!("convert small.bin --dtype {dtype} -o {dtype} --keep classifier.*");
+        let text = soundalike_in(here, &words).ok();
+        for part in [
+            &*format!("\n{dtype}: "),
+            " KiB in place of ",
+            "\nchanged most (error / value, RMS): ",
+            &*format!("\nmeasured: weights in {dtype} change the turns by a DER of "),
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let inspected = soundalike_in(here, &format!("inspect {dtype}")).ok();
+        let row = |name: &str| {
+            let row = inspected.lines().find(|line| line.starts_with(name));
+            row.unwrap_or_else(|| panic!("{inspected}"))
+        };
+        assert!(row("lstm.weight_ih_l0 ").contains(dtype), "{inspected}");
+        assert!(row("classifier.weight ").contains("f32"), "{inspected}");
+    }
+    let nothing = "convert small.bin --dtype int8 -o x --keep classifer.*";
+    let run = soundalike_in(here, nothing);
+    let parts = [
+        "--keep classifer.*: no tensor has such a name",
+        "`soundalike inspect`",
+    ];
+    all_pass(run.no_refusal(&parts).into_iter().collect());
+    assert!(!here.join("x").exists());
+}
+
 /// The sample, diarized with the bundle of `source` in fewer bits, has as many speakers, who talk when they did.
 fn diarizes_alike(source: &Path, dtype: &str) {
     let folder = tempfile::tempdir().unwrap();

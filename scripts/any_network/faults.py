@@ -351,7 +351,7 @@ FAULTS: list[Fault] = [
          parameter("layers.1.self_attn.q_proj.weight", transposed)),
         ("layers.1.add#1", "residual missing", ("operand-missing",),
          forward("layers.1", _feed_forward_without_residual)),
-        ("layers.2.self_attn.k_proj", "heads interleaved", ("another-order",),
+        ("layers.2.self_attn.k_proj", "heads interleaved", ("transposed-grid",),
          parameter("layers.2.self_attn.k_proj.weight", heads_interleaved)),
         ("layers.3.self_attn.out_proj", "bias added twice", ("bias-twice",),
          parameter("layers.3.self_attn.out_proj.bias", scaled(2))),

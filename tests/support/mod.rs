@@ -73,7 +73,35 @@ pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
         .args(arguments)
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null());
+    at_home(
+        &mut command,
+        &Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-home"),
+    );
     command
+}
+
+/// Gives a command this home, which need not exist, in place of the user's: no model that lies there is found.
+pub(crate) fn at_home(command: &mut Command, home: &Path) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let settings = [
+            "HF_",
+            "HUGGING",
+            "XDG_",
+            "SOUNDALIKE_MODELS",
+            "SOUNDALIKE_REGISTRY",
+        ];
+        if settings.iter().any(|prefix| text.starts_with(prefix))
+            || text.to_lowercase().ends_with("_proxy")
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("HOME", home)
+        .env("HF_HOME", home.join("huggingface"))
+        .env("XDG_DATA_HOME", home.join("data"))
+        .env("XDG_CACHE_HOME", home.join("cache"));
 }
 
 /// Runs the program with these arguments.

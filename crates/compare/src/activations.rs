@@ -16,6 +16,11 @@ pub trait Activations: Send + Sync {
     /// # Errors
     /// [`TraceError`] where it cannot be read.
     fn output(&self, stage: &str, running: Running) -> Result<Option<ArrayD<f64>>, TraceError>;
+
+    /// The shape of what was recorded, where it is known without reading it.
+    fn shape(&self, _stage: &str, _running: Running) -> Option<Vec<usize>> {
+        None
+    }
 }
 
 /// Of a free run.

@@ -15,13 +15,14 @@ use crate::{
     ActivationTrace, CompareError, Match, MatchedBy, NameMap, Reference, ReferenceTrace, Running,
     TraceError, Window,
     alignment::{Alignment, Tensors},
-    trace::{Place, may_be_stage, read},
+    trace::{FORCED, Place, may_be_stage, read},
 };
 
 impl ActivationTrace {
     /// Opens a trace like [`Self::open`]. If it lacks stages of `reference` on `window` by their names and has other arrays,
     /// the stages are found among these by similar names, by their values in any layout, or by their order.
-    /// `running` is how its entries were computed.
+    /// `running` is how its entries were computed. `by_value`: also where all arrays have names of stages, as in a candidate that
+    /// has folded some away.
     ///
     /// # Errors
     /// As [`Self::open`], and where the reference fails.
@@ -31,6 +32,7 @@ impl ActivationTrace {
         reference: &mut dyn Reference,
         window: &Window,
         running: Running,
+        by_value: bool,
     ) -> Result<Self, CompareError> {
         let mut trace = Self::open(path, names)?;
         let graph = reference.graph(window)?;
@@ -43,10 +45,10 @@ impl ActivationTrace {
         if stages.all(|name| trace.stages.contains_key(name)) {
             return Ok(trace);
         }
-        let mut arrays = Arrays::of(path, &trace.origin)?;
+        let mut arrays = Arrays::of(path, &trace.origin, names)?;
         let is_stage = |name: &String| graph.get(name).is_some();
         let spare = |(name, _): &(String, Vec<usize>)| !is_stage(name) && !names.maps(name);
-        if !arrays.names.iter().any(spare) {
+        if !by_value && !arrays.names.iter().any(spare) {
             return Ok(trace);
         }
         // A line of the map overrules.
@@ -55,26 +57,35 @@ impl ActivationTrace {
         arrays.names.retain(|(name, _)| !names.maps(name));
         let mut golden = Unmapped::of(reference.golden_tensors(window)?, &taken);
         let mut found = Alignment::find(&mut golden, &mut arrays)?;
-        if running == Running::Free {
-            found.drop_implausible(&graph);
+        if running == Running::Free && !arrays.has_fed {
+            found.drop_implausible(&graph, &arrays);
         }
-        trace.stages.retain(|name, _| taken.contains(name));
+        // Objects, say: an error where they are read.
+        let npz = arrays.npz;
+        let is_no_number = |entry: &str| {
+            npz.entry(entry)
+                .is_some_and(|entry| entry.dtype().is_none())
+        };
+        trace.stages.retain(|name, place| {
+            taken.contains(name) || is_stage(name) && is_no_number(&place.entry)
+        });
         trace.place(found.matches, &golden.list());
         trace.unused = found.unused;
         Ok(trace)
     }
 
-    /// Opens a trace whose stages were found before: `matches` of `reference`.
+    /// Opens a trace whose stages were found before: `matches` of `reference`. `map` has no names.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn matched<R: Read + Seek>(
         path: &Path,
         matches: Vec<Match>,
+        map: &NameMap,
         reference: &ReferenceTrace<R>,
     ) -> Result<Self, TraceError> {
-        let mut trace = Self::open(path, &NameMap::default())?;
-        let arrays = Arrays::of(path, &trace.origin)?;
+        let mut trace = Self::open(path, map)?;
+        let arrays = Arrays::of(path, &trace.origin, map)?;
         let is_stage = |name: &String| matches.iter().any(|found| found.name == *name);
         let names = arrays.names.into_iter().map(|(name, _)| name);
         trace.unused = names.filter(|name| !is_stage(name)).collect();
@@ -193,33 +204,51 @@ impl Tensors for Golden {
 }
 
 /// The arrays of a candidate that may be stages.
-struct Arrays {
+struct Arrays<'a> {
     npz: Npz<File>,
     origin: String,
+    map: &'a NameMap,
     names: Vec<(String, Vec<usize>)>,
+    /// Whether some were also recorded in a run that the reference fed: their values are right behind a fault as well.
+    has_fed: bool,
 }
 
-impl Arrays {
-    fn of(path: &Path, origin: &str) -> Result<Self, TraceError> {
-        let npz = Npz::open(path)?;
+impl<'a> Arrays<'a> {
+    fn of(path: &Path, origin: &str, map: &'a NameMap) -> Result<Self, TraceError> {
+        let npz = map.open(path)?;
         let may_be = |entry: &&NpzEntry| may_be_stage(entry);
         let named = |entry: &NpzEntry| (entry.name().to_owned(), entry.shape().to_vec());
         Ok(Self {
             names: npz.entries().iter().filter(may_be).map(named).collect(),
+            has_fed: npz
+                .entries()
+                .iter()
+                .any(|entry| entry.name().starts_with(FORCED)),
             npz,
             origin: origin.to_owned(),
+            map,
         })
     }
 }
 
-impl Tensors for Arrays {
+impl Tensors for Arrays<'_> {
     type Error = CompareError;
 
     fn list(&self) -> Vec<(String, Vec<usize>)> {
         self.names.clone()
     }
 
+    fn alias(&self, name: &str) -> Option<&str> {
+        self.map.alias(name)
+    }
+
     fn read(&mut self, index: usize) -> Result<ArrayD<f64>, CompareError> {
-        Ok(read(&mut self.npz, &self.origin, &self.names[index].0)?)
+        let (name, shape) = &self.names[index];
+        let fed = format!("{FORCED}{name}");
+        let name = match self.npz.entry(&fed) {
+            Some(entry) if entry.shape() == shape => &fed,
+            _ => name,
+        };
+        Ok(read(&mut self.npz, &self.origin, name)?)
     }
 }

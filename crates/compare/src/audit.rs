@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::Value;
-use soundalike_convert::{Bundle, Dtype, Tensor};
+use soundalike_convert::{Bundle, Dtype, Integers, Tensor};
 use soundalike_network::Role;
 
 /// The weights of a comparison.
@@ -119,7 +119,9 @@ impl Weights {
         let tensors: Vec<_> = bundle.tensors().collect();
         let mut dtypes = BTreeMap::new();
         for tensor in &tensors {
-            *dtypes.entry(tensor.dtype.name().to_owned()).or_default() += 1;
+            let stored = bundle.integers(tensor.name);
+            let name = stored.map_or(tensor.dtype.name(), Integers::name);
+            *dtypes.entry(name.to_owned()).or_default() += 1;
         }
         let trained = tensors.iter().filter(|t| trained.contains(t.name));
         let zero = trained.filter(|tensor| is_zero(tensor));
@@ -156,7 +158,7 @@ impl Differences {
             let alike = theirs.shape == ours.shape && theirs.dtype == ours.dtype;
             if alike && theirs.bytes == ours.bytes {
                 bit_equal += 1;
-            } else if is_rounded(theirs, &ours) {
+            } else if is_rounded(theirs, &ours, candidate.integers(theirs.name)) {
                 rounded += 1;
             } else {
                 let values_of = by_value.get(ours.bytes).into_iter().flatten();
@@ -195,17 +197,24 @@ fn is_zero(tensor: &Tensor<'_>) -> bool {
     values.is_some_and(|values| values.iter().all(|value| *value == 0.0))
 }
 
-/// Whether `ours` is `theirs` in fewer bits: every value is at most half of a last place away.
-fn is_rounded(theirs: &Tensor<'_>, ours: &Tensor<'_>) -> bool {
-    let (Some(last_place), Some(a), Some(b)) =
-        (last_place(ours.dtype), theirs.to_f64(), ours.to_f64())
-    else {
+/// Whether `ours` is `theirs` in fewer bits: in integers, those that a conversion gives; otherwise every value is at most half
+/// of a last place away.
+fn is_rounded(theirs: &Tensor<'_>, ours: &Tensor<'_>, integers: Option<Integers>) -> bool {
+    let (Some(a), Some(b)) = (theirs.to_f64(), ours.to_f64()) else {
+        return false;
+    };
+    if theirs.shape != ours.shape {
+        return false;
+    }
+    if let Some(integers) = integers {
+        let rounded = integers.rounded(&a, theirs.shape).into_iter();
+        return rounded.map(f64::from).eq(b);
+    }
+    let Some(last_place) = last_place(ours.dtype) else {
         return false;
     };
     let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 0.5 * last_place(*a);
-    ours.dtype.size() < theirs.dtype.size()
-        && theirs.shape == ours.shape
-        && a.iter().zip(&b).all(close)
+    ours.dtype.size() < theirs.dtype.size() && a.iter().zip(&b).all(close)
 }
 
 /// The distance between neighbouring numbers of a floating-point type, at a value. IEEE 754-2019, table 3.5; bfloat16 has the

@@ -153,7 +153,7 @@ fn compare_window(
         group.dedup();
         let fused = !group.is_empty();
         if !outputs.fed || (fused && !follows_fusion) {
-            outputs.forced = None;
+            (outputs.forced, outputs.forced_shape) = (None, None);
         }
         let report = StageReport {
             folded: if shown { group.clone() } else { Vec::new() },
@@ -203,16 +203,20 @@ fn compare_window(
 impl StageReport {
     /// Of the input `worst_input`.
     fn new(stage: &ReferenceStage, outputs: &Outputs, worst_input: usize) -> Self {
-        let error = |output: &Option<ArrayD<f64>>, floors| {
-            let output = output.as_ref()?;
+        let error = |output: &Option<ArrayD<f64>>, other: &Option<Vec<usize>>, floors| {
             let axes = &stage.stage.axes;
+            let found = match (output, other) {
+                (Some(output), _) => StageError::new(output, &stage.golden, floors, axes),
+                (None, Some(shape)) => StageError::of_another_shape(shape, floors),
+                (None, None) => return None,
+            };
             Some(StageError {
                 worst_input,
-                ..StageError::new(output, &stage.golden, floors, axes)
+                ..found
             })
         };
-        let teacher_forced = error(&outputs.forced, &stage.forced);
-        let free_running = error(&outputs.free, &stage.free);
+        let teacher_forced = error(&outputs.forced, &outputs.forced_shape, &stage.forced);
+        let free_running = error(&outputs.free, &outputs.free_shape, &stage.free);
         // The teacher-forced error decides where there is one: the stage did not cause the error of its input.
         let decides = match (&teacher_forced, &free_running) {
             (Some(error), _) => Some((error, &stage.forced)),
@@ -224,9 +228,7 @@ impl StageReport {
             degenerate: stage.degenerate,
             verdict: match decides {
                 // Its input has another shape, and so has its output.
-                Some((error, _)) if !outputs.fed && error.is_of_another_shape() => {
-                    Verdict::NotComparable
-                }
+                Some((error, _)) if !outputs.fed && error.shape.is_some() => Verdict::NotComparable,
                 Some((error, floors)) => match Verdict::of(error) {
                     Verdict::Exact if is_over_precise(error, floors, &stage.golden) => {
                         Verdict::OverPrecise
@@ -248,8 +250,16 @@ const OVER_PRECISE_R: f64 = 0.1;
 /// Least floor, in units of half a rounding, below which an R that small is no surprise.
 const WIDE_FLOOR: f64 = 16.0;
 
-/// Whether `error` is far below the rounding of f32, where that is more than the rounding of the output.
+/// Largest error of values that are no f32, in units of that of the nearest f32, which is 1 at least for those that are.
+const NEARER: f64 = 0.5;
+
+/// Whether the values are nearer to the golden ones than any f32, or `error` is far below the rounding of f32, where that is more
+/// than the rounding of the output.
 fn is_over_precise(error: &StageError, floors: &Floors, golden: &ArrayD<f64>) -> bool {
+    if error.r_d.is_some() || floors.whole.is_nan() {
+        return false;
+    }
+    let nearest = rms(golden.mapv(|x| x - f64::from(x as f32)).view());
     let least = WIDE_FLOOR * LEAST_FLOOR * rms(golden.view());
-    floors.whole > least && error.r < OVER_PRECISE_R && error.r_d.is_none()
+    error.rms_error < NEARER * nearest || floors.whole > least && error.r < OVER_PRECISE_R
 }

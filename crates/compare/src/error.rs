@@ -45,6 +45,9 @@ pub struct StageError {
     /// As `r`, over the floor of a reference that rounds to the candidate's dtype. Only for a dtype below f32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r_d: Option<f64>,
+    /// The shape of the candidate, where it is not that of the golden, so that nothing else was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<usize>>,
     /// Index of the input with the largest `r`.
     pub worst_input: usize,
     /// Whether the rounding error of the reference is not known: `r` is then NaN.
@@ -62,7 +65,7 @@ impl StageError {
         axes: &Axes,
     ) -> Self {
         if candidate.shape() != golden.shape() {
-            return Self::of_another_shape(floors);
+            return Self::of_another_shape(candidate.shape(), floors);
         }
         let error = candidate - golden;
         let (rms_error, size) = (rms(error.view()), rms(golden.view()));
@@ -102,6 +105,7 @@ impl StageError {
             r_d: floors
                 .low
                 .map(|low| ratio(rms_error, low.max(LEAST_FLOOR * size))),
+            shape: None,
             worst_input: 0,
             without_floor: floors.whole.is_nan(),
         }
@@ -147,12 +151,8 @@ impl StageError {
         })
     }
 
-    /// Whether the shapes differ, so that nothing was compared.
-    pub(crate) fn is_of_another_shape(&self) -> bool {
-        self.r.is_infinite() && self.rms_error.is_nan()
-    }
-
-    fn of_another_shape(floors: &Floors) -> Self {
+    /// Of a candidate with another `shape` than the golden.
+    pub(crate) fn of_another_shape(shape: &[usize], floors: &Floors) -> Self {
         Self {
             r: f64::INFINITY,
             r_local: f64::INFINITY,
@@ -169,6 +169,7 @@ impl StageError {
             worst_channel: 0,
             non_finite: 0,
             r_d: floors.low.map(|_| f64::NAN),
+            shape: Some(shape.to_vec()),
             worst_input: 0,
             without_floor: false,
         }
@@ -301,11 +302,8 @@ mod tests {
 
     #[test]
     fn another_shape_is_infinitely_wrong() {
-        assert!(
-            compare(&array![[[1.0, 1.0], [1.0, 1.0]]].into_dyn(), 0.1)
-                .r
-                .is_infinite()
-        );
+        let found = compare(&array![[[1.0, 1.0], [1.0, 1.0]]].into_dyn(), 0.1);
+        assert_eq!((found.r, found.shape), (f64::INFINITY, Some(vec![1, 2, 2])));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod operands;
 mod output;
 mod production;
 mod provenance;
+mod redraw;
 mod reference;
 mod report;
 mod sensitivity;
@@ -48,7 +49,8 @@ pub use activations::Activations;
 pub use compare::{Candidate, CompareError, compare, compare_each};
 pub use engine::{Engine, EngineError, Probe};
 pub use kept::KeptReference;
-pub use live::{Engines, LiveReference, Pair};
+pub use live::{Engines, LiveReference, Runners};
+pub use redraw::REDRAWS;
 pub use reference::{Reference, ReferenceStage};
 pub use window::{Masks, Window};
 

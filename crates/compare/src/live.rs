@@ -7,25 +7,31 @@ use std::{
 };
 
 use ndarray::{ArrayD, Axis};
-use soundalike_network::{Graph, Op, Operand};
+use soundalike_network::{Graph, Op, Operand, Stage};
 
 use crate::{
     CompareError, Engine, EngineError, EngineInfo, Floors, Input, Operands, Reference,
     ReferenceStage, Window,
     floors::rms,
     lockstep::{Run, Side},
+    redraw::moved,
     reference::Observer,
 };
 
 /// A norm is degenerate where the variance of every channel is below this fraction of its eps: it only amplifies rounding.
 const DEGENERATE: f64 = 1e-4;
 
-/// The same network in one arithmetic, twice.
-pub struct Pair {
+/// The same network in one arithmetic, several times.
+pub struct Runners {
     /// Runs on its own outputs.
     pub free: Box<dyn Engine>,
     /// Is fed the golden.
     pub forced: Box<dyn Engine>,
+    /// Are fed the golden with every value moved by one unit in the last place. From them and [`Self::forced`], the floor of a
+    /// recurrent stage is the largest error. None where no stage is recurrent.
+    pub redraws: Vec<Box<dyn Engine>>,
+    /// The distance of the numbers near 1.
+    pub epsilon: f64,
 }
 
 /// The engines of a reference.
@@ -33,12 +39,12 @@ pub struct Engines {
     /// In f64.
     pub golden: Box<dyn Engine>,
     /// In f32.
-    pub single: Pair,
+    pub single: Runners,
     /// Builds f32 engines of reference ops, for the first window with a degenerate norm. From that norm on, the floors
     /// are the larger of theirs and those of [`Self::single`].
-    pub reference_ops: Box<dyn Fn() -> Result<Pair, EngineError>>,
+    pub reference_ops: Box<dyn Fn() -> Result<Runners, EngineError>>,
     /// Rounded to the candidate's dtype, where that is below f32.
-    pub low: Option<Pair>,
+    pub low: Option<Runners>,
 }
 
 /// A network in f64 and in f32.
@@ -49,7 +55,7 @@ pub struct LiveReference {
     name: String,
     info: EngineInfo,
     engines: Engines,
-    reference_ops: Option<Pair>,
+    reference_ops: Option<Runners>,
 }
 
 impl LiveReference {
@@ -129,28 +135,65 @@ fn is_degenerate_norm(
     })
 }
 
-/// The runs of a [`Pair`].
-struct RunPair {
+/// The runs of [`Runners`].
+struct Runs {
     free: Run,
     forced: Run,
+    redraws: Vec<Run>,
+    epsilon: f64,
 }
 
-impl RunPair {
+/// The outputs of a stage, free-running and fed the golden.
+struct Outputs {
+    free: ArrayD<f64>,
+    forced: ArrayD<f64>,
+    /// Fed the golden moved, where the stage is recurrent.
+    redraws: Vec<ArrayD<f64>>,
+}
+
+impl Runs {
     fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        pair: &'scope Pair,
+        runners: &'scope Runners,
         window: &'scope Window,
     ) -> Self {
         let start = |engine| Run::start(scope, Side::Reference, engine, window);
         Self {
-            free: start(pair.free.as_ref()),
-            forced: start(pair.forced.as_ref()),
+            free: start(runners.free.as_ref()),
+            forced: start(runners.forced.as_ref()),
+            redraws: runners
+                .redraws
+                .iter()
+                .map(|redraw| start(redraw.as_ref()))
+                .collect(),
+            epsilon: runners.epsilon,
         }
     }
 
-    /// The outputs of the stage `name`, free-running and fed the golden.
-    fn at(&mut self, name: &str) -> Result<(ArrayD<f64>, ArrayD<f64>), CompareError> {
-        Ok((at(&mut self.free, name)?, at(&mut self.forced, name)?))
+    /// The outputs of `stage`.
+    fn at(&mut self, stage: &Stage) -> Result<Outputs, CompareError> {
+        let redraws = self
+            .redraws
+            .iter_mut()
+            .map(|redraw| at(redraw, &stage.name));
+        let mut redraws: Vec<_> = redraws.collect::<Result<_, _>>()?;
+        if !stage.op.is_recurrent() {
+            redraws.clear();
+        }
+        Ok(Outputs {
+            free: at(&mut self.free, &stage.name)?,
+            forced: at(&mut self.forced, &stage.name)?,
+            redraws,
+        })
+    }
+
+    /// Continues the forced runs with `value`, or with their own outputs.
+    fn feed(&mut self, value: Option<&Arc<ArrayD<f32>>>) {
+        feed(&mut self.forced, value);
+        for (draw, run) in self.redraws.iter_mut().enumerate() {
+            let moved = value.map(|value| Arc::new(moved(value, self.epsilon, draw)));
+            feed(run, moved.as_ref());
+        }
     }
 }
 
@@ -192,15 +235,15 @@ impl Reference for LiveReference {
         let graph = self.graph(window)?;
         let has_degenerate = self.is_degenerate(window, &graph);
         if has_degenerate && self.reference_ops.is_none() {
-            let pair = (self.engines.reference_ops)().map_err(CompareError::Reference)?;
-            self.reference_ops = Some(pair);
+            let runners = (self.engines.reference_ops)().map_err(CompareError::Reference)?;
+            self.reference_ops = Some(runners);
         }
         let reference_ops = self.reference_ops.as_ref().filter(|_| has_degenerate);
         let engines = &self.engines;
         thread::scope(|scope| {
             let golden = engines.golden.as_ref();
             let mut golden = Run::start(scope, Side::Reference, golden, window);
-            let start = |pair| RunPair::start(scope, pair, window);
+            let start = |runners| Runs::start(scope, runners, window);
             let mut single = start(&engines.single);
             let mut reference_ops = reference_ops.map(start);
             let mut low = engines.low.as_ref().map(start);
@@ -222,20 +265,26 @@ impl Reference for LiveReference {
                     degenerate = norm;
                 }
                 let is_degenerate = degenerate && !stage.is_constant();
-                let floors = |output| Floors::new(output, &value, &stage.axes);
-                let (rounded, forced_output) = single.at(&stage.name)?;
-                let (mut free, mut forced) = (floors(&rounded), floors(&forced_output));
+                let floors = |output: &ArrayD<f64>| Floors::new(output, &value, &stage.axes);
+                let outputs = single.at(&stage)?;
+                let (mut free, mut forced) = (floors(&outputs.free), floors(&outputs.forced));
+                for redraw in &outputs.redraws {
+                    forced = forced.max(&floors(redraw));
+                }
+                let rounded = outputs.free;
                 if let Some(reference_ops) = &mut reference_ops {
-                    let outputs = reference_ops.at(&stage.name)?;
+                    let outputs = reference_ops.at(&stage)?;
                     if is_degenerate {
-                        free = free.max(&floors(&outputs.0));
-                        forced = forced.max(&floors(&outputs.1));
+                        free = free.max(&floors(&outputs.free));
+                        forced = forced.max(&floors(&outputs.forced));
                     }
                 }
                 if let Some(low) = &mut low {
-                    let outputs = low.at(&stage.name)?;
-                    free.low = Some(rms((&outputs.0 - &*value).view()));
-                    forced.low = Some(rms((&outputs.1 - &*value).view()));
+                    let outputs = low.at(&stage)?;
+                    let error = |output: &ArrayD<f64>| rms((output - &*value).view());
+                    let redraws = outputs.redraws.iter().map(error);
+                    free.low = Some(error(&outputs.free));
+                    forced.low = Some(redraws.fold(error(&outputs.forced), f64::max));
                 }
                 let shown = ReferenceStage {
                     free,
@@ -248,16 +297,16 @@ impl Reference for LiveReference {
                 };
                 let fed = see(&shown)? && !shown.stage.is_part();
                 let fed = fed.then_some(&shown.fed);
-                feed(&mut single.forced, fed);
+                single.feed(fed);
                 if let Some(reference_ops) = &mut reference_ops {
-                    feed(&mut reference_ops.forced, fed);
+                    reference_ops.feed(fed);
                     // Up to the first degenerate stage it is the same f32 reference.
                     let same = shown.rounded.as_ref().filter(|_| !is_degenerate);
                     let same = same.map(|rounded| Arc::new(rounded.mapv(|x| x as f32)));
                     feed(&mut reference_ops.free, same.as_ref());
                 }
                 if let Some(low) = &mut low {
-                    feed(&mut low.forced, fed);
+                    low.feed(fed);
                     low.free.go_on();
                 }
                 golden.go_on();

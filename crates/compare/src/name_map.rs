@@ -1,9 +1,14 @@
 //! The stages of a trace whose maker uses other names.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::Path,
+};
 
 use ndarray::{ArrayD, IxDyn};
 use serde::Deserialize;
+use soundalike_convert::Npz;
 
 use crate::{
     Match,
@@ -18,6 +23,8 @@ use crate::{
 pub struct NameMap {
     origin: String,
     targets: BTreeMap<String, Target>,
+    aliases: HashMap<String, String>,
+    u2_as_bf16: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -186,7 +193,35 @@ impl NameMap {
         Ok(Self {
             origin: origin.to_owned(),
             targets,
+            ..Self::default()
         })
+    }
+
+    /// With what else entries are called: the path of the module that computes them, say. An alias helps to find a stage as a
+    /// name does, and says nothing for certain.
+    #[must_use]
+    pub fn with_aliases(self, aliases: HashMap<String, String>) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// Whether entries of unsigned integers of 16 bits are bf16, a type that numpy lacks.
+    #[must_use]
+    pub fn with_u2_as_bf16(self, u2_as_bf16: bool) -> Self {
+        Self { u2_as_bf16, ..self }
+    }
+
+    /// The arrays of a trace whose entries these are.
+    pub(crate) fn open(&self, path: &Path) -> Result<Npz<File>, soundalike_convert::Error> {
+        let npz = Npz::open(path)?;
+        match self.u2_as_bf16 {
+            true => npz.with_u2_as_bf16(),
+            false => Ok(npz),
+        }
+    }
+
+    /// What else `entry` is called.
+    pub(crate) fn alias(&self, entry: &str) -> Option<&str> {
+        self.aliases.get(entry).map(String::as_str)
     }
 
     /// The entries of `trace` that are stages, of all its entries `found`, each with its stage.

@@ -23,6 +23,9 @@ pub(crate) struct Outputs {
     /// Teacher-forced, as far as the shapes before allow it. None where the candidate does not show the stage or cannot be
     /// fed.
     pub(crate) forced: Option<ArrayD<f64>>,
+    /// The shapes of outputs with another number of values than the reference's, which are not read.
+    pub(crate) free_shape: Option<Vec<usize>>,
+    pub(crate) forced_shape: Option<Vec<usize>>,
     /// Whether the shapes before allow it.
     pub(crate) fed: bool,
     /// Whether the candidate shows the stage, so that what follows can be fed.
@@ -51,12 +54,25 @@ pub(crate) fn observe(
         Candidate::Activations(activations) => {
             reference.run(window, &mut |stage| {
                 let name = &stage.stage.name;
-                let free = activations.output(name, Running::Free)?;
+                let recorded = |running| {
+                    let other =
+                        |shape: &Vec<usize>| shape.iter().product::<usize>() != stage.golden.len();
+                    match activations.shape(name, running).filter(other) {
+                        Some(shape) => Ok((None, Some(shape))),
+                        None => activations
+                            .output(name, running)
+                            .map(|output| (output, None)),
+                    }
+                };
+                let (free, free_shape) = recorded(Running::Free)?;
+                let (forced, forced_shape) = recorded(Running::Forced)?;
                 let outputs = Outputs {
-                    forced: activations.output(name, Running::Forced)?,
+                    shown: free.is_some() || free_shape.is_some(),
                     fed: true,
-                    shown: free.is_some(),
                     free,
+                    forced,
+                    free_shape,
+                    forced_shape,
                 };
                 Ok(see(stage, outputs)?.unwrap_or(true))
             })?;
@@ -124,6 +140,8 @@ impl Runs {
             shown: forced.is_some(),
             free,
             forced,
+            free_shape: None,
+            forced_shape: None,
             fed,
         })
     }

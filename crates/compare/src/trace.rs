@@ -60,6 +60,16 @@ pub enum TraceError {
         /// Its schema.
         found: u32,
     },
+    /// A trace of an engine of this project, which is a candidate and no reference.
+    #[error(
+        "{origin}: is a trace of {engine}, a candidate; capture a reference (`soundalike trace --engine torch`, or reference/capture.py)"
+    )]
+    Candidate {
+        /// The trace.
+        origin: String,
+        /// The engine.
+        engine: String,
+    },
     /// The trace is of another window than the reference.
     #[error("{origin}: is of {found}, and the reference is of {expected}; capture that window")]
     OtherWindow {
@@ -99,7 +109,7 @@ pub struct ReferenceTrace<R: Read + Seek> {
     origin: String,
     npz: Npz<R>,
     manifest: Manifest,
-    /// Whether it has no manifest, and so neither f64 outputs nor floors.
+    /// Whether it has no floors, and its outputs may have any dtype.
     is_plain: bool,
     /// Floors that the trace does not have.
     floors: Option<Npz<File>>,
@@ -125,16 +135,25 @@ impl<R: Read + Seek> ReferenceTrace<R> {
     }
 
     fn read(mut npz: Npz<R>, origin: &str) -> Result<Self, TraceError> {
-        // What any tool writes has stages and nothing else.
-        let is_plain = npz.entry("manifest").is_none();
-        let manifest = match is_plain {
-            true => {
+        // What any tool writes has stages, and a manifest or nothing else.
+        let has_floors = npz
+            .entries()
+            .iter()
+            .any(|entry| entry.name().starts_with("floor."));
+        let manifest = match npz.entry("manifest") {
+            None => {
                 let stages = npz.entries().iter().filter(|entry| may_be_stage(entry));
                 let named = stages.map(|entry| (entry.name().to_owned(), entry.shape().to_vec()));
                 Manifest::plain(named.collect::<Vec<_>>().into_iter(), origin)?
             }
-            false => read_manifest(&mut npz, origin)?,
+            Some(_) => read_manifest(&mut npz, origin)?,
         };
+        if !has_floors && manifest.versions.keys().eq(["soundalike"]) {
+            return Err(TraceError::Candidate {
+                origin: origin.to_owned(),
+                engine: manifest.engine,
+            });
+        }
         if manifest.graph().stages().is_empty() {
             return Err(TraceError::Nothing {
                 origin: origin.to_owned(),
@@ -143,8 +162,8 @@ impl<R: Read + Seek> ReferenceTrace<R> {
         Ok(Self {
             origin: origin.to_owned(),
             npz,
+            is_plain: !has_floors,
             manifest,
-            is_plain,
             floors: None,
         })
     }
@@ -303,6 +322,16 @@ pub(crate) struct Place {
     pub(crate) matched: Option<(Match, Vec<usize>)>,
 }
 
+impl Place {
+    /// The entry of a run.
+    fn recorded(&self, running: Running) -> String {
+        match running {
+            Running::Free => self.entry.clone(),
+            Running::Forced => format!("{FORCED}{}", self.entry),
+        }
+    }
+}
+
 impl ActivationTrace {
     /// Opens a trace whose entries are stages by `names`.
     ///
@@ -310,7 +339,7 @@ impl ActivationTrace {
     /// [`TraceError`] where the file is not an `.npz`.
     pub fn open(path: &Path, names: &NameMap) -> Result<Self, TraceError> {
         let origin = path.display().to_string();
-        let mut npz = Npz::open(path)?;
+        let mut npz = names.open(path)?;
         let entries = npz.entries().iter().map(|entry| entry.name().to_owned());
         let entries: Vec<_> = entries.collect();
         let has_manifest = npz.entry("manifest").is_some();
@@ -386,14 +415,17 @@ impl Activations for ActivationTrace {
         self.stages.keys().cloned().collect()
     }
 
+    fn shape(&self, stage: &str, running: Running) -> Option<Vec<usize>> {
+        let name = self.stages.get(stage)?.recorded(running);
+        let npz = self.npz.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(npz.entry(&name)?.shape().to_vec())
+    }
+
     fn output(&self, stage: &str, running: Running) -> Result<Option<ArrayD<f64>>, TraceError> {
-        let Some(Place { entry, matched }) = self.stages.get(stage) else {
+        let Some(place) = self.stages.get(stage) else {
             return Ok(None);
         };
-        let name = match running {
-            Running::Free => entry.clone(),
-            Running::Forced => format!("{FORCED}{entry}"),
-        };
+        let (Place { entry, matched }, name) = (place, place.recorded(running));
         // A reader that panicked has left nothing half-done.
         let mut npz = self.npz.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(values) = optional(&mut npz, &self.origin, &name)? else {

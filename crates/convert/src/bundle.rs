@@ -8,21 +8,25 @@ use serde::{Deserialize, Serialize};
 use soundalike_network::{Architecture, Output, Role, Specifications, TensorSpec};
 
 use crate::{
-    Dtype, Origin, Source,
+    Dtype, Integers, Origin, Source,
     container::{Container, ContainerError},
     error::{Error, ErrorKind, Found, NotFinite},
     files,
     source::sha256,
+    widened::Stored,
 };
 
 /// The only key in the safetensors metadata.
 pub const METADATA_KEY: &str = "soundalike";
 
-/// Version of the layout of the metadata. A file with another version is refused.
+/// Version of the layout. A file with another version is refused.
 pub const BUNDLE_FORMAT: u32 = 1;
 
+/// Version of the layout of a bundle with weights in [`Integers`], which older versions of this program cannot read.
+pub const INTEGER_FORMAT: u32 = 2;
+
 /// The container of bundles.
-const CONTAINER: Container = Container {
+pub(crate) const CONTAINER: Container = Container {
     key: METADATA_KEY,
     format: BUNDLE_FORMAT,
 };
@@ -41,7 +45,7 @@ impl From<ContainerError> for ErrorKind {
 /// The value of the metadata key: JSON with the keys in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
-    format: u32,
+    pub(crate) format: u32,
     #[serde(flatten)]
     pub(crate) architecture: Architecture,
     pub(crate) specifications: Option<Specifications>,
@@ -69,7 +73,7 @@ impl Header {
     }
 
     /// Checks everything except the tensors.
-    fn check(&self) -> Result<(), ErrorKind> {
+    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
         let wrong = |field, found, expected| ErrorKind::Specification {
             field,
             found,
@@ -261,9 +265,11 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     bytes: Cow<'static, [u8]>,
+    /// The file, where it holds integers, which `bytes` have as `f32`.
+    stored: Option<Stored>,
     pub(crate) header: Header,
     entries: BTreeMap<String, Entry>,
-    /// SHA-256 of `bytes`, computed on first use: it takes as long as reading them.
+    /// SHA-256 of the file, computed on first use: it takes as long as reading it.
     sha256: OnceLock<String>,
 }
 
@@ -286,7 +292,17 @@ impl Bundle {
     }
 
     pub(crate) fn parse(bytes: Cow<'static, [u8]>) -> Result<Self, ErrorKind> {
-        let (header, metadata, data): (Header, _, _) = CONTAINER.read(&bytes)?;
+        let read = match CONTAINER.read(&bytes) {
+            Err(ContainerError::Format(INTEGER_FORMAT)) => {
+                let (wide, stored) = Stored::widen(bytes)?;
+                return Ok(Self {
+                    stored: Some(stored),
+                    ..Self::parse(Cow::Owned(wide))?
+                });
+            }
+            read => read,
+        };
+        let (header, metadata, data): (Header, _, _) = read?;
         header.check()?;
 
         let mut entries = BTreeMap::new();
@@ -312,6 +328,7 @@ impl Bundle {
 
         let bundle = Self {
             bytes,
+            stored: None,
             header,
             entries,
             sha256: OnceLock::new(),
@@ -333,7 +350,12 @@ impl Bundle {
     /// Writes the file in memory and reads it again, so the written bytes are the checked ones.
     pub(crate) fn assemble(header: &Header, drafts: &[Draft<'_>]) -> Result<Self, ErrorKind> {
         let views = drafts.iter().map(|draft| (&draft.name, draft));
-        let bytes = CONTAINER.write(header, views)?;
+        let format = header.format;
+        let bytes = Container {
+            format,
+            ..CONTAINER
+        }
+        .write(header, views)?;
         Self::parse(Cow::Owned(bytes))
     }
 
@@ -390,19 +412,33 @@ impl Bundle {
     /// The first byte of each tensor, by name.
     pub(crate) fn origins(&self) -> BTreeMap<String, Origin> {
         let entries = self.entries.iter();
-        entries
-            .map(|(name, &Entry { start: offset, .. })| (name.clone(), Origin::Bundle { offset }))
-            .collect()
+        let place = |(name, entry): (&String, &Entry)| {
+            let stored = self.stored.as_ref();
+            let offset = stored.map_or(entry.start, |stored| stored.offset(name));
+            (name.clone(), Origin::Bundle { offset })
+        };
+        entries.map(place).collect()
     }
 
-    /// The bytes of the safetensors file.
+    /// The integers as which the file holds the values of a tensor. `None` where it holds these themselves.
+    #[must_use]
+    pub fn integers(&self, name: &str) -> Option<Integers> {
+        self.stored.as_ref()?.integers(name)
+    }
+
+    /// The tensors as a safetensors file. This is [`Self::file`], except that integers are widened to `f32`.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// SHA-256 of the safetensors file, in lower-case hexadecimal.
+    /// The bytes of the file.
+    pub fn file(&self) -> &[u8] {
+        self.stored.as_ref().map_or(&self.bytes, Stored::bytes)
+    }
+
+    /// SHA-256 of the file, in lower-case hexadecimal.
     pub fn sha256(&self) -> &str {
-        self.sha256.get_or_init(|| sha256([self.bytes()]))
+        self.sha256.get_or_init(|| sha256([self.file()]))
     }
 
     /// A copy with edited tensors. `edit` gets the name, the shape and the elements of each `f32` tensor. Everything
@@ -456,7 +492,7 @@ impl Bundle {
     /// # Errors
     /// If a file cannot be written there.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        files::write(path, &self.bytes)
+        files::write(path, self.file())
     }
 }
 

@@ -1,25 +1,65 @@
-//! Conversion of weights to another floating point type.
+//! Conversion of weights to another type.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use soundalike_network::{Output, Role};
 
 use crate::{
-    Dtype,
-    bundle::{Bundle, Draft, Tensor},
+    Dtype, Integers,
+    bundle::{Bundle, Draft, INTEGER_FORMAT, Tensor},
     error::{Error, ErrorKind, NotFinite},
+    integers::{self, Quantized, SCALE},
 };
 
+/// The type as which the weights of a bundle are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightType {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// Integers with scales; biases, the parameters of norms and the cutoffs of sinc filters stay as they are.
+    Integers(Integers),
+}
+
+impl WeightType {
+    /// The name on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => Dtype::F32.name(),
+            Self::F16 => Dtype::F16.name(),
+            Self::BF16 => Dtype::BF16.name(),
+            Self::Integers(integers) => integers.name(),
+        }
+    }
+}
+
+impl std::fmt::Display for WeightType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for WeightType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// The effect of a conversion to another type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CastReport {
     /// The target type.
-    pub dtype: Dtype,
+    pub dtype: WeightType,
     /// Number of converted tensors: the trained ones, and baked sinc filters.
     pub converted: usize,
     /// Unchanged tensors: buffers, which are constants and statistics of a few hundred values (`running_var` or `n_`
-    /// with 8 bits of mantissa would lose accuracy and save nothing), and all tensors of a PLDA.
+    /// with 8 bits of mantissa would lose accuracy and save nothing), all tensors of a PLDA, those that the caller keeps,
+    /// and what does not gain by integers.
     pub kept: Vec<String>,
     /// Number of values in the converted tensors.
     pub values: usize,
@@ -29,24 +69,26 @@ pub struct CastReport {
     pub underflowed: usize,
     /// Number of values below the smallest normal number of the type, which have fewer digits.
     pub subnormal: usize,
+    /// What each converted tensor lost, the largest first.
+    pub changes: Vec<Change>,
+    /// Bytes of the file before.
+    pub bytes_before: usize,
+    /// Bytes of the file after.
+    pub bytes_after: usize,
 }
 
-impl Bundle {
-    /// The same network with its weights in another floating point type, rounded to nearest, ties to even. Buffers are
-    /// unchanged, see [`CastReport::kept`].
-    ///
-    /// # Errors
-    /// The type is not `f32`, `f16` or `bf16`, or a weight would become infinite. The error lists all such tensors.
-    pub fn cast(&self, dtype: Dtype) -> Result<(Self, CastReport), Error> {
-        let origin = self.source().file.clone();
-        self.cast_kind(dtype).map_err(|kind| kind.at(origin))
-    }
+/// What a tensor lost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// Its name.
+    pub tensor: String,
+    /// Root mean square of the rounding errors, in units of that of the values.
+    pub relative: f64,
+}
 
-    fn cast_kind(&self, dtype: Dtype) -> Result<(Self, CastReport), ErrorKind> {
-        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            return Err(ErrorKind::CastTarget(dtype));
-        }
-        let mut report = CastReport {
+impl CastReport {
+    fn new(dtype: WeightType, bytes_before: usize) -> Self {
+        Self {
             dtype,
             converted: 0,
             kept: Vec::new(),
@@ -54,92 +96,186 @@ impl Bundle {
             rounded: 0,
             underflowed: 0,
             subnormal: 0,
+            changes: Vec::new(),
+            bytes_before,
+            bytes_after: bytes_before,
+        }
+    }
+
+    /// Adds a tensor with its values before and after. Returns how many became infinite.
+    fn add(&mut self, name: &str, before: &[f64], after: &[f64]) -> usize {
+        let normal: f64 = match self.dtype {
+            WeightType::F32 => f32::MIN_POSITIVE.into(),
+            WeightType::F16 => half::f16::MIN_POSITIVE.into(),
+            WeightType::BF16 => half::bf16::MIN_POSITIVE.into(),
+            // Every integer has all its digits.
+            WeightType::Integers(_) => 0.0,
         };
+        let (mut infinite, mut error, mut power) = (0, 0.0, 0.0);
+        for (&before, &after) in before.iter().zip(after) {
+            infinite += usize::from(!after.is_finite());
+            self.rounded += usize::from(after != before);
+            self.underflowed += usize::from(after == 0.0 && before != 0.0);
+            self.subnormal += usize::from(after != 0.0 && after.abs() < normal);
+            error += (after - before).powi(2);
+            power += before.powi(2);
+        }
+        self.values += before.len();
+        self.converted += 1;
+        // A tensor of zeros loses nothing.
+        let relative = if power > 0.0 {
+            (error / power).sqrt()
+        } else {
+            0.0
+        };
+        self.changes.push(Change {
+            tensor: name.to_owned(),
+            relative,
+        });
+        infinite
+    }
+}
+
+impl Bundle {
+    /// The same network with its weights in another type, rounded to nearest, ties to even. Buffers and the weights that
+    /// `keep` names are unchanged, see [`CastReport::kept`].
+    ///
+    /// # Errors
+    /// A weight would become infinite. The error lists all such tensors.
+    pub fn cast(
+        &self,
+        to: WeightType,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(Self, CastReport), Error> {
+        let origin = self.source().file.clone();
+        self.cast_kind(to, keep).map_err(|kind| kind.at(origin))
+    }
+
+    fn cast_kind(
+        &self,
+        to: WeightType,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(Self, CastReport), ErrorKind> {
+        let mut report = CastReport::new(to, self.file().len());
         let mut overflowed = Vec::new();
         let roles = self.roles();
         let plda = matches!(self.architecture().output(), Output::Comparison { .. });
-        let mut changed = false;
         let mut drafts = Vec::new();
         for tensor in self.tensors() {
             // Baked filters are buffers by role, but replace trained weights. The PLDA computes in f64.
             let weight = !plda
                 && (roles.get(tensor.name) == Some(&Role::Parameter)
                     || tensor.name == "sincnet.conv1d.0.filters");
-            if !weight || !tensor.dtype.is_float() {
+            let suits = match to {
+                WeightType::Integers(_) => Integers::suit(tensor.shape),
+                _ => true,
+            };
+            let values = tensor
+                .to_f64()
+                .filter(|_| weight && suits && !keep(tensor.name));
+            let Some(values) = values else {
                 report.kept.push(tensor.name.into());
                 let elements = move || Cow::Borrowed(tensor.bytes);
                 let draft = Draft::new(tensor.name, tensor.dtype, tensor.shape, elements);
                 drafts.push(draft);
                 continue;
-            }
-            let infinite = count(&tensor, dtype, &mut report);
+            };
+            let (after, stored) = converted(&tensor, &values, to);
+            drafts.extend(stored);
+            let infinite = report.add(tensor.name, &values, &after);
             if infinite > 0 {
                 overflowed.push(NotFinite {
                     tensor: tensor.name.into(),
                     values: infinite,
                 });
             }
-            report.converted += 1;
-            changed |= tensor.dtype != dtype;
-            let elements = move || Cow::Owned(convert(&tensor, dtype));
-            drafts.push(Draft::new(tensor.name, dtype, tensor.shape, elements));
         }
         if !overflowed.is_empty() {
-            return Err(ErrorKind::Overflow(dtype, overflowed));
+            return Err(ErrorKind::Overflow(to, overflowed));
         }
+        let by_loss = |a: &Change, b: &Change| b.relative.total_cmp(&a.relative);
+        report.changes.sort_by(by_loss);
         let mut header = self.header.clone();
+        let changed = drafts.iter().any(|draft| {
+            let before = self.tensor(&draft.name);
+            before.is_none_or(|before| before.dtype != draft.dtype)
+        });
         if changed {
-            header.notes.push(format!(
-                "weights were converted to {dtype}; buffers were kept"
-            ));
+            let what = match to {
+                WeightType::Integers(_) => "what is no matrix was kept",
+                _ => "buffers were kept",
+            };
+            header
+                .notes
+                .push(format!("weights were converted to {to}; {what}"));
         }
-        Ok((Self::assemble(&header, &drafts)?, report))
+        if matches!(to, WeightType::Integers(_)) && report.converted > 0 {
+            header.format = INTEGER_FORMAT;
+        }
+        let bundle = Self::assemble(&header, &drafts)?;
+        report.bytes_after = bundle.file().len();
+        Ok((bundle, report))
     }
 }
 
-/// Adds the effect of the conversion to the report. Returns the number of values that become infinite.
-fn count(tensor: &Tensor<'_>, dtype: Dtype, report: &mut CastReport) -> usize {
-    let mut infinite = 0;
-    for before in tensor.to_f64().unwrap_or_default() {
-        let (after, normal) = match dtype {
-            Dtype::F16 => {
-                let value = half::f16::from_f32(round_to_odd(before));
-                (value.to_f64(), value.is_normal())
-            }
-            Dtype::BF16 => {
-                let value = half::bf16::from_f32(round_to_odd(before));
-                (value.to_f64(), value.is_normal())
-            }
-            _ => (f64::from(before as f32), (before as f32).is_normal()),
+/// The values of a tensor after the conversion, and the tensors to be stored.
+fn converted<'a>(
+    tensor: &Tensor<'_>,
+    values: &[f64],
+    to: WeightType,
+) -> (Vec<f64>, Vec<Draft<'a>>) {
+    let (name, shape) = (tensor.name, tensor.shape);
+    let draft = |name: String, dtype, shape: &[usize], bytes: Vec<u8>| {
+        Draft::new(name, dtype, shape, move || Cow::Owned(bytes.clone()))
+    };
+    let float = |dtype: Dtype, bytes: Vec<u8>| {
+        let after = Tensor {
+            name,
+            dtype,
+            shape,
+            bytes: &bytes,
         };
-        report.values += 1;
-        infinite += usize::from(after.is_infinite());
-        report.rounded += usize::from(after != before);
-        report.underflowed += usize::from(after == 0.0 && before != 0.0);
-        report.subnormal += usize::from(after != 0.0 && after.is_finite() && !normal);
-    }
-    infinite
-}
-
-fn convert(tensor: &Tensor<'_>, dtype: Dtype) -> Vec<u8> {
-    let values = tensor.to_f64().unwrap_or_default().into_iter();
-    match dtype {
-        Dtype::F16 => values
-            .flat_map(|value| half::f16::from_f32(round_to_odd(value)).to_le_bytes())
-            .collect(),
-        Dtype::BF16 => values
-            .flat_map(|value| half::bf16::from_f32(round_to_odd(value)).to_le_bytes())
-            .collect(),
-        _ => values
-            .flat_map(|value| (value as f32).to_le_bytes())
-            .collect(),
+        let after = after.to_f64().unwrap_or_default();
+        (after, vec![draft(name.to_owned(), dtype, shape, bytes)])
+    };
+    let odd = values.iter().copied().map(round_to_odd);
+    match to {
+        WeightType::F32 => {
+            let bytes = values
+                .iter()
+                .flat_map(|&value| (value as f32).to_le_bytes());
+            float(Dtype::F32, bytes.collect())
+        }
+        WeightType::F16 => {
+            let bytes = odd.flat_map(|value| half::f16::from_f32(value).to_le_bytes());
+            float(Dtype::F16, bytes.collect())
+        }
+        WeightType::BF16 => {
+            let bytes = odd.flat_map(|value| half::bf16::from_f32(value).to_le_bytes());
+            float(Dtype::BF16, bytes.collect())
+        }
+        WeightType::Integers(to) => {
+            let Quantized { integers, scales } = to.quantize(values, shape);
+            let scales = integers::bytes(&scales);
+            let after = to.widen(&integers, &scales, shape).into_iter();
+            let stored = vec![
+                draft(name.to_owned(), to.dtype(), &to.shape(shape), integers),
+                draft(
+                    format!("{name}{SCALE}"),
+                    Dtype::F16,
+                    &to.scales(shape),
+                    scales,
+                ),
+            ];
+            (after.map(f64::from).collect(), stored)
+        }
     }
 }
 
 /// An `f64` as `f32`, rounded to odd: if digits are lost, the last digit kept is odd. Rounding the result to fewer bits
 /// then equals rounding the `f64`, while rounding to nearest twice can differ by a false tie. Boldo and Melquiond,
 /// "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008.
-fn round_to_odd(value: f64) -> f32 {
+pub(crate) fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     if f64::from(nearest) == value || value.is_nan() {
         return nearest;
@@ -237,16 +373,10 @@ mod tests {
             shape: &[9],
             bytes: &bytes,
         };
-        let mut report = CastReport {
-            dtype: Dtype::F16,
-            converted: 0,
-            kept: Vec::new(),
-            values: 0,
-            rounded: 0,
-            underflowed: 0,
-            subnormal: 0,
-        };
-        assert_eq!(count(&tensor, Dtype::F16, &mut report), 2);
+        let values = values.map(f64::from);
+        let (after, _) = converted(&tensor, &values, WeightType::F16);
+        let mut report = CastReport::new(WeightType::F16, 0);
+        assert_eq!(report.add("x", &values, &after), 2);
         assert_eq!(
             (report.values, report.underflowed, report.subnormal),
             (9, 1, 1)

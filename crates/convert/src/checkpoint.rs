@@ -10,6 +10,7 @@ mod storage;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
 };
 
 pub use error::CheckpointError;
@@ -23,8 +24,10 @@ use crate::{
     archive::Archive,
     bundle::{Draft, Header},
     error::ErrorKind,
+    loose::{self, Loose},
     pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals},
     source::{SourceFormat, sha256},
+    told::Told,
 };
 
 /// First bytes of a zip archive with entries.
@@ -163,7 +166,12 @@ impl<'a> Checkpoint<'a> {
     }
 
     pub(crate) fn convert(mut self, file: String) -> Result<Conversion, ErrorKind> {
-        let (architecture, specifications) = self.architecture()?;
+        let (architecture, specifications) = match self.architecture() {
+            Err(unknown @ ErrorKind::UnknownArchitecture { class: None, .. }) => {
+                return self.recognised(file)?.ok_or(unknown);
+            }
+            architecture => architecture?,
+        };
         let source = Source::new(file, SourceFormat::PytorchZip, sha256([self.bytes]));
         let header = Header::new(architecture, specifications, source, Vec::new())?;
         let found = self
@@ -182,6 +190,28 @@ impl<'a> Checkpoint<'a> {
             foreign_globals: self.foreign_globals(),
             ..Conversion::assemble(&header, tensors.collect())?
         })
+    }
+
+    /// The network of a state dict without a class. `None` if it is unknown.
+    fn recognised(&mut self, file: String) -> Result<Option<Conversion>, ErrorKind> {
+        let storages = self.storages()?;
+        let tensors = self.state_dict.iter().map(|(name, view)| {
+            let storage: &[u8] = &storages[&view.storage.key];
+            let tensor = Loose {
+                dtype: view.storage.dtype,
+                shape: view.shape.clone(),
+                elements: Rc::new(move || view.elements(storage)),
+                origin: self.origin(view),
+            };
+            (name.clone(), tensor)
+        });
+        let format = SourceFormat::PytorchZip;
+        let told = Told::default();
+        let conversion = loose::convert(tensors.collect(), &told, file, format, self.bytes)?;
+        Ok(conversion.map(|conversion| Conversion {
+            foreign_globals: self.foreign_globals(),
+            ..conversion
+        }))
     }
 
     /// Reads the storages of the state dict, each once.

@@ -14,8 +14,11 @@ use crate::{
     bundle::{Draft, Header},
     checkpoint::{self, Checkpoint},
     error::{Error, ErrorKind, start_of},
-    files, npz, onnx, pipeline, plda,
+    files, loose,
+    not_a_model::NotAModel,
+    npz, onnx, pipeline, plda,
     source::SourceFormat,
+    told::Told,
 };
 
 /// A bundle and the origin of its tensors.
@@ -74,6 +77,13 @@ pub enum Origin {
         /// How it was changed.
         change: WeightChange,
     },
+    /// A tensor of a safetensors file.
+    Tensor {
+        /// Its name: `model.classifier.weight`.
+        name: String,
+        /// How it was changed.
+        change: WeightChange,
+    },
     /// A numpy array.
     Array {
         /// The archive: `plda.npz`.
@@ -88,7 +98,7 @@ pub enum Origin {
     },
 }
 
-/// How a stored tensor of an ONNX export was changed.
+/// How a stored tensor was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightChange {
@@ -96,6 +106,8 @@ pub enum WeightChange {
     None,
     /// Rows and columns were exchanged.
     Transposed,
+    /// The kernel of a convolution came before its inputs, which are PyTorch's second axis.
+    KernelFirst,
     /// One direction was extracted, and its gates were reordered from ONNX (input, output, forget, cell) to PyTorch
     /// (input, forget, cell, output).
     GatesReordered {
@@ -105,6 +117,15 @@ pub enum WeightChange {
 }
 
 impl Origin {
+    /// The origin of a tensor that was changed.
+    pub(crate) fn changed(self, change: WeightChange) -> Self {
+        match self {
+            Self::Initializer { name, .. } => Self::Initializer { name, change },
+            Self::Tensor { name, .. } => Self::Tensor { name, change },
+            other => other,
+        }
+    }
+
     /// The array `name` of a numpy archive.
     pub(crate) fn array(file: impl Into<String>, name: &str) -> Self {
         Self::Array {
@@ -131,9 +152,10 @@ impl std::fmt::Display for Origin {
                 }
                 Ok(())
             }
-            Self::Initializer { name, change } => match change {
+            Self::Initializer { name, change } | Self::Tensor { name, change } => match change {
                 WeightChange::None => write!(f, "{name}"),
                 WeightChange::Transposed => write!(f, "{name}, transposed"),
+                WeightChange::KernelFirst => write!(f, "{name}, kernels last"),
                 WeightChange::GatesReordered { direction } => {
                     write!(f, "{name}[{direction}], gates reordered")
                 }
@@ -146,6 +168,9 @@ impl std::fmt::Display for Origin {
 
 /// File name of a model in its directory. pyannote `AssetFileName.Model`.
 pub(crate) const MODEL_FILE: &str = "pytorch_model.bin";
+
+/// File name of weights in a directory of the hub's `transformers`.
+const SAFETENSORS_FILE: &str = "model.safetensors";
 
 /// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with `pytorch_model.bin` or the two
 /// PLDA files in memory. Runs no code from the file.
@@ -165,18 +190,27 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
         if plda::is_plda(path) {
             return plda::convert(path);
         }
-        if path.join(MODEL_FILE).is_file() {
-            return convert(&path.join(MODEL_FILE));
+        for file in [MODEL_FILE, SAFETENSORS_FILE] {
+            if path.join(file).is_file() {
+                return convert(&path.join(file));
+            }
         }
-        let kind = if pipeline::is_pipeline(path) {
-            ErrorKind::PipelineForModel
-        } else {
-            ErrorKind::Directory
-        };
-        return Err(kind.at(path));
+        if pipeline::is_pipeline(path) {
+            return Err(ErrorKind::PipelineForModel.at(path));
+        }
+        return Err(no_model(path));
     }
     let bytes = files::read(path)?;
-    convert_bytes(bytes, files::name(path)).map_err(|kind| kind.at(path))
+    let told = Told::beside(path);
+    convert_told(bytes.into(), files::name(path), &told).map_err(|kind| kind.at(path))
+}
+
+/// The error of a directory without a model or a pipeline.
+pub(crate) fn no_model(directory: &Path) -> Error {
+    let files = [pipeline::CONFIG_YAML, MODEL_FILE].map(|file| directory.join(file));
+    let dangling = |file: PathBuf| Some(ErrorKind::from(NotAModel::dangling(&file)?).at(file));
+    let dangling = files.into_iter().find_map(dangling);
+    dangling.unwrap_or_else(|| ErrorKind::Directory.at(directory))
 }
 
 /// The existing files that [`convert`] or [`crate::PipelineDirectory::read`] reads for `path`. They must not be
@@ -184,11 +218,16 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
 #[must_use]
 pub fn input_files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
-        return vec![path.to_owned()];
+        let mut files = match pipeline::is_pipeline(path) {
+            true => pipeline::input_files(path),
+            false => Vec::new(),
+        };
+        files.push(path.to_owned());
+        return files;
     }
     let mut files = pipeline::input_files(path);
     files.extend(plda::FILES.map(|file| path.join(file)));
-    files.push(path.join(MODEL_FILE));
+    files.extend([MODEL_FILE, SAFETENSORS_FILE].map(|file| path.join(file)));
     files.retain(|file| file.is_file());
     files
 }
@@ -201,14 +240,22 @@ pub fn convert_bytes(
     bytes: impl Into<Cow<'static, [u8]>>,
     name: impl Into<String>,
 ) -> Result<Conversion, ErrorKind> {
-    let (bytes, name) = (bytes.into(), name.into());
+    convert_told(bytes.into(), name.into(), &Told::default())
+}
+
+/// As [`convert_bytes`], with what another file says of the network.
+fn convert_told(
+    bytes: Cow<'static, [u8]>,
+    name: String,
+    told: &Told,
+) -> Result<Conversion, ErrorKind> {
     match sniff(&bytes)? {
         SourceFormat::Bundle => Bundle::parse(bytes).map(Conversion::of_bundle),
+        SourceFormat::Safetensors => loose::of_safetensors(&bytes, told, name),
         SourceFormat::PytorchZip => Checkpoint::read(&bytes)?.convert(name),
         SourceFormat::Onnx => onnx::Export::read(&bytes)?.convert(name),
-        SourceFormat::Npz | SourceFormat::PldaNpz | SourceFormat::PipelineDirectory => {
-            Err(ErrorKind::NumpyArchive)
-        }
+        SourceFormat::Npz => loose::of_npz(&bytes, name)?.ok_or(ErrorKind::NumpyArchive),
+        SourceFormat::PldaNpz | SourceFormat::PipelineDirectory => Err(ErrorKind::NumpyArchive),
     }
 }
 
@@ -228,12 +275,19 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<SourceFormat, ErrorKind> {
     checkpoint::refuse_bare_pickle(bytes)?;
     // safetensors: eight bytes of length, then a header in JSON.
     if bytes.get(8) == Some(&b'{') {
-        return Ok(SourceFormat::Bundle);
+        return Ok(match loose::is_safetensors(bytes) {
+            true => SourceFormat::Safetensors,
+            false => SourceFormat::Bundle,
+        });
     }
     if onnx::is_onnx(bytes) {
         return Ok(SourceFormat::Onnx);
     }
-    Err(ErrorKind::Format(start_of(bytes)))
+    let leftover = NotAModel::of_any_file(bytes).or_else(|| NotAModel::of_text(bytes));
+    Err(match leftover {
+        Some(problem) => problem.into(),
+        None => ErrorKind::Format(start_of(bytes)),
+    })
 }
 
 #[cfg(test)]

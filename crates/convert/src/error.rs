@@ -4,8 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Dtype, archive::ArchiveError, bundle::BUNDLE_FORMAT, checkpoint::CheckpointError,
-    name::quoted_name, npz::NpzError, onnx::OnnxError, pickle::PickleError,
+    Dtype, Integers, WeightType,
+    archive::ArchiveError,
+    bundle::{BUNDLE_FORMAT, INTEGER_FORMAT},
+    checkpoint::CheckpointError,
+    name::quoted_name,
+    not_a_model::NotAModel,
+    npz::NpzError,
+    onnx::OnnxError,
+    pickle::PickleError,
     pipeline::PipelineError,
 };
 use soundalike_network::{HyperparameterError, TensorSpec};
@@ -15,6 +22,13 @@ use soundalike_network::{HyperparameterError, TensorSpec};
 pub struct Error {
     path: PathBuf,
     kind: Box<ErrorKind>,
+}
+
+impl Error {
+    /// The problem alone, for another path.
+    pub(crate) fn into_kind(self) -> ErrorKind {
+        *self.kind
+    }
 }
 
 impl std::fmt::Display for Error {
@@ -77,6 +91,9 @@ pub enum ErrorKind {
         "is not a model: starts with {0}, expected a PyTorch checkpoint (zip), an ONNX export or a bundle (safetensors)"
     )]
     Format(String),
+    /// The leftover of a download in place of a file.
+    #[error(transparent)]
+    NotAModel(#[from] NotAModel),
     /// A numpy archive in place of a model.
     #[error(
         "is a numpy archive, not a model; for a PLDA, give the directory of plda.npz and xvec_transform.npz"
@@ -94,8 +111,10 @@ pub enum ErrorKind {
     /// Unreadable metadata of a bundle.
     #[error("metadata of the bundle cannot be read; convert the original again")]
     Metadata(#[source] serde_json::Error),
-    /// A bundle of another version than [`BUNDLE_FORMAT`].
-    #[error("bundle has format {0}, this program reads {expected}; convert the original again", expected = BUNDLE_FORMAT)]
+    /// A bundle of another version than [`BUNDLE_FORMAT`] and [`INTEGER_FORMAT`].
+    #[error(
+        "bundle has format {0}, this program reads {BUNDLE_FORMAT} and {INTEGER_FORMAT}; convert the original again"
+    )]
     BundleFormat(u32),
     /// A tensor with an unsupported element type.
     #[error("tensor {} has element type {dtype}, which is not supported", quoted_name(.tensor))]
@@ -104,6 +123,18 @@ pub enum ErrorKind {
         tensor: String,
         /// The type under its name in safetensors.
         dtype: String,
+    },
+    /// A weight in integers, or its scales, of an unexpected shape or type.
+    #[error("weights in {integers}: {} is {found}, expected {expected}; convert the original again", quoted_name(.tensor))]
+    Integers {
+        /// The name of the weight or of its scales.
+        tensor: String,
+        /// The type and shape in the file.
+        found: String,
+        /// The type and shape that belong to the weight.
+        expected: String,
+        /// The integers.
+        integers: Integers,
     },
     /// Tensors with infinite or NaN values.
     #[error("{} not finite: {}; the weights are broken", plural(.0.len(), "tensor is", "tensors are"), listed(.0))]
@@ -152,10 +183,7 @@ pub enum ErrorKind {
     },
     /// Tensors with values that are infinite in the target type.
     #[error("{dtype} cannot hold {}: {}; use bf16 or f32", plural(.1.len(), "tensor", "tensors"), listed(.1), dtype = .0)]
-    Overflow(Dtype, Vec<NotFinite>),
-    /// An unsupported target type.
-    #[error("weights cannot be converted to {0}; use f32, f16 or bf16")]
-    CastTarget(Dtype),
+    Overflow(WeightType, Vec<NotFinite>),
     /// The file on disk differs from the bytes written, first at this byte.
     #[error("differs from the written data at byte {0}; check the disk")]
     ReadBack(usize),

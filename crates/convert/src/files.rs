@@ -9,6 +9,7 @@ use std::{
 use crate::{
     AtomicFile,
     error::{Error, ErrorKind},
+    not_a_model::NotAModel,
 };
 
 /// Reads a file. A directory or an empty file is an error.
@@ -17,6 +18,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_kind(path: &Path) -> Result<Vec<u8>, ErrorKind> {
+    if let Some(problem) = NotAModel::by_name(path).or_else(|| NotAModel::dangling(path)) {
+        return Err(problem.into());
+    }
     let mut file = File::open(path).map_err(ErrorKind::io("opening"))?;
     let metadata = file.metadata().map_err(ErrorKind::io("opening"))?;
     if metadata.is_dir() {
@@ -32,7 +36,10 @@ fn read_kind(path: &Path) -> Result<Vec<u8>, ErrorKind> {
     if bytes.is_empty() {
         return Err(ErrorKind::Empty);
     }
-    Ok(bytes)
+    match NotAModel::of_any_file(&bytes) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(bytes),
+    }
 }
 
 /// File name without directories.

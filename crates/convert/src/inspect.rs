@@ -7,15 +7,16 @@ use serde_json::Value as Json;
 use soundalike_network::{Architecture, Role, Specifications};
 
 use crate::{
-    Bundle, Conversion, Dtype, Npz, Origin, PipelineDirectory, Tensor, WeightChange,
+    Bundle, Conversion, Dtype, Integers, Npz, Origin, PipelineDirectory, Tensor, WeightChange,
     checkpoint::Checkpoint,
-    conversion::{MODEL_FILE, sniff},
+    conversion::{MODEL_FILE, no_model, sniff},
     error::{Error, ErrorKind},
-    files, onnx,
+    files, loose, onnx,
     pickle::{Id, Pickle, Value},
     pipeline, plda,
     shape::len_of,
     source::{SourceFormat, sha256},
+    told::Told,
 };
 
 /// The contents of a file or directory.
@@ -57,6 +58,9 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// Its element type.
     pub dtype: Dtype,
+    /// The integers as which the file holds its values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integers: Option<Integers>,
     /// Whether training changes it. `None` for an unknown network.
     pub role: Option<Role>,
     /// Its origin.
@@ -70,9 +74,16 @@ impl TensorInfo {
             name: name.into(),
             shape: shape.to_vec(),
             dtype,
+            integers: None,
             role: None,
             origin,
         }
+    }
+
+    /// The name of the type as which the file holds its values.
+    #[must_use]
+    pub fn stored(&self) -> &'static str {
+        self.integers.map_or(self.dtype.name(), Integers::name)
     }
 
     /// Number of elements.
@@ -135,6 +146,7 @@ impl Conversion {
             let origin = origin.unwrap_or(Origin::Bundle { offset: 0 });
             TensorInfo {
                 role: roles.get(tensor.name).copied(),
+                integers: self.bundle.integers(tensor.name),
                 ..TensorInfo::new(tensor.name, tensor.shape, tensor.dtype, origin)
             }
         };
@@ -149,10 +161,10 @@ impl Inspection {
     /// # Errors
     /// If the file cannot be read, or is of no known format.
     pub fn of(path: &Path) -> Result<Self, Error> {
+        if pipeline::is_pipeline(path) {
+            return Self::of_pipeline(path);
+        }
         if path.is_dir() {
-            if pipeline::is_pipeline(path) {
-                return Self::of_pipeline(path);
-            }
             if plda::is_plda(path) {
                 let (file, conversion) = (files::name(path), plda::convert(path)?);
                 let sha256 = conversion.bundle.source().sha256.clone();
@@ -161,7 +173,7 @@ impl Inspection {
             if path.join(MODEL_FILE).is_file() {
                 return Self::of(&path.join(MODEL_FILE));
             }
-            return Err(ErrorKind::Directory.at(path));
+            return Err(no_model(path));
         }
         let bytes = files::read(path)?;
         Self::of_bytes(bytes, files::name(path)).map_err(|kind| kind.at(path))
@@ -173,6 +185,11 @@ impl Inspection {
         match format {
             SourceFormat::PytorchZip => nothing.checkpoint(&bytes),
             SourceFormat::Onnx => nothing.export(&bytes),
+            SourceFormat::Safetensors => {
+                let conversion =
+                    loose::of_safetensors(&bytes, &Told::default(), nothing.file.clone())?;
+                Ok(nothing.converted(&conversion))
+            }
             SourceFormat::Bundle => {
                 let bundle = Bundle::parse(bytes.into())?;
                 Ok(nothing.converted(&Conversion::of_bundle(bundle)))

@@ -19,7 +19,10 @@ mod dtype;
 mod error;
 mod files;
 mod inspect;
+mod integers;
+mod loose;
 mod name;
+mod not_a_model;
 mod npz;
 mod onnx;
 mod pickle;
@@ -27,12 +30,15 @@ mod pipeline;
 mod plda;
 mod shape;
 mod source;
+mod told;
+mod widened;
 
 // The weights of a network.
-pub use bundle::{BUNDLE_FORMAT, Bundle, METADATA_KEY, Tensor};
-pub use cast::CastReport;
+pub use bundle::{BUNDLE_FORMAT, Bundle, INTEGER_FORMAT, METADATA_KEY, Tensor};
+pub use cast::{CastReport, Change, WeightType};
 pub use container::{Container, ContainerError};
 pub use dtype::Dtype;
+pub use integers::Integers;
 pub use source::{Source, SourceFormat, sha256};
 
 // Conversion of a file.
@@ -40,7 +46,7 @@ pub use conversion::{Conversion, Origin, WeightChange, convert, convert_bytes, i
 
 // Pipelines.
 pub use pipeline::{
-    Clustering, Linkage, ModelRole, PipelineConfig, PipelineDirectory, convert_pipeline,
+    Clustering, FindModel, Linkage, ModelRole, PipelineConfig, PipelineDirectory, convert_pipeline,
     is_pipeline,
 };
 
@@ -58,6 +64,7 @@ pub use name::{FILE_NAME_RULE, is_file_name, quoted_name};
 pub use archive::ArchiveError;
 pub use checkpoint::CheckpointError;
 pub use error::{Error, ErrorKind, Found, NotFinite};
+pub use not_a_model::NotAModel;
 pub use onnx::OnnxError;
 pub use pickle::{MAX_PICKLE_BYTES, MAX_VALUES, PickleError};
 pub use pipeline::PipelineError;

@@ -14,6 +14,8 @@ pub enum SourceFormat {
     PldaNpz,
     /// A numpy archive: a trace.
     Npz,
+    /// A safetensors file that is no bundle.
+    Safetensors,
     /// A bundle.
     Bundle,
     /// A pyannote pipeline directory, or a converted one.
@@ -27,6 +29,7 @@ impl std::fmt::Display for SourceFormat {
             Self::Onnx => "ONNX export",
             Self::PldaNpz => "PLDA arrays",
             Self::Npz => "numpy archive",
+            Self::Safetensors => "safetensors file",
             Self::Bundle => "bundle",
             Self::PipelineDirectory => "pipeline directory",
         })

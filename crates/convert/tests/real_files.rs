@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use sha2::Digest;
 use soundalike_convert::{
-    Bundle, Clustering, Dtype, Inspection, ModelRole, PipelineDirectory, convert, convert_pipeline,
-    load,
+    Bundle, Clustering, Dtype, Inspection, ModelRole, PipelineDirectory, WeightType, convert,
+    convert_pipeline, load,
 };
 use soundalike_network::{Activation, Architecture, Problem, Resolution, SincFilters};
 use support::{assets, onnx_export};
@@ -285,8 +285,8 @@ mod assets {
     fn fewer_bits_round_every_real_weight_to_the_nearest() {
         let assets = assets();
         let bundle = load(&assets.join(FILES[0].1)).unwrap();
-        for dtype in [Dtype::F16, Dtype::BF16] {
-            let (cast, report) = bundle.cast(dtype).unwrap();
+        for to in [WeightType::F16, WeightType::BF16] {
+            let (cast, report) = bundle.cast(to, |_| false).unwrap();
             assert_eq!(
                 report.kept,
                 [
@@ -304,7 +304,7 @@ mod assets {
                 };
                 // Half a unit in the last digit; in f16 also half of the smallest subnormal, 2^-24.
                 let relative = f64::from(1_u32 << digits).recip();
-                let least = if dtype == Dtype::F16 {
+                let least = if to == WeightType::F16 {
                     2_f64.powi(-25)
                 } else {
                     0.0

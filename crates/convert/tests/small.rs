@@ -12,7 +12,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 use soundalike_convert::{
-    Bundle, Clustering, Dtype, Inspection, ModelRole, PipelineDirectory, convert_bytes,
+    Bundle, Clustering, Inspection, ModelRole, PipelineDirectory, WeightType, convert_bytes,
     convert_pipeline,
 };
 use support::{Checkpoint, Py, dict, line, tensor};
@@ -43,7 +43,7 @@ fn a_saved_bundle_is_read_back_with_its_source() {
 #[test]
 fn a_cast_counts_the_tensors_that_it_converts_and_keeps() {
     let bundle = bundle(&Checkpoint::small());
-    let (_, report) = bundle.cast(Dtype::BF16).unwrap();
+    let (_, report) = bundle.cast(WeightType::BF16, |_| false).unwrap();
     // `n_` and `window_` are buffers.
     assert_eq!((report.converted, report.kept.len()), (20, 2));
 }

@@ -3,6 +3,7 @@
 //! Both sides come as trace files, and results go back as JSON or as text, so that no type has to exist twice.
 
 mod alignment;
+mod arrays;
 mod report;
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
@@ -13,6 +14,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(alignment::align, module)?)?;
     module.add_function(wrap_pyfunction!(alignment::names_of, module)?)?;
     module.add_function(wrap_pyfunction!(report::compare, module)?)?;
+    module.add_class::<arrays::Arrays>()?;
     module.add_class::<report::Report>()
 }
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use soundalike_compare::{
     About, ActivationTrace, BuiltInGate, Candidate, CompareError, Diagnosis, EngineInfo, Estimate,
-    Gate, Match, Meaning, Named, PathCheck, Provenance, Reference, ReferenceTrace, Running,
+    Gate, Match, Meaning, NameMap, Named, PathCheck, Provenance, Reference, ReferenceTrace,
     Signature, Undiagnosed, compare_each,
 };
 use soundalike_report::{
@@ -17,7 +17,7 @@ use soundalike_report::{
     },
 };
 
-use crate::{alignment::names, failed};
+use crate::failed;
 
 /// The subject of a comparison.
 #[derive(Deserialize)]
@@ -41,8 +41,10 @@ struct Run {
     /// The traces of both sides.
     reference: PathBuf,
     candidate: PathBuf,
-    /// The stages of the candidate, if they were found before.
-    matches: Option<Vec<Match>>,
+    /// Whether its integers of 16 bits are bf16.
+    u2_as_bf16: bool,
+    /// The stages of the candidate.
+    matches: Vec<Match>,
     /// Floors that the reference does not have.
     floors: Option<PathBuf>,
 }
@@ -67,20 +69,15 @@ enum Failure {
     Json(#[from] serde_json::Error),
 }
 
-/// Compares the runs of `subject`, JSON; `map` and `gate` are texts in TOML.
+/// Compares the runs of `subject`, JSON; `gate` is a text in TOML.
 #[pyfunction]
-#[pyo3(signature = (subject, map=None, gate=None))]
-pub(crate) fn compare(
-    py: Python<'_>,
-    subject: &str,
-    map: Option<&str>,
-    gate: Option<&str>,
-) -> PyResult<Report> {
-    let compared = || compared(subject, map, gate);
+#[pyo3(signature = (subject, gate=None))]
+pub(crate) fn compare(py: Python<'_>, subject: &str, gate: Option<&str>) -> PyResult<Report> {
+    let compared = || compared(subject, gate);
     py.detach(compared).map_err(|error| failed(&error))
 }
 
-fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Report, Failure> {
+fn compared(subject: &str, gate: Option<&str>) -> Result<Report, Failure> {
     let subject: Subject = serde_json::from_str(subject)?;
     let mut runs: Vec<(Box<dyn Reference>, Candidate, _)> = Vec::new();
     let mut matched = None;
@@ -92,20 +89,9 @@ fn compared(subject: &str, map: Option<&str>, gate: Option<&str>) -> Result<Repo
             reference = with.map_err(CompareError::from)?;
         }
         let window = reference.window().map_err(CompareError::from)?;
-        let mut trace = match run.matches {
-            Some(matches) => ActivationTrace::matched(&run.candidate, matches, &reference)
-                .map_err(CompareError::from)?,
-            None => {
-                let names = names(map)?;
-                ActivationTrace::aligned(
-                    &run.candidate,
-                    &names,
-                    &mut reference,
-                    &window,
-                    Running::Free,
-                )?
-            }
-        };
+        let map = NameMap::default().with_u2_as_bf16(run.u2_as_bf16);
+        let mut trace = ActivationTrace::matched(&run.candidate, run.matches, &map, &reference)
+            .map_err(CompareError::from)?;
         trace.check_window(&window).map_err(CompareError::from)?;
         engine = reference.engine();
         let found = (

@@ -17,6 +17,7 @@ from soundalike._capture import capture, forced_floors
 from soundalike._errors import InputError, ModuleError, ReferenceError
 from soundalike._inputs import Example
 from soundalike._norms import is_norm, reference_norm
+from soundalike._redraw import REDRAWS, moved
 from soundalike._runner import Runner, Step
 from soundalike._trace_file import Trace
 from torch import Tensor, nn
@@ -441,6 +442,32 @@ def test_the_floor_of_a_degenerate_stage_is_the_larger_of_two(tmp_path: Path) ->
         assert arrays[f"floor.free/{name}"] == max(errors)
         slices = arrays[f"floor.free.frame/{name}"]
         assert np.sqrt(np.mean(slices**2)) == pytest.approx(max(errors))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_floor_of_a_fed_recurrent_stage_is_the_largest_of_four(tmp_path: Path, first: bool) -> None:
+    lstm = nn.LSTM(5, 6, bidirectional=True, batch_first=True)
+    network = Forward(lambda self, x: self.lstm(x if first else x.sin())[0] + x.sum(), lstm=lstm)
+    x = torch.randn(1, 40, 5)
+    capture(network, x, tmp_path / "ref.npz", progress=False)
+    arrays, _ = read(tmp_path / "ref.npz")
+    given = x.numpy() if first else arrays["sin"].astype(np.float32)
+    fed = [given, *(moved(given, draw) for draw in range(REDRAWS))]
+    golden = arrays["lstm"]
+    with torch.no_grad():
+        errors = [np.sqrt(np.mean((lstm(torch.from_numpy(one))[0].double().numpy() - golden) ** 2)) for one in fed]
+    assert len(set(errors)) == 4
+    assert arrays["floor.forced/lstm"] == pytest.approx(max(errors))
+    slices = arrays["floor.forced.frame/lstm"]
+    assert np.sqrt(np.mean(slices**2)) > max(errors)
+
+
+def test_values_are_moved_by_one_unit_and_flags_are_not() -> None:
+    ones = np.ones(1000, np.float32)
+    first, second = (moved(ones, draw) for draw in range(2))
+    assert set(first.tolist()) == {1 + 2.0**-23, 1 - 2.0**-24}
+    assert 400 < np.sum(first > 1) < 600 and 400 < np.sum(first != second) < 600
+    assert moved(np.arange(3), 0).tolist() == [0, 1, 2]
 
 
 NORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

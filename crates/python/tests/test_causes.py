@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from soundalike._causes import Cause, explain, shape_words
 from soundalike._causes._table import HYPOTHESES, PARAMETERS
 from soundalike._inputs import Example
+from soundalike._replay import replays
 from soundalike._runner import Runner
 
 torch.set_num_threads(1)
@@ -33,6 +34,10 @@ class Step:
     kwargs: dict[str, Any] = field(default_factory=dict)
     result: int = 0
     """Which of the returned tensors is the stage."""
+    earlier: dict[str, Tensor] = field(default_factory=dict)
+    """Golden stages before it."""
+    twins: dict[str, nn.Module] = field(default_factory=dict)
+    """Other modules of its class, in f64."""
 
     def __post_init__(self) -> None:
         self.kind = type(self.function).__name__ if isinstance(self.function, nn.Module) else self.function.__name__
@@ -61,10 +66,17 @@ class Step:
 
 def widened(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
+        return _as_view(value) if value.is_floating_point() else value
     if isinstance(value, dict):
         return {name: widened(one) for name, one in value.items()}
     return type(value)(widened(one) for one in value) if type(value) in (tuple, list) else value
+
+
+def _as_view(x: Tensor) -> Tensor:
+    """In f64, and a view of the same elements: those of a network that runs in f64 are."""
+    x = x.detach()
+    whole = torch.as_strided(x, (x.untyped_storage().nbytes() // 4,), (1,), 0).double()
+    return torch.as_strided(whole, x.shape, x.stride(), x.storage_offset())
 
 
 def rms(x: Array) -> float:
@@ -102,12 +114,18 @@ def sigmoid(x: Array) -> Array:
 
 Case = tuple[str, Step, Callable[[], Any]]
 CASES: list[Case] = []
+# Mistakes that are like another one, and must not be taken for it.
+NEIGHBOURS: list[Case] = []
 # Correct candidates that sum in another order.
 CLEAN: list[tuple[str, Step, Callable[[], Any]]] = []
 
 
 def case(id: str, step: Step, fault: Callable[[], Any]) -> None:
     CASES.append((id, step, fault))
+
+
+def neighbour(id: str, step: Step, fault: Callable[[], Any]) -> None:
+    NEIGHBOURS.append((id, step, fault))
 
 
 def clean(name: str, step: Step, right: Callable[[], Any]) -> None:
@@ -205,6 +223,10 @@ case("bias-missing", norm, lambda: normed(S, -1, 1e-5, W))
 case("weight-plus-one", norm, lambda: normed(S, -1, 1e-5, 1 + W, B))
 case("mean-kept", norm, lambda: normed(S, -1, 1e-5, W, B, centre=False))
 case("normalised-axes", norm, lambda: normed(S, 1, 1e-5, W, B))
+case("deviation", norm, lambda: normed(S, -1, 1e-5, W, B, ddof=1, outside=True))
+case("deviation", norm, lambda: normed(S, -1, 1e-6, W, B, ddof=1, outside=True))
+case("features-moved", norm, lambda: normed(np.roll(S, 15, -1), -1, 1e-5, W, B))
+neighbour("features-moved", norm, lambda: normed(np.roll(S, 7, -1), -1, 1e-5, W, B))
 case(
     "eps", Step(F.layer_norm, (small, (30,), layer.weight, layer.bias, 1e-5)), lambda: normed(S, -1, 1e-12 + 1e-4, W, B)
 )
@@ -237,6 +259,9 @@ case("eps-outside", frozen, lambda: running(outside=True))
 case("affine-missing", frozen, lambda: running(w=1, b=0))
 case("weight-missing", frozen, lambda: running(w=1))
 case("bias-missing", frozen, lambda: running(b=0))
+# One of its class has no parameters.
+with_plain = Step(batch, (small,), twins={"plain": nn.BatchNorm1d(16, affine=False).double()})
+case("bias-missing", with_plain, lambda: running(b=0))
 case("batch-statistics", frozen, lambda: normed(S, (0, 2), 1e-5, BW, BB))
 case("running-statistics-missing", frozen, lambda: running(m=0, v=np.float32(1)))
 case("deviation-as-variance", frozen, lambda: running(v=V * V))
@@ -261,6 +286,10 @@ def grouped(n: int, **how: Any) -> Array:
     return np.asarray(y * GW + GB)
 
 
+def grouped_without(n: int) -> Array:
+    return normed(S.reshape(3, n, 16 // n, 30), (2, 3), 1e-5).reshape(S.shape)
+
+
 groups = Step(group, (small,))
 clean("group norm", groups, lambda: grouped(4))
 case("group-count", groups, lambda: grouped(8))
@@ -268,6 +297,33 @@ case("group-count", groups, lambda: grouped(1))
 case("unbiased-variance", groups, lambda: grouped(4, ddof=1))
 case("eps", groups, lambda: grouped(4, eps=1e-6))
 case("groups-interleaved", groups, lambda: normed(S.reshape(3, 4, 4, 30), (1, 3), 1e-5).reshape(S.shape) * GW + GB)
+case("normalised-axes", groups, lambda: normed(S, 1, 1e-5, GW, GB))
+case("normalised-axes", groups, lambda: normed(S, (0, 2), 1e-5, GW, GB))
+case("features-moved", groups, lambda: np.roll(grouped_without(4), 8, 1) * GW + GB)
+neighbour("normalised-axes", groups, lambda: grouped(16))
+
+
+class GlobalNorm(nn.Module):
+    """Of a kind that only its code tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.empty(1, 16, 1)), nn.Parameter(torch.empty(1, 16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((1, 2), keepdim=True)
+        variance = (x - mean).square().mean(dim=[-1, 1], keepdim=True)
+        return (x - mean) / (variance + 1e-8).sqrt() * self.scale + self.shift
+
+
+custom = filled(GlobalNorm())
+CS, CO = a(custom.scale)[0], a(custom.shift)[0]
+own_norm = Step(custom, (small,))
+clean("a norm of one's own", own_norm, lambda: normed(S, (1, 2), 1e-8, CS, CO))
+case("statistics-axes", own_norm, lambda: normed(S, 1, 1e-8, CS, CO))
+case("statistics-axes", own_norm, lambda: normed(S, 2, 1e-8, CS, CO))
+neighbour("statistics-axes", own_norm, lambda: normed(S, (1, 2), 1e-8, CS, CO, ddof=1))
+neighbour("statistics-axes", own_norm, lambda: normed(S, 1, 1e-2, CS, CO))
 
 # Products
 
@@ -302,6 +358,12 @@ case("bias-twice", dense, lambda: D @ LW.T + 2 * LB)
 case("bias-subtracted", dense, lambda: D @ LW.T - LB)
 case("weight-transposed", dense, lambda: D @ LW + LB)
 case("inputs-reversed", dense, lambda: D[..., ::-1] @ LW.T + LB)
+case("features-moved", dense, lambda: np.concatenate([D[..., 16:], D[..., :16]], -1) @ LW.T + LB)
+case("features-moved", dense, lambda: np.concatenate([D[..., 8:], D[..., :8]], -1) @ LW.T + LB)
+case("features-transposed", dense, lambda: D.reshape(3, 20, 4, 8).swapaxes(2, 3).reshape(D.shape) @ LW.T + LB)
+case("features-transposed", dense, lambda: D.reshape(3, 20, 16, 2).swapaxes(2, 3).reshape(D.shape) @ LW.T + LB)
+neighbour("features-transposed", dense, lambda: D.reshape(3, 20, 2, 4, 4).swapaxes(3, 4).reshape(D.shape) @ LW.T + LB)
+neighbour("features-moved", dense, lambda: np.concatenate([D[..., 5:], D[..., :5]], -1) @ LW.T + LB)
 for kind in ("f16", "bf16"):
     case("weight-rounded", dense, lambda k=kind: D @ rounded_to(LW, k).T + LB)
     case("computed-in", dense, lambda k=kind: rounded_to(rounded_to(D, k) @ rounded_to(LW, k).T + rounded_to(LB, k), k))
@@ -360,6 +422,10 @@ def convolved(
     return np.asarray(np.concatenate(out, 1) + np.asarray(b, np.float32).reshape(-1, 1), dtype=np.float32)
 
 
+def weight_normed(axes: Any) -> Array:
+    return np.asarray(SG * SV / np.sqrt(np.square(SV).sum(axes, keepdims=True)))
+
+
 conv = filled(nn.Conv1d(8, 8, 5, padding=2))
 CW, CB = a(conv.weight), a(conv.bias)
 same = Step(conv, (signal,))
@@ -371,6 +437,10 @@ case("padding-side", same, lambda: convolved(Q, CW, CB, (4, 0)))
 case("padding-side", same, lambda: convolved(Q, CW, CB, (0, 4)))
 case("padding-side", same, lambda: convolved(Q, CW, CB, (1, 3)))
 case("padding-missing", same, lambda: convolved(Q, CW, CB))
+pointwise = Step(filled(nn.Conv1d(8, 8, 1, stride=2)), (signal[..., :40],))
+PW, PB = a(filled(nn.Conv1d(8, 8, 1, stride=2)).weight), a(filled(nn.Conv1d(8, 8, 1, stride=2)).bias)
+case("stride-averaged", pointwise, lambda: convolved((Q[..., :40:2] + Q[..., 1:40:2]) / 2, PW, PB))
+neighbour("stride-averaged", pointwise, lambda: convolved(np.maximum(Q[..., :40:2], Q[..., 1:40:2]), PW, PB))
 for numpys in ("reflect", "edge", "wrap"):
     case("padding-mode", same, lambda m=numpys: convolved(Q, CW, CB, (2, 2), mode=m))
 reflecting = filled(nn.Conv1d(8, 8, 5, padding=2, padding_mode="reflect"))
@@ -386,6 +456,25 @@ unpadded = filled(nn.Conv1d(8, 6, 3, stride=2))
 case("stride-phase", Step(unpadded, (signal,)), lambda: convolved(Q[..., 1:], TW, TB, (0, 1), 2))
 dilated = filled(nn.Conv1d(8, 8, 5, padding=4, dilation=2))
 case("dilation", Step(dilated, (signal,)), lambda: convolved(Q, CW, CB, (2, 2)))
+case("dilation", Step(dilated, (signal,)), lambda: convolved(Q, CW, CB, (6, 6), dilation=3))
+case("dilation", Step(dilated, (signal,)), lambda: convolved(Q, CW, CB, (8, 8), dilation=4))
+case("dilation", same, lambda: convolved(Q, CW, CB, (4, 4), dilation=2))
+causally = Step(filled(nn.Conv1d(8, 8, 5, dilation=2)), (F.pad(signal, (8, 0)),))
+case("dilation", causally, lambda: convolved(Q, CW, CB, (4, 0)))
+neighbour("dilation", Step(dilated, (signal,)), lambda: convolved(Q, CW, CB, (6, 2), dilation=2))
+neighbour("dilation", Step(dilated, (signal,)), lambda: convolved(Q, CW[..., ::-1], CB, (6, 6), dilation=3))
+case("features-moved", same, lambda: convolved(np.roll(Q, 4, 1), CW, CB, (2, 2)))
+case("features-moved", same, lambda: convolved(np.roll(Q, 6, 1), CW, CB, (2, 2)))
+scaled = filled(nn.utils.parametrizations.weight_norm(nn.Conv1d(8, 8, 5, padding=2)))
+SG, SV = a(scaled.parametrizations.weight.original0), a(scaled.parametrizations.weight.original1)
+SB, by_norm = a(scaled.bias), Step(scaled, (signal,))
+clean("weight norm", by_norm, lambda: convolved(Q, weight_normed((1, 2)), SB, (2, 2)))
+case("magnitude-missing", by_norm, lambda: convolved(Q, SV, SB, (2, 2)))
+case("magnitude-missing", by_norm, lambda: convolved(Q, weight_normed((1, 2)) / SG, SB, (2, 2)))
+case("weight-norm-axis", by_norm, lambda: convolved(Q, weight_normed((0, 2)), SB, (2, 2)))
+case("weight-norm-axis", by_norm, lambda: convolved(Q, weight_normed((0, 1, 2)), SB, (2, 2)))
+neighbour("magnitude-missing", by_norm, lambda: convolved(Q, SG * SV, SB, (2, 2)))
+neighbour("weight-norm-axis", by_norm, lambda: convolved(Q, weight_normed(2), SB, (2, 2)))
 in_groups = filled(nn.Conv1d(8, 8, 3, padding=1, groups=2))
 NW, NB = a(in_groups.weight), a(in_groups.bias)
 two = Step(in_groups, (signal,))
@@ -430,6 +519,14 @@ case("padding-side", flat, lambda: by_windows(image, conv2.weight, conv2.bias, (
 up = filled(nn.ConvTranspose1d(8, 8, 4, stride=2, padding=1))
 case("kernel-flipped", Step(up, (signal,)), lambda: F.conv_transpose1d(signal, up.weight.flip(2), up.bias, 2, 1))
 case("bias-missing", Step(up, (signal,)), lambda: F.conv_transpose1d(signal, up.weight, None, 2, 1))
+
+another = copy.deepcopy(conv)
+another.weight.data, another.bias.data = random(8, 8, 5, seed=25), random(8, seed=26)
+AW, AB = a(another.weight), a(another.bias)
+with_twin = Step(conv, (signal,), twins={"layers.1": copy.deepcopy(another).double()})
+case("other-parameters", with_twin, lambda: convolved(Q, AW, AB, (2, 2)))
+case("other-parameters", with_twin, lambda: convolved(Q, CW, AB, (2, 2)))
+neighbour("other-parameters", with_twin, lambda: convolved(Q, AW, CB, (2, 2)))
 
 # Pools and interpolation
 
@@ -545,6 +642,43 @@ case("causal-corner", longer, lambda: attended(mask=lower[4:], q=q[:, :, :6]))
 case("attention-axis", plain, lambda: attended(axis=-2))
 case("key-for-value", plain, lambda: attended(k=v, v=k))
 case("query-for-key", plain, lambda: attended(q=k, k=q))
+shared = Step(attention, (query, key.repeat_interleave(2, 1)[:, :4], value.repeat_interleave(2, 1)[:, :4]))
+case("grouped-heads", shared, lambda: attended(k=np.tile(k[:, :2], (1, 2, 1, 1)), v=np.tile(v[:, :2], (1, 2, 1, 1))))
+tiled = Step(attention, (query, key[:, :2].repeat(1, 2, 1, 1), value[:, :2].repeat(1, 2, 1, 1)))
+case("grouped-heads", tiled, lambda: attended(k=k[:, :2].repeat(2, 1), v=v[:, :2].repeat(2, 1)))
+case(
+    "grouped-heads",
+    Step(torch.matmul, (query, key[:, :2].repeat_interleave(2, 1).mT)),
+    lambda: q @ np.tile(k[:, :2], (1, 2, 1, 1)).swapaxes(2, 3),
+)
+neighbour("grouped-heads", shared, lambda: attended(k=k[:, [0, 1, 1, 0]], v=v[:, [0, 1, 1, 0]]))
+grouped_queries = Step(attention, (query, key[:, :2], value[:, :2]), {"enable_gqa": True})
+case(
+    "grouped-heads-in-blocks",
+    grouped_queries,
+    lambda: attended(k=np.tile(k[:, :2], (1, 2, 1, 1)), v=np.tile(v[:, :2], (1, 2, 1, 1))),
+)
+neighbour("grouped-heads-in-blocks", grouped_queries, lambda: attended(k=k[:, [0, 0, 0, 1]], v=v[:, [0, 0, 0, 1]]))
+fused = random(2, 10, 3 * 4 * 16, seed=22)
+QKV = a(fused)
+
+
+def split_as(shape: tuple[int, ...], part: int) -> list[Array]:
+    """Query, key and value `[batch, head, frame, width]` of a fused projection."""
+    return [y.swapaxes(1, 2) for y in np.moveaxis(QKV.reshape(2, 10, *shape), part, 0)]
+
+
+of_parts = Step(attention, tuple(fused.view(2, 10, 3, 4, 16).permute(2, 0, 3, 1, 4).unbind(0)))
+of_heads = Step(attention, tuple(fused.view(2, 10, 4, 3, 16).permute(3, 0, 2, 1, 4).unbind(0)))
+clean("fused projection", of_parts, lambda: attended(0.25, None, -1, *split_as((3, 4, 16), 2)))
+case("fused-split", of_parts, lambda: attended(0.25, None, -1, *split_as((4, 3, 16), 3)))
+case("fused-split", of_heads, lambda: attended(0.25, None, -1, *split_as((3, 4, 16), 2)))
+case(
+    "fused-split",
+    Step(torch.matmul, (of_parts.args[0].float(), fused.view(2, 10, 3, 4, 16)[:, :, 1].permute(0, 2, 3, 1))),
+    lambda: a(of_parts.args[0].float()) @ split_as((4, 3, 16), 3)[1].swapaxes(2, 3),
+)
+neighbour("fused-split", of_parts, lambda: attended(0.25, None, -1, *split_as((4, 16, 3), 4)))
 tokens = random(2, 10, 24, seed=11)
 heads = filled(nn.MultiheadAttention(24, 3, batch_first=True))
 padding = torch.zeros(2, 10, dtype=torch.bool)
@@ -662,6 +796,13 @@ case("hidden-bias-missing", both, lambda: bidirectional(R, lstm, without="bias_h
 case("input-bias-missing", both, lambda: bidirectional(R, lstm, without="bias_ih"))
 case("hidden-bias-missing-in", both, lambda: bidirectional(R, lstm, without="bias_hh_l1_reverse"))
 case("input-bias-missing-in", both, lambda: bidirectional(R, lstm, without="bias_ih_l0"))
+open_gate = copy.deepcopy(lstm)
+open_input = copy.deepcopy(lstm)
+for suffix in ("l0", "l1", "l0_reverse", "l1_reverse"):
+    getattr(open_gate, f"bias_hh_{suffix}").data[12:24] += 1
+    getattr(open_input, f"bias_hh_{suffix}").data[:12] += 1
+case("forget-bias", both, lambda: bidirectional(R, open_gate))
+neighbour("forget-bias", both, lambda: bidirectional(R, open_input))
 case("hidden-bias-missing", one, lambda: direction(R, gru, "l0", {"without": "bias_hh"}))
 case("biases-swapped", one, lambda: direction(R, gru, "l0", {"swap_biases": True}))
 case("gate-order", one, lambda: direction(R, gru, "l0", {"order": "zrn"}))
@@ -708,9 +849,55 @@ case("added", Step(Tensor.__rsub__, (first, second)), lambda: A + O)
 case("multiplied", plus, lambda: A * O)
 case("divided", times, lambda: A / O)
 case("summed", times, lambda: A + O)
+case("relu-of-operand", plus, lambda: np.maximum(A, 0) + O)
+case("relu-of-operand", plus, lambda: A + np.maximum(O, 0))
+neighbour("relu-of-operand", plus, lambda: np.maximum(A, 0) + np.maximum(O, 0))
 table = random(12, 14, seed=17)
 case("table-shifted", Step(torch.add, (first, table[1:10])), lambda: A + a(table)[2:11])
 case("table-shifted", Step(torch.add, (first, table[1:10])), lambda: A + a(table)[:9])
+case("operand-order", Step(torch.add, (first, table[:9])), lambda: A + np.roll(a(table)[:9], 7, 1))
+waves = np.stack([a(table)[:9, :7], a(table)[:9, 7:]], 2).reshape(9, 14)
+case("operand-order", Step(torch.add, (first, table[:9])), lambda: A + waves)
+case("operand-order", Step(Tensor.mul, (first, torch.from_numpy(waves))), lambda: A * a(table)[:9])
+neighbour("operand-order", Step(torch.add, (first, table[:9])), lambda: A + np.roll(a(table)[:9], 3, 1))
+
+# Rotary embeddings
+
+rotated = random(2, 4, 12, 16, seed=23)
+V16 = a(rotated)
+
+
+def cosines(base: float, count: int = 8, sine: bool = False) -> Array:
+    angles = np.arange(12)[:, None] * base ** (-np.arange(count) / count)
+    return np.asarray(np.sin(angles) if sine else np.cos(angles), dtype=np.float32)
+
+
+def wave(base: float, count: int = 8, sine: bool = False) -> Tensor:
+    return torch.from_numpy(cosines(base, count, sine))
+
+
+halves = rotated.chunk(2, -1)
+for half in (0, 1):
+    case("rotary-pairs", Step(Tensor.mul, (halves[half], wave(1e4))), lambda h=half: V16[..., h::2] * cosines(1e4))
+    case(
+        "rotary-pairs",
+        Step(Tensor.mul, (rotated[..., half::2], wave(1e4, sine=True))),
+        lambda h=half: V16[..., 8 * h : 8 * h + 8] * cosines(1e4, sine=True),
+    )
+by_cosine = Step(Tensor.mul, (halves[0], wave(1e4)))
+neighbour("rotary-pairs", by_cosine, lambda: V16[..., 3:11] * cosines(1e4))
+clean("rotary embedding", by_cosine, lambda: V16[..., :8] * cosines(1e4))
+for base in (500, 1e5, 77777):
+    case("rotary-base", by_cosine, lambda b=base: V16[..., :8] * cosines(b))
+case("rotary-base", Step(Tensor.mul, (halves[1], wave(1e6, sine=True))), lambda: V16[..., 8:] * cosines(1e4, sine=True))
+doubled_table = Step(Tensor.mul, (rotated, torch.cat([wave(1e4), wave(1e4)], -1)))
+case("rotary-base", doubled_table, lambda: V16 * np.tile(cosines(5e5), 2))
+case("operand-order", doubled_table, lambda: V16 * cosines(1e4).repeat(2, -1))
+paired_table = Step(Tensor.mul, (rotated, wave(1e4).repeat_interleave(2, -1)))
+case("rotary-base", paired_table, lambda: V16 * cosines(500).repeat(2, -1))
+neighbour("rotary-base", doubled_table, lambda: V16 * np.concatenate([cosines(5e5), cosines(500)], -1))
+slower = np.cos(np.arange(12)[:, None] / 2 * 1e4 ** (-np.arange(8) / 8)).astype(np.float32)
+neighbour("rotary-base", by_cosine, lambda: V16[..., :8] * slower)
 case("correction", Step(torch.std, (first, -1)), lambda: A.std(-1))
 case("correction", Step(Tensor.var, (first,), {"dim": 1, "unbiased": False}), lambda: A.var(1, ddof=1))
 case("statistic-axis", Step(torch.mean, (scores, 1)), lambda: Z.mean(2))
@@ -764,6 +951,21 @@ case("end-missing", unknown, lambda: Y[:, :-1])
 case("end-missing", unknown, lambda: Y[..., 1:])
 case("activation-applied", unknown, lambda: np.maximum(Y, 0))
 case("activation-applied", unknown, lambda: np.tanh(Y))
+stages = {"gate": first.double(), "up": second.double(), "norm": (2 * second - first).double()}
+gated = Step(F.silu, (first,), earlier=stages)
+case("other-stage", gated, lambda: F.silu(second))
+case("other-stage", Step(torch.add, (first, second), earlier=stages), lambda: (2 * O - A) + O)
+case("other-stage", Step(filled(nn.Linear(14, 14)), (first,), earlier=stages), lambda: filled(nn.Linear(14, 14))(second))
+neighbour("other-stage", gated, lambda: F.silu(second.roll(1, 0)))
+neighbour("other-stage", gated, lambda: F.silu(first + 1))
+wide_unknown = Step(torch.sin, (wide,))
+H = np.sin(D)
+case("transposed-grid", wide_unknown, lambda: H.reshape(3, 20, 4, 8).swapaxes(2, 3).reshape(H.shape))
+case("transposed-grid", wide_unknown, lambda: H.reshape(3, 5, 4, 32).swapaxes(1, 2).reshape(H.shape))
+with_class = Step(torch.sin, (wide[:, :19],))
+patches = H[:, 1:19].reshape(3, 3, 6, 32).swapaxes(1, 2).reshape(3, 18, 32)
+case("transposed-grid", with_class, lambda: np.concatenate([H[:, :1], patches], 1))
+neighbour("transposed-grid", with_class, lambda: np.concatenate([H[:, 18:19], patches], 1))
 case("squared", unknown, lambda: np.square(Y))
 case("output-bf16", unknown, lambda: rounded_to(Y, "bf16"))
 case("zeros-at-an-index", unknown, lambda: changed((slice(None), slice(None), 3), 0))
@@ -817,6 +1019,22 @@ WORDS: list[tuple[str, Step, Callable[[], Any]]] = [
     ("padding with replicate in place of zeros", same, lambda: convolved(Q, CW, CB, (2, 2), mode="edge")),
     ("the weight rounded to int8 for each output channel", dense, lambda: D @ int8(LW, 1).T + LB),
     ("8 groups in place of 4", groups, lambda: grouped(8)),
+    ("dilation 3 in place of 2", Step(dilated, (signal,)), lambda: convolved(Q, CW, CB, (6, 6), dilation=3)),
+    ("the weight norm divides by one norm of all", by_norm, lambda: convolved(Q, weight_normed((0, 1, 2)), SB, (2, 2))),
+    (
+        "the input features are read as 8 x 4 in place of 4 x 8: flattened in another order, such as NHWC",
+        dense,
+        lambda: D.reshape(3, 20, 4, 8).swapaxes(2, 3).reshape(D.shape) @ LW.T + LB,
+    ),
+    (
+        "the last 24 of 32 input features are first: a concatenation in another order",
+        dense,
+        lambda: np.concatenate([D[..., 8:], D[..., :8]], -1) @ LW.T + LB,
+    ),
+    ("statistics over axes 1 in place of 1, 2", own_norm, lambda: normed(S, 1, 1e-8, CS, CO)),
+    ("a rotary base of 500 in place of 10000 (499 to 501)", by_cosine, lambda: V16[..., :8] * cosines(500)),
+    ("reads `up` in place of its input", gated, lambda: F.silu(second)),
+    ("the second operand is added twice, or a factor of 0.5 is missing", plus, lambda: A + 2 * O),
     ("normalised over axes 1", norm, lambda: normed(S, 1, 1e-5, W, B)),
     ("over axis 1 in place of -1", soft, lambda: softmaxed(Z, 1)),
     ("nearest in place of linear", doubled, lambda: Q.repeat(2, -1)),
@@ -971,6 +1189,19 @@ def test_a_stage_before_it_may_be_repeated() -> None:
     assert found is not None and (found.id, found.or_else) == ("repeats-the-input", ())
 
 
+@pytest.mark.parametrize(("id", "step", "fault"), NEIGHBOURS, ids=[f"{c[0]}-{i}" for i, c in enumerate(NEIGHBOURS)])
+def test_a_neighbour_is_not_taken_for_a_mistake(id: str, step: Step, fault: Callable[[], Any]) -> None:
+    found = step.explain(fault())
+    assert found is None or id not in (found.id, *found.or_else), found
+
+
+def test_the_cheap_form_of_an_activation_is_said_before_others() -> None:
+    step = Step(torch.tanh, (random(30, 20).abs() / 9,))
+    found = step.explain(step.args[0].float())
+    assert found is not None and found.text.startswith("clipped to -1..1 (Hardtanh) in place of tanh; or ")
+    assert {"activation-missing", "relu"} < set(found.or_else)
+
+
 def test_a_step_of_a_runner_is_explained() -> None:
     network = nn.Sequential(filled(nn.Linear(24, 24)), nn.GELU(), filled(nn.LayerNorm(24))).double()
     steps: list[Any] = []
@@ -979,6 +1210,42 @@ def test_a_step_of_a_runner_is_explained() -> None:
     candidate = F.gelu(step.args[0].float(), approximate="tanh").numpy()
     found = explain(step, candidate, step.value.numpy(), 1e-8)
     assert found is not None and found.text == "the tanh form of GELU in place of erf"
+
+
+class Gated(nn.Module):
+    """A fused projection with rotated halves, and a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.gate, self.up = nn.Linear(16, 48), nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).view(1, 12, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        turned = q.chunk(2, -1)[1] * wave(1e4, 4)
+        gate, up = self.gate(x), self.up(x)
+        return F.silu(gate) * up + turned.mean()
+
+
+def test_a_network_s_stages_are_read_as_views_and_from_other_stages() -> None:
+    network, x = filled(Gated()), random(1, 12, 16, seed=24)
+    y = network.qkv(x).detach()
+    by_head = a(y).reshape(1, 12, 2, 3, 8)[:, :, :, 0].swapaxes(1, 2)[..., 4:] * cosines(1e4, 4)
+    paired = a(y).reshape(1, 12, 3, 2, 8)[:, :, 0].swapaxes(1, 2)[..., 1::2] * cosines(1e4, 4)
+    swapped_weights = copy.deepcopy(network)
+    swapped_weights.gate = network.up
+    other_bias = F.linear(x, network.gate.weight, network.up.bias)
+    faults = {
+        ("gate", "other-parameters"): a(swapped_weights.gate(x)),
+        ("gate", "other-parameters", "bias"): a(other_bias),
+        ("mul", "fused-split"): by_head,
+        ("mul", "rotary-pairs"): paired,
+        ("silu", "other-stage"): a(F.silu(network.up(x))),
+    }
+    for (stage, id, *_), candidate in faults.items():
+        (step,) = replays(network, Example((x,)), stage, ())[0]
+        found = explain(step, candidate, step.value.numpy(), 1e-8)
+        assert found is not None and (found.id, found.or_else) == (id, ()), found
+    assert found.text == "reads `up` in place of its input"
 
 
 def test_a_heavy_step_is_replayed_only_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:

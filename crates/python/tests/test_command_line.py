@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,27 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     monkeypatch.setattr("soundalike.__main__.compare", interrupted)
     assert main(["compare", "a.npz", "b.npz"]) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_no_files(number: str, tmp_path: Path) -> None:
+    # Ended in the middle of a run, when both sides have been written to temporary files.
+    code = f"""
+import os, signal, sys, tempfile, numpy, soundalike
+from small_network import inputs, network
+def port(x):
+    yield "first", x
+    print(*os.listdir(tempfile.gettempdir()), flush=True)
+    os.kill(os.getpid(), signal.{number})
+    yield "second", x
+soundalike.compare(network(), port, inputs())
+"""
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    (tmp_path / "temporary").mkdir()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("soundalike-") and done.returncode != 0, done
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -102,6 +102,13 @@ class FreePort(Port):
         return list(Port(self._weights, **self._changed)(x))
 
 
+class Sigmoid(nn.Module):
+    """A function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+
 class TestPorts:
     """Right and wrong ports of the small network."""
 
@@ -165,6 +172,28 @@ class TestPorts:
         report = soundalike.compare(network(), tanh_port(), inputs())
         assert report.sources == ["gelu"] and forced_r(report, "head") < 4
 
+    def test_small_values_of_a_sigmoid_may_have_the_rounding_of_large_ones(self) -> None:
+        x = torch.linspace(-6, -4, 60).reshape(1, 60)
+        for reference in (nn.Sequential(OrderedDict(sigmoid=nn.Sigmoid())), Sigmoid()):
+            by_tanh = soundalike.compare(reference, lambda x: {"sigmoid": (1 + np.tanh(x / 2)) / 2}, x)
+            assert by_tanh.passed and by_tanh.finding.startswith("Rounding, no bug"), by_tanh
+            shifted = soundalike.compare(reference, lambda x: {"sigmoid": 1 / (1 + np.exp(1e-4 - x))}, x)
+            assert shifted.sources == ["sigmoid"], shifted
+
+    def test_a_module_in_f64_is_over_precise(self, tmp_path: Path) -> None:
+        trace = soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
+        for reference in (network(), trace):
+            report = soundalike.compare(reference, network().double(), inputs())
+            assert report.passed and report.finding.startswith("More exact than f32 can be"), report
+            assert set(verdicts(report).values()) == {"over_precise"}
+        # In f32, values may be equal to those of PyTorch, and no nearer than an f32 can be.
+        report = soundalike.compare(trace, network())
+        assert report.finding.startswith("Rounding, no bug") and set(verdicts(report).values()) == {"exact"}
+        # f32 holds these values as they are.
+        doubling = nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2))
+        report = soundalike.compare(doubling, copy.deepcopy(doubling).double(), inputs())
+        assert report.finding.startswith("Rounding, no bug"), report
+
     def test_a_function_with_stages_is_forced(self) -> None:
         report = soundalike.compare(network(), Port(network()), inputs())
         assert report.passed, report
@@ -207,6 +236,21 @@ class TestPorts:
         report = soundalike.compare(network(), tmp_path / "port.npz", inputs())
         assert not report.passed and report.sources == ["gelu"], report
 
+    def test_integers_of_16_bits_are_bf16_on_request(self, tmp_path: Path) -> None:
+        def upper(value: np.ndarray) -> np.ndarray:
+            return (np.ascontiguousarray(value, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+        trace = soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
+        port = tmp_path / "port.npz"
+        np.savez(port, **{name: upper(value) for name, value in Port(network())(inputs().numpy())})
+        assert soundalike.compare(trace, port).finding.startswith("INCONCLUSIVE")
+        report = soundalike.compare(trace, port, u2_as_bf16=True)
+        errors = [stage["free_running"]["rel_l2"] or 1 for stage in report.stages if stage["free_running"]]
+        assert len(errors) == 6 and max(errors) < 2**-7, report
+        assert soundalike.compare(network(), port, inputs(), u2_as_bf16=True).sources == report.sources
+        with pytest.raises(CandidateError, match="is no trace"):
+            soundalike.compare(trace, network(), u2_as_bf16=True)
+
     def test_a_trace_may_be_forced(self, tmp_path: Path) -> None:
         # A port that feeds itself the golden values.
         reference = Trace(soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False))
@@ -221,6 +265,83 @@ class TestPorts:
         report = soundalike.compare(tmp_path / "reference.npz", tmp_path / "port.npz")
         assert report.sources == ["gelu"] and forced_r(report, "head") < 4, report
         assert report.data["unexpected"] == []
+
+    def test_what_was_fed_tells_which_array_is_which_stage(self, tmp_path: Path) -> None:
+        # Behind the fault, no array of the free run has the values of a stage, and their order is another one.
+        class Halves(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.left, self.right = nn.Tanh(), nn.Sigmoid(), nn.GELU()
+
+            def forward(self, x: Tensor) -> Tensor:
+                x = self.first(x)
+                return torch.cat([self.left(x), self.right(x)])
+
+        x = inputs()[0]
+        trace = soundalike.capture(Halves(), x, tmp_path / "reference.npz", progress=False)
+        wrong, right = torch.relu(x), torch.tanh(x)
+        seen = {"a": wrong, "c": F.gelu(wrong), "b": torch.sigmoid(wrong)}
+        seen |= {"forced/a": wrong, "forced/c": F.gelu(right), "forced/b": torch.sigmoid(right)}
+        np.savez(tmp_path / "port.npz", **{name: value.numpy() for name, value in seen.items()})
+        report = soundalike.compare(trace, tmp_path / "port.npz")
+        found = {stage["name"]: stage["matched"]["name"] for stage in report.stages if "matched" in stage}
+        assert found == {"first": "a", "left": "b", "right": "c"} and report.sources == ["first"], report
+
+    def test_large_traces_are_not_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        trace = soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
+        np.savez(tmp_path / "port.npz", **dict(Port(network())(inputs().numpy())))
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        assert soundalike.compare(trace, tmp_path / "port.npz").passed
+        with pytest.raises(FileNotFoundError):
+            soundalike.compare(trace, Port(network()))
+
+    def test_an_array_of_another_size_is_told_by_its_shape_and_not_read(self, tmp_path: Path) -> None:
+        folder = tmp_path / "port"
+        folder.mkdir()
+        trace = soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
+        for name in ("conv", "bn", "relu"):
+            np.save(folder / f"{name}.npy", Trace(trace)[name].astype(np.float32))
+        # 16 GB that take no space, of which nothing fits into memory here.
+        np.save(folder / "gelu.npy", np.zeros((0, 1 << 20, 4096), np.float32))
+        content = (folder / "gelu.npy").read_bytes().replace(b"(0, 1048576", b"(1, 1048576")
+        with open(folder / "gelu.npy", "wb") as file:
+            file.write(content)
+            file.truncate(len(content) + (1 << 34))
+        code = (
+            "import resource, soundalike; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
+            "report = soundalike.compare('reference.npz', 'port'); print(report.finding)"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert "its shape is [1, 1048576, 4096], expected [2, 40, 6]" in done.stdout, done
+
+    @pytest.mark.parametrize("kind", ["a.npz", "a.safetensors", "a"])
+    def test_a_trace_of_another_tool_is_a_reference_without_floors(
+        self, kind: str, tmp_path: Path, exported: Callable[[nn.Module], Path]
+    ) -> None:
+        safetensors_numpy = pytest.importorskip("safetensors.numpy")
+        arrays = dict(Port(network())(inputs().numpy()))
+        for name, factor in (("a", 1), ("b", 3)):
+            (tmp_path / name).mkdir()
+            scaled = {stage: factor * array if "gelu" in stage else array for stage, array in arrays.items()}
+            for stage, array in scaled.items():
+                np.save(tmp_path / name / f"{stage}.npy", array)
+            np.savez(tmp_path / f"{name}.npz", **scaled)
+            safetensors_numpy.save_file(
+                {stage: np.ascontiguousarray(array) for stage, array in scaled.items()}, tmp_path / f"{name}.safetensors"
+            )
+        reference, port = tmp_path / kind, tmp_path / kind.replace("a", "b", 1)
+        assert soundalike.compare(reference, reference).passed
+        report = soundalike.compare(reference, port)
+        assert not report.passed and report.finding.startswith("INCONCLUSIVE"), report
+        assert {name for name, found in verdicts(report).items() if found == "inconclusive"} == {"my.gelu"}
+        # As a candidate, it is one like any other.
+        assert soundalike.compare(network(), reference, inputs()).passed
+        assert soundalike.compare(network(), port, inputs()).sources == ["gelu"]
+        # A port is run, and not fed.
+        report = soundalike.compare(reference, exported(tanh_port()), inputs())
+        assert report.finding.startswith("INCONCLUSIVE") and len(report.stages) == 6, report
+        assert not any(stage["teacher_forced"] for stage in report.stages)
 
     def test_traces_of_both_sides_need_no_pytorch(self, tmp_path: Path) -> None:
         soundalike.capture(network(), inputs(), tmp_path / "reference.npz", progress=False)
@@ -456,9 +577,10 @@ class TestFiles:
         np.save("array.npy", np.zeros(3))
         Path("array.npy").rename("array.npz")
         Path("folder.npz").mkdir()
-        self.fails(r"arrays\.npz: is no reference", "arrays.npz", network())
+        self.fails(r"inputs: are missing, and arrays\.npz has none", "arrays.npz", network())
+        self.fails(r"objects\.npz: has no array of f16, bf16, f32 or f64", "objects.npz", reference)
         self.fails(r"array\.npz: is a single array", "array.npz", network())
-        self.fails(r"folder\.npz: cannot be read", "folder.npz", network())
+        self.fails(r"folder\.npz: is a folder without \.npy files", "folder.npz", network())
         self.fails("Object arrays cannot be loaded", network(), "objects.npz", inputs())
 
     def test_traces_of_other_inputs(self, reference: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ pytest.importorskip("onnxruntime")
 
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
 
 Array = np.ndarray
 
@@ -182,3 +184,53 @@ def test_a_mistake_against_an_onnx_reference_is_named(tmp_path: Path, op: str, o
     report = soundalike.compare(right, wrong, x, progress=False)
     assert report.sources == [node.output[0]]
     assert report.diagnosis is not None and report.diagnosis["cause"] == cause
+
+
+def convolutions(**parts: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(parts))
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_a_norm_that_a_module_has_folded_leaves_its_convolution_not_observed(norm: bool, error: float) -> None:
+    conv, bn, head = (filled(part) for part in (nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 3)))
+    network = convolutions(conv=conv, bn=bn, relu=nn.ReLU(), head=head).eval()
+    both = fuse_conv_bn_eval(conv, bn)
+    with torch.no_grad():
+        both.bias[2] += error
+    port = convolutions(conv=both, **({"bn": nn.Identity()} if norm else {}), relu=nn.ReLU(), head=head).eval()
+    report = soundalike.compare(network, port, random(1, 6, 12, 12), progress=False)
+    verdicts = {stage["name"]: stage["verdict"] for stage in report.stages}
+    if not error:
+        assert report.passed
+        assert verdicts == {"conv": "not_observed", "bn": "exact", "relu": "exact", "head": "exact"}
+    else:
+        assert report.sources[0] in ("conv", "bn") and verdicts["head"] == "exact"
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_an_onnx_file_is_itself(tmp_path: Path, dynamo: bool) -> None:
+    # A group norm is exported as steps that are no stages.
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    network = filled(nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.ReLU()))
+    x, path = random(1, 4, 20), tmp_path / "one.onnx"
+    torch.onnx.export(network, (x,), path, dynamo=dynamo, verbose=False)
+    report = soundalike.compare(path, str(path), x, progress=False)
+    assert report.passed and report.sources == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_batch_in_sixteen_bits_may_differ_by_their_rounding(dtype: torch.dtype) -> None:
+    report = soundalike.compare(perceptron(), perceptron().to(dtype), random(1, 12), progress=False)
+    (batch,) = report.data["production"]
+    assert batch["path"] == "batch" and report.passed
+    assert 1e-4 < batch["allowed"] < 0.1
+
+
+def test_an_error_behind_which_every_stage_has_another_size_ends() -> None:
+    layers = [part for _ in range(6) for part in (filled(nn.Conv1d(8, 8, 3, padding=1)), nn.ReLU())]
+    network = nn.Sequential(nn.MaxPool1d(2), *layers).eval()
+    port = nn.Sequential(nn.MaxPool1d(2, ceil_mode=True), *layers).eval()
+    report = soundalike.compare(network, port, random(1, 8, 41), progress=False)
+    assert not report.passed

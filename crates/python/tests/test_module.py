@@ -54,7 +54,9 @@ def test_the_network_itself_in_f32_has_the_error_of_the_floor(network: nn.Module
     assert forced is not None
     for way, values in (("free", free), ("forced", dict(forced))):
         for name, value in values.items():
-            assert rms(value - trace[name]) == trace[f"floor.{way}/{name}"][0], (way, name)
+            error, floor = rms(value - trace[name]), trace[f"floor.{way}/{name}"][0]
+            redrawn = way == "forced" and name.startswith("lstm")
+            assert error <= floor < 4 * error if redrawn else error == floor, (way, name)
 
 
 def test_a_taught_value_is_read_and_the_own_one_returned(network: nn.Module) -> None:

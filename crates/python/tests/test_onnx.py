@@ -463,13 +463,19 @@ def test_exports_run_and_are_references(exported, tmp_path):
         assert set(stage["inputs"]) <= {"input", *names[: names.index(name)]}
         for running, found in (("free", free), ("forced", forced)):
             floor = trace[f"floor.{running}/{name}"][0]
-            assert floor == rms(found[name] - trace[name])
+            error = rms(found[name] - trace[name])
+            redrawn = running == "forced" and stage["op"] == "LSTM"
+            assert error <= floor < 4 * error if redrawn else floor == error
             assert floor < 1e-6 * rms(trace[name])
             for part in ("channel", "frame"):
                 axis = stage[f"{part}_axis"]
                 slices = [] if axis is None else np.moveaxis(found[name] - trace[name], axis, 0)
                 stored = trace.get(f"floor.{running}.{part}/{name}", [])
-                np.testing.assert_allclose(stored, [rms(one) for one in slices])
+                errors = [rms(one) for one in slices]
+                if redrawn:
+                    assert np.all(errors <= np.asarray(stored))
+                else:
+                    np.testing.assert_allclose(stored, errors)
 
 
 def test_references_compute_constants_and_casts_in_f64(tmp_path):

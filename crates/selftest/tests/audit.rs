@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde_json::json;
 use soundalike_compare::{Audit, Differences};
-use soundalike_convert::{Bundle, Dtype};
+use soundalike_convert::{Bundle, Integers, Origin, WeightType, convert_bytes};
 
 fn original() -> Bundle {
     soundalike_weights::segmentation().unwrap()
@@ -80,19 +80,27 @@ fn weights_under_each_others_names_are_said_to_be_so() {
 #[test]
 fn weights_in_fewer_bits_are_the_same_and_one_more_place_is_not() {
     let original = original();
-    for dtype in [Dtype::F16, Dtype::BF16] {
-        let (fewer, cast) = original.cast(dtype).unwrap();
+    let integers = [Integers::Int8, Integers::Int4].map(WeightType::Integers);
+    for to in [WeightType::F16, WeightType::BF16]
+        .into_iter()
+        .chain(integers)
+    {
+        let (fewer, cast) = original.cast(to, |_| false).unwrap();
         let found = Audit::new(&original, Some(&fewer)).candidate.unwrap();
-        assert!(found.is_same(), "{dtype}: {found:?}");
+        assert!(found.is_same(), "{to}: {found:?}");
         assert_eq!(found.rounded, cast.converted);
-        assert_eq!(found.weights.dtypes[dtype.name()], cast.converted);
+        assert_eq!(found.weights.dtypes[to.name()], cast.converted);
 
-        let mut bytes = fewer.bytes().to_vec();
-        bytes[place(&fewer, "linear.0.weight").start] ^= 1;
+        let mut bytes = fewer.file().to_vec();
+        let origins = convert_bytes(bytes.clone(), "fewer").unwrap().origins;
+        let Origin::Bundle { offset } = origins["linear.0.weight"] else {
+            panic!("{origins:?}");
+        };
+        bytes[offset] ^= 1;
         let wrong = Bundle::from_bytes(bytes, "a copy").unwrap();
         let found = Audit::new(&original, Some(&wrong)).candidate.unwrap();
         let names: Vec<_> = found.differing.iter().map(|d| d.name.as_str()).collect();
-        assert_eq!(names, ["linear.0.weight"], "{dtype}");
+        assert_eq!(names, ["linear.0.weight"], "{to}");
     }
 }
 

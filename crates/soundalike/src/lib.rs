@@ -18,7 +18,7 @@
 //!
 //! This crate is a facade: each module below is a crate of its own, and the names at the root are those that most
 //! programs need. `examples/` has four short programs. The feature `compare` (on by default) adds [`compare`] and
-//! [`engines`]; `cli` (on by default) the program's dependencies. A library that only diarizes takes
+//! [`engines`]; `models` (on by default) adds [`models`]; `cli` (on by default) the program's dependencies. A library that only diarizes takes
 //! `default-features = false`.
 
 // What a diarization needs.
@@ -40,6 +40,10 @@ pub use soundalike_metrics as score;
 pub use soundalike_model as model;
 /// What a network is, as data: `soundalike-network`.
 pub use soundalike_network as network;
+
+/// Models by name, downloaded and verified: `soundalike-models`.
+#[cfg(feature = "models")]
+pub use soundalike_models as models;
 
 /// Two runs of any network, compared stage by stage: `soundalike-compare`.
 #[cfg(feature = "compare")]

@@ -34,6 +34,7 @@ enum Command {
     SelfTest(Box<commands::self_test::Args>),
     Gate(commands::gate::Args),
     Trace(commands::trace::Args),
+    Models(Box<commands::models::Args>),
     Bench(Box<commands::bench::Args>),
 }
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => commands::convert::run(&args, &terminal),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Score(args) => commands::score::run(&args, &terminal),
+        Command::Models(args) => commands::models::run(&args, &terminal),
         Command::Bench(args) => commands::bench::run(&args, &terminal),
         Command::Gate(args) => commands::gate::run(&args),
         Command::Trace(args) => commands::trace::run(&args, &terminal),

@@ -17,7 +17,7 @@ pub(crate) fn table(tensors: &[TensorInfo]) -> String {
         [
             tensor.name.clone(),
             shape.join(" x "),
-            tensor.dtype.name().to_owned(),
+            tensor.stored().to_owned(),
             tensor.origin.to_string(),
         ]
     };

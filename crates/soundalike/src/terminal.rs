@@ -1,8 +1,12 @@
 //! Messages and progress on stderr.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
 use soundalike_report::document::printable;
 
 /// Place in the list of options: after those of the subcommand.
@@ -21,23 +25,52 @@ pub(crate) struct Verbosity {
 
 pub(crate) struct Terminal {
     verbosity: Verbosity,
+    /// Whether each message is a JSON object.
+    json: AtomicBool,
 }
 
 #[expect(clippy::print_stderr, reason = "the only place that writes to stderr")]
 impl Terminal {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity }
+        Self {
+            verbosity,
+            json: AtomicBool::new(false),
+        }
+    }
+
+    /// From here on, each message is a JSON object in a line of its own.
+    pub(crate) fn speak_json(&self) {
+        self.json.store(true, Ordering::Relaxed);
+    }
+
+    fn speaks_json(&self) -> bool {
+        self.json.load(Ordering::Relaxed)
+    }
+
+    /// Prints an object with the key `event`, for programs that asked for JSON.
+    pub(crate) fn event(&self, event: &Value) {
+        if self.speaks_json() {
+            eprintln!("{event}");
+        }
+    }
+
+    /// Prints a message, or an event of this kind with it.
+    fn message(&self, kind: &str, prefix: &str, text: &str) {
+        match self.speaks_json() {
+            true => self.event(&json!({ "event": kind, "message": text })),
+            false => eprintln!("{prefix}{text}"),
+        }
     }
 
     /// Prints an error in one line: the message, then its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        eprintln!("error: {}", one_line(error));
+        self.message("error", "error: ", &one_line(error));
     }
 
     /// Prints a problem that does not stop the command.
     pub(crate) fn warn(&self, text: &str) {
         if !self.verbosity.quiet {
-            eprintln!("warning: {text}");
+            self.message("warning", "warning: ", text);
         }
     }
 
@@ -49,7 +82,7 @@ impl Terminal {
     /// Prints what the command does.
     pub(crate) fn note(&self, text: &str) {
         if !self.verbosity.quiet {
-            eprintln!("{text}");
+            self.message("note", "", text);
         }
     }
 
@@ -60,18 +93,32 @@ impl Terminal {
     /// Prints a detail, with `--verbose` only.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity.verbose {
-            eprintln!("{text}");
+            self.message("note", "", text);
         }
     }
 
-    /// A progress bar; hidden with `--quiet` and where stderr is not a terminal.
+    /// A progress bar; hidden with `--quiet`, with JSON, and where stderr is not a terminal.
     pub(crate) fn progress(&self, what: &str) -> ProgressBar {
-        let target = match self.verbosity.quiet {
+        self.bar(what, "{msg} {wide_bar} {percent}% {eta}")
+    }
+
+    /// A progress bar of bytes, with their speed.
+    pub(crate) fn transfer(&self, what: &str, bytes: u64) -> ProgressBar {
+        let bar = self.bar(
+            what,
+            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+        );
+        bar.set_length(bytes);
+        bar
+    }
+
+    fn bar(&self, what: &str, template: &str) -> ProgressBar {
+        let target = match self.verbosity.quiet || self.speaks_json() {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr(),
         };
         let bar = ProgressBar::with_draw_target(None, target).with_message(what.to_owned());
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}") {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -81,7 +128,7 @@ impl Terminal {
 
 /// The message of an error and those of its causes, in one line.
 fn one_line(error: &anyhow::Error) -> String {
-    error.chain().map(message).collect::<Vec<_>>().join(": ")
+    error.chain().map(text_of).collect::<Vec<_>>().join(": ")
 }
 
 /// First line of a stack trace that libraries append to their message: candle if `RUST_BACKTRACE` is set, libtorch
@@ -89,7 +136,7 @@ fn one_line(error: &anyhow::Error) -> String {
 const STACK_STARTS: [&str; 2] = ["0: ", "Exception raised from "];
 
 /// The text of one error without its causes and without a stack trace.
-fn message(error: &(dyn std::error::Error + 'static)) -> String {
+fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines

@@ -35,6 +35,20 @@ impl Arithmetic {
     }
 }
 
+impl Arithmetic {
+    /// The distance of the numbers near 1 in the outputs of its stages.
+    #[must_use]
+    pub fn epsilon(self) -> f64 {
+        let bits_behind_the_point = match self {
+            Self::Torch(Precision::F64) => 52,
+            Self::Torch(Precision::F32) | Self::ReferenceOps => 23,
+            Self::Rounded(LowPrecision::F16) => 10,
+            Self::Rounded(LowPrecision::BF16) => 7,
+        };
+        0.5_f64.powi(bits_behind_the_point)
+    }
+}
+
 impl From<Precision> for Arithmetic {
     fn from(precision: Precision) -> Self {
         Self::Torch(precision)

@@ -5,6 +5,7 @@
 
 mod fingerprint;
 mod layout;
+mod mask;
 mod names;
 mod order;
 
@@ -12,9 +13,9 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
-use soundalike_network::{Graph, Operand, Stage};
+use soundalike_network::{Graph, Op, Operand, Stage};
 
-use self::{fingerprint::Fingerprint, layout::Layout, names::Fit};
+use self::{fingerprint::Fingerprint, layout::Layout, mask::Unmasked, names::Fit};
 use crate::UNSTEADY_R;
 
 /// Named tensors in order of execution, of which few are in memory at once.
@@ -23,6 +24,10 @@ pub trait Tensors {
     type Error;
     /// Name and shape of each.
     fn list(&self) -> Vec<(String, Vec<usize>)>;
+    /// What else one is called: the path of the module that computes it.
+    fn alias(&self, _name: &str) -> Option<&str> {
+        None
+    }
     /// The values of one.
     ///
     /// # Errors
@@ -35,6 +40,10 @@ impl<T: Tensors + ?Sized> Tensors for &mut T {
 
     fn list(&self) -> Vec<(String, Vec<usize>)> {
         (**self).list()
+    }
+
+    fn alias(&self, name: &str) -> Option<&str> {
+        (**self).alias(name)
     }
 
     fn read(&mut self, index: usize) -> Result<ArrayD<f64>, T::Error> {
@@ -78,8 +87,6 @@ pub struct Match {
 pub(crate) struct Alignment {
     /// The stages that were found, in order of execution.
     pub(crate) matches: Vec<Match>,
-    /// Stages that the candidate does not show.
-    pub(crate) not_observed: Vec<String>,
     /// Tensors of the candidate that are no stage.
     pub(crate) unused: Vec<String>,
 }
@@ -110,6 +117,7 @@ impl Alignment {
         reference: &mut dyn Tensors<Error = E>,
         candidate: &mut dyn Tensors<Error = E>,
     ) -> Result<Self, E> {
+        let (reference, candidate) = (&mut Unmasked(reference), &mut Unmasked(candidate));
         let stages = Side::of(reference, None)?;
         let counts: Vec<usize> = stages
             .shapes
@@ -127,18 +135,24 @@ impl Alignment {
             search.by_value(stage, reference, candidate)?;
         }
         for stage in 0..search.stages.names.len() {
-            search.by_name(stage, reference, candidate)?;
+            // A name within another may be that of a folded group, which is another stage.
+            search.by_name(stage, Fit::Path, reference, candidate)?;
         }
         search.by_name_alone();
         search.by_order(reference, candidate)?;
+        for stage in 0..search.stages.names.len() {
+            // In a folder, the order is that of the names.
+            search.by_name(stage, Fit::Scope, reference, candidate)?;
+        }
         Ok(search.finish())
     }
 }
 
 impl Alignment {
-    /// Leaves out tensors that were found by order alone and cannot be the stage: their values are wrong, and whatever reads the
-    /// stage is right in the free run. Such a stage has no tensor of its own, as where a norm is folded into it.
-    pub(crate) fn drop_implausible(&mut self, graph: &Graph) {
+    /// Leaves out tensors that cannot be the stage: their values are wrong, and whatever reads the stage is right in the free run.
+    /// Such a stage has no tensor of its own, as where a norm is folded into it. A tensor that was found by more than its order is
+    /// left out only where a batch norm alone reads it, which hides no error.
+    pub(crate) fn drop_implausible(&mut self, graph: &Graph, tensors: &impl Tensors) {
         // From the last to the first: a stage that was not found hands the values on.
         let stages = graph.stages();
         let mut error_behind = vec![f64::INFINITY; stages.len()];
@@ -162,22 +176,26 @@ impl Alignment {
         let mut usual: Vec<f64> = by_value.map(|found| found.error).collect();
         usual.sort_by(f64::total_cmp);
         let usual = usual.get(usual.len() / 2).copied().unwrap_or_default();
+        let alias_fits = |found: &Match| {
+            let alias = tensors.alias(&found.name);
+            alias.is_some_and(|alias| names::fit(&found.stage, alias).is_some())
+        };
         let implausible = |found: &Match| {
             let place = graph.position(&found.stage);
             let behind = place.map_or(f64::INFINITY, |place| error_behind[place]);
-            found.by == MatchedBy::Order
+            let unlike = found.by == MatchedBy::Order
                 && found.error >= UNRELATED
                 && names::fit(&found.stage, &found.name).is_none()
-                && behind <= (UNSTEADY_R * usual).max(EQUAL)
+                && !alias_fits(found);
+            let folded = found.error >= SAME_VALUES && is_read_by_batch_norm(graph, place);
+            (unlike || folded) && behind <= (UNSTEADY_R * usual).max(EQUAL)
         };
         let (dropped, kept): (Vec<_>, _) = std::mem::take(&mut self.matches)
             .into_iter()
             .partition(implausible);
         self.matches = kept;
-        for Match { stage, name, .. } in dropped {
-            self.not_observed.push(stage);
-            self.unused.push(name);
-        }
+        let names = dropped.into_iter().map(|found| found.name);
+        self.unused.extend(names);
     }
 
     /// What was found for a stage.
@@ -186,9 +204,26 @@ impl Alignment {
     }
 }
 
+/// Whether a batch norm reads the stage at `place`, and nothing else does.
+fn is_read_by_batch_norm(graph: &Graph, place: Option<usize>) -> bool {
+    let reads = |stage: &&Stage| {
+        let operand =
+            |operand: &Operand| matches!(operand, Operand::Stage(of) if Some(*of) == place);
+        stage.operands.iter().any(operand)
+    };
+    let mut readers = graph.stages().iter().filter(reads);
+    let is_batch_norm = |stage: &Stage| match &stage.op {
+        Op::BatchNorm { .. } => true,
+        Op::Other(kind) => kind.starts_with("BatchNorm"),
+        _ => false,
+    };
+    readers.next().is_some_and(is_batch_norm) && readers.next().is_none()
+}
+
 /// What is known of one side without its values.
 struct Side {
     names: Vec<String>,
+    aliases: Vec<Option<String>>,
     shapes: Vec<Vec<usize>>,
     /// None for a tensor that is no stage by its size, and was not read.
     fingerprints: Vec<Option<Fingerprint>>,
@@ -205,7 +240,9 @@ impl Side {
             let read = wanted.then(|| side.read(index)).transpose()?;
             fingerprints.push(read.map(|values| Fingerprint::of(&values)));
         }
+        let alias = |name: &String| side.alias(name).map(str::to_owned);
         Ok(Self {
+            aliases: names.iter().map(alias).collect(),
             names,
             shapes,
             fingerprints,
@@ -243,6 +280,20 @@ impl Search {
             .map(|(index, _)| index)
     }
 
+    /// How the names of a tensor fit a stage, if one does.
+    fn fit(&self, stage: usize, tensor: usize) -> Option<Fit> {
+        let stage = &self.stages.names[stage];
+        self.names_of(tensor)
+            .filter_map(|name| names::fit(stage, name))
+            .max()
+    }
+
+    /// The names of a tensor.
+    fn names_of(&self, tensor: usize) -> impl Iterator<Item = &str> {
+        let alias = self.tensors.aliases[tensor].as_deref();
+        std::iter::once(&*self.tensors.names[tensor]).chain(alias)
+    }
+
     fn distance(&self, stage: usize, tensor: usize) -> f64 {
         match (
             &self.stages.fingerprints[stage],
@@ -255,10 +306,9 @@ impl Search {
 
     /// The tensors whose names fit `stage` best, the last step of a scope last.
     fn named(&self, stage: usize) -> Vec<usize> {
-        let name = &self.stages.names[stage];
         let mut named: Vec<(Fit, usize)> = self
             .as_large(stage)
-            .filter_map(|tensor| Some((names::fit(name, &self.tensors.names[tensor])?, tensor)))
+            .filter_map(|tensor| Some((self.fit(stage, tensor)?, tensor)))
             .collect();
         named.sort();
         let best_fit = named.last().map(|(fit, _)| *fit);
@@ -330,7 +380,10 @@ impl Search {
         let Some((tensor, axes, error)) = chosen else {
             return Ok(());
         };
-        let (by, ambiguous) = match named.contains(tensor) {
+        // An alias only tells which of several it is.
+        let own = &self.tensors.names[*tensor];
+        let is_named = names::fit(&self.stages.names[stage], own).is_some();
+        let (by, ambiguous) = match is_named && named.contains(tensor) {
             true => (MatchedBy::Name, Vec::new()),
             false => {
                 let others = compared.iter().map(|(other, ..)| *other);
@@ -349,18 +402,16 @@ impl Search {
         Ok(())
     }
 
-    /// Matches a stage that no tensor has the values of with the tensor of its name, unless that is another stage.
+    /// Matches a stage that no tensor has the values of with the tensor whose name fits it at `least`, unless that is another
+    /// stage.
     fn by_name<E>(
         &mut self,
         stage: usize,
+        least: Fit,
         reference: &mut dyn Tensors<Error = E>,
         candidate: &mut dyn Tensors<Error = E>,
     ) -> Result<(), E> {
-        // A name within another may be that of a folded group, which is another stage.
-        let same = |tensor: &usize| {
-            let fit = names::fit(&self.stages.names[stage], &self.tensors.names[*tensor]);
-            fit.is_some_and(|fit| fit >= Fit::Path)
-        };
+        let same = |tensor: &usize| self.fit(stage, *tensor).is_some_and(|fit| fit >= least);
         let mut named = self.named(stage).into_iter().rev();
         let free = named.find(|tensor| !self.used[*tensor] && same(tensor));
         let Some(tensor) = free.filter(|_| self.found[stage].is_none()) else {
@@ -411,15 +462,18 @@ impl Search {
             }
             let end = (start..self.found.len()).find(|stage| self.found[*stage].is_some());
             let end = end.unwrap_or(self.found.len());
+            // Of equal tensors, the first is the stage, and the others may be computed much later.
             let before = self.found[..start]
                 .iter()
                 .flatten()
-                .map(|found| found.tensor + 1)
+                .map(|found| found.ambiguous.iter().fold(found.tensor, |a, b| a.min(*b)) + 1)
                 .max();
+            // One tensor may be several stages of equal values: then it may lie before.
             let behind = self.found[end..]
                 .iter()
                 .flatten()
                 .map(|found| found.tensor)
+                .filter(|tensor| before.is_none_or(|before| *tensor >= before))
                 .min();
             let gap = before.unwrap_or(0)..behind.unwrap_or(self.tensors.names.len());
             let free: Vec<usize> = gap.filter(|tensor| !self.used[*tensor]).collect();
@@ -428,8 +482,9 @@ impl Search {
                 match layout::same_axes(&self.stages.shapes[stage], &self.tensors.shapes[tensor]) {
                     // Also far apart by a fault.
                     true => {
-                        let names = (&self.stages.names[stage], &self.tensors.names[tensor]);
-                        self.distance(stage, tensor).min(1.0) - names::bonus(names.0, names.1)
+                        let name = &self.stages.names[stage];
+                        let bonuses = self.names_of(tensor).map(|other| names::bonus(name, other));
+                        self.distance(stage, tensor).min(1.0) - bonuses.fold(0.0, f64::max)
                     }
                     false => f64::INFINITY,
                 }
@@ -497,17 +552,14 @@ impl Search {
         let name = |tensor: usize| self.tensors.names[tensor].clone();
         let mut alignment = Alignment::default();
         for (stage, found) in self.stages.names.iter().zip(self.found) {
-            match found {
-                None => alignment.not_observed.push(stage.clone()),
-                Some(found) => alignment.matches.push(Match {
-                    stage: stage.clone(),
-                    name: name(found.tensor),
-                    by: found.by,
-                    axes: found.axes,
-                    error: found.error,
-                    ambiguous: found.ambiguous.into_iter().map(name).collect(),
-                }),
-            }
+            alignment.matches.extend(found.map(|found| Match {
+                stage: stage.clone(),
+                name: name(found.tensor),
+                by: found.by,
+                axes: found.axes,
+                error: found.error,
+                ambiguous: found.ambiguous.into_iter().map(name).collect(),
+            }));
         }
         let unused = self.used.iter().enumerate().filter(|(_, used)| !**used);
         alignment.unused = unused.map(|(tensor, _)| name(tensor)).collect();

@@ -42,22 +42,27 @@ pub(super) fn fit(stage: &str, name: &str) -> Option<Fit> {
 /// operation counts, too: `layer.relu` and `/layer/Relu_output_0`.
 pub(super) fn bonus(stage: &str, name: &str) -> f64 {
     if fit(stage, name).is_some() {
-        return NAMED;
+        return 2.0 * NAMED;
     }
-    let word = |name: &str| {
-        let last = segments(name).last().copied().unwrap_or_default();
-        let letters = last.split(['_', '#']).next().unwrap_or_default();
-        letters
-            .trim_end_matches(|c: char| c.is_ascii_digit())
-            .to_lowercase()
+    let (stage, name) = (segments(stage), segments(name));
+    let same_operation = word(&stage) == word(&name);
+    let same_scope = match (stage.split_last(), name.split_last()) {
+        (Some((_, stage)), Some((_, name))) => !stage.is_empty() && ends_with(name, stage),
+        _ => false,
     };
-    match word(stage) == word(name) {
-        true => NAMED,
-        false => 0.0,
-    }
+    NAMED * f64::from(u8::from(same_operation) + u8::from(same_operation && same_scope))
 }
 
-/// What equal names are worth.
+/// The operation in the last segment, without its number: `add#1`, `Add_output_0`, `add_5`.
+fn word(name: &[&str]) -> String {
+    let last = name.last().copied().unwrap_or_default();
+    let letters = last.split(['_', '#']).next().unwrap_or_default();
+    letters
+        .trim_end_matches(|c: char| c.is_ascii_digit())
+        .to_lowercase()
+}
+
+/// What the same operation is worth; the same scope as well is worth as much again.
 const NAMED: f64 = 0.25;
 
 fn ends_with(name: &[&str], end: &[&str]) -> bool {

@@ -97,6 +97,29 @@ fn scrambled_names_layouts_and_f16_are_found_by_value() {
 }
 
 #[test]
+fn a_later_copy_of_a_stage_moves_nothing_behind_it() {
+    let [state, hidden, x, y] = [1, 2, 3, 4].map(|seed| noise(seed, &[1, 6]));
+    let named = |names: [&str; 4]| names.map(str::to_owned).into_iter();
+    let stages = [&hidden, &state, &x, &y].map(Clone::clone);
+    let reference: Vec<_> = named(["hidden", "state", "x", "y"]).zip(stages).collect();
+    // The state is computed first, and copied for the next call.
+    let [x, y] = [x, y].map(|values| 3.0 * values);
+    let tensors = [state.clone(), hidden, x, y];
+    let mut candidate: Vec<_> = named(["1", "2", "3", "4"]).zip(tensors).collect();
+    candidate.push(("5".to_owned(), state));
+    let found = find(&reference, candidate);
+    assert_eq!(
+        lines(&found),
+        [
+            "hidden = 2 by Value",
+            "state = 5 by Value",
+            "x = 3 by Order",
+            "y = 4 by Order"
+        ]
+    );
+}
+
+#[test]
 fn names_of_other_frameworks_are_found() {
     for (stage, name) in [
         (
@@ -171,7 +194,8 @@ fn a_stage_that_is_missing_and_steps_that_are_more_are_said() {
     candidate.remove(3);
     candidate.insert(1, ("extra".to_owned(), noise(77, &[3, 5])));
     let found = find(&reference, candidate);
-    assert_eq!(found.not_observed, ["stage.3"]);
+    assert_eq!(found.matches.len(), 5);
+    assert!(found.of("stage.3").is_none());
     assert_eq!(found.unused, ["extra"]);
 }
 
@@ -180,16 +204,15 @@ fn a_candidate_that_stops_early_or_has_another_batch_matches_what_there_is() {
     let reference = network();
     let mut candidate = renamed(&reference);
     candidate.truncate(2);
-    assert_eq!(
-        find(&reference, candidate).not_observed,
-        ["stage.2", "stage.3", "stage.4", "stage.5"]
-    );
+    let found = find(&reference, candidate);
+    let found: Vec<_> = found.matches.iter().map(|found| &*found.stage).collect();
+    assert_eq!(found, ["stage.0", "stage.1"]);
     let twice = renamed(&reference).into_iter().map(|(name, values)| {
         let both = ndarray::concatenate(Axis(0), &[values.view(), values.view()]).unwrap();
         (name, both)
     });
     let found = find(&reference, twice.collect());
-    assert_eq!(found.not_observed.len(), 6);
+    assert!(found.matches.is_empty());
 }
 
 #[test]
@@ -328,4 +351,106 @@ fn wrong_values_do_not_turn_a_square() {
     others[2].1 += &(noise(99, &[1, 12, 12]) * 0.5);
     let found = find(&reference, others);
     assert_eq!(found.matches[2].axes, Some(vec![1, 0]));
+}
+
+/// Tensors with what else they are called.
+struct Called(Kept, Vec<(&'static str, &'static str)>);
+
+impl Tensors for Called {
+    type Error = std::convert::Infallible;
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        self.0.list()
+    }
+
+    fn alias(&self, name: &str) -> Option<&str> {
+        let found = self.1.iter().find(|(tensor, _)| *tensor == name);
+        found.map(|(_, alias)| *alias)
+    }
+
+    fn read(&mut self, index: usize) -> Result<ArrayD<f64>, Self::Error> {
+        self.0.read(index)
+    }
+}
+
+#[test]
+fn aliases_tell_which_stage_is_missing_where_no_value_is_right() {
+    let stages = [
+        ("a.norm", "net.a.norm/LayerNormalization"),
+        ("a.add", "net.a/Add"),
+        ("b.norm", "net.b.norm/LayerNormalization"),
+        ("b.add", "net.b/Add"),
+    ];
+    let numbered = |names: &[&str], seed: u64| {
+        let named = names.iter().zip(seed..);
+        let tensors = named.map(|(name, seed)| ((*name).to_owned(), noise(seed, &[1, 6, 5])));
+        Kept(tensors.collect())
+    };
+    for missing in 0..stages.len() {
+        let shown: Vec<_> = (0..stages.len())
+            .filter(|stage| *stage != missing)
+            .collect();
+        let tensors = ["val_1", "val_2", "val_3"];
+        let aliases = tensors
+            .into_iter()
+            .zip(shown.iter().map(|stage| stages[*stage].1));
+        let mut candidate = Called(numbered(&tensors, 50), aliases.collect());
+        let mut reference = numbered(&stages.map(|(stage, _)| stage), 1);
+        let Ok(found) = Alignment::find(&mut reference, &mut candidate);
+        let found = found
+            .matches
+            .iter()
+            .map(|found| (&*found.stage, &*found.name));
+        let expected = shown.iter().map(|stage| stages[*stage].0).zip(tensors);
+        assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_tensor_for_equal_stages_does_not_hide_what_lies_between() {
+    // One tensor for two equal stages; the last lies behind a wrong one.
+    let mut reference = network();
+    reference.insert(4, ("again".to_owned(), reference[0].1.clone()));
+    let mut candidate = renamed(&network());
+    candidate[3].1 = noise(90, &[1, 20, 16]);
+    let found = find(&reference, candidate);
+    let expected = [
+        "stage.0 = 400 by Value",
+        "stage.1 = 403 by Value",
+        "stage.2 = 406 by Value",
+        "stage.3 = 409 by Order",
+        "again = 400 by Value",
+        "stage.4 = 412 by Value",
+        "stage.5 = 415 by Value",
+    ];
+    assert_eq!(lines(&found), expected);
+}
+
+#[test]
+fn a_mask_of_attention_does_not_make_all_layers_one() {
+    let masked = |seed: u64| {
+        let mut scores = noise(seed, &[1, 12, 12]);
+        for ((_, row, column), x) in scores
+            .view_mut()
+            .into_dimensionality::<ndarray::Ix3>()
+            .unwrap()
+            .indexed_iter_mut()
+        {
+            *x += if column > row { -1e9 } else { 0.0 };
+        }
+        scores
+    };
+    let reference: Vec<_> = (0..3)
+        .map(|layer| (format!("layers.{layer}.add"), masked(layer + 1)))
+        .collect();
+    // The second is wrong, and is no other layer for it.
+    let mut candidate = renamed(&reference);
+    candidate[1].1 = masked(9);
+    let found = find(&reference, candidate);
+    let expected = [
+        "layers.0.add = 400 by Value",
+        "layers.1.add = 403 by Order",
+        "layers.2.add = 406 by Value",
+    ];
+    assert_eq!(lines(&found), expected);
 }

@@ -370,6 +370,7 @@ mod tests {
             worst_channel: 0,
             non_finite: 0,
             r_d: None,
+            shape: None,
             worst_input: 0,
             without_floor: false,
         }

@@ -241,9 +241,6 @@ fn wespeaker(
         depth,
         block,
         num_blocks,
-        m_channels: 32,
-        embed_dim: 256,
-        two_emb_layer: false,
         sample_rate: u32::try_from(sample_rate).unwrap_or(u32::MAX),
         num_channels: dictionary.count("num_channels", 1)?,
         num_mel_bins: dictionary.count("num_mel_bins", 80)?,
@@ -255,6 +252,7 @@ fn wespeaker(
         window_type,
         use_energy: dictionary.flag("use_energy", false)?,
         fbank_centering_span: span,
+        ..WeSpeakerResNet::default()
     })
 }
 

@@ -228,6 +228,22 @@ impl<R: Read + Seek> Npz<R> {
         })
     }
 
+    /// Reads unsigned integers of 16 bits as bf16, a type that numpy lacks.
+    ///
+    /// # Errors
+    /// Such an array has another length than its shape.
+    pub fn with_u2_as_bf16(mut self) -> Result<Self, Error> {
+        for entry in &mut self.entries {
+            if ["<u2", ">u2", "U16"].contains(&&*entry.header.descr) {
+                entry.header.dtype = Some(Dtype::BF16);
+                let length = entry.header.start + entry.bytes;
+                let checked = entry.header.check_len(&entry.name, length);
+                checked.map_err(|error| ErrorKind::from(error).at(&self.origin))?;
+            }
+        }
+        Ok(self)
+    }
+
     /// All arrays, in the order of the archive.
     pub fn entries(&self) -> &[NpzEntry] {
         &self.entries

@@ -211,4 +211,25 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         assert!(Npz::open(empty.path()).is_err());
     }
+
+    #[test]
+    fn integers_of_16_bits_are_bf16_on_request() {
+        let header = String::from_utf8_lossy(&HEADER[10..]).replace("<f4", "<u2");
+        let array = |values: &[u8]| [&HEADER[..10], header.as_bytes(), values].concat();
+        let folder = tempfile::tempdir().unwrap();
+        // 1 and -2.5.
+        fs::write(
+            folder.path().join("a.npy"),
+            array(&[0x80, 0x3f, 0x20, 0xc0]),
+        )
+        .unwrap();
+        let mut arrays = Npz::open(folder.path()).unwrap();
+        assert!(arrays.read::<f64>("a").is_err());
+        let mut arrays = arrays.with_u2_as_bf16().unwrap();
+        assert_eq!(arrays.read::<f64>("a").unwrap().values, [1.0, -2.5]);
+
+        fs::write(folder.path().join("a.npy"), array(&[0x80, 0x3f])).unwrap();
+        let arrays = Npz::open(folder.path()).unwrap();
+        assert!(arrays.with_u2_as_bf16().is_err());
+    }
 }

@@ -15,8 +15,8 @@ pub(crate) use graph::Initializer;
 use graph::{Graph, Node};
 
 use soundalike_network::{
-    Activation, Architecture, LinearOptions, LstmOptions, Problem, PyanNet, Resolution,
-    SincFilters, SincNet, Specifications,
+    Activation, Architecture, LinearOptions, LstmOptions, PyanNet, SincFilters, SincNet,
+    Specifications,
 };
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     name::quoted_name,
     shape::row_major,
     source::{SourceFormat, sha256},
+    told::Told,
 };
 
 /// Negative slope of every LeakyReLU in PyanNet: PyTorch's default, rounded to `f32`.
@@ -81,56 +82,16 @@ impl<'a> Export<'a> {
     /// Keys of `metadata_props` are those of sherpa-onnx: `num_speakers`, `powerset_max_classes`, `window_size` (samples).
     fn specifications(&self, pyannet: &PyanNet, notes: &mut Vec<String>) -> Option<Specifications> {
         let number = |key: &str| self.graph.metadata(key)?.trim().parse::<usize>().ok();
-        let outputs = pyannet.num_outputs;
         let samples = number("window_size").filter(|&samples| samples > 0);
-        let duration = match samples.or_else(|| self.graph.input_len()) {
-            Some(samples) => samples as f64 / f64::from(pyannet.sample_rate),
-            None => {
-                let seconds = SEGMENTATION_3_DURATION;
-                notes.push(format!(
-                    "duration is inferred: {seconds} s, as segmentation-3.0 was trained; the export does not say"
-                ));
-                seconds
-            }
+        let samples = samples.or_else(|| self.graph.input_len());
+        let told = Told {
+            duration: samples.map(|samples| samples as f64 / f64::from(pyannet.sample_rate)),
+            classes: number("num_speakers"),
+            most: number("powerset_max_classes"),
         };
-        let powerset = (number("num_speakers"), number("powerset_max_classes"));
-        let (problem, classes, most) = match (pyannet.activation, powerset) {
-            (Activation::LogSoftmax, (Some(classes), Some(most))) if classes <= outputs => {
-                (Problem::MonoLabelClassification, classes, Some(most))
-            }
-            (Activation::LogSoftmax, _) if outputs == 7 => {
-                notes.push(
-                    "classes are inferred: 7 outputs are the powerset of 3 speakers, at most 2 at once; the export does not say".into(),
-                );
-                (Problem::MonoLabelClassification, 3, Some(2))
-            }
-            (Activation::LogSoftmax, _) => {
-                notes.push("the export does not say what its classes are".into());
-                return None;
-            }
-            (Activation::Sigmoid, _) => {
-                notes.push(format!(
-                    "classes are inferred: {outputs} independent speakers; the export does not say"
-                ));
-                (Problem::MultiLabelClassification, outputs, None)
-            }
-        };
-        Some(Specifications {
-            problem,
-            resolution: Resolution::Frame,
-            duration,
-            min_duration: None,
-            warm_up: (0.0, 0.0),
-            // Names of pyannote's SpeakerDiarization task.
-            classes: (1..=classes).map(|i| format!("speaker#{i}")).collect(),
-            powerset_max_classes: most,
-            permutation_invariant: true,
-        })
+        told.specifications(pyannet.num_outputs, pyannet.activation, "export", notes)
     }
 }
-
-/// Duration of the training chunks of pyannote/segmentation-3.0, in seconds.
-const SEGMENTATION_3_DURATION: f64 = 10.0;
 
 /// Follows the nodes from the audio to the output and takes their weights.
 struct Reader<'g, 'a> {

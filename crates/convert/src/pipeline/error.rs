@@ -1,7 +1,9 @@
 //! Errors of pipeline directories.
 
+use std::path::PathBuf;
+
 use super::{ModelRole, PIPELINE_FORMAT, yaml::MAX_CONFIG_BYTES};
-use crate::name::quoted_name;
+use crate::{name::quoted_name, not_a_model::NotAModel};
 
 /// An error of a pipeline directory.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,27 @@ pub enum PipelineError {
         part = .0
     )]
     NotLocal(ModelRole, String),
+    /// A model on a hub that is not on this machine.
+    #[error("{part} is {}", quoted_name(.name))]
+    NotOnHub {
+        /// The model.
+        part: ModelRole,
+        /// Its name.
+        name: String,
+        /// What to do.
+        #[source]
+        problem: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An embedding of another library.
+    #[error(
+        "{part} is {}, a model of another library, which is not supported; use a WeSpeaker ResNet of pyannote, such as pyannote/wespeaker-voxceleb-resnet34-LM",
+        quoted_name(.1),
+        part = .0
+    )]
+    Foreign(ModelRole, String),
+    /// The leftover of a download in place of a model.
+    #[error("{0}: {path} {2}", path = .1.display())]
+    Leftover(ModelRole, PathBuf, NotAModel),
     /// A missing file of a model, relative to the pipeline's directory.
     #[error("{part} should be in {}, which does not exist; is the download complete?", quoted_name(.1), part = .0)]
     NoFile(ModelRole, String),

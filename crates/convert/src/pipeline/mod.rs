@@ -22,17 +22,18 @@ pub use config::{Clustering, Linkage, PipelineConfig};
 pub use error::PipelineError;
 
 use crate::{
-    Bundle, CastReport, Conversion, Dtype, Source, conversion,
+    Bundle, CastReport, Conversion, Source, WeightType, conversion,
     conversion::MODEL_FILE,
     error::{Error, ErrorKind},
     files,
     name::{is_path, quoted_name, stays_below},
+    not_a_model::NotAModel,
     plda,
     source::{SourceFormat, sha256},
 };
 
 /// The configuration in pyannote's form.
-const CONFIG_YAML: &str = "config.yaml";
+pub(crate) const CONFIG_YAML: &str = "config.yaml";
 /// The manifest of the converted form.
 const PIPELINE_JSON: &str = "pipeline.json";
 /// Version of the layout of `pipeline.json`. A file with another version is refused.
@@ -141,18 +142,42 @@ struct ManifestModel {
     source: Source,
 }
 
-/// Whether a directory holds a pipeline of either form.
+/// Finds a model by its name on a hub, `OWNER/NAME`, and its revision, if the configuration has one. `None`: this is not
+/// such a name.
+pub type FindModel<'a> = &'a (
+        dyn Fn(
+    &str,
+    Option<&str>,
+) -> Option<Result<PathBuf, Box<dyn std::error::Error + Send + Sync>>>
+            + Sync
+    );
+
+/// Whether a directory holds a pipeline of either form, or a file is a configuration by its name: `*.yaml`, `*.yml`.
 #[must_use]
 pub fn is_pipeline(path: &Path) -> bool {
-    path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file()
+    if path.is_file() {
+        let extension = path.extension().unwrap_or_default();
+        return extension == "yaml" || extension == "yml";
+    }
+    // A model on the hub has a `config.yaml` as well, of its training.
+    let is_model = path.join(MODEL_FILE).is_file();
+    path.join(PIPELINE_JSON).is_file() || path.join(CONFIG_YAML).is_file() && !is_model
 }
 
-/// The files of the pipeline in `directory`, and those named in its configuration if it is readable.
-pub(crate) fn input_files(directory: &Path) -> Vec<PathBuf> {
-    let config = directory.join(CONFIG_YAML);
+/// The directory and the configuration of a pipeline in pyannote's form.
+fn original(path: &Path) -> (&Path, PathBuf) {
+    match path.is_file() {
+        true => (path.parent().unwrap_or(Path::new("")), path.to_owned()),
+        false => (path, path.join(CONFIG_YAML)),
+    }
+}
+
+/// The files of the pipeline in a directory or of a configuration, and those named in the configuration if it is readable.
+pub(crate) fn input_files(path: &Path) -> Vec<PathBuf> {
+    let (directory, config) = original(path);
     let bytes = files::read(&config).unwrap_or_default();
     let named = yaml::read(&bytes).map_or(Vec::new(), |document| document.references);
-    let located = |(part, reference)| locate(directory, part, &reference).ok();
+    let located = |(part, reference)| locate(directory, part, &reference, None).ok();
     let mut found: Vec<_> = named
         .into_iter()
         .filter_map(located)
@@ -186,33 +211,53 @@ impl PipelineDirectory {
         ModelRole::Plda.file(),
     ];
 
-    /// Reads a directory of either form and converts its models in memory.
+    /// Reads a directory of either form, or a configuration by any name, and converts its models in memory. Models are
+    /// found beside the configuration, else from the working directory, as pyannote does.
     ///
     /// # Errors
     /// If the configuration or a model that it names is missing, damaged or unsupported.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::open(path, None)
+    }
+
+    /// As [`Self::read`], with models that the configuration names on a hub.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and those of `hub`.
+    pub fn read_with(path: &Path, hub: FindModel<'_>) -> Result<Self, Error> {
+        Self::open(path, Some(hub))
+    }
+
+    fn open(path: &Path, hub: Option<FindModel<'_>>) -> Result<Self, Error> {
         if path.join(PIPELINE_JSON).is_file() {
             return Self::read_converted(path);
         }
-        let config = path.join(CONFIG_YAML);
+        let (directory, config) = original(path);
         if !config.is_file() {
-            return Err(ErrorKind::Directory.at(path));
+            return Err(conversion::no_model(path));
         }
-        Self::read_original(path, &config)
+        Self::read_original(directory, &config, hub)
     }
 
-    fn read_original(path: &Path, config_path: &Path) -> Result<Self, Error> {
+    fn read_original(
+        path: &Path,
+        config_path: &Path,
+        hub: Option<FindModel<'_>>,
+    ) -> Result<Self, Error> {
         let bytes = files::read(config_path)?;
         let here = |error: PipelineError| ErrorKind::from(error).at(config_path);
         let document = yaml::read(&bytes).map_err(here)?;
+        for (part, reference) in &document.references {
+            reference.refuse_foreign(path, *part).map_err(here)?;
+        }
         let models = in_parallel(document.references, |(part, reference)| {
-            let file = locate(path, part, &reference).map_err(here)?;
+            let file = locate(path, part, &reference, hub).map_err(here)?;
             part.read(&file, None)
         })?;
         let pipeline = Self {
             config: document.config,
             source: Source::new(
-                CONFIG_YAML,
+                files::name(config_path),
                 SourceFormat::PipelineDirectory,
                 sha256([&*bytes]),
             ),
@@ -310,11 +355,15 @@ impl PipelineDirectory {
     ///
     /// # Errors
     /// As [`Bundle::cast`].
-    pub fn cast(&self, dtype: Dtype) -> Result<(Self, Vec<(ModelRole, CastReport)>), Error> {
+    pub fn cast(
+        &self,
+        to: WeightType,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(Self, Vec<(ModelRole, CastReport)>), Error> {
         let mut cast = self.clone();
         let mut reports = Vec::new();
         for (part, conversion) in &mut cast.models {
-            let (bundle, report) = conversion.bundle.cast(dtype)?;
+            let (bundle, report) = conversion.bundle.cast(to, &keep)?;
             conversion.bundle = bundle;
             reports.push((*part, report));
         }
@@ -383,9 +432,24 @@ struct Reference {
     /// Whether the path began with `$model/`: it is relative to the pipeline's directory.
     inside: bool,
     subfolder: Option<String>,
+    /// Branch, tag or commit on the hub.
+    revision: Option<String>,
 }
 
+/// First parts of the names of embeddings that pyannote runs by other libraries. `PretrainedSpeakerEmbedding`.
+const FOREIGN: [&str; 2] = ["speechbrain/", "nvidia/"];
+
 impl Reference {
+    /// Refuses the name of another library's model, before another model is looked for in vain.
+    fn refuse_foreign(&self, directory: &Path, part: ModelRole) -> Result<(), PipelineError> {
+        let name = &self.checkpoint;
+        let foreign = FOREIGN.iter().any(|prefix| name.starts_with(prefix));
+        match foreign && !directory.join(name).exists() {
+            true => Err(PipelineError::Foreign(part, name.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses an invalid path, and a path that leaves its directory: the configuration is untrusted.
     fn check(&self, part: ModelRole) -> Result<(), PipelineError> {
         let refuse = |found: &str, expected: &str| {
@@ -412,33 +476,67 @@ impl Reference {
     }
 }
 
-/// Finds the file of a model, or the directory of a PLDA.
+/// Finds the file of a model, or the directory of a PLDA: beside the configuration, from the working directory, or on a
+/// hub.
 fn locate(
     directory: &Path,
     part: ModelRole,
     reference: &Reference,
+    hub: Option<FindModel<'_>>,
 ) -> Result<PathBuf, PipelineError> {
     reference.check(part)?;
-    let mut path = directory.join(&reference.checkpoint);
+    let name = &reference.checkpoint;
+    let beside = directory.join(name);
+    let here = Path::new(name);
+    if reference.inside || beside.exists() {
+        return in_checkpoint(beside, part, reference);
+    }
+    if here.exists() {
+        return in_checkpoint(here.to_owned(), part, reference);
+    }
+    if let Some(problem) = NotAModel::dangling(&beside) {
+        return Err(PipelineError::Leftover(part, beside, problem));
+    }
+    let on_hub = hub.and_then(|find| find(name, reference.revision.as_deref()));
+    match on_hub {
+        None => Err(PipelineError::NotLocal(part, name.clone())),
+        Some(Ok(found)) => in_checkpoint(found, part, reference),
+        Some(Err(problem)) => Err(PipelineError::NotOnHub {
+            part,
+            name: name.clone(),
+            problem,
+        }),
+    }
+}
+
+/// The file of a model, or the directory of a PLDA, where a checkpoint lies.
+fn in_checkpoint(
+    mut path: PathBuf,
+    part: ModelRole,
+    reference: &Reference,
+) -> Result<PathBuf, PipelineError> {
     if let Some(subfolder) = &reference.subfolder {
         path.push(subfolder);
     }
     if path.is_file() {
         return Ok(path);
     }
-    let name = reference.checkpoint.clone();
+    let name = &reference.checkpoint;
     if !path.is_dir() {
-        return Err(match reference.inside {
-            true => PipelineError::NoFile(part, name),
-            false => PipelineError::NotLocal(part, name),
+        return Err(match NotAModel::dangling(&path) {
+            Some(problem) => PipelineError::Leftover(part, path, problem),
+            None => PipelineError::NoFile(part, name.clone()),
         });
     }
-    let (found, file) = match part {
-        ModelRole::Plda => (plda::is_plda(&path).then_some(path), plda::PLDA_FILE),
-        ModelRole::Segmentation | ModelRole::Embedding => {
-            let file = path.join(MODEL_FILE);
-            (file.is_file().then_some(file), MODEL_FILE)
-        }
+    let file = match part {
+        ModelRole::Plda if plda::is_plda(&path) => return Ok(path),
+        ModelRole::Plda => plda::PLDA_FILE,
+        ModelRole::Segmentation | ModelRole::Embedding => MODEL_FILE,
     };
-    found.ok_or_else(|| PipelineError::NoFile(part, format!("{name}/{file}")))
+    let model = path.join(file);
+    match NotAModel::dangling(&model) {
+        Some(problem) => Err(PipelineError::Leftover(part, model, problem)),
+        None if model.is_file() && part != ModelRole::Plda => Ok(model),
+        None => Err(PipelineError::NoFile(part, format!("{name}/{file}"))),
+    }
 }

@@ -85,7 +85,7 @@ const IGNORED_SILENTLY: [(&str, &[&str]); 4] = [
     ("/pipeline/params/plda", DOWNLOAD),
 ];
 /// Arguments of `Model.from_pretrained` that only downloads use.
-const DOWNLOAD: &[&str] = &["revision", "token", "use_auth_token", "cache_dir"];
+const DOWNLOAD: &[&str] = &["token", "use_auth_token", "cache_dir"];
 /// Keys that are ignored with notice: they do not change the result of the pipeline, or have no equivalent here.
 const IGNORED: [(&str, &[&str]); 2] = [
     ("", &["device", "preprocessors"]),
@@ -287,6 +287,7 @@ impl<'de> Deserialize<'de> for Reference {
         struct Arguments {
             checkpoint: String,
             subfolder: Option<String>,
+            revision: Option<String>,
         }
 
         struct Either;
@@ -299,12 +300,16 @@ impl<'de> Deserialize<'de> for Reference {
             }
 
             fn visit_str<E>(self, path: &str) -> Result<Reference, E> {
-                Ok(Reference::new(path, None))
+                Ok(Reference::new(path))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reference, A::Error> {
                 let arguments = Arguments::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Reference::new(&arguments.checkpoint, arguments.subfolder))
+                Ok(Reference {
+                    subfolder: arguments.subfolder,
+                    revision: arguments.revision,
+                    ..Reference::new(&arguments.checkpoint)
+                })
             }
         }
 
@@ -314,12 +319,13 @@ impl<'de> Deserialize<'de> for Reference {
 
 impl Reference {
     /// Strips `$model/` from a path.
-    fn new(path: &str, subfolder: Option<String>) -> Self {
+    fn new(path: &str) -> Self {
         let inside = path.strip_prefix("$model/");
         Self {
             checkpoint: inside.unwrap_or(path).into(),
             inside: inside.is_some(),
-            subfolder,
+            subfolder: None,
+            revision: None,
         }
     }
 }

@@ -37,6 +37,15 @@ impl BatchNorm2d {
         })
     }
 
+    /// Adds the `bias` of a convolution, `[channels]`, into which a norm was folded.
+    pub(crate) fn only_shift(vb: &VarBuilder<'_>) -> Result<Self> {
+        let shift = vb.get_unchecked("bias")?.reshape((1, (), 1, 1))?;
+        Ok(Self {
+            scale: shift.ones_like()?,
+            shift,
+        })
+    }
+
     /// `[batch, channel, height, width]`, same shape out.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         in_wide_enough([x, &self.scale, &self.shift], |[x, scale, shift]| {

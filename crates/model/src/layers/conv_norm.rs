@@ -17,7 +17,7 @@ use crate::{Kernels, Probe};
 /// A convolution and the batch norm after it. A kernel computes both in one pass, with the sum and the ReLU that follow.
 ///
 /// The convolution is `torch.nn.Conv2d(bias=False)` with a square kernel and stride. The padding is zeros, half the kernel on
-/// each side.
+/// each side. Where the norm is folded into it, it has a bias, and its output is that of the norm.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvNorm {
     /// Canonical names: `resnet.conv1` and `resnet.bn1`.
@@ -39,23 +39,30 @@ struct Expression {
     weight: Tensor,
     stride: usize,
     norm: BatchNorm2d,
+    /// Whether the norm only adds the bias of the convolution.
+    folded: bool,
 }
 
 impl ConvNorm {
-    /// Reads both from `vb` by their canonical names, convolution first.
+    /// Reads both from `vb` by their canonical names, convolution first. `folded`: there is no norm.
     pub(crate) fn load(
         names: [String; 2],
         stride: usize,
+        folded: bool,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
         let weight = vb.pp(&names[0]).get_unchecked("weight")?;
-        let norm = BatchNorm2d::load(kernels, &vb.pp(&names[1]))?;
+        let norm = match folded {
+            false => BatchNorm2d::load(kernels, &vb.pp(&names[1]))?,
+            true => BatchNorm2d::only_shift(&vb.pp(&names[0]))?,
+        };
         let code = match kernels.instructions(vb.dtype(), vb.device()) {
             None => Code::Expression(Expression {
                 weight,
                 stride,
                 norm,
+                folded,
             }),
             Some(instructions) => {
                 let (scale, shift) = (values(&norm.scale)?, values(&norm.shift)?);
@@ -139,7 +146,10 @@ impl Expression {
         let out = in_wide_enough([x.tensor()?, &self.weight], |[x, weight]| {
             x.conv2d(weight, padding, self.stride, 1, 1)
         })?;
-        let out = probe.observe(&names[0], out)?;
+        let out = match self.folded {
+            false => probe.observe(&names[0], out)?,
+            true => out,
+        };
         probe.observe(&names[1], self.norm.forward(&out)?)
     }
 }

@@ -68,11 +68,12 @@ impl WeSpeakerResNet {
             }
         }
         let names = ["resnet.conv1", "resnet.bn1"].map(str::to_owned);
-        let conv1 = ConvNorm::load(names, 1, kernels, vb)?;
+        let folded = config.folded;
+        let conv1 = ConvNorm::load(names, 1, folded, kernels, vb)?;
         // In parallel: packing the weights for the kernels takes as long as one window of inference.
         let blocks = blocks
             .into_par_iter()
-            .map(|(name, stride)| Block::load(name, config.block, stride, kernels, vb))
+            .map(|(name, stride)| Block::load(name, config, stride, kernels, vb))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             fbank,
@@ -306,19 +307,19 @@ impl Block {
     /// Reads the block `name` from `vb`. `stride`: of its first 3x3 convolution, and of its shortcut.
     fn load(
         name: String,
-        kind: BlockKind,
+        config: &Config,
         stride: usize,
         kernels: Kernels,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
         // Of conv1, conv2, ... before the last, whose stride is 1.
-        let strides: &[usize] = match kind {
+        let strides: &[usize] = match config.block {
             BlockKind::Basic => &[stride],
             BlockKind::Bottleneck => &[1, stride],
         };
         let pair = |parts: [String; 2], stride| {
             let names = parts.map(|part| format!("{name}.{part}"));
-            ConvNorm::load(names, stride, kernels, vb)
+            ConvNorm::load(names, stride, config.folded, kernels, vb)
         };
         let numbered = |n: usize, stride| pair([format!("conv{n}"), format!("bn{n}")], stride);
         let branch = (1..).zip(strides).map(|(n, stride)| numbered(n, *stride));

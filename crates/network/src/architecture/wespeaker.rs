@@ -44,6 +44,36 @@ pub struct WeSpeakerResNet {
     pub use_energy: bool,
     /// Length of the running average that is subtracted, in seconds; `None`: the average of the whole input.
     pub fbank_centering_span: Option<f64>,
+    /// Whether each batch norm is folded into the convolution before it, which then has a bias: WeSpeaker's ONNX exports. A
+    /// stage of such a network has the name of the norm, whose output it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folded: bool,
+}
+
+/// pyannote's defaults, `BaseWeSpeakerResNet.__init__`, and its ResNet34.
+impl Default for WeSpeakerResNet {
+    fn default() -> Self {
+        Self {
+            depth: 34,
+            block: BlockKind::Basic,
+            num_blocks: [3, 4, 6, 3],
+            m_channels: 32,
+            embed_dim: 256,
+            two_emb_layer: false,
+            sample_rate: 16000,
+            num_channels: 1,
+            num_mel_bins: 80,
+            frame_length: 25.0,
+            frame_shift: 10.0,
+            round_to_power_of_two: true,
+            snip_edges: true,
+            dither: 0.0,
+            window_type: "hamming".to_owned(),
+            use_energy: false,
+            fbank_centering_span: None,
+            folded: false,
+        }
+    }
 }
 
 /// The kind of residual block.
@@ -94,6 +124,15 @@ impl WeSpeakerResNet {
         Some((row.1, row.2))
     }
 
+    /// The depth with this kind of block and these blocks per layer; `None` for others.
+    #[must_use]
+    pub fn depth(block: BlockKind, num_blocks: [usize; 4]) -> Option<u32> {
+        let row = TABLE
+            .iter()
+            .find(|row| (row.1, row.2) == (block, num_blocks))?;
+        Some(row.0)
+    }
+
     /// Inputs of the first embedding layer: mean and standard deviation of each channel and remaining band.
     /// pyannote `ResNet.pool_out_dim`.
     fn pool_out_dim(&self) -> usize {
@@ -141,7 +180,8 @@ impl WeSpeakerResNet {
             Some(_) => "running average",
         };
         let (name, window) = (self.name(), &self.window_type);
-        format!("{name}, {window} frames, {edges}, centred on the {centre}")
+        let folded = if self.folded { ", folded norms" } else { "" };
+        format!("{name}, {window} frames, {edges}, centred on the {centre}{folded}")
     }
 
     pub(super) fn check(&self) -> Result<(), HyperparameterError> {
@@ -192,7 +232,8 @@ impl WeSpeakerResNet {
         graph.layer("resnet.conv1");
         let centred = graph.last();
         let sizes = [1, self.m_channels, 3, 1];
-        conv_norm(&mut graph, centred, ["resnet.conv1", "resnet.bn1"], sizes);
+        let names = ["resnet.conv1", "resnet.bn1"];
+        conv_norm(&mut graph, centred, names, sizes, self.folded);
         graph.then("resnet.bn1.relu", Op::Relu, &IMAGE);
         let mut inputs = self.m_channels;
         for (layer, (&blocks, stride)) in self.num_blocks.iter().zip(Self::STRIDES).enumerate() {
@@ -201,7 +242,8 @@ impl WeSpeakerResNet {
             for index in 0..blocks {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
                 let stride = if index == 0 { stride } else { 1 };
-                inputs = self.block.stages(&mut graph, &name, inputs, planes, stride);
+                let sizes = [inputs, planes, stride];
+                inputs = self.block.stages(&mut graph, &name, sizes, self.folded);
             }
         }
         graph.layer("");
@@ -239,9 +281,15 @@ fn batch_norm(channels: usize, affine: bool) -> Op {
     }
 }
 
-/// Adds the convolution `conv` of `operand`, and the batch norm `bn` after it. `sizes`: inputs, outputs, side of the kernel,
-/// stride. The padding keeps the size of the image at a stride of 1.
-fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes: [usize; 4]) {
+/// Adds the convolution `conv` of `operand`, and the batch norm `bn` after it, or one stage that is both. `sizes`: inputs,
+/// outputs, side of the kernel, stride. The padding keeps the size of the image at a stride of 1.
+fn conv_norm(
+    graph: &mut Builder,
+    operand: Operand,
+    [conv, bn]: [&str; 2],
+    sizes: [usize; 4],
+    folded: bool,
+) {
     let [inputs, outputs, kernel, stride] = sizes;
     let op = Op::Conv2d {
         inputs,
@@ -249,22 +297,27 @@ fn conv_norm(graph: &mut Builder, operand: Operand, [conv, bn]: [&str; 2], sizes
         kernel,
         stride,
         padding: kernel / 2,
+        bias: folded,
     };
+    if folded {
+        let parameters = op.parameters(conv, 1);
+        graph.stage(bn, op, &IMAGE, &[operand]).parameters = parameters;
+        return;
+    }
     graph.stage(conv, op, &IMAGE, &[operand]);
     graph.then(bn, batch_norm(outputs, true), &IMAGE);
 }
 
 impl BlockKind {
     /// Adds the stages of the block `name`, with `inputs` channels at its input and `planes` inside; returns its output
-    /// channels.
+    /// channels. `folded`: without norms.
     /// pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
     fn stages(
         self,
         graph: &mut Builder,
         name: &str,
-        inputs: usize,
-        planes: usize,
-        stride: usize,
+        [inputs, planes, stride]: [usize; 3],
+        folded: bool,
     ) -> usize {
         let outputs = planes * self.expansion();
         let convolutions: &[[usize; 4]] = match self {
@@ -279,7 +332,7 @@ impl BlockKind {
         for (sizes, n) in convolutions.iter().zip(1..) {
             let [conv, bn] = ["conv", "bn"].map(|part| format!("{name}.{part}{n}"));
             let operand = graph.last();
-            conv_norm(graph, operand, [&conv, &bn], *sizes);
+            conv_norm(graph, operand, [&conv, &bn], *sizes, folded);
             if n < convolutions.len() {
                 graph.then(format!("{bn}.relu"), Op::Relu, &IMAGE);
             }
@@ -288,7 +341,8 @@ impl BlockKind {
         let mut residual = entry;
         if stride != 1 || inputs != outputs {
             let [conv, bn] = [0, 1].map(|part| format!("{name}.shortcut.{part}"));
-            conv_norm(graph, entry, [&conv, &bn], [inputs, outputs, 1, stride]);
+            let sizes = [inputs, outputs, 1, stride];
+            conv_norm(graph, entry, [&conv, &bn], sizes, folded);
             residual = graph.last();
         }
         graph.stage(format!("{name}.add"), Op::Add, &IMAGE, &[branch, residual]);

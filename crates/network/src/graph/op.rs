@@ -85,8 +85,8 @@ pub enum Op {
         /// Frames of the running average; `None`: the average of all frames.
         span: Option<usize>,
     },
-    /// `torch.nn.Conv2d` with a square kernel and no bias, `[batch, channel, band, frame]`. Features
-    /// `[batch, frame, band]` are transposed to an image of one channel first.
+    /// `torch.nn.Conv2d` with a square kernel, `[batch, channel, band, frame]`. Features `[batch, frame, band]` are
+    /// transposed to an image of one channel first.
     Conv2d {
         /// Channels of its operand.
         inputs: usize,
@@ -98,6 +98,8 @@ pub enum Op {
         stride: usize,
         /// Zeros on each side of the image.
         padding: usize,
+        /// Whether it adds a bias.
+        bias: bool,
     },
     /// `torch.nn.BatchNorm2d` or `BatchNorm1d` in evaluation.
     BatchNorm {
@@ -123,6 +125,12 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether its outputs depend on its own outputs at other frames, which can amplify rounding.
+    #[must_use]
+    pub fn is_recurrent(&self) -> bool {
+        matches!(self, Self::Lstm { .. } | Self::LstmDirection { .. })
+    }
+
     /// The tensors of the PyTorch module `module` with this operation on `operands` operands. Empty for an LSTM: the names of
     /// its tensors depend on a hyperparameter.
     pub(crate) fn parameters(&self, module: &str, operands: usize) -> Vec<TensorSpec> {
@@ -180,8 +188,15 @@ impl Op {
                 inputs,
                 outputs,
                 kernel,
+                bias,
                 ..
-            } => vec![weight("weight", &[outputs, inputs, kernel, kernel])],
+            } => {
+                let mut tensors = vec![weight("weight", &[outputs, inputs, kernel, kernel])];
+                if bias {
+                    tensors.push(weight("bias", &[outputs]));
+                }
+                tensors
+            }
             Self::BatchNorm {
                 channels, affine, ..
             } => {

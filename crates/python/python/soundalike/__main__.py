@@ -15,6 +15,7 @@ from ._compare import compare
 from ._errors import Error
 from ._native import __version__
 from ._report import Report
+from ._scratch import ended_by_signals
 
 _FORMATS: dict[str, Callable[[Report], str]] = {
     "table": Report.to_text,
@@ -25,6 +26,7 @@ _FORMATS: dict[str, Callable[[Report], str]] = {
     "sarif": Report.to_sarif,
 }
 
+_TRACE = "a trace (.npz, .safetensors, or a folder of .npy)"
 _EXAMPLES = """\
 examples:
   soundalike capture mypackage.models:model --inputs x.npy -o reference.npz
@@ -47,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         # Python puts the current folder there only for `python -m`.
         sys.path.insert(0, "")
-        code = _run(argv)
+        with ended_by_signals():
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -88,10 +91,10 @@ def _add_compare(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "reference", metavar="REF", help="a trace (.npz), an .onnx file, or a torch.nn.Module: package.module:attribute"
+        "reference", metavar="REF", help=f"{_TRACE}, an .onnx file, or a torch.nn.Module: package.module:attribute"
     )
     parser.add_argument(
-        "candidate", metavar="CANDIDATE", help="a trace (.npz), an .onnx, .tflite or .sak file, or a torch.nn.Module"
+        "candidate", metavar="CANDIDATE", help=f"{_TRACE}, an .onnx, .tflite or .sak file, or a torch.nn.Module"
     )
     parser.add_argument(
         "--inputs",
@@ -107,6 +110,9 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument(
         "--names-out", metavar="NAMES.toml", type=Path, help="write the stages that were found, for --names"
     )
+    parser.add_argument(
+        "--u2-as-bf16", action="store_true", help="read the integers of 16 bits in the candidate's trace as bf16"
+    )
     parser.add_argument("--gate", metavar="GATE.toml", type=Path, help="limits [default: R < 4 at every stage]")
     parser.add_argument("--format", choices=_FORMATS, default="table", help="of the report [default: table]")
     parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="write the report to a file [default: stdout]")
@@ -121,6 +127,7 @@ def _compare(options: argparse.Namespace) -> int:
         names=options.names,
         names_out=options.names_out,
         gate=options.gate,
+        u2_as_bf16=options.u2_as_bf16,
     )
     text = _FORMATS[options.format](report)
     if options.output:

@@ -58,10 +58,19 @@ class Match:
         return value.squeeze().transpose(self.axes).reshape(shape)
 
 
-def align(reference: str, candidate: str, names: str | None, *, forced: bool = False) -> list[Match]:
+def align(
+    reference: str,
+    candidate: str,
+    names: str | None,
+    *,
+    forced: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    u2_as_bf16: bool = False,
+) -> list[Match]:
     """The stages of the trace `reference` among the arrays of the trace `candidate`. `names`: a map of names, TOML.
-    `forced`: the candidate was fed by the reference."""
-    parsed = json.loads(_native.align(reference, candidate, names, forced))
+    `forced`: the candidate was fed by the reference. `aliases`: what else arrays of the candidate are called. `u2_as_bf16`: its integers of 16
+    bits are bf16."""
+    parsed = json.loads(_native.align(reference, candidate, names, forced, dict(aliases or {}), u2_as_bf16))
     found = [Match(**{**match, "ambiguous": match["ambiguous"] or []}) for match in parsed]
     # A norm at its defaults changes its input little: a convolution that it is folded into resembles both.
     least: dict[str, float] = {}

@@ -11,10 +11,7 @@ import numpy as np
 
 from ._errors import CandidateError
 from ._inputs import Example
-from ._trace_file import Trace
-
-# Prefix of an array of a stage that was fed by the reference.
-_FORCED = "forced/"
+from ._trace_file import Trace, is_trace
 
 
 class Candidate(Protocol):
@@ -35,43 +32,40 @@ class Candidate(Protocol):
 
 
 class TraceCandidate:
-    """What another engine recorded."""
+    """What another engine recorded. The native part reads its arrays where they are."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._trace = Trace(path)
+    def __init__(self, path: str | os.PathLike[str], *, u2_as_bf16: bool = False) -> None:
+        self._trace = Trace(path, u2_as_bf16=u2_as_bf16)
         self.name = f"trace:{Path(path).name}"
 
     def describe(self) -> dict[str, Any]:
         """Nothing is known of the engine."""
         return {"engine": ""}
 
-    def free(self, example: Example) -> Iterator[tuple[str, np.ndarray]]:
-        """The arrays of the file that are stages.
+    def recorded(self, example: Example) -> Trace:
+        """The arrays.
 
         Raises:
-            CandidateError: if it was recorded on other inputs.
+            CandidateError: if they were recorded on other inputs.
         """
         if not example.fits(self._trace):
             raise CandidateError(
                 f"{self._trace.path}: was recorded on other inputs; record it on those of the reference"
             )
-        prefixes = ("floor.", "f32/", "input/", "manifest", _FORCED)
-        return ((name, array) for name, array in self._trace.items() if not name.startswith(prefixes))
-
-    def forced(
-        self, example: Example, taught: Mapping[str, np.ndarray]
-    ) -> Iterator[tuple[str, np.ndarray]] | None:
-        """The arrays ``forced/NAME``: stages that the reference fed when they were recorded. None where there are none."""
-        forced = [name for name in self._trace if name.startswith(_FORCED)]
-        return ((name.removeprefix(_FORCED), self._trace[name]) for name in forced) if forced else None
+        return self._trace
 
 
-def candidate_of(given: Any) -> Candidate:
-    """The candidate that `given` is: a module, a path, a function, or a candidate.
+def candidate_of(given: Any, *, u2_as_bf16: bool = False) -> Candidate | TraceCandidate:
+    """The candidate that `given` is: a module, a path, a function, or a candidate. `u2_as_bf16`: integers of 16 bits in a trace
+    are bf16.
 
     Raises:
         CandidateError: for anything else.
     """
+    if isinstance(given, (str, os.PathLike)) and is_trace(given):
+        return TraceCandidate(given, u2_as_bf16=u2_as_bf16)
+    if u2_as_bf16:
+        raise CandidateError("candidate: is no trace, whose integers could be bf16; omit u2_as_bf16")
     if isinstance(given, (str, os.PathLike)):
         return _file(Path(given))
     if isinstance(given, type):
@@ -89,7 +83,7 @@ def candidate_of(given: Any) -> Candidate:
         return FunctionCandidate(given)
     raise CandidateError(
         f"candidate: is a {type(given).__name__}; give a torch.nn.Module, a function that returns named arrays, or the path "
-        "of an .onnx, .tflite, .npz or .sak file"
+        "of an .onnx, .tflite, .npz, .safetensors or .sak file or of a folder of .npy"
     )
 
 
@@ -102,10 +96,11 @@ def _file(path: Path) -> Candidate:
         from ._tflite import TfliteCandidate
 
         return TfliteCandidate(path)
-    if path.suffix == ".npz":
-        return TraceCandidate(path)
     if path.suffix == ".sak":
         from ._kit import KitCandidate
 
         return KitCandidate(path)
-    raise CandidateError(f"{path}: is none of .onnx, .tflite, .npz and .sak; give one of these, or a torch.nn.Module")
+    raise CandidateError(
+        f"{path}: is none of .onnx, .tflite, .npz, .safetensors, .sak and a folder of .npy; give one of these, or a "
+        "torch.nn.Module"
+    )

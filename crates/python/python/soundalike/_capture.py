@@ -10,6 +10,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ except ImportError as missing:
 from torch import Tensor, nn
 
 from ._axes import Axes
-from ._floors import floors
-from ._inputs import Example, examples
+from ._floors import LEAST_FLOOR, floors
+from ._inputs import Example, as_array, examples
 from ._norms import is_degenerate, is_norm, reference_norm
 from ._progress import reporter
+from ._redraw import REDRAWS, larger, moved
 from ._runner import Runner, Step
 from ._trace_file import Trace, TraceWriter
 
@@ -115,12 +117,7 @@ def low_floors(
         for constant in [*own.parameters(), *own.buffers()]:
             constant.copy_(rounded(constant))
     (example,) = examples(inputs)
-    args = tuple(rounded(torch.as_tensor(x)) if isinstance(x, (Tensor, np.ndarray)) else x for x in example.args)
-    kwargs = {
-        name: rounded(torch.as_tensor(x)) if isinstance(x, (Tensor, np.ndarray)) else x
-        for name, x in example.kwargs.items()
-    }
-    _run(own, torch.float32, Example(args, kwargs), see, str(path))
+    _run(own, torch.float32, _changed(example, lambda _, value: rounded(value)), see, str(path))
     return found
 
 
@@ -253,38 +250,75 @@ def _replay(
     """Runs the network in f32, fed the golden outputs of the stages in `taught`.
 
     Where stages are degenerate, PyTorch's own error is often exactly 0. Their floor is the larger of two runs:
-    PyTorch's, and one whose norms are made of elementary operations.
+    PyTorch's, and one whose norms are made of elementary operations. Recurrent stages that are fed are drawn again.
     """
     replay = _Replay({}, np.empty(0))
 
-    def see(step: Step, elementary: bool) -> Tensor | None:
-        expected = _stage_value(golden, step, label, "f32")
-        stage = stages[step.name]
-        own_norm = elementary and stage.degenerate and is_norm(step)
-        value = reference_norm(step) if own_norm else step.value
+    def found(step: Step, value: Tensor) -> Floors:
+        expected, stage = _stage_value(golden, step, label, "f32"), stages[step.name]
         if not value.isfinite().all():
             raise ReferenceError(
                 f"{label}: stage `{step.name}` has values that are not finite in f32, and is finite in f64; "
                 "give other inputs"
             )
-        found = floors(value.double().numpy() - expected, expected, stage.axes.channel, stage.axes.frame)
-        if not elementary:
-            replay.floors[step.name] = found
-            replay.last = value.numpy()
-        elif stage.degenerate:
-            before = replay.floors[step.name]
-            replay.floors[step.name] = {part: np.maximum(before[part], found[part]) for part in found}
-        if step.name in taught:
-            return torch.from_numpy(expected.astype(np.float32))
-        return value if own_norm else None
+        # Others compute a sigmoid as (1 + tanh(x / 2)) / 2, or 1/2 plus a quotient: they round numbers near 1.
+        least = LEAST_FLOOR if step.kind.strip("_").lower() == "sigmoid" else 0.0
+        return floors(value.double().numpy() - expected, expected, stage.axes.channel, stage.axes.frame, least)
 
-    _run(module, torch.float32, example, lambda step: see(step, False), label)
+    def fed(step: Step, draw: int | None = None) -> Tensor | None:
+        if step.name not in taught:
+            return None
+        values = golden[step.name].astype(np.float32)
+        return torch.from_numpy(values if draw is None else moved(values, draw))
+
+    # Only what they read is moved: other values may be flags, or lengths.
+    read_by_recurrent: set[str] = set()
+
+    def see(step: Step) -> Tensor | None:
+        if isinstance(step.module, nn.RNNBase):
+            read_by_recurrent.update(step.inputs)
+        replay.floors[step.name] = found(step, step.value)
+        replay.last = step.value.numpy()
+        return fed(step)
+
+    def see_elementary(step: Step) -> Tensor | None:
+        stage = stages[step.name]
+        own_norm = stage.degenerate and is_norm(step)
+        value = reference_norm(step) if own_norm else step.value
+        if stage.degenerate:
+            replay.floors[step.name] = larger(replay.floors[step.name], found(step, value))
+        return fed(step) if step.name in taught else value if own_norm else None
+
+    def see_again(step: Step, draw: int) -> Tensor | None:
+        if isinstance(step.module, nn.RNNBase):
+            replay.floors[step.name] = larger(replay.floors[step.name], found(step, step.value))
+        return fed(step, draw if step.name in read_by_recurrent else None)
+
+    _run(module, torch.float32, example, see, label)
     missing = [name for name in stages if name not in replay.floors]
     if missing:
         raise ReferenceError(f"{label}: stage `{missing[0]}` is computed in f64 and not in f32; there are no floors")
     if any(stage.degenerate for stage in stages.values()):
-        _run(module, torch.float32, example, lambda step: see(step, True), label)
+        _run(module, torch.float32, example, see_elementary, label)
+    for draw in range(REDRAWS if taught and read_by_recurrent else 0):
+
+        def again(name: str, value: Tensor, draw: int = draw) -> Tensor:
+            return torch.from_numpy(moved(as_array(value), draw)) if name in read_by_recurrent else value
+
+        _run(module, torch.float32, _changed(example, again), partial(see_again, draw=draw), label)
     return replay
+
+
+def _changed(example: Example, change: Callable[[str, Tensor], Tensor]) -> Example:
+    """`example` with each array among its arguments changed, as a tensor."""
+
+    def changed(name: str, value: Any) -> Any:
+        return change(name, torch.as_tensor(value)) if isinstance(value, (Tensor, np.ndarray)) else value
+
+    named = zip(example.names(), [*example.args, *example.kwargs.values()], strict=True)
+    values = [changed(name, value) for name, value in named]
+    positional = len(example.args)
+    return Example(tuple(values[:positional]), dict(zip(example.kwargs, values[positional:], strict=True)))
 
 
 def _stage_value(golden: Mapping[str, np.ndarray], step: Step, label: str, run: str) -> np.ndarray:

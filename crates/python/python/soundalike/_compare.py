@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ from . import _native
 from ._alignment import Match, align, names_toml
 from ._candidates import Candidate, TraceCandidate, candidate_of
 from ._errors import Error, InputError
-from ._forcing import Search, Teacher
+from ._forcing import Search, Teacher, folded
 from ._inputs import Example
 from ._paths import checks
 from ._progress import reporter
 from ._references import Reference, reference_of
 from ._report import Report
+from ._scratch import Scratch, ended_by_signals
 from ._trace_file import Trace, TraceWriter
 
 if TYPE_CHECKING:
@@ -44,14 +44,16 @@ def compare(
     names: str | os.PathLike[str] | Mapping[str, str] | None = None,
     names_out: str | os.PathLike[str] | None = None,
     gate: str | os.PathLike[str] | None = None,
+    u2_as_bf16: bool = False,
     progress: bool | None = None,
 ) -> Report:
     """Compares a candidate with a reference, stage by stage: rounding or a bug, and where.
 
     Args:
-        reference: A ``torch.nn.Module``, an ONNX file, or a trace that `capture` wrote.
-        candidate: A ``torch.nn.Module``, an ONNX or TFLite file, a function that returns named arrays, a trace
-            (``.npz``), or what a device recorded with a parity kit (``.sak``).
+        reference: A ``torch.nn.Module``, an ONNX file, a trace that `capture` wrote, or one of any other tool, whose own
+            rounding is not known.
+        candidate: A ``torch.nn.Module``, an ONNX or TFLite file, a function that returns named arrays, a trace, or what a
+            device recorded with a parity kit (``.sak``). A trace is an ``.npz``, a safetensors file or a folder of ``.npy``.
         inputs: A tensor is one argument, a tuple positional arguments, a dict arguments by keyword, a list several examples.
             Default: the inputs that the trace holds.
         name: Of the network, in the report.
@@ -59,18 +61,17 @@ def compare(
             or a file in TOML.
         names_out: Writes the stages that were found to this file.
         gate: A file of limits, TOML. Default: R < 4 at every stage.
+        u2_as_bf16: Reads the integers of 16 bits (``<u2``) in the trace of the candidate as bf16, a type that numpy lacks.
         progress: Reports each step to stderr. Default: if it is a terminal.
 
     Raises:
         Error: if a side cannot be run, or a file cannot be read.
     """
     map_text = _map_text(names)
-    with reporter(progress) as say, tempfile.TemporaryDirectory(prefix="soundalike-") as folder:
-        there = reference_of(reference, inputs, name, Path(folder), say)
-        ours = candidate_of(candidate)
-        runs = [
-            _Run.of(there, number, ours, Path(folder), map_text, say) for number in range(len(there.traces))
-        ]
+    with ended_by_signals(), reporter(progress) as say, Scratch() as scratch:
+        there = reference_of(reference, inputs, name, scratch, say)
+        ours = candidate_of(candidate, u2_as_bf16=u2_as_bf16)
+        runs = [_Run.of(there, number, ours, scratch, map_text, say) for number in range(len(there.traces))]
         if names_out is not None:
             _write_text(names_out, names_toml(runs[0].matches))
         subject = {
@@ -83,7 +84,7 @@ def compare(
             "checks": _checks(there, ours, runs[0]),
             "runs": [run.entry() for run in runs],
         }
-        report = _native.compare(json.dumps(subject), None, _text(gate))
+        report = _native.compare(json.dumps(subject), _text(gate))
         return Report(_explained(report, there, runs))
 
 
@@ -101,7 +102,7 @@ class _Run:
     """One example: the traces of both sides."""
 
     reference: Path
-    candidate: Path
+    candidate: Trace
     matches: list[Match]
     floors: Path | None
     dtype: str | None
@@ -109,77 +110,124 @@ class _Run:
 
     @staticmethod
     def of(
-        there: Reference, number: int, ours: Candidate, folder: Path, names: str | None, say: Callable[[str], None]
+        there: Reference,
+        number: int,
+        ours: Candidate | TraceCandidate,
+        scratch: Scratch,
+        names: str | None,
+        say: Callable[[str], None],
     ) -> _Run:
         reference, example = there.traces[number]
-        say(f"{ours.name}: free-running")
-        free = _write(folder / f"free-{number}.npz", ours.free(example))
-        try:
-            matches = align(str(reference), str(free), names)
-        except Error as error:
-            # A map of names may be wrong. The file is ours.
-            raise InputError(str(error).replace(str(free), ours.name)) from None
-
-        recording = folder / f"forced-{number}.npz"
-        if hasattr(ours, "forced_stages"):
-            # Its stages have the names of the reference's, and each is fed.
-            stages = ours.forced_stages(there.stage_inputs(number))
-            forced = None if stages is None else _write(recording, _as_shown(stages, matches, Trace(free)))
+        if isinstance(ours, TraceCandidate):
+            shown = ours.recorded(example)
+        elif there.has_floors or example.names():
+            say(f"{ours.name}: free-running")
+            shown = Trace(_write(scratch / f"free-{number}.npz", ours.free(example)))
         else:
-            teacher = Teacher(Trace(reference), Trace(free))
-
-            def force(fed: list[Match]) -> Path | None:
-                say(f"{ours.name}: teacher-forced at {len(fed)} stages")
-                tensors = ours.forced(example, teacher.values(fed))
-                return None if tensors is None else _write(recording, tensors)
-
-            found = Search(reference, there.inputs, names, force).run(matches)
-            matches, forced = found.matches, found.trace
-        if forced:
-            known = {match.stage for match in matches}.union(Trace(free))
-            fed = Trace(forced)
-            only = [stage for stage in there.inputs if stage not in known and stage in fed]
-            matches += [Match(stage, stage, None, None, None, []) for stage in only]
-        both = folder / f"candidate-{number}.npz"
-        with TraceWriter(both) as trace:
-            for name, array in Trace(free).items():
-                trace.add(name, array)
-            for name, array in Trace(forced).items() if forced else ():
-                trace.add(_FORCED + name, array)
-        seen = [match.stage for match in matches]
-        path = folder / f"floors-{number}.npz"
-        dtype = _low_dtype(ours, Trace(free), matches)
-        floors = there.floors(number, seen, path, forced=forced is not None, dtype=dtype)
-        return _Run(reference, both, matches, floors, dtype)
+            raise InputError(f"inputs: are missing, and {reference} has none; give what the network is called with")
+        aliases: Mapping[str, str] = getattr(ours, "aliases", {})
+        try:
+            matches = align(str(reference), str(shown.path), names, aliases=aliases, u2_as_bf16=shown.u2_as_bf16)
+        except Error as error:
+            # A map of names may be wrong. The file may be ours.
+            raise InputError(str(error).replace(str(shown.path), ours.name)) from None
+        hidden: set[str] = set()
+        # What was fed is right behind every wrong stage.
+        if names is None and not any(name.startswith(_FORCED) for name in shown):
+            hidden = folded(matches, there.inputs, there.kinds, Trace(reference), shown)
+        if isinstance(ours, TraceCandidate) or not there.has_floors:
+            matches = [match for match in matches if match.stage not in hidden]
+        else:
+            matches, shown = _fed(there, number, ours, shown, matches, hidden, scratch, names, say)
+        known = {match.stage for match in matches}.union(shown)
+        only = [stage for stage in there.inputs if stage not in known and _FORCED + stage in shown]
+        matches += [Match(stage, stage, None, None, None, []) for stage in only]
+        dtype = _low_dtype(ours, shown, matches)
+        floors = there.floors(
+            number,
+            [match.stage for match in matches],
+            scratch,
+            forced=any(name.startswith(_FORCED) for name in shown),
+            dtype=dtype,
+        )
+        return _Run(reference, shown, matches, floors, dtype)
 
     def entry(self) -> dict[str, Any]:
         """The run as the native part reads it."""
         return {
             "reference": str(self.reference),
-            "candidate": str(self.candidate),
+            "candidate": str(self.candidate.path),
+            "u2_as_bf16": self.candidate.u2_as_bf16,
             "matches": [match.entry() for match in self.matches],
             "floors": self.floors and str(self.floors),
         }
 
 
-def _checks(there: Reference, ours: Candidate, run: _Run) -> list[dict[str, Any]]:
+def _fed(
+    there: Reference,
+    number: int,
+    ours: Candidate,
+    free: Trace,
+    matches: list[Match],
+    hidden: set[str],
+    scratch: Scratch,
+    names: str | None,
+    say: Callable[[str], None],
+) -> tuple[list[Match], Trace]:
+    """Runs the candidate fed by the reference. Returns the stages that were found, and the trace of both runs; that of the
+    free run where it cannot be fed. `hidden`: stages that it does not show."""
+    reference, example = there.traces[number]
+    recording = scratch / f"forced-{number}.npz"
+    if hasattr(ours, "forced_stages"):
+        # Its stages have the names of the reference's, and each is fed.
+        stages = ours.forced_stages(there.stage_inputs(number))
+        forced = None if stages is None else _write(recording, _as_shown(stages, matches, free))
+    else:
+        teacher = Teacher(Trace(reference), free)
+
+        def force(fed: list[Match]) -> Path | None:
+            say(f"{ours.name}: teacher-forced at {len(fed)} stages")
+            tensors = ours.forced(example, teacher.values(fed))
+            return None if tensors is None else _write(recording, tensors)
+
+        aliases: Mapping[str, str] = getattr(ours, "aliases", {})
+        found = Search(reference, there.inputs, names, aliases, hidden, force).run(matches)
+        matches, forced = found.matches, found.trace
+    if not forced:
+        return matches, free
+    both = scratch / f"candidate-{number}.npz"
+    with TraceWriter(both) as trace:
+        for prefix, run in (("", free), (_FORCED, Trace(forced))):
+            for name, array in run.items():
+                trace.add(prefix + name, array)
+    return matches, Trace(both)
+
+
+def _checks(there: Reference, ours: Candidate | TraceCandidate, run: _Run) -> list[dict[str, Any]]:
     """Whether users of the candidate get the output that was compared."""
+    if isinstance(ours, TraceCandidate) or not there.has_floors:
+        return []
     output = there.manifest["stages"][-1]["name"]
     match = next((match for match in run.matches if match.stage == output), None)
-    free = Trace(run.candidate)
-    if match is None or match.name not in free or isinstance(ours, TraceCandidate):
+    free = run.candidate
+    if match is None or match.name not in free:
         return []
     floor = float(Trace(run.reference)[f"floor.free/{output}"].sum())
+    if run.floors is not None:
+        # The candidate's own rounding, where it is coarser than f32.
+        low = Trace(run.floors).get(f"floor.low.free/{output}")
+        floor = floor if low is None else float(low.sum())
     return checks(ours, there.traces[0][1], match.name, free[match.name], floor)
 
 
-def _low_dtype(ours: Candidate, free: Trace, matches: list[Match]) -> str | None:
+def _low_dtype(ours: Candidate | TraceCandidate, free: Trace, matches: list[Match]) -> str | None:
     """The dtype of the candidate, as PyTorch names it, where it computes all stages in fewer bits than f32."""
     declared = str(ours.describe().get("dtype", ""))
     if declared in ("float16", "bfloat16"):
         return declared
-    dtypes = {free[match.name].dtype.name for match in matches if match.name in free}
-    return "float16" if dtypes == {"float16"} else None
+    seen = [match.name for match in matches if match.name in free]
+    types = free.types()
+    return "float16" if seen and all(types.get(name) == "f16" for name in seen) else None
 
 
 def _write(path: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> Path:
@@ -210,7 +258,7 @@ def _as_shown(
 def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _native.Report:
     """The report with the cause of the first wrong stage, where it is known."""
     data = json.loads(report.to_json())
-    if not data["source"]:
+    if not data["source"] or not there.can_run:
         return report
     name = data["source"][0]
     stage = next(stage for stage in data["stages"] if stage["name"] == name)
@@ -220,7 +268,7 @@ def _explained(report: _native.Report, there: Reference, runs: list[_Run]) -> _n
     match = next((match for match in run.matches if match.stage == name), None)
     if match is None:
         return report
-    ours, golden = Trace(run.candidate), Trace(run.reference)[name]
+    ours, golden = run.candidate, Trace(run.reference)[name]
     value = ours[_FORCED + match.name] if stage["teacher_forced"] else ours[match.name]
     running = "forced" if stage["teacher_forced"] else "free"
     entry = f"floor.{running}/{name}"
@@ -254,7 +302,7 @@ def _other_weights(stages: list[dict[str, Any]], with_parameters: set[str]) -> C
     return Cause("other-weights", text, max((stage["teacher_forced"]["r"] for stage in right), default=0.0))
 
 
-def _engine(ours: Candidate) -> dict[str, Any]:
+def _engine(ours: Candidate | TraceCandidate) -> dict[str, Any]:
     known = ("engine", "versions", "dtype", "device", "cpu", "threads")
     return {key: value for key, value in ours.describe().items() if key in known}
 

@@ -12,10 +12,10 @@ _UNIT = 2.0**-23
 
 
 def floors(
-    error: np.ndarray, golden: np.ndarray, channel_axis: int, frame_axis: int | None
+    error: np.ndarray, golden: np.ndarray, channel_axis: int, frame_axis: int | None, least: float = 0.0
 ) -> dict[str, np.ndarray]:
     """Root mean squares of `error` of a stage whose right values are `golden`, f64: ``""`` `[1]` of all of it,
-    ``".channel"`` `[channels]`, and ``".frame"`` `[frames]` unless `frame_axis` is None."""
+    ``".channel"`` `[channels]`, and ``".frame"`` `[frames]` unless `frame_axis` is None; `least` at least."""
     square = np.square(np.atleast_1d(np.asarray(error, np.float64)))
 
     def along(axis: int) -> np.ndarray:
@@ -28,7 +28,7 @@ def floors(
         means[""] = np.maximum(means[""], _UNIT * rms(golden))
     if frame_axis is not None:
         means[".frame"] = along(frame_axis)
-    return means
+    return {part: np.maximum(mean, least) for part, mean in means.items()}
 
 
 def rms(values: np.ndarray) -> float:

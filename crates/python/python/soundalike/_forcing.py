@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,11 +52,19 @@ class Search:
     """What each stage reads."""
     names: str | None
     """A map of names, TOML."""
+    aliases: Mapping[str, str]
+    """What else the candidate's tensors are called."""
+    folded: Collection[str]
+    """Stages that the candidate does not show, although it may have tensors of their names."""
     force: Force
+
+    @property
+    def _without(self) -> dict[str, Match | None]:
+        return dict.fromkeys(self.folded)
 
     def run(self, matches: list[Match]) -> Forced:
         """The stages of a free run, corrected."""
-        found = self._rounds(matches, {})
+        found = self._rounds(matches, self._without)
         if found.trace is None or self.names is not None:
             return found
         return self._improved(found)
@@ -72,7 +81,7 @@ class Search:
             trace = self.force(fed)
             if trace is None:
                 return Forced(matches, None, [])
-            again = align(str(self.reference), str(trace), self.names, forced=True)
+            again = align(str(self.reference), str(trace), self.names, forced=True, aliases=self.aliases)
             # Not every candidate shows all of its tensors again.
             shown = Trace(trace)
             again = _pinned([*again, *(match for match in matches if match.name not in shown)], pinned)
@@ -107,7 +116,7 @@ class Search:
         """A stage with wrong values may have been given the tensor of another one, and what reads it is then fed the
         wrong value. Tries the alternatives: the right one leaves the fewest stages wrong.
         """
-        pinned: dict[str, Match | None] = {}
+        pinned = self._without
         done: set[str] = set()
         trials = _TRIALS
         while len(found.wrong) > 1 and trials > 0:
@@ -155,6 +164,33 @@ class Search:
             for stage in self.inputs
             if stage in by_stage and not _is_right(by_stage[stage], reference, shown[by_stage[stage].name])
         ]
+
+
+def folded(
+    matches: list[Match], inputs: Mapping[str, list[str]], kinds: Mapping[str, str], reference: Trace, free: Trace
+) -> set[str]:
+    """The stages that a batch norm alone reads, which is right where the stage is wrong or missing in the free run: the norm
+    is folded into the stage's tensor.
+    """
+    by_stage = {match.stage: match for match in matches}
+
+    def error(stage: str) -> float:
+        match = by_stage.get(stage)
+        if match is None:
+            return math.inf
+        if match.error is not None:
+            return match.error
+        golden = reference[stage]
+        value = match.to_reference(free[match.name], golden.shape)
+        return rms(value - golden) / (rms(golden) or 1.0) if value.shape == golden.shape else math.inf
+
+    found = set()
+    for stage in inputs:
+        readers = [name for name, read in inputs.items() if stage in read]
+        is_normed = len(readers) == 1 and kinds[readers[0]].startswith("BatchNorm")
+        if is_normed and not error(stage) <= _WRONG and error(readers[0]) <= _WRONG:
+            found.add(stage)
+    return found
 
 
 def _is_wrong(match: Match) -> bool:

@@ -18,12 +18,15 @@ class Example:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+    def names(self) -> list[str]:
+        """The names of the arguments: ``input``, ``input:1`` by position, ``input:NAME`` by keyword."""
+        positional = ("input" if place == 0 else f"input:{place}" for place in range(len(self.args)))
+        return [*positional, *(f"input:{name}" for name in self.kwargs)]
+
     def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        """The arrays among the arguments, by name: ``input``, ``input:1`` by position, ``input:NAME`` by keyword."""
-        for place, value in enumerate(self.args):
-            yield "input" if place == 0 else f"input:{place}", as_array(value)
-        for name, value in self.kwargs.items():
-            yield f"input:{name}", as_array(value)
+        """The arguments as arrays, by name."""
+        for name, value in zip(self.names(), [*self.args, *self.kwargs.values()], strict=True):
+            yield name, as_array(value)
 
     def fits(self, trace: Mapping[str, np.ndarray]) -> bool:
         """Whether these are the inputs that a trace holds, as far as it does. Floats are compared as f32."""

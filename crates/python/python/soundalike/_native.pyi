@@ -1,12 +1,25 @@
 from typing import final
 
-__all__ = ["Report", "__version__", "align", "compare", "names_of"]
+__all__ = ["Arrays", "Report", "__version__", "align", "compare", "names_of"]
 
 __version__: str
 
-def align(reference: str, candidate: str, map: str | None = None, forced: bool = False) -> str: ...
+def align(
+    reference: str,
+    candidate: str,
+    map: str | None = None,
+    forced: bool = False,
+    aliases: dict[str, str] | None = None,
+    u2_as_bf16: bool = False,
+) -> str: ...
 def names_of(matches: str) -> str: ...
-def compare(subject: str, map: str | None = None, gate: str | None = None) -> Report: ...
+def compare(subject: str, gate: str | None = None) -> Report: ...
+
+@final
+class Arrays:
+    def __new__(cls, path: str, u2_as_bf16: bool = False) -> Arrays: ...
+    def list(self) -> list[tuple[str, str, list[int]]]: ...
+    def read(self, name: str) -> bytes: ...
 
 @final
 class Report:

@@ -141,6 +141,11 @@ class OnnxCandidate:
         return self._graph.model
 
     @property
+    def aliases(self) -> Mapping[str, str]:
+        """What else tensors are called: the path of the module that the exporter wrote, and the operation."""
+        return {name: f"{source.scope}/{source.op}" for name, source in self.nodes.items() if source.scope}
+
+    @property
     def nodes(self) -> Mapping[str, Source]:
         """Where each tensor comes from, by name, in the graph that was run last."""
         return self._graph.provenance.sources

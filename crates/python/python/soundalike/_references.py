@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +16,8 @@ import numpy as np
 
 from ._errors import InputError, ReferenceError
 from ._inputs import Example, examples
-from ._trace_file import Trace, TraceWriter
+from ._scratch import Scratch
+from ._trace_file import Trace, TraceWriter, is_trace
 
 if TYPE_CHECKING:
     from ._causes import Cause
@@ -25,25 +27,34 @@ if TYPE_CHECKING:
 class Reference:
     """Traces of a reference, one for each example, which cannot be run again."""
 
+    can_run = False
+
     def __init__(self, name: str, traces: list[tuple[Path, Example]]) -> None:
         self.name = name
         self.traces = traces
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What was captured, and how."""
-        parsed: dict[str, Any] = json.loads(Trace(self.traces[0][0])["manifest"].tobytes())
-        return parsed
+        """What was captured, and how; without stages where other tools have written the trace."""
+        trace = Trace(self.traces[0][0])
+        parsed: dict[str, Any] = {"stages": []}
+        return json.loads(trace["manifest"].tobytes()) if "manifest" in trace else parsed
+
+    @cached_property
+    def has_floors(self) -> bool:
+        """Whether its own rounding is known. Without it, there is no R, and nothing is fed."""
+        names = Trace(self.traces[0][0])
+        return bool(self.manifest["stages"]) and any(name.startswith("floor.") for name in names)
 
     @property
     def model(self) -> str:
         """The name of the network."""
-        return str((self.manifest.get("model") or {}).get("name") or self.name)
+        return str((self.manifest.get("model") or {}).get("name") or self.traces[0][0].stem)
 
     @cached_property
     def inputs(self) -> dict[str, list[str]]:
         """What each stage reads: stages and network inputs."""
-        return {stage["name"]: stage["inputs"] for stage in self.manifest["stages"]}
+        return {stage["name"]: stage.get("inputs") or [] for stage in self.manifest["stages"]}
 
     @property
     def with_parameters(self) -> set[str]:
@@ -56,7 +67,7 @@ class Reference:
         return list(self.manifest.get("notes", []))
 
     def floors(
-        self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
+        self, number: int, seen: Collection[str], scratch: Scratch, *, forced: bool, dtype: str | None
     ) -> Path | None:
         """Writes floors that depend on the candidate. None where there are none, or where the reference cannot be run
         again.
@@ -75,6 +86,11 @@ class Reference:
         """
         return None
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each stage is: the class of a module, the name of a function, or the operator of a node."""
+        return {stage["name"]: stage.get("op") or "" for stage in self.manifest["stages"]}
+
     def stage_inputs(self, number: int) -> Iterator[tuple[str, list[np.ndarray]]]:
         """The stages with their golden inputs in f32; without those that read something else than stages and inputs."""
         trace = Trace(self.traces[number][0])
@@ -88,6 +104,8 @@ class Reference:
 class ModuleReference(Reference):
     """A ``torch.nn.Module``, which can be run again."""
 
+    can_run = True
+
     def __init__(self, module: Any, traces: list[tuple[Path, Example]]) -> None:
         super().__init__("torch", traces)
         self._module = module
@@ -99,7 +117,7 @@ class ModuleReference(Reference):
         return {stage for stage in self.inputs if re.split("[:#]", stage)[0] in own}
 
     def floors(
-        self, number: int, seen: Collection[str], path: Path, *, forced: bool, dtype: str | None
+        self, number: int, seen: Collection[str], scratch: Scratch, *, forced: bool, dtype: str | None
     ) -> Path | None:
         import torch
 
@@ -116,6 +134,7 @@ class ModuleReference(Reference):
                 found |= {f"floor.low.{running}/{stage}": np.array([floor]) for stage, floor in low.items()}
         if not found:
             return None
+        path = scratch / f"floors-{number}.npz"
         with TraceWriter(path) as writer:
             for name, floor in found.items():
                 writer.add(name, floor)
@@ -133,6 +152,8 @@ class ModuleReference(Reference):
 class OnnxReference(Reference):
     """An ONNX file, whose nodes can be computed again."""
 
+    can_run = True
+
     def __init__(self, file: str | os.PathLike[str], traces: list[tuple[Path, Example]]) -> None:
         super().__init__(Path(file).name, traces)
         self._file = file
@@ -149,13 +170,20 @@ class OnnxReference(Reference):
         return _explained(found, candidate, Trace(path)[stage], floor)
 
 
+# Long enough for every step that a candidate folds into one; a candidate that shows few stages has many more.
+_SECONDS = 30.0
+
+
 def _explained(found: list[list[Replay]], candidate: np.ndarray, golden: np.ndarray, floor: float) -> Cause | None:
     """The cause of an error, in the stage or in one that is folded into it. `found`: the ways to the stage."""
     from ._causes import Folded, explain
     from ._replay import along
 
     described: Cause | None = None
+    end = time.monotonic() + _SECONDS
     for way in found:
+        if time.monotonic() > end:
+            break
         if len(way) == 1:
             described = explain(way[0], candidate, golden, floor)
             if described is not None and not described.is_description:
@@ -167,14 +195,14 @@ def _explained(found: list[list[Replay]], candidate: np.ndarray, golden: np.ndar
     return described
 
 
-def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: Callable[[str], None]) -> Reference:
-    """The reference that `given` is: a module, an ONNX file, or a trace. Captured where it has to be, into `folder`.
+def reference_of(given: Any, inputs: Any, name: str | None, scratch: Scratch, say: Callable[[str], None]) -> Reference:
+    """The reference that `given` is: a module, an ONNX file, or a trace. Captured where it has to be, into `scratch`.
 
     Raises:
         InputError: where inputs are missing.
         ReferenceError: for anything else.
     """
-    if isinstance(given, (str, os.PathLike)) and Path(given).suffix == ".npz":
+    if isinstance(given, (str, os.PathLike)) and is_trace(given):
         return _trace(Path(given), inputs)
     if isinstance(given, type):
         raise ReferenceError(f"reference: is the class {given.__name__}; give an instance")
@@ -182,13 +210,13 @@ def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: C
     if not is_module and not (isinstance(given, (str, os.PathLike)) and Path(given).suffix == ".onnx"):
         raise ReferenceError(
             f"reference: is {given if isinstance(given, (str, os.PathLike)) else type(given).__name__}; give a "
-            "torch.nn.Module, an .onnx file, or a trace (.npz) that `capture` wrote"
+            "torch.nn.Module, an .onnx file, or a trace (.npz, .safetensors, a folder of .npy)"
         )
     if inputs is None:
         raise InputError("inputs: are missing; give what the network is called with")
     traces = []
     for number, example in enumerate(examples(inputs)):
-        path = folder / f"example {number + 1}.npz"
+        path = scratch / f"example {number + 1}.npz"
         say(f"reference: capturing example {number + 1}")
         if is_module:
             from ._capture import capture
@@ -204,8 +232,6 @@ def reference_of(given: Any, inputs: Any, name: str | None, folder: Path, say: C
 
 def _trace(path: Path, inputs: Any) -> Reference:
     trace = Trace(path)
-    if "manifest" not in trace:
-        raise ReferenceError(f"{path}: is no reference: it has no manifest; write it with `capture`")
     if inputs is not None:
         given = examples(inputs)
         if len(given) != 1:

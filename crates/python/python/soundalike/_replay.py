@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +13,12 @@ from torch import Tensor, nn
 
 from ._inputs import Example
 from ._runner import Runner, Step
+
+# A stage may have been computed from another one of so many before it, if they are not larger, or with the parameters of
+# another one of so many modules.
+_EARLIER = 24
+_TWINS = 24
+_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Replay:
     function: Callable[..., Any] | None
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
+    """Stages before it."""
+    twins: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Other modules of its class."""
 
     @staticmethod
     def of(step: Step) -> Replay:
@@ -64,15 +75,34 @@ def replays(module: nn.Module, example: Example, stage: str, hidden: Collection[
     """
     own = copy.deepcopy(module).cpu().double().eval()
     calls: dict[str, Replay] = {}
+    earlier: deque[tuple[str, Tensor]] = deque(maxlen=_EARLIER)
 
     def see(step: Step) -> Tensor | None:
         if step.name == stage or step.name in hidden:
             calls[step.name] = Replay.of(step)
+        if stage not in calls and step.value.numel() <= _ELEMENTS:
+            earlier.append((step.name, step.value))
         return None
 
     with torch.no_grad():
         Runner(own, torch.float64).run(example, see)
-    return ways(calls, stage, hidden)
+    found = ways(calls, stage, hidden)
+    if stage in calls:
+        # A step that is missing is no other stage that is read.
+        before_missing = {name for way in found[1:] for name in way[0].inputs}
+        others = {name: value for name, value in earlier if name not in before_missing}
+        found[0] = [replace(calls[stage], earlier=others, twins=_twins(own, calls[stage].module))]
+    return found
+
+
+def _twins(network: nn.Module, module: nn.Module | None) -> dict[str, nn.Module]:
+    """The modules of the same class, the nearest first."""
+    alike = [(name, other) for name, other in network.named_modules() if type(other) is type(module)]
+    own = next((place for place, (_, other) in enumerate(alike) if other is module), None)
+    if own is None:
+        return {}
+    nearest = sorted(range(len(alike)), key=lambda place: abs(place - own))
+    return dict(alike[place] for place in nearest[1 : _TWINS + 1])
 
 
 def ways(calls: Mapping[str, Replay], stage: str, hidden: Collection[str]) -> list[list[Replay]]:

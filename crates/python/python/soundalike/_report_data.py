@@ -16,9 +16,7 @@ Verdict = Literal[
 ]
 
 
-class StageError(TypedDict):
-    """The error of a candidate at a stage, in the worst of all examples."""
-
+class _StageError(TypedDict):
     r: float | None
     """The root mean square of the error, divided by that of PyTorch's own f32; None: infinite, as it is of NaN."""
     r_local: float | None
@@ -40,6 +38,13 @@ class StageError(TypedDict):
     """How many values are not finite."""
     worst_input: int
     """The example with the largest `r`, from 0."""
+
+
+class StageError(_StageError, total=False):
+    """The error of a candidate at a stage, in the worst of all examples."""
+
+    shape: list[int]
+    """The shape of the candidate, where it is another than the reference's."""
 
 
 class Matched(TypedDict):

@@ -122,41 +122,42 @@ pub fn finding(report: &Report) -> String {
     };
     let mut words = if let (true, Some(error)) = (stage.is_unsteady(), &stage.free_running) {
         format!(
-            "Not rounding: {name} is wrong in the free run: its error is {} times {} ({}), although it is right on the \
-             reference's input",
-            Figure(measure(error)),
-            rounding(report),
-            place(report, error)
+            "Not rounding: {name} is wrong in the free run: {}, although it is right on the reference's input",
+            size(report, stage, error)
         )
     } else if let Some(error) = &stage.teacher_forced {
         format!(
-            "Not rounding: {name} is wrong. Fed with the reference's own input, its error is {} times {}{} ({})",
-            Figure(measure(error)),
-            rounding(report),
-            match error.r_d {
-                None => format!(", {} times at its worst", Figure(error.r_local)),
-                Some(_) => String::new(),
-            },
-            place(report, error)
+            "Not rounding: {name} is wrong. Fed with the reference's own input, {}",
+            match (&error.r_d, &error.shape) {
+                (None, None) => format!(
+                    "its error is {} times {}, {} times at its worst ({})",
+                    Figure(error.r),
+                    rounding(report),
+                    Figure(error.r_local),
+                    place(report, error)
+                ),
+                _ => size(report, stage, error),
+            }
         )
     } else if let Some(error) = &stage.free_running {
         format!(
-            "Not rounding: {name} is the first wrong stage; its error is {} times {} ({}), and later stages may only pass \
-             it on",
-            Figure(measure(error)),
-            rounding(report),
-            place(report, error)
+            "Not rounding: {name} is the first wrong stage; {}, and later stages may only pass it on",
+            size(report, stage, error)
         )
     } else {
         format!("{name} is wrong")
     };
+    words.extend(fewer_bits(report));
     if let Some(diagnosis) = &report.diagnosis {
         let subject = match &diagnosis.engine {
-            None => "It".to_owned(),
-            Some(engine) => format!("{} of {engine}, which fuses no stages,", diagnosis.stage),
+            None => "Cause".to_owned(),
+            Some(engine) => format!(
+                "Cause, at {} of {engine}, which fuses no stages",
+                diagnosis.stage
+            ),
         };
         let r = Figure(diagnosis.r);
-        let _ = write!(words, ". {subject} is {} (R {r}", diagnosis.text);
+        let _ = write!(words, ". {subject}: {} (R {r}", diagnosis.text);
         if let Some(next) = &diagnosis.runner_up {
             let _ = write!(words, "; next best is {}, R {}", next.cause, Figure(next.r));
         }
@@ -176,7 +177,9 @@ pub fn finding(report: &Report) -> String {
         if undiagnosed.tried || only_fused {
             let _ = write!(words, ". Cause: {}", undiagnosed.reason);
         }
-        if let Some(signature) = &undiagnosed.signature {
+        // Two shapes were told above.
+        let signature = undiagnosed.signature.as_ref();
+        if let Some(signature) = signature.filter(|found| found.shapes.is_none()) {
             let _ = write!(words, ". Signature of its error: {signature}");
         }
     }
@@ -190,7 +193,50 @@ pub fn finding(report: &Report) -> String {
             listed(others.iter().cloned())
         );
     }
+    if let Some(end) = aftermath(report, stage) {
+        let _ = write!(words, ". {end}");
+    }
     words + "."
+}
+
+/// That the candidate's weights are the reference's in fewer bits, which explains errors of its stages.
+fn fewer_bits(report: &Report) -> Option<String> {
+    let candidate = report.audit.as_ref()?.candidate.as_ref()?;
+    let explains = candidate.rounded > 0 && candidate.is_same();
+    explains.then(|| {
+        format!(
+            ". Its weights are the reference's in fewer bits ({} of {} tensors)",
+            candidate.rounded, candidate.weights.tensors
+        )
+    })
+}
+
+/// Whether the error of the wrong stage `source` reaches the end of the free run, or is a spike that later stages take away.
+fn aftermath(report: &Report, source: &StageReport) -> Option<String> {
+    let last = report
+        .stages
+        .iter()
+        .rfind(|stage| stage.free_running.is_some())?;
+    let error = last
+        .free_running
+        .as_ref()
+        .filter(|_| last.name != source.name)?;
+    if !measure(error).is_finite() {
+        return None;
+    }
+    let figure = Figure(measure(error));
+    Some(match Verdict::of(error) {
+        Verdict::Exact | Verdict::Precision => {
+            format!(
+                "In the free run, later stages take the error away: at {}, it is {figure} times",
+                last.name
+            )
+        }
+        _ => format!(
+            "In the free run the error reaches {}: {figure} times",
+            last.name
+        ),
+    })
 }
 
 /// The unit of errors.
@@ -201,6 +247,19 @@ pub(crate) fn rounding(report: &Report) -> String {
             report.provenance.candidate.dtype
         ),
         _ => "PyTorch's own f32 rounding".to_owned(),
+    }
+}
+
+/// How large the error of a wrong stage is, and where.
+fn size(report: &Report, stage: &StageReport, error: &StageError) -> String {
+    match &error.shape {
+        Some(shape) => format!("its shape is {shape:?}, expected {:?}", stage.shape),
+        None => format!(
+            "its error is {} times {} ({})",
+            Figure(measure(error)),
+            rounding(report),
+            place(report, error)
+        ),
     }
 }
 
@@ -331,14 +390,14 @@ fn closest(report: &Report) -> String {
     )
 }
 
-/// Whether most stages that differ at all do so by far less than the rounding of f32.
+/// Whether most stages that differ, or that no f32 equals, do so by far less than the rounding of f32.
 fn is_over_precise(report: &Report) -> bool {
-    let differs = |stage: &&StageReport| judged(stage).is_some_and(|(_, error)| error.r > 0.0);
-    let differing: Vec<_> = report.stages.iter().filter(differs).collect();
-    let over = differing
-        .iter()
-        .filter(|stage| stage.verdict == Verdict::OverPrecise);
-    2 * over.count() > differing.len()
+    let is_over = |stage: &&StageReport| stage.verdict == Verdict::OverPrecise;
+    let differs = |stage: &&StageReport| {
+        is_over(stage) || judged(stage).is_some_and(|(_, error)| error.r > 0.0)
+    };
+    let over = report.stages.iter().filter(is_over).count();
+    2 * over > report.stages.iter().filter(differs).count()
 }
 
 /// The error that decides the verdict of a stage: teacher-forced if it is known.

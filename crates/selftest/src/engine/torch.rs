@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayD;
 use soundalike_compare::{
-    Engine, EngineError, EngineInfo, Engines, LiveReference, Pair, Probe, Window,
+    Engine, EngineError, EngineInfo, Engines, LiveReference, Probe, REDRAWS, Runners, Window,
 };
 use soundalike_convert::Bundle;
 use soundalike_model::DType;
-use soundalike_network::Graph;
+use soundalike_network::{Graph, Stage};
 use soundalike_torch::{Arithmetic, Error, LowPrecision, Network, Precision, Result};
 
 use crate::verified;
@@ -20,11 +20,20 @@ use crate::verified;
 /// [`Error::NotBuilt`] in a program without libtorch, [`Error::NoNetwork`] if the bundle holds none.
 pub fn torch_reference(bundle: &Bundle, low: Option<LowPrecision>) -> Result<LiveReference> {
     let own = bundle.clone();
-    let low = low.map(|low| pair(bundle, Arithmetic::Rounded(low)));
+    let golden = TorchEngine::load(bundle, Precision::F64.into())?;
+    let is_recurrent = |stage: &Stage| stage.op.is_recurrent();
+    let redraws = match golden.graph(false).stages().iter().any(is_recurrent) {
+        true => REDRAWS,
+        false => 0,
+    };
+    let low = low.map(|low| runners(bundle, Arithmetic::Rounded(low), redraws));
     let engines = Engines {
-        golden: Box::new(TorchEngine::load(bundle, Precision::F64.into())?),
-        single: pair(bundle, Precision::F32.into())?,
-        reference_ops: Box::new(move || Ok(pair(&own, Arithmetic::ReferenceOps)?)),
+        golden: Box::new(golden),
+        single: runners(bundle, Precision::F32.into(), redraws)?,
+        reference_ops: Box::new(move || {
+            let reference_ops = runners(&own, Arithmetic::ReferenceOps, 0);
+            Ok(reference_ops?)
+        }),
         low: low.transpose()?,
     };
     let info = EngineInfo {
@@ -49,10 +58,15 @@ pub fn low_precision(dtype: DType) -> Option<LowPrecision> {
     }
 }
 
-fn pair(bundle: &Bundle, arithmetic: Arithmetic) -> Result<Pair> {
-    Ok(Pair {
-        free: Box::new(TorchEngine::load(bundle, arithmetic)?),
-        forced: Box::new(TorchEngine::load(bundle, arithmetic)?),
+/// The network in one `arithmetic`.
+fn runners(bundle: &Bundle, arithmetic: Arithmetic, redraws: usize) -> Result<Runners> {
+    let load =
+        || -> Result<Box<dyn Engine>> { Ok(Box::new(TorchEngine::load(bundle, arithmetic)?)) };
+    Ok(Runners {
+        free: load()?,
+        forced: load()?,
+        redraws: (0..redraws).map(|_| load()).collect::<Result<_>>()?,
+        epsilon: arithmetic.epsilon(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{Bundle, Clustering, ModelRole, PipelineDirectory};
+use soundalike_convert::{Bundle, Clustering, ModelRole};
 use soundalike_diarize::{
     clustering::Plda, segmentation::Segmenter, speaker_embedding::SpeakerEmbedder,
 };
@@ -14,7 +14,7 @@ use soundalike_selftest::{
     attribute,
 };
 
-use super::{ReportFormat, compare::command_line, on_cpu};
+use super::{ReportFormat, compare::command_line, named_model, on_cpu};
 use crate::output::{Inputs, Outputs};
 
 /// Measure how much DER each stage of another pipeline costs
@@ -28,8 +28,8 @@ pub(crate) struct Args {
     reference: PathBuf,
     /// Directory with the outputs of the candidate
     candidate: PathBuf,
-    /// Pipeline directory of both
-    #[arg(long, value_name = "DIR")]
+    /// Pipeline of both, by its name or directory
+    #[arg(long, value_name = "NAME|DIR")]
     model: PathBuf,
     /// Format of the report
     #[arg(long, value_enum, default_value_t)]
@@ -83,7 +83,9 @@ pub(super) fn check_reference(directory: &Path, run: &CapturedRun) -> anyhow::Re
 
 /// The clustering parameters of the pipeline in `directory`, and its PLDA.
 pub(super) fn setting(directory: &Path) -> anyhow::Result<(PipelineParameters, Bundle)> {
-    let pipeline = PipelineDirectory::read(directory)?;
+    let pipeline = named_model::pipeline(directory)?;
+    let pipeline = pipeline
+        .with_context(|| format!("{}: is a network, expected a pipeline", directory.display()))?;
     let config = pipeline.config();
     let shown = directory.display();
     let Clustering::VBx { threshold, fa, fb } = config.clustering else {

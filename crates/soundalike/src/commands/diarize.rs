@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use soundalike_convert::{ModelRole, PipelineDirectory, is_file_name};
+use soundalike_convert::{ModelRole, is_file_name, is_pipeline};
 use soundalike_diarize::{
     Diarization, DiarizeOptions, Diarizer, Error, Inference, Overrides, Recording, SetupError,
 };
@@ -16,7 +16,7 @@ use soundalike_model::{DeviceChoice, Engine, Kernels};
 use super::{
     clustering_args::{ClusteringArgs, option_error},
     cpu_args::CpuArgs,
-    load,
+    named_model::{self, Choice, Chosen},
     precision::Precision,
     turns_output::{OutputArgs, Sink},
 };
@@ -25,14 +25,12 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Note on turns without a speaker embedding network.
-pub(crate) const BUILT_IN: &str = "note: no speaker embedding network given: clustering uses built-in embeddings, which are less accurate (see --model)";
-
 /// Find who spoke when in audio files, as RTTM or in other formats
 ///
-/// Give --model a pyannote pipeline directory (config.yaml and its models, such as speaker-diarization-community-1),
-/// as downloaded or after `convert`. Without --model, the embedded segmentation-3.0 is used, and its internal features
-/// stand in for a speaker embedding network: less accurate, best with few speakers.
+/// After `soundalike models get community-1`, that pipeline is used. --model takes another one: a name of `models
+/// list`, a name on the hub that its cache has, a directory or a configuration of pyannote, as downloaded or after
+/// `convert`. Without any, the embedded segmentation-3.0 is used, and its internal features stand in for a speaker
+/// embedding network: less accurate, best with few speakers. Nothing is downloaded without --download.
 ///
 /// Exit code 0: all recordings were diarized. 1: at least one was not; the others are still written. 2: wrong
 /// arguments.
@@ -41,10 +39,13 @@ pub(crate) struct Args {
     /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
     #[arg(required = true)]
     audio: Vec<PathBuf>,
-    /// Pipeline directory, or the bundle or checkpoint of a segmentation network
-    /// [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Pipeline by its name, directory or configuration, or a segmentation network
+    /// [default: community-1 if it is on this machine, or the embedded segmentation-3.0]
+    #[arg(long, value_name = "NAME|DIR|FILE")]
     model: Option<PathBuf>,
+    /// Download the model if it is not on this machine, as `models get` does
+    #[arg(long)]
+    download: bool,
     /// Device for the networks: cpu, metal or cuda (each GPU needs a build with that feature; neither was verified on
     /// hardware); auto takes a GPU if the build has one
     #[arg(long, default_value_t = DeviceChoice::Auto)]
@@ -79,19 +80,30 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         "--save-run saves one recording, found {}; diarize them one at a time",
         recordings.len()
     );
+    let model = Choice::of(args.model.as_deref(), args.download, terminal)?;
     let inputs = Inputs::default()
         .files(&args.audio, "recording")
-        .models(&args.model, "model");
+        .models(model.path(), "model");
     let mut outputs = Outputs::new(inputs);
     let uris: Vec<&str> = recordings.iter().map(|(uri, _)| uri.as_str()).collect();
     let sink = Sink::open(&args.output, &mut outputs, &uris)?;
     let save = |path: &PathBuf| outputs.open(Some(path), "--save-run");
     let save = args.save_run.as_ref().map(save).transpose()?;
     args.cpu.start_threads()?;
-    let diarizer = diarizer(args, terminal)?;
+    let model = model.obtained(terminal)?;
+    let diarizer = diarizer(args, &model, terminal)?;
 
     let mut last = None;
-    let written = diarize_all(&diarizer, &recordings, &options, sink, &mut last, terminal);
+    let advice = diarizer.is_built_in().then_some(&*model.advice);
+    let written = diarize_all(
+        &diarizer,
+        &recordings,
+        &options,
+        sink,
+        advice,
+        &mut last,
+        terminal,
+    );
     // An error of one does not lose the other.
     let saved = match (save, last) {
         (Some(output), Some(run)) => {
@@ -110,12 +122,13 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-/// Finds and writes the turns of all recordings; leaves the run of the last one in `last`.
+/// Finds and writes the turns of all recordings, then notes `advice`; leaves the run of the last one in `last`.
 fn diarize_all(
     diarizer: &Diarizer,
     recordings: &[(String, &Path)],
     options: &DiarizeOptions,
     mut sink: Sink<'_>,
+    advice: Option<&str>,
     last: &mut Option<Inference>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
@@ -128,8 +141,8 @@ fn diarize_all(
             Err(error) => return Err(error),
         }
     }
-    if sink.done() > 0 && diarizer.is_built_in() {
-        terminal.note(BUILT_IN);
+    if let Some(advice) = advice.filter(|_| sink.done() > 0) {
+        terminal.note(advice);
     }
     sink.finish(recordings.len())
 }
@@ -161,7 +174,7 @@ fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
 }
 
 /// The pipeline that `args` names.
-fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
+fn diarizer(args: &Args, model: &Chosen, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     let started = Instant::now();
     let overrides = Overrides {
         step: args.step,
@@ -188,9 +201,11 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     if let Some(cost) = args.dtype.cost(engine.device.is_cpu())? {
         terminal.note(&cost);
     }
-    let (name, diarizer) = pipeline(args.model.as_deref(), &overrides, &engine)?;
+    let download = args.download.then_some(terminal);
+    let diarizer = pipeline(model, download, &overrides, &engine)?;
     terminal.detail(&format!(
-        "{name} ({}) on {device}, {}, ready after {:.2?}",
+        "{} ({}) on {device}, {}, ready after {:.2?}",
+        model.name,
         engine.dtype.as_str(),
         engine.used_kernels(),
         started.elapsed()
@@ -198,25 +213,24 @@ fn diarizer(args: &Args, terminal: &Terminal) -> anyhow::Result<Diarizer> {
     Ok(diarizer)
 }
 
-/// The pipeline in `model`, or around the network in `model`, and its name.
+/// The pipeline `model`, or that around the network `model`. With a terminal, models that its configuration names are
+/// downloaded.
 pub(crate) fn pipeline(
-    model: Option<&Path>,
+    model: &Chosen,
+    download: Option<&Terminal>,
     overrides: &Overrides,
     engine: &Engine,
-) -> anyhow::Result<(String, Diarizer)> {
-    let name = match model {
-        None => "the embedded segmentation-3.0".to_owned(),
-        Some(path) => path.display().to_string(),
-    };
-    let diarizer = match model {
-        Some(path) if soundalike_convert::is_pipeline(path) => {
-            Diarizer::from_pipeline(&PipelineDirectory::read(path)?, overrides, engine)
+) -> anyhow::Result<Diarizer> {
+    let diarizer = match &model.path {
+        Some(path) if is_pipeline(path) => {
+            Diarizer::from_pipeline(&named_model::read(path, download)?, overrides, engine)
         }
-        model => Diarizer::built_in(&load(model)?, overrides, engine),
+        Some(path) => Diarizer::built_in(&soundalike_convert::load(path)?, overrides, engine),
+        None => Diarizer::built_in(&soundalike_weights::segmentation()?, overrides, engine),
     };
     match diarizer {
         Err(SetupError::Parameter(error)) => Err(option_error(error)),
-        other => Ok((name.clone(), other.context(name)?)),
+        other => other.with_context(|| model.name.clone()),
     }
 }
 

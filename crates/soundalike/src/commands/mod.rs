@@ -9,6 +9,8 @@ mod cpu_args;
 pub(crate) mod diarize;
 pub(crate) mod gate;
 pub(crate) mod inspect;
+pub(crate) mod models;
+mod named_model;
 mod precision;
 pub(crate) mod recluster;
 pub(crate) mod score;
@@ -65,10 +67,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// The network in `file`, or the embedded one.
+/// The network in `file` or with this name, or the embedded one.
 fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
     Ok(match file {
-        Some(file) => soundalike_convert::load(file)?,
+        Some(file) => named_model::network(file)?,
         None => soundalike_weights::segmentation()?,
     })
 }

@@ -7,7 +7,7 @@ use soundalike_diarize::{Inference, SpeakerClustering};
 
 use super::{
     clustering_args::{ClusteringArgs, option_error},
-    diarize,
+    diarize, named_model,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         started.elapsed()
     ));
     if let SpeakerClustering::BuiltIn { .. } = diarization.parameters.clustering {
-        terminal.note(diarize::BUILT_IN);
+        terminal.note(&named_model::note_on_built_in());
     }
     sink.add(&diarization)?;
     sink.finish(1)

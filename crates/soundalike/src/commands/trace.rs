@@ -29,8 +29,8 @@ pub(crate) struct Args {
     /// Engine that runs the network
     #[arg(long, value_enum)]
     engine: Engine,
-    /// Bundle or checkpoint [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE")]
+    /// Bundle or checkpoint, by its name or path [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "NAME|FILE")]
     model: Option<PathBuf>,
     /// Recording, at any sample rate; channels are averaged
     #[arg(long, value_name = "FILE")]

@@ -56,7 +56,7 @@ _FORMS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "hardsigmoid-0.2": ("Hardsigmoid in the form 0.2 x + 0.5", lambda x: (0.2 * x + 0.5).clamp(0, 1)),
     "sigmoid": ("sigmoid", torch.sigmoid),
     "tanh": ("tanh", torch.tanh),
-    "hardtanh": ("Hardtanh", F.hardtanh),
+    "hardtanh": ("clipped to -1..1 (Hardtanh)", F.hardtanh),
     "softplus": ("Softplus", F.softplus),
     "softsign": ("Softsign", F.softsign),
     "exp": ("exp", torch.exp),
@@ -108,6 +108,19 @@ def own(op: Operation) -> str:
     return f"{name}({', '.join(numbers)})" if numbers else name
 
 
+# The cheap forms of an activation.
+_CHEAP = {
+    "tanh": ("hardtanh",),
+    "sigmoid": ("hardsigmoid", "hardsigmoid-0.2"),
+    "silu": ("hardswish",),
+    "erf": ("gelu-tanh", "gelu-quick"),
+}
+
+
+def _cheap(id: str) -> Callable[[Operation], bool]:
+    return lambda op: id in _CHEAP.get(own(op).lower(), ())
+
+
 def _replaced(form: Callable[[Tensor], Tensor]) -> Replay:
     return lambda op, _: form(op["input"])
 
@@ -125,7 +138,8 @@ _ACTIVATION = ("activation",)
 
 HYPOTHESES = [
     *[
-        Hypothesis(id, words + " in place of {value}", _ACTIVATION, _replaced(f), lambda op: [own(op)])
+        Hypothesis(id, words + " in place of {value}", _ACTIVATION, _replaced(f), lambda op: [own(op)],
+                   is_likely=_cheap(id))
         for id, (words, f) in _FORMS.items()
     ],
     Hypothesis("activation-missing", "the activation is missing", _ACTIVATION, lambda op, _: op["input"]),

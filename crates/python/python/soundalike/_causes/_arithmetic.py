@@ -131,6 +131,14 @@ def _named(words: str) -> str:
     return "input" if words == "first" else "other"
 
 
+def _negative(op: Operation) -> Iterator[str]:
+    """The operands that ReLU changes."""
+    for words in _operands(op):
+        value = op[_named(words)]
+        if isinstance(value, Tensor) and bool((value < 0).any()):
+            yield words
+
+
 def _dropped(op: Operation) -> Iterator[str]:
     """The operand that may be missing: what is left has the shape of the output."""
     yield from (_WHICH[_other(name)] for name in _tensors(op))
@@ -220,11 +228,13 @@ HYPOTHESES = [
                lambda op: (None,) if "input" in _tensors(op) else ()),
     Hypothesis("operand-missing", "nothing is subtracted", ("sub",), lambda op, _: _operand(op, "input"),
                lambda op: (None,) if "input" in _tensors(op) else ()),
-    Hypothesis("operand-doubled", "the {value} operand is added twice", ("add",),
+    Hypothesis("operand-doubled", "the {value} operand is added twice, or a factor of 0.5 is missing", ("add",),
                lambda op, words: op.run(**{_named(words): 2 * op[_named(words)]}), _operands),
     Hypothesis("operand-squared", "the {value} factor is applied twice", ("mul",),
                lambda op, words: op.run(**{_named(words): op[_named(words)] * op[_named(words)]}), _operands),
     Hypothesis("divided-twice", "divided twice", ("div",), lambda op, _: op.run(other=op["other"] * op["other"])),
+    Hypothesis("relu-of-operand", "ReLU applied to the {value} operand, before the addition", ("add",),
+               lambda op, words: op.run(**{_named(words): F.relu(op[_named(words)])}), _negative),
     Hypothesis("subtracted", "subtracted in place of added", ("add",),
                lambda op, _: op.run(alpha=-op["alpha"])),
     Hypothesis("added", "added in place of subtracted", ("sub",), lambda op, _: op.run(alpha=-op["alpha"])),

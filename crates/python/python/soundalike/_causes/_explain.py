@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -28,6 +29,8 @@ _UNEXPLAINED = 0.01
 # Multiply-adds for all replays of a stage, and the least and the most replays.
 _BUDGET = 2e10
 _FEWEST, _MOST = 8, 120
+# At most that long with the steps behind a folded one.
+_SECONDS = 10.0
 
 _T = TypeVar("_T")
 
@@ -58,6 +61,8 @@ class Cause:
     """Ids of other hypotheses that explain the candidate as well. The text says them, too."""
     is_description: bool = False
     """Whether more than one number was chosen to fit the candidate: it says how the error looks, not what makes it."""
+    is_likely: bool = False
+    """Whether it is more likely than others that explain the candidate as well."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def explain(
             own = folded.output
             op = Operation.of(step, KINDS, own, torch.zeros(own.shape, dtype=torch.bool), own, floor)
             case = _Case(op, ours, right, floor, folded.then)
+            case.limit(folded)
             return _together(case.explanations({}, (Rank.MISTAKE, Rank.ESTIMATE))) if op.family else None
         case = _Case(Operation.of(step, KINDS, right, odd, ours, floor), ours, right, floor, lambda x: x)
         if case.reproduced_by(case.right):
@@ -127,7 +133,7 @@ def _together(causes: list[Cause]) -> Cause | None:
     if not causes:
         return None
     best: dict[str, Cause] = {}
-    for cause in sorted(causes, key=lambda cause: cause.r):
+    for cause in sorted(causes, key=lambda cause: (not cause.is_likely, cause.r)):
         best.setdefault(cause.id, cause)
     first, *others = best.values()
     if not others:
@@ -158,6 +164,12 @@ class _Case:
         self.replays = int(min(max(_BUDGET / max(op.multiply_adds, 1), _FEWEST), _MOST))
         same = candidate.shape == right.shape
         self.error = rms(candidate - right) if same else float("inf")
+
+    def limit(self, folded: Folded) -> None:
+        """Fewer replays where the steps behind take long."""
+        start = time.perf_counter()
+        _safely(lambda: folded.then(folded.output))
+        self.replays = min(self.replays, int(_SECONDS / (time.perf_counter() - start)))
 
     def reproduced_by(self, golden: Tensor) -> bool:
         """Whether the candidate is the reference: neither wrong as a whole nor at a single index of an axis."""
@@ -207,7 +219,7 @@ class _Case:
             r = self.r(golden, lambda: self.then(hypothesis.replay(self.op32, value)))
             if r is not None:
                 text = hypothesis.words.format(**{**self.op.operands, "value": value})
-                yield Cause(hypothesis.id, text, r)
+                yield Cause(hypothesis.id, text, r, is_likely=hypothesis.is_likely(self.op))
 
     def _estimated(self, parameter: Parameter) -> Cause | None:
         right = parameter.right(self.op)

@@ -57,6 +57,8 @@ class Hypothesis:
     replay: Replay
     values: Values = once
     rank: Rank = Rank.MISTAKE
+    is_likely: Callable[[Operation], bool] = lambda op: False
+    """Whether it is more likely in this step than other hypotheses that explain a candidate as well."""
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,12 @@ def _group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
     interleaved: bool = False,
+    axes: tuple[int, ...] | None = None,
     **how: Any,
 ) -> Tensor:
     batch, channels = input.shape[:2]
+    if axes is not None:
+        return _normalised(input, axes, eps, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim), **how)
     split = (batch, channels // num_groups, num_groups) if interleaved else (batch, num_groups, channels // num_groups)
     grouped = input.reshape(*split, -1)
     y = _normalised(grouped, (1, 3) if interleaved else (2, 3), eps, None, None, **how).reshape(input.shape)
@@ -168,9 +171,14 @@ def _batch(op: Operation, _: None) -> Tensor:
 
 
 def _other_axes(op: Operation) -> Iterator[str]:
-    if "num_groups" in op.operands or not _has_own_statistics(op):
-        return
     n = op["input"].ndim
+    if "num_groups" in op.operands:
+        # All groups of adjacent channels are tried by their number.
+        yield "1"
+        yield ", ".join(map(str, (0, *range(2, n))))
+        return
+    if not _has_own_statistics(op):
+        return
     for axes in [(axis,) for axis in range(n)] + [
         tuple(range(1, n)),
         (0, *range(2, n)),
@@ -187,9 +195,38 @@ def _other_groups(op: Operation) -> Iterator[int]:
         yield from (n for n in range(1, channels + 1) if channels % n == 0 and n != op["num_groups"])
 
 
+def _axes_of_statistics(op: Operation) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Other axes for all means and variances of a module."""
+    seen: list[tuple[int, ...]] = []
+    op.run(seen=seen)
+    n = op["input"].ndim
+    own = set(seen)
+    if len(own) == 1:
+        others = [(axis,) for axis in range(n)] + [tuple(range(1, n)), (0, *range(2, n)), tuple(range(2, n))]
+        for axes in dict.fromkeys(others):
+            if axes and axes not in own:
+                yield ", ".join(map(str, axes)), ", ".join(map(str, seen[0])), axes
+
+
+def _features(op: Operation) -> int:
+    by_channel = "num_groups" in op.operands or "running_mean" in op.operands
+    return 1 if by_channel else op["input"].ndim - 1
+
+
+def _halves(op: Operation) -> tuple[int, ...]:
+    count = op["input"].shape[_features(op)]
+    return (count // 2,) if count % 2 == 0 and count > 2 else ()
+
+
 def _scales(op: Operation) -> float | None:
     eps = op.operands.get("eps")
     return None if eps is None else float(eps)
+
+
+def _eps_of_deviation(op: Operation) -> Iterator[float]:
+    """Its own, and those in use."""
+    if _has_own_statistics(op) and op.has("eps"):
+        yield from dict.fromkeys((float(op["eps"]), 1e-5, 1e-6, 1e-8))
 
 
 _NORM = ("norm",)
@@ -199,6 +236,8 @@ HYPOTHESES = [
     Hypothesis("eps-outside", "eps added outside the root", _NORM, lambda op, _: op.run(eps_outside=True)),
     Hypothesis("unbiased-variance", "the unbiased variance in place of the biased one", _NORM,
                lambda op, _: op.run(correction=1), _with_statistics),
+    Hypothesis("deviation", "the standard deviation of n - 1, with eps added outside the root", _NORM,
+               lambda op, eps: op.run(correction=1, eps_outside=True, eps=eps), _eps_of_deviation),
     Hypothesis("affine-missing", "without weight and bias", _NORM, lambda op, _: op.run(weight=None, bias=None),
                given("weight", "bias")),
     Hypothesis("weight-missing", "the weight is missing", _NORM, lambda op, _: op.run(weight=None), given("weight")),
@@ -222,6 +261,10 @@ HYPOTHESES = [
                lambda op, n: op.run(num_groups=n), _other_groups),
     Hypothesis("groups-interleaved", "groups of every {num_groups}th channel in place of adjacent ones", _NORM,
                lambda op, _: op.run(interleaved=True), given("num_groups")),
+    Hypothesis("features-moved", "the halves of the input features are swapped: a concatenation in another order", _NORM,
+               lambda op, by: op.run(input=op["input"].roll(by, _features(op))), _halves),
+    Hypothesis("statistics-axes", "statistics over axes {value[0]} in place of {value[1]}", ("module",),
+               lambda op, axes: op.run(axes=axes[2]), _axes_of_statistics),
 ]
 
 PARAMETERS = [

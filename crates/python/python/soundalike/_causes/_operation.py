@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from ._unknown_module import run
 
 
 class Call(Protocol):
@@ -49,6 +52,34 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class WeightNorm:
+    """What a weight is computed from: ``g v / |v|``."""
+
+    g: Tensor
+    v: Tensor
+    axis: int | None
+    """There is a norm for each of its indices. None: one norm of all."""
+
+    @staticmethod
+    def of(module: nn.Module | None) -> WeightNorm | None:
+        parts: Any = getattr(getattr(module, "parametrizations", None), "weight", None)
+        old: Any = module  # of `torch.nn.utils.weight_norm`
+        if parts is not None and type(parts[0]).__name__ == "_WeightNorm":
+            g, v, axis = parts.original0, parts.original1, parts[0].dim
+        elif hasattr(old, "weight_g") and hasattr(old, "weight_v"):
+            g, v = old.weight_g, old.weight_v
+            axis = next((axis for axis, length in enumerate(g.shape) if length > 1), -1)
+        else:
+            return None
+        return WeightNorm(cast(g, torch.float64), cast(v, torch.float64), None if axis == -1 else axis % v.ndim)
+
+    def of_v(self, axis: int | None) -> Tensor:
+        """The norm of v for each index of an axis, or of all of it."""
+        others = [other for other in range(self.v.ndim) if other != axis]
+        return self.v.square().sum(others, keepdim=True).sqrt()
+
+
+@dataclass(frozen=True)
 class Operation:
     """A step with its operands by name, its golden output, and the output of the candidate."""
 
@@ -69,6 +100,12 @@ class Operation:
     """Which of the tensors that the step returns is the output."""
     multiply_adds: int = 0
     """How many it takes to compute the step."""
+    weight_norm: WeightNorm | None = None
+    """Of its weight."""
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
+    """Golden stages before it."""
+    twins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The operands that other modules have in place of its own."""
 
     @staticmethod
     def of(
@@ -77,13 +114,22 @@ class Operation:
         """Reads ``call``. Its family is empty where its kind is unknown, or where the step, computed from its operands,
         does not give ``output``."""
         inputs = tuple(_tensors(cast([call.args, dict(call.kwargs)], torch.float64)))
-        unknown = Operation("", {}, inputs, output, ignored, candidate, floor)
+        earlier: Mapping[str, Tensor] = getattr(call, "earlier", {})
+        unknown = Operation("", {}, inputs, output, ignored, candidate, floor, earlier=earlier)
         kind = _kind(call, kinds)
         if kind is None or len(call.args) > len(kind.arguments):
             return unknown
         try:
             operands = _operands(call, kind)
-            known = replace(unknown, family=kind.family, operands=operands, compute=kind.compute)
+            norm = WeightNorm.of(call.module)
+            known = replace(
+                unknown,
+                family=kind.family,
+                operands=operands,
+                compute=kind.compute,
+                weight_norm=norm,
+                twins={name: kind.arrange(_attributes(kind, twin)) for name, twin in getattr(call, "twins", {}).items()},
+            )
             with FlopCounterMode(display=False) as counter:
                 results = list(_tensors([kind.compute(**operands)]))
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
@@ -151,21 +197,29 @@ def _kind(call: Call, kinds: Mapping[str, Kind]) -> Kind | None:
         if of.__name__ in kinds:
             return kinds[of.__name__]
     # `LlamaRMSNorm` is an RMSNorm.
-    return next((kind for name, kind in kinds.items() if name[0].isupper() and call.kind.endswith(name)), None)
+    named = (kind for name, kind in kinds.items() if name[0].isupper() and call.kind.endswith(name))
+    return next(named, Kind("module", partial(run, call.module)))
 
 
 def _operands(call: Call, kind: Kind) -> dict[str, Any]:
     usual = inspect.signature(kind.compute).parameters.values()
     operands = {p.name: p.default for p in usual if p.default is not inspect.Parameter.empty}
     operands.update(kind.constants)
-    for names in kind.attributes if call.module is not None else ():
-        name, *others = names.split("|")
-        path = next(path for path in (name, *others) if hasattr(call.module, path.split(".")[0]))
-        value: Any = call.module
-        for part in path.split("."):
-            value = getattr(value, part)
-        operands[name.replace(".", "_")] = value
+    if call.module is not None:
+        operands.update(_attributes(kind, call.module))
     operands.update(zip(kind.arguments, call.args))
     operands.update(call.kwargs)
     result: dict[str, Any] = cast(kind.arrange(operands), torch.float64)
     return result
+
+
+def _attributes(kind: Kind, module: nn.Module) -> dict[str, Any]:
+    operands = {}
+    for names in kind.attributes:
+        name, *others = names.split("|")
+        path = next(path for path in (name, *others) if hasattr(module, path.split(".")[0]))
+        value: Any = module
+        for part in path.split("."):
+            value = getattr(value, part)
+        operands[name.replace(".", "_")] = value
+    return operands

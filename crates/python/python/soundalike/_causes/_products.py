@@ -148,16 +148,27 @@ def _other_modes(op: Operation) -> Iterator[str]:
         yield from (mode for mode in _MODES if mode != op["padding_mode"])
 
 
-def _dilated(op: Operation) -> tuple[None, ...]:
-    return (None,) if max(_spatial(op)[2]) > 1 else ()
-
-
-def _undilated(op: Operation, _: None) -> Tensor:
+def _dilations(op: Operation) -> Iterator[tuple[int, int, bool]]:
+    """Another dilation, the one of the reference, and whether the padding changes at the start alone."""
     kernel, _stride, dilation, pads = _spatial(op)
-    less = [(d - 1) * (k - 1) for k, d in zip(kernel, dilation)]
+    own = max((d for d, k in zip(dilation, kernel) if k > 1), default=0)
+    if own:
+        # Where it is padded by another step, the padding may be causal.
+        starts = (False,) if any(side for pair in pads for side in pair) else (False, True)
+        for other in dict.fromkeys((1, own - 1, own + 1, 2 * own, own // 2)):
+            if other not in (0, own):
+                yield from ((other, own, start) for start in starts)
+
+
+def _dilated(op: Operation, value: tuple[int, int, bool]) -> Tensor:
+    """Padded so that the output has the same length."""
+    other, _own, at_start = value
+    kernel, _stride, dilation, pads = _spatial(op)
+    more = [(other - d) * (k - 1) for k, d in zip(kernel, dilation)]
+    ends = [0 if at_start else total // 2 for total in more]
     return op.run(
-        dilation=1,
-        padding=[(low - missing // 2, high - missing + missing // 2) for (low, high), missing in zip(pads, less)],
+        dilation=other,
+        padding=[(low + total - end, high + end) for (low, high), total, end in zip(pads, more, ends)],
     )
 
 
@@ -178,6 +189,66 @@ def _weight_in(weight: Tensor, name: str) -> Tensor:
         largest = weight.abs().flatten(1).amax(1).reshape(-1, *[1] * (weight.ndim - 1))
     scale = largest.clamp(min=1e-30) / 127
     return (weight / scale).round() * scale
+
+
+def _points(op: Operation) -> tuple[None, ...]:
+    kernel, stride, _dilation, _pads = _spatial(op)
+    return (None,) if max(kernel) == 1 < max(stride) and len(kernel) < 3 and not _padded(op) else ()
+
+
+def _averaged(op: Operation, _: None) -> Tensor:
+    stride = _spatial(op)[1]
+    pool = F.avg_pool1d if len(stride) == 1 else F.avg_pool2d
+    return op.run(input=pool(op["input"], stride, stride, 0, True, False), stride=1)
+
+
+def _features(op: Operation) -> int:
+    """The axis of the input features."""
+    features: int = op["input"].ndim - op["weight"].ndim + 1
+    return features
+
+
+# The part of the features that stands first in the reference and last in the candidate.
+_PARTS = ((1, 2), (1, 3), (2, 3), (1, 4), (3, 4))
+
+
+def _parts(op: Operation) -> Iterator[tuple[int, int]]:
+    count = op["input"].shape[_features(op)]
+    if op.operands.get("groups", 1) == 1 and count > 2:
+        yield from ((count * part // of, count) for part, of in _PARTS if count % of == 0)
+
+
+def _grids(op: Operation) -> Iterator[tuple[int, int]]:
+    """All shapes that a flattened input may have."""
+    count = op["input"].shape[-1]
+    yield from ((rows, count // rows) for rows in range(2, count // 2 + 1) if count % rows == 0)
+
+
+def _as_grid(op: Operation, grid: tuple[int, int]) -> Tensor:
+    return op.run(input=torch.unflatten(op["input"], -1, grid).transpose(-1, -2).flatten(-2))
+
+
+def _with_own_weight(op: Operation, weight: Tensor) -> Tensor:
+    return op.run(weight=weight.to(op["weight"].dtype))
+
+
+def _magnitude_missing(op: Operation, form: str) -> Tensor:
+    assert op.weight_norm is not None
+    return _with_own_weight(op, op.weight_norm.v / (1 if form == "v" else op.weight_norm.of_v(op.weight_norm.axis)))
+
+
+def _norm_axes(op: Operation) -> Iterator[tuple[str, int | None]]:
+    norm = op.weight_norm
+    if norm is not None:
+        for axis in (*range(norm.v.ndim), None):
+            if axis != norm.axis:
+                yield "one norm of all" if axis is None else f"a norm for each index of axis {axis}", axis
+
+
+def _normed_along(op: Operation, value: tuple[str, int | None]) -> Tensor:
+    norm = op.weight_norm
+    assert norm is not None
+    return _with_own_weight(op, norm.g * norm.v / norm.of_v(value[1]))
 
 
 _WEIGHTS = ("f16", "bf16", "int8 for the tensor", "int8 for each output channel")
@@ -215,10 +286,12 @@ HYPOTHESES = [
                lambda op, _: op.run(other=op["other"].transpose(-1, -2))),
     Hypothesis("padding-side", "padding {value}", ("conv",), _moved, _sides),
     Hypothesis("stride-phase", "windows start {value} elements later", ("conv",), _in_phase, _phases),
+    Hypothesis("stride-averaged", "the mean of {stride} elements in place of the first of them", ("conv",),
+               _averaged, _points),
     Hypothesis("padding-mode", "padding with {value} in place of {padding_mode}", ("conv",),
                lambda op, mode: op.run(padding_mode=mode), _other_modes),
     Hypothesis("padding-missing", "no padding", ("conv",), lambda op, _: op.run(padding=0), _padded),
-    Hypothesis("dilation", "dilation 1 in place of {dilation}", ("conv",), _undilated, _dilated),
+    Hypothesis("dilation", "dilation {value[0]} in place of {value[1]}", ("conv",), _dilated, _dilations),
     Hypothesis("kernel-flipped", "the kernel is flipped (a true convolution in place of a cross-correlation)",
                ("conv", "conv_transpose"),
                lambda op, _: op.run(weight=op["weight"].flip(tuple(range(2, op["weight"].ndim)))), _long_kernel),
@@ -230,6 +303,16 @@ HYPOTHESES = [
                lambda op, _: op.run(input=_shuffled(op["input"], op["input"].shape[1] // op["groups"], 1)), _grouped),
     Hypothesis("outputs-shuffled", "the output channels are shuffled over the groups", ("conv",),
                lambda op, _: _shuffled(op.run(), op["groups"], 1), _grouped),
+    Hypothesis("magnitude-missing", "the magnitude g of the weight norm is missing: {value} is the weight", _WEIGHTED,
+               _magnitude_missing, lambda op: ("v", "v / |v|") if op.weight_norm is not None else ()),
+    Hypothesis("weight-norm-axis", "the weight norm divides by {value[0]}", _WEIGHTED,
+               _normed_along, _norm_axes),
+    Hypothesis("features-moved",
+               "the last {value[0]} of {value[1]} input features are first: a concatenation in another order",
+               ("linear", "conv"), lambda op, by: op.run(input=op["input"].roll(by[0], _features(op))), _parts),
+    Hypothesis("features-transposed",
+               "the input features are read as {value[1]} x {value[0]} in place of {value[0]} x {value[1]}: flattened in "
+               "another order, such as NHWC", ("linear",), _as_grid, _grids),
     Hypothesis("weight-rounded", "the weight rounded to {value}", _WEIGHTED,
                lambda op, name: op.run(weight=_weight_in(op["weight"], name)), lambda op: _WEIGHTS),
     *map(_of_rounded_factors, ("f16", "bf16", "tf32")),

@@ -150,6 +150,13 @@ def _with_update_inverted(w: list[Tensor]) -> list[Tensor]:
     return [one * (sign[:, None] if one.ndim == 2 else sign) for one in w]
 
 
+def _with_open_forget_gate(w: list[Tensor]) -> list[Tensor]:
+    hidden = w[1].shape[1]
+    bias = w[2].clone()
+    bias[hidden : 2 * hidden] += 1
+    return [w[0], w[1], bias, w[3]]
+
+
 def _forward_for_both(op: Operation, _: None) -> Tensor:
     weights = op["all_weights"]
     return op.run(all_weights=[weights[part - part % 2] for part in range(len(weights))])
@@ -196,6 +203,8 @@ HYPOTHESES = [
                lambda op, _: op.run(reset_before=True), _whole),
     Hypothesis("gate-order", "gates read as {value} in place of ifgo", ("lstm",),
                lambda op, order: _edited(op, lambda w: _gates_in(w, order, "ifgo")), lambda op: _LSTM),
+    Hypothesis("forget-bias", "1 added to the bias of the forget gate", ("lstm",),
+               lambda op, _: _edited(op, _with_open_forget_gate), _whole),
     Hypothesis("hidden-bias-missing-in", "the hidden bias (bias_hh) of layer {value[1]} is missing", _CELLS,
                lambda op, part: _edited(op, _without_hidden, part[0]), _parts),
     Hypothesis("input-bias-missing-in", "the input bias (bias_ih) of layer {value[1]} is missing", _CELLS,

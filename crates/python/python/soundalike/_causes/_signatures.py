@@ -97,6 +97,24 @@ def _with_halves_interleaved(op: Operation, axis: int) -> Tensor:
     return torch.stack([first, second], 1).flatten(0, 1).movedim(0, axis)
 
 
+def _flattened_grids(op: Operation) -> Iterator[tuple[int, int, int, str]]:
+    """Axes that may be a flattened grid, such as that of patches, and the index before it, such as that of a class."""
+    if _same(op):
+        for axis in _axes(op):
+            for first in (0, 1):
+                count = op.output.shape[axis] - first
+                for rows in range(2, count // 2 + 1):
+                    # Two rows or columns are halves, interleaved.
+                    if count % rows == 0 and (first or 2 < rows < count // 2):
+                        yield axis, first, rows, f"{rows} x {count // rows}"
+
+
+def _with_grid_transposed(op: Operation, value: tuple[int, int, int, str]) -> Tensor:
+    axis, first, rows, _ = value
+    order = torch.arange(first, op.output.shape[axis]).reshape(rows, -1).T.flatten()
+    return op.output.index_select(axis, torch.cat([torch.arange(first), order]))
+
+
 def _inputs(op: Operation) -> Iterator[Tensor]:
     yield from (x for x in op.inputs if x.is_floating_point())
 
@@ -253,6 +271,8 @@ HYPOTHESES = [
           lambda op, axis: op.output.roll(op.output.shape[axis] // 2, axis), _even_axes),
     _form("deinterleaved", "the even indices of axis {value} before the odd ones", _interleaved, _even_axes),
     _form("interleaved", "the halves of axis {value} interleaved", _with_halves_interleaved, _even_axes),
+    _form("transposed-grid", "axis {value[0]} is a grid of {value[3]} in the order of columns in place of rows",
+          _with_grid_transposed, _flattened_grids),
     _form("shift", "shifted by {value[0]:+d} along axis {value[1]} (the edge is not judged)", _shifted, _shifts),
     _form("end-missing", "the {value[1]} index of axis {value[0]} is missing, the rest is right", _cut, _missing_ends),
     _form("activation-applied", "{value} applied to the output",

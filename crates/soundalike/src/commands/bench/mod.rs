@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use soundalike_convert::{Bundle, ModelRole, PipelineDirectory};
+use soundalike_convert::{Bundle, ModelRole};
 use soundalike_diarize::{DiarizeOptions, Overrides, Recording};
 use soundalike_model::{
     self as model, DType, Device, Input, InstructionSet, Kernels, NoProbe, Probe, Result, Tensor,
@@ -22,7 +22,13 @@ use self::{
     report::{Machine, Network, Pipeline, Report, Stage},
     stopwatch::Stopwatch,
 };
-use super::{Format, cpu_args::CpuArgs, diarize, load, on_cpu};
+use super::{
+    Format,
+    cpu_args::CpuArgs,
+    diarize, load,
+    named_model::{self, Chosen},
+    on_cpu,
+};
 use crate::{
     output::{Inputs, Outputs},
     terminal::Terminal,
@@ -46,8 +52,8 @@ const PEAK: Duration = Duration::from_millis(400);
 pub(crate) struct Args {
     /// Recording for the whole pipeline
     audio: Option<PathBuf>,
-    /// Pipeline directory, or the bundle or checkpoint of one network [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Pipeline or network, by its name or path [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "NAME|DIR|FILE")]
     model: Option<PathBuf>,
     /// Windows per batch
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -102,14 +108,14 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 fn networks(model: Option<&Path>) -> anyhow::Result<Vec<Bundle>> {
-    Ok(match model {
-        Some(path) if soundalike_convert::is_pipeline(path) => {
-            let pipeline = PipelineDirectory::read(path)?;
+    let pipeline = model.map(named_model::pipeline).transpose()?.flatten();
+    Ok(match pipeline {
+        Some(pipeline) => {
             let parts = [ModelRole::Segmentation, ModelRole::Embedding];
             let models = parts.iter().filter_map(|part| pipeline.model(*part));
             models.cloned().collect()
         }
-        model => vec![load(model)?],
+        None => vec![load(model)?],
     })
 }
 
@@ -208,9 +214,10 @@ fn timed(
 
 /// Times a recording from its file to its turns.
 fn time_pipeline(path: &Path, args: &Args, kernels: Kernels) -> anyhow::Result<Pipeline> {
-    let (model, engine) = (args.model.as_deref(), on_cpu(kernels));
+    let engine = on_cpu(kernels);
     let started = Instant::now();
-    let (_, diarizer) = diarize::pipeline(model, &Overrides::default(), &engine)?;
+    let model = Chosen::given(args.model.as_deref())?;
+    let diarizer = diarize::pipeline(&model, None, &Overrides::default(), &engine)?;
     let ready = started.elapsed();
     let mut recording = Recording::open(path, diarizer.sample_rate())?;
     let decoded = started.elapsed();

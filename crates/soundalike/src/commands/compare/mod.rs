@@ -77,6 +77,9 @@ pub(crate) struct Args {
     /// Write a map of names with the stages that were found in the candidate's trace
     #[arg(long, value_name = "NAMES.toml")]
     map_out: Option<PathBuf>,
+    /// Read unsigned integers of 16 bits in the candidate's trace as bf16, a type that numpy lacks
+    #[arg(long)]
+    u2_as_bf16: bool,
     /// TOML file of limits [default: the built-in gate, R < 4 and equal decisions for f32]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
@@ -158,11 +161,15 @@ impl<'a> Request<'a> {
                 NameMap::parse(&read_text(path)?, &path.display().to_string())?
             }
         };
+        ensure!(
+            is_trace || !args.u2_as_bf16,
+            "--u2-as-bf16 is for a candidate's trace; use it with --candidate trace:FILE.npz"
+        );
         Ok(Self {
             args,
             reference,
             candidate,
-            names,
+            names: names.with_u2_as_bf16(args.u2_as_bf16),
         })
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use soundalike_convert::{Bundle, ModelRole, PipelineDirectory, is_pipeline};
+use soundalike_convert::{Bundle, ModelRole, PipelineDirectory};
 use soundalike_network::Output;
 
-use crate::commands::load;
+use crate::commands::{load, named_model};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::commands) enum WhichNetwork {
@@ -26,7 +26,7 @@ pub(in crate::commands) struct Model {
 }
 
 impl Model {
-    /// The network of a bundle or a checkpoint, one of a pipeline directory, or the embedded one.
+    /// The network of a bundle or a checkpoint, one of a pipeline, by path or name, or the embedded one.
     pub(in crate::commands) fn load(
         path: Option<&Path>,
         network: WhichNetwork,
@@ -39,14 +39,14 @@ impl Model {
             None => "segmentation-3.0".to_owned(),
             Some(path) => path.display().to_string(),
         };
-        let Some(path) = path.filter(|path| is_pipeline(path)) else {
+        let pipeline = path.map(named_model::pipeline).transpose()?.flatten();
+        let Some(pipeline) = pipeline else {
             return Ok(Self {
                 name,
                 bundle: load(path)?,
                 pipeline: None,
             });
         };
-        let pipeline = PipelineDirectory::read(path)?;
         let part = |part: ModelRole| {
             let model = pipeline.model(part).cloned();
             model.with_context(|| format!("{name}: the pipeline has no {part}"))

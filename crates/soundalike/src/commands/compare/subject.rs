@@ -19,6 +19,7 @@ use super::{
     side::{CandidateSide, EngineChoice, ReferenceSide},
     truth::embedded,
 };
+use crate::commands::named_model;
 
 /// The reference, its windows and its model. Two traces need no model: there may be none.
 pub(super) struct Subject {
@@ -219,8 +220,14 @@ impl Subject {
             bail!("a trace has one window, found {windows}; choose one recording and --windows 1");
         };
         let reference = self.reference.as_mut();
-        let trace =
-            ActivationTrace::aligned(path, &request.names, reference, window, Running::Free)?;
+        let trace = ActivationTrace::aligned(
+            path,
+            &request.names,
+            reference,
+            window,
+            Running::Free,
+            false,
+        )?;
         let manifest = trace.manifest.as_ref();
         let captured = manifest.and_then(|manifest| manifest.model.as_ref());
         if let (Some(captured), Some(model)) = (captured, &self.model) {
@@ -276,7 +283,7 @@ fn fault(id: &str, bundle: &Bundle) -> anyhow::Result<Fault> {
 }
 
 fn other_weights(path: &Path, bundle: &Bundle) -> anyhow::Result<Bundle> {
-    let other = soundalike_convert::load(path)?;
+    let other = named_model::network(path)?;
     let (found, expected) = (other.architecture(), bundle.architecture());
     ensure!(
         found.name() == expected.name(),

@@ -23,8 +23,8 @@ pub(in crate::commands) struct SubjectArgs {
     /// built-in trace, or torch for other recordings and models]
     #[arg(long, value_name = "ENGINE")]
     reference: Option<String>,
-    /// Bundle, checkpoint or pipeline directory [default: the embedded segmentation-3.0]
-    #[arg(long, value_name = "FILE|DIR")]
+    /// Bundle, checkpoint or pipeline, by its name or path [default: the embedded segmentation-3.0]
+    #[arg(long, value_name = "NAME|FILE|DIR")]
     pub(in crate::commands) model: Option<PathBuf>,
     /// Network of a pipeline directory
     #[arg(long, value_enum, default_value_t)]

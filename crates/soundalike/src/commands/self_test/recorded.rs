@@ -48,8 +48,14 @@ impl RecordedSelfTest {
             }
             Some(path) => {
                 let names = NameMap::default();
-                let side =
-                    ActivationTrace::aligned(path, &names, &mut trace, &window, Running::Free)?;
+                let side = ActivationTrace::aligned(
+                    path,
+                    &names,
+                    &mut trace,
+                    &window,
+                    Running::Free,
+                    false,
+                )?;
                 (
                     format!("trace:{}", path.display()),
                     Candidate::Activations(Box::new(side)),

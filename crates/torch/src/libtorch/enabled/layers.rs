@@ -158,10 +158,11 @@ impl LstmLayer {
     }
 }
 
-/// `torch.nn.Conv2d` without bias, with a square kernel.
+/// `torch.nn.Conv2d` with a square kernel.
 #[derive(Debug)]
 pub(super) struct Conv2d {
     weight: Tensor,
+    bias: Option<Tensor>,
     stride: usize,
     padding: usize,
 }
@@ -171,10 +172,13 @@ impl Conv2d {
         module: &str,
         stride: usize,
         padding: usize,
+        bias: bool,
         weights: &Weights<'_>,
     ) -> Result<Self> {
+        let get = |name: &str| weights.get(&format!("{module}.{name}"));
         Ok(Self {
-            weight: weights.get(&format!("{module}.weight"))?,
+            weight: get("weight")?,
+            bias: bias.then(|| get("bias")).transpose()?,
             stride,
             padding,
         })
@@ -183,7 +187,7 @@ impl Conv2d {
     /// `[batch, in, band, frame]` to `[batch, out, band / stride, frame / stride]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (stride, padding) = ([self.stride as i64; 2], [self.padding as i64; 2]);
-        Ok(x.f_conv2d(&self.weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
+        Ok(x.f_conv2d(&self.weight, self.bias.as_ref(), stride, padding, [1, 1], 1)?)
     }
 }
 

@@ -22,8 +22,7 @@ pub(super) struct WeSpeakerResNet {
     graphs: Graphs,
     arithmetic: Arithmetic,
     fbank: Fbank,
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
+    conv1: ConvNorm,
     blocks: Vec<Block>,
     seg_1: Module,
 }
@@ -46,15 +45,19 @@ impl WeSpeakerResNet {
             for index in 0..*count {
                 let name = format!("resnet.layer{}.{index}", layer + 1);
                 let stride = if index == 0 { stride } else { 1 };
-                let kind = config.block;
-                blocks.push(Block::load(name, kind, channels, planes, stride, &weights)?);
-                channels = planes * kind.expansion();
+                let sizes = [channels, planes, stride];
+                blocks.push(Block::load(name, config, sizes, &weights)?);
+                channels = planes * config.block.expansion();
             }
         }
         Ok(Self {
             fbank: Fbank::new(&config.fbank(), kind(precision), Variation::NONE)?,
-            conv1: Conv2d::load("resnet.conv1", 1, 1, &weights)?,
-            bn1: BatchNorm2d::load("resnet.bn1", &weights)?,
+            conv1: ConvNorm::load(
+                ["resnet.conv1", "resnet.bn1"].map(str::to_owned),
+                [1, 1],
+                config.folded,
+                &weights,
+            )?,
             blocks,
             seg_1: Module::load("resnet.seg_1", &weights)?,
             graphs,
@@ -70,8 +73,7 @@ impl WeSpeakerResNet {
         // [batch, frame, band] to [batch, 1, band, frame]; belongs to resnet.conv1.
         let image = centred.f_permute([0, 2, 1])?.f_unsqueeze(1)?;
         let image = self.arithmetic.round(image)?;
-        let mut x = stages.see("resnet.conv1", self.conv1.forward(&image)?)?;
-        x = stages.see("resnet.bn1", self.bn1.forward(&x)?)?;
+        let mut x = self.conv1.forward(&image, stages)?;
         x = stages.see("resnet.bn1.relu", x.f_relu()?)?;
         for block in &self.blocks {
             x = block.forward(x, stages)?;
@@ -130,33 +132,67 @@ impl Network for WeSpeakerResNet {
     }
 }
 
+/// A convolution and the norm after it, which may be folded into it.
+#[derive(Debug)]
+struct ConvNorm {
+    /// Canonical names.
+    names: [String; 2],
+    conv: Conv2d,
+    norm: Option<BatchNorm2d>,
+}
+
+impl ConvNorm {
+    fn load(
+        names: [String; 2],
+        [stride, padding]: [usize; 2],
+        folded: bool,
+        weights: &Weights<'_>,
+    ) -> Result<Self> {
+        let norm = || BatchNorm2d::load(&names[1], weights);
+        Ok(Self {
+            conv: Conv2d::load(&names[0], stride, padding, folded, weights)?,
+            norm: (!folded).then(norm).transpose()?,
+            names,
+        })
+    }
+
+    fn forward(&self, x: &tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
+        let [conv, bn] = &self.names;
+        let out = self.conv.forward(x)?;
+        match &self.norm {
+            None => stages.see(bn, out),
+            Some(norm) => {
+                let out = stages.see(conv, out)?;
+                stages.see(bn, norm.forward(&out)?)
+            }
+        }
+    }
+}
+
 /// A residual block. pyannote.audio `wespeaker/resnet.py`, `BasicBlock` and `Bottleneck`.
 #[derive(Debug)]
 struct Block {
     /// Canonical name and prefix of the weights: `resnet.layerL.B`.
     name: String,
     /// `conv1` and `bn1`, `conv2` and `bn2`, ...
-    branch: Vec<(Conv2d, BatchNorm2d)>,
+    branch: Vec<ConvNorm>,
     /// `shortcut.0` and `shortcut.1`, if the block changes the size.
-    shortcut: Option<(Conv2d, BatchNorm2d)>,
+    shortcut: Option<ConvNorm>,
 }
 
 impl Block {
     /// Reads the block `name`, with `inputs` channels in and `planes` times the expansion out.
     fn load(
         name: String,
-        kind: BlockKind,
-        inputs: usize,
-        planes: usize,
-        stride: usize,
+        config: &Config,
+        [inputs, planes, stride]: [usize; 3],
         weights: &Weights<'_>,
     ) -> Result<Self> {
         let pair = |conv: &str, bn: &str, stride, padding| {
-            Ok::<_, Error>((
-                Conv2d::load(&format!("{name}.{conv}"), stride, padding, weights)?,
-                BatchNorm2d::load(&format!("{name}.{bn}"), weights)?,
-            ))
+            let names = [conv, bn].map(|part| format!("{name}.{part}"));
+            ConvNorm::load(names, [stride, padding], config.folded, weights)
         };
+        let kind = config.block;
         let branch = match kind {
             BlockKind::Basic => vec![
                 pair("conv1", "bn1", stride, 1)?,
@@ -180,26 +216,19 @@ impl Block {
 
     /// `[batch, inputs, band, frame]` to `[batch, outputs, band / stride, frame / stride]`, rounded up.
     fn forward(&self, x: tch::Tensor, stages: &mut Stages<'_, '_>) -> Result<tch::Tensor> {
-        let mut see =
-            |stage: &str, value: tch::Tensor| stages.see(&format!("{}{stage}", self.name), value);
         let mut out = x.shallow_clone();
-        for ((conv, bn), n) in self.branch.iter().zip(1..) {
-            out = see(&format!(".conv{n}"), conv.forward(&out)?)?;
-            out = see(&format!(".bn{n}"), bn.forward(&out)?)?;
+        for (layer, n) in self.branch.iter().zip(1..) {
+            out = layer.forward(&out, stages)?;
             if n < self.branch.len() {
-                out = see(&format!(".bn{n}.relu"), out.f_relu()?)?;
+                out = stages.see(&format!("{}.relu", layer.names[1]), out.f_relu()?)?;
             }
         }
         let residual = match &self.shortcut {
             None => x,
-            Some((conv, bn)) => {
-                let projected = see(".shortcut.0", conv.forward(&x)?)?;
-                drop(x);
-                see(".shortcut.1", bn.forward(&projected)?)?
-            }
+            Some(layer) => layer.forward(&x, stages)?,
         };
-        out = see(".add", out.f_add(&residual)?)?;
+        out = stages.see(&format!("{}.add", self.name), out.f_add(&residual)?)?;
         drop(residual);
-        see("", out.f_relu()?)
+        stages.see(&self.name, out.f_relu()?)
     }
 }
