@@ -1,10 +1,12 @@
-//! PyTorch checkpoints: the zip of `torch.save` and Lightning.
+//! PyTorch checkpoints: the files of `torch.save` and Lightning.
 //!
-//! `PREFIX/data.pkl` is a pickle of everything except the numbers. `PREFIX/data/KEY` are the storages: plain arrays. A
-//! tensor is a view of a storage: offset, shape, strides. PyTorch `torch/serialization.py`, `torch/_utils.py`.
+//! A pickle of everything except the numbers, and storages: plain arrays. A tensor is a view of a storage: offset, shape,
+//! strides. PyTorch `torch/serialization.py`, `torch/_utils.py`.
 
+mod contents;
 mod error;
 mod hyperparameters;
+mod legacy;
 mod storage;
 
 use std::{
@@ -13,7 +15,9 @@ use std::{
     rc::Rc,
 };
 
+use contents::Contents;
 pub use error::CheckpointError;
+pub(crate) use legacy::is_legacy;
 pub(crate) use storage::View;
 use storage::view;
 
@@ -21,40 +25,30 @@ use soundalike_network::{Architecture, Specifications};
 
 use crate::{
     Conversion, Origin, Source,
-    archive::Archive,
     bundle::{Draft, Header},
     error::ErrorKind,
     loose::{self, Loose},
-    pickle::{Id, MAX_PICKLE_BYTES, Pickle, PickleError, globals},
-    source::{SourceFormat, sha256},
+    pickle::{Id, Pickle, PickleError, globals},
+    source::sha256,
     told::Told,
 };
 
 /// First bytes of a zip archive with entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// First value in the files of `torch.save` before PyTorch 1.6: the long integer 0x1950a86a20f9469cfc6c.
-/// `torch/serialization.py`, `MAGIC_NUMBER`.
-const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-
 /// A checkpoint of any network, before its conversion.
 pub(crate) struct Checkpoint<'a> {
     bytes: &'a [u8],
-    archive: Archive<'a>,
+    contents: Contents<'a>,
     pub(crate) pickle: Pickle,
-    /// Folder of all entries in the archive, with the slash.
-    prefix: String,
     state_dict: Vec<(String, View)>,
 }
 
 /// Refuses a pickle that is not in a zip archive.
 pub(crate) fn refuse_bare_pickle(bytes: &[u8]) -> Result<(), ErrorKind> {
-    let [0x80, protocol @ 0..=5, rest @ ..] = bytes else {
+    let [0x80, protocol @ 0..=5, ..] = bytes else {
         return Ok(());
     };
-    if rest.starts_with(LEGACY_MAGIC) {
-        return Err(CheckpointError::Legacy.into());
-    }
     match Pickle::read(bytes) {
         Err(hostile @ PickleError::Hostile { .. }) => Err(hostile.into()),
         Err(_) if *protocol < 2 => Ok(()),
@@ -64,39 +58,15 @@ pub(crate) fn refuse_bare_pickle(bytes: &[u8]) -> Result<(), ErrorKind> {
 
 impl<'a> Checkpoint<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, ErrorKind> {
-        let mut archive = Archive::open(bytes)?;
-        let names = archive.names();
-        let pickles: Vec<&String> = names
-            .iter()
-            .filter(|name| name.split('/').next_back() == Some("data.pkl"))
-            .collect();
-        let prefix = match *pickles {
-            [name] => name.strip_suffix("data.pkl").unwrap_or_default().to_owned(),
-            [] => return Err(CheckpointError::NoPickle(names).into()),
-            [..] => return Err(CheckpointError::ManyPickles(pickles.len()).into()),
+        let (contents, pickle) = match is_legacy(bytes) {
+            true => legacy::read(bytes)?,
+            false => contents::read_zip(bytes)?,
         };
-        let script = |name: &String| {
-            let inside = name.strip_prefix(&prefix).unwrap_or_default();
-            inside == "constants.pkl" || inside.starts_with("code/")
-        };
-        if names.iter().any(script) {
-            return Err(CheckpointError::TorchScript.into());
-        }
-        let byteorder = format!("{prefix}byteorder");
-        if names.contains(&byteorder)
-            && archive.read(&byteorder, MAX_BYTEORDER)?.starts_with(b"big")
-        {
-            return Err(CheckpointError::BigEndian.into());
-        }
-
-        let data = archive.read(&format!("{prefix}data.pkl"), MAX_PICKLE_BYTES as u64)?;
-        let pickle = Pickle::read(&data)?;
         let state_dict = state_dict(&pickle)?;
         Ok(Self {
             bytes,
-            archive,
+            contents,
             pickle,
-            prefix,
             state_dict,
         })
     }
@@ -115,14 +85,10 @@ impl<'a> Checkpoint<'a> {
     /// The origin of a tensor.
     pub(crate) fn origin(&self, view: &View) -> Origin {
         Origin::Storage {
-            entry: self.entry(view),
+            entry: self.contents.entry(&view.storage.key),
             offset: view.offset,
             contiguous: view.is_contiguous(),
         }
-    }
-
-    fn entry(&self, view: &View) -> String {
-        format!("{}data/{}", self.prefix, view.storage.key)
     }
 
     /// Class and module of the network, as recorded by pyannote.
@@ -172,7 +138,7 @@ impl<'a> Checkpoint<'a> {
             }
             architecture => architecture?,
         };
-        let source = Source::new(file, SourceFormat::PytorchZip, sha256([self.bytes]));
+        let source = Source::new(file, self.contents.format(), sha256([self.bytes]));
         let header = Header::new(architecture, specifications, source, Vec::new())?;
         let found = self
             .tensors()
@@ -205,9 +171,8 @@ impl<'a> Checkpoint<'a> {
             };
             (name.clone(), tensor)
         });
-        let format = SourceFormat::PytorchZip;
-        let told = Told::default();
-        let conversion = loose::convert(tensors.collect(), &told, file, format, self.bytes)?;
+        let source = Source::new(file, self.contents.format(), sha256([self.bytes]));
+        let conversion = loose::convert(tensors.collect(), &Told::default(), source)?;
         Ok(conversion.map(|conversion| Conversion {
             foreign_globals: self.foreign_globals(),
             ..conversion
@@ -223,20 +188,10 @@ impl<'a> Checkpoint<'a> {
             if storages.contains_key(&view.storage.key) {
                 continue;
             }
-            let entry = self.entry(view);
-            let bytes = view.storage.bytes(name)?;
-            let len = self.archive.len(&entry)?;
-            if len != bytes as u64 {
-                return Err(CheckpointError::StorageLength {
-                    entry,
-                    found: len,
-                    expected: bytes,
-                }
-                .into());
-            }
+            let (key, bytes) = (&view.storage.key, view.storage.bytes(name)?);
+            let read = self.contents.read(key, bytes)?;
             stored = stored.saturating_add(bytes);
-            let read = self.archive.read(&entry, bytes as u64)?;
-            storages.insert(view.storage.key.clone(), read);
+            storages.insert(key.clone(), read);
         }
         if wanted > stored.saturating_mul(MAX_SHARING) {
             return Err(CheckpointError::Shared { wanted, stored }.into());
@@ -244,9 +199,6 @@ impl<'a> Checkpoint<'a> {
         Ok(storages)
     }
 }
-
-/// Most bytes of `byteorder`, which holds `little` or `big`.
-const MAX_BYTEORDER: u64 = 16;
 
 /// Largest ratio of the size of all tensors to the size of all storages. Tensors of the supported networks may share a
 /// storage, but no elements.

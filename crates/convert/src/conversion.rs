@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::{
     Bundle,
     archive::Archive,
+    beside::{self, Beside},
     bundle::{Draft, Header},
     checkpoint::{self, Checkpoint},
     error::{Error, ErrorKind, start_of},
@@ -18,7 +20,6 @@ use crate::{
     not_a_model::NotAModel,
     npz, onnx, pipeline, plda,
     source::SourceFormat,
-    told::Told,
 };
 
 /// A bundle and the origin of its tensors.
@@ -170,7 +171,7 @@ impl std::fmt::Display for Origin {
 pub(crate) const MODEL_FILE: &str = "pytorch_model.bin";
 
 /// File name of weights in a directory of the hub's `transformers`.
-const SAFETENSORS_FILE: &str = "model.safetensors";
+pub(crate) const SAFETENSORS_FILE: &str = "model.safetensors";
 
 /// Opens a bundle, or converts a PyTorch checkpoint, an ONNX export, or a directory with `pytorch_model.bin` or the two
 /// PLDA files in memory. Runs no code from the file.
@@ -201,8 +202,8 @@ pub fn convert(path: &Path) -> Result<Conversion, Error> {
         return Err(no_model(path));
     }
     let bytes = files::read(path)?;
-    let told = Told::beside(path);
-    convert_told(bytes.into(), files::name(path), &told).map_err(|kind| kind.at(path))
+    let beside = Beside::of(path, &bytes)?;
+    convert_with(bytes.into(), files::name(path), &beside).map_err(|kind| kind.at(path))
 }
 
 /// The error of a directory without a model or a pipeline.
@@ -223,6 +224,13 @@ pub fn input_files(path: &Path) -> Vec<PathBuf> {
             false => Vec::new(),
         };
         files.push(path.to_owned());
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "onnx")
+        {
+            let bytes = fs::read(path).unwrap_or_default();
+            files.extend(beside::weights(path, &bytes));
+        }
         return files;
     }
     let mut files = pipeline::input_files(path);
@@ -240,20 +248,22 @@ pub fn convert_bytes(
     bytes: impl Into<Cow<'static, [u8]>>,
     name: impl Into<String>,
 ) -> Result<Conversion, ErrorKind> {
-    convert_told(bytes.into(), name.into(), &Told::default())
+    convert_with(bytes.into(), name.into(), &Beside::default())
 }
 
-/// As [`convert_bytes`], with what another file says of the network.
-fn convert_told(
+/// As [`convert_bytes`], with what belongs to the file.
+fn convert_with(
     bytes: Cow<'static, [u8]>,
     name: String,
-    told: &Told,
+    beside: &Beside,
 ) -> Result<Conversion, ErrorKind> {
     match sniff(&bytes)? {
         SourceFormat::Bundle => Bundle::parse(bytes).map(Conversion::of_bundle),
-        SourceFormat::Safetensors => loose::of_safetensors(&bytes, told, name),
-        SourceFormat::PytorchZip => Checkpoint::read(&bytes)?.convert(name),
-        SourceFormat::Onnx => onnx::Export::read(&bytes)?.convert(name),
+        SourceFormat::Safetensors => loose::of_safetensors(&bytes, &beside.told, name),
+        SourceFormat::PytorchZip | SourceFormat::PytorchLegacy => {
+            Checkpoint::read(&bytes)?.convert(name)
+        }
+        SourceFormat::Onnx => onnx::Export::read(&bytes, &beside.weights)?.convert(name),
         SourceFormat::Npz => loose::of_npz(&bytes, name)?.ok_or(ErrorKind::NumpyArchive),
         SourceFormat::PldaNpz | SourceFormat::PipelineDirectory => Err(ErrorKind::NumpyArchive),
     }
@@ -271,6 +281,9 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<SourceFormat, ErrorKind> {
         } else {
             SourceFormat::PytorchZip
         });
+    }
+    if checkpoint::is_legacy(bytes) {
+        return Ok(SourceFormat::PytorchLegacy);
     }
     checkpoint::refuse_bare_pickle(bytes)?;
     // safetensors: eight bytes of length, then a header in JSON.

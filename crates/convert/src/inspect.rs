@@ -8,15 +8,15 @@ use soundalike_network::{Architecture, Role, Specifications};
 
 use crate::{
     Bundle, Conversion, Dtype, Integers, Npz, Origin, PipelineDirectory, Tensor, WeightChange,
+    beside::Beside,
     checkpoint::Checkpoint,
-    conversion::{MODEL_FILE, no_model, sniff},
+    conversion::{MODEL_FILE, SAFETENSORS_FILE, no_model, sniff},
     error::{Error, ErrorKind},
     files, loose, onnx,
     pickle::{Id, Pickle, Value},
     pipeline, plda,
     shape::len_of,
     source::{SourceFormat, sha256},
-    told::Told,
 };
 
 /// The contents of a file or directory.
@@ -170,24 +170,26 @@ impl Inspection {
                 let sha256 = conversion.bundle.source().sha256.clone();
                 return Ok(Self::new(file, SourceFormat::PldaNpz, sha256).converted(&conversion));
             }
-            if path.join(MODEL_FILE).is_file() {
-                return Self::of(&path.join(MODEL_FILE));
+            for file in [MODEL_FILE, SAFETENSORS_FILE] {
+                if path.join(file).is_file() {
+                    return Self::of(&path.join(file));
+                }
             }
             return Err(no_model(path));
         }
         let bytes = files::read(path)?;
-        Self::of_bytes(bytes, files::name(path)).map_err(|kind| kind.at(path))
+        let beside = Beside::of(path, &bytes)?;
+        Self::of_bytes(bytes, files::name(path), &beside).map_err(|kind| kind.at(path))
     }
 
-    fn of_bytes(bytes: Vec<u8>, file: String) -> Result<Self, ErrorKind> {
+    fn of_bytes(bytes: Vec<u8>, file: String, beside: &Beside) -> Result<Self, ErrorKind> {
         let format = sniff(&bytes)?;
         let nothing = Self::new(file, format, sha256([&*bytes]));
         match format {
-            SourceFormat::PytorchZip => nothing.checkpoint(&bytes),
-            SourceFormat::Onnx => nothing.export(&bytes),
+            SourceFormat::PytorchZip | SourceFormat::PytorchLegacy => nothing.checkpoint(&bytes),
+            SourceFormat::Onnx => nothing.export(&bytes, &beside.weights),
             SourceFormat::Safetensors => {
-                let conversion =
-                    loose::of_safetensors(&bytes, &Told::default(), nothing.file.clone())?;
+                let conversion = loose::of_safetensors(&bytes, &beside.told, nothing.file.clone())?;
                 Ok(nothing.converted(&conversion))
             }
             SourceFormat::Bundle => {
@@ -289,8 +291,8 @@ impl Inspection {
         })
     }
 
-    fn export(self, bytes: &[u8]) -> Result<Self, ErrorKind> {
-        let export = onnx::Export::read(bytes)?;
+    fn export(self, bytes: &[u8], outside: &onnx::Outside) -> Result<Self, ErrorKind> {
+        let export = onnx::Export::read(bytes, outside)?;
         let stored = export.graph.initializers();
         let complete = stored.filter(|tensor| tensor.elements().is_ok());
         let tensors = complete.map(|tensor| {
@@ -301,7 +303,7 @@ impl Inspection {
             TensorInfo::new(tensor.name, &tensor.shape, tensor.dtype, origin)
         });
         let tensors = tensors.collect();
-        let details = serde_json::json!({ "producer": export.graph.producer() });
+        let details = serde_json::json!({ "producer": export.graph.exporter() });
         let conversion = export.convert(self.file.clone());
         Ok(self.described(conversion, tensors, details))
     }

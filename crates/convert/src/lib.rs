@@ -10,6 +10,7 @@
 
 mod archive;
 mod atomic_file;
+mod beside;
 mod bundle;
 mod cast;
 mod checkpoint;

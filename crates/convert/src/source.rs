@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum SourceFormat {
     /// The zip of `torch.save` (PyTorch 1.6 and later) and Lightning.
     PytorchZip,
+    /// The file of `torch.save` before PyTorch 1.6.
+    PytorchLegacy,
     /// An ONNX export.
     Onnx,
     /// `plda.npz` with `xvec_transform.npz`.
@@ -26,6 +28,7 @@ impl std::fmt::Display for SourceFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::PytorchZip => "PyTorch checkpoint",
+            Self::PytorchLegacy => "PyTorch checkpoint, as before version 1.6",
             Self::Onnx => "ONNX export",
             Self::PldaNpz => "PLDA arrays",
             Self::Npz => "numpy archive",

@@ -9,11 +9,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The format of `torch.save` before PyTorch 1.6.
-    #[error(
-        "is a checkpoint in the old, non-zip format; save it again with PyTorch 1.6 or later: torch.save(torch.load(path, map_location=\"cpu\"), new_path)"
-    )]
-    Legacy,
+    /// An unknown version of the format of `torch.save` before PyTorch 1.6.
+    #[error("is a checkpoint of PyTorch before 1.6 in version {0}, expected 1001")]
+    Version(String),
+    /// A storage that no tensor uses, so that its size is unknown. Before PyTorch 1.6.
+    #[error("checkpoint has the storage {0} of unknown element type")]
+    UnknownStorage(String),
+    /// A storage that the file does not have whole. Before PyTorch 1.6.
+    #[error("checkpoint ends within the storage {}; copy or download it again", quoted_name(.0))]
+    CutStorage(String),
     /// A pickle without a zip archive.
     #[error(
         "is a bare pickle, not a checkpoint; save the model with torch.save of PyTorch 1.6 or later"

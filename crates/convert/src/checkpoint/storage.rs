@@ -202,16 +202,21 @@ fn rebuild(
     View::new(tensor, storage, offset, sizes, steps)
 }
 
-/// A persistent id: `("storage", class, key, device, number of elements)`.
-/// `torch/serialization.py`, `persistent_load`.
 fn storage(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
-    let Value::Persistent(id) = *pickle.value(id) else {
+    match *pickle.value(id) {
+        Value::Persistent(id) => named(pickle, id, dtype),
+        _ => None,
+    }
+}
+
+/// A persistent id: `("storage", class, key, device, number of elements)`, before PyTorch 1.6 with the storage of which it
+/// is a part, always `None`. `torch/serialization.py`, `persistent_load`.
+pub(super) fn named(pickle: &Pickle, id: Id, dtype: Option<Dtype>) -> Option<Storage> {
+    let &[kind, class, key, _device, len, ref part @ ..] = pickle.tuple(id)? else {
         return None;
     };
-    let &[kind, class, key, _device, len] = pickle.tuple(id)? else {
-        return None;
-    };
-    if pickle.str(kind)? != "storage" {
+    let whole = part.iter().all(|&part| *pickle.value(part) == Value::None);
+    if pickle.str(kind)? != "storage" || part.len() > 1 || !whole {
         return None;
     }
     let key = pickle.str(key)?.to_owned();

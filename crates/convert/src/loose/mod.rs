@@ -3,11 +3,14 @@
 //! The network is recognised by the names of its tensors, below any prefix, and by their shapes. Names and layouts of other
 //! projects become PyTorch's.
 
+mod layouts;
 mod names;
 mod networks;
+mod numbered;
 
 use std::{borrow::Cow, collections::BTreeMap, io::Cursor, rc::Rc};
 
+pub(crate) use layouts::{OnnxLstm, WrongShape};
 use safetensors::SafeTensors;
 use soundalike_network::{Architecture, Specifications};
 
@@ -16,7 +19,6 @@ use crate::{
     archive::Archive,
     bundle::{Draft, Header, METADATA_KEY},
     error::{Error, ErrorKind},
-    shape::row_major,
     source::{SourceFormat, sha256},
     told::Told,
 };
@@ -42,44 +44,16 @@ struct Recognised<'a> {
     notes: Vec<String>,
 }
 
-impl<'a> Loose<'a> {
-    /// The same tensor with its last axis as the second, if its shape then is `shape`.
-    fn kernels_first(&self, shape: &[usize]) -> Option<Self> {
-        let (&inputs, sizes) = self.shape.split_last()?;
-        let (&outputs, kernel) = sizes.split_first()?;
-        let moved = [&[outputs, inputs], kernel].concat();
-        if kernel.is_empty() || moved != shape {
-            return None;
-        }
-        let mut strides = vec![1; moved.len()];
-        let mut step = inputs;
-        for (size, stride) in kernel.iter().zip(&mut strides[2..]).rev() {
-            (*stride, step) = (step, step * size);
-        }
-        strides[0] = step;
-        let (elements, size) = (self.elements.clone(), self.dtype.size());
-        Some(Self {
-            dtype: self.dtype,
-            shape: moved.clone(),
-            elements: Rc::new(move || Cow::Owned(row_major(&elements(), size, &moved, &strides))),
-            origin: self.origin.clone().changed(WeightChange::KernelFirst),
-        })
-    }
-}
-
-/// Converts tensors of which the file does not say what they are. `None` if they are of no known network. `format` and the
-/// bytes of the file are recorded.
+/// Converts tensors of which the file does not say what they are. `None` if they are of no known network.
 pub(crate) fn convert(
     tensors: Tensors<'_>,
     told: &Told,
-    file: String,
-    format: SourceFormat,
-    bytes: &[u8],
+    source: Source,
 ) -> Result<Option<Conversion>, ErrorKind> {
-    let Some(found) = networks::recognise(names::of_pytorch(tensors), told)? else {
+    let Some(found) = networks::recognise(names::of_pytorch(numbered::of_pytorch(tensors)), told)?
+    else {
         return Ok(None);
     };
-    let source = Source::new(file, format, sha256([bytes]));
     let header = Header::new(
         found.architecture,
         found.specifications,
@@ -95,6 +69,11 @@ pub(crate) fn convert(
             *tensor = first;
         }
     }
+    assemble(&header, tensors).map(Some)
+}
+
+/// Makes a bundle of these tensors, which must match the header.
+pub(crate) fn assemble(header: &Header, tensors: Tensors<'_>) -> Result<Conversion, ErrorKind> {
     let names = tensors.iter();
     header.check_tensors(names.map(|(name, tensor)| (&**name, tensor.dtype, &*tensor.shape)))?;
     let drafts = tensors.into_iter().map(|(name, tensor)| {
@@ -102,7 +81,7 @@ pub(crate) fn convert(
         let draft = Draft::new(name, tensor.dtype, &tensor.shape, move || elements());
         (draft, tensor.origin)
     });
-    Conversion::assemble(&header, drafts.collect()).map(Some)
+    Conversion::assemble(header, drafts.collect())
 }
 
 /// Whether this is a safetensors file that is no bundle.
@@ -141,7 +120,8 @@ pub(crate) fn of_safetensors(
         };
         tensors.insert(name, tensor);
     }
-    let found = convert(tensors, told, file, SourceFormat::Safetensors, bytes)?;
+    let source = Source::new(file, SourceFormat::Safetensors, sha256([bytes]));
+    let found = convert(tensors, told, source)?;
     found.ok_or(ErrorKind::NotABundle)
 }
 
@@ -184,5 +164,6 @@ pub(crate) fn of_npz(bytes: &[u8], file: String) -> Result<Option<Conversion>, E
         };
         tensors.insert(name, tensor);
     }
-    convert(tensors, &Told::default(), file, SourceFormat::Npz, bytes)
+    let source = Source::new(file, SourceFormat::Npz, sha256([bytes]));
+    convert(tensors, &Told::default(), source)
 }

@@ -1,8 +1,6 @@
 //! Names of other projects.
 
-use std::{borrow::Cow, rc::Rc};
-
-use super::{Loose, Tensors};
+use super::Tensors;
 
 /// Tensors under PyTorch's names, as far as these are known. Others keep their own.
 pub(super) fn of_pytorch(tensors: Tensors<'_>) -> Tensors<'_> {
@@ -13,7 +11,7 @@ pub(super) fn of_pytorch(tensors: Tensors<'_>) -> Tensors<'_> {
                 found.insert(name, tensor);
             }
             Some(Lstm::Bias([input, hidden])) => {
-                found.insert(hidden, zeros(&tensor));
+                found.insert(hidden, tensor.zeros());
                 found.insert(input, tensor);
             }
             None => {
@@ -45,15 +43,6 @@ fn of_mlx_lstm(name: &str) -> Option<Lstm> {
         "bias" => Lstm::Bias(["bias_ih", "bias_hh"].map(named)),
         _ => return None,
     })
-}
-
-/// A bias that adds nothing.
-fn zeros<'a>(like: &Loose<'a>) -> Loose<'a> {
-    let elements = like.elements.clone();
-    Loose {
-        elements: Rc::new(move || Cow::Owned(vec![0; elements().len()])),
-        ..like.clone()
-    }
 }
 
 /// Parts of names of ports to MLX for Swift, and of speakrs: theirs and PyTorch's.

@@ -25,9 +25,15 @@ pub enum OnnxError {
         input = .1
     )]
     NotStored(String, usize),
-    /// A weight in another file.
-    #[error("ONNX export stores {} in another file; export it as one file", quoted_name(.0))]
-    External(String),
+    /// A weight in another file, which is not there or too short.
+    #[error("ONNX export keeps {} in the file {}, which is not whole beside it; copy both", quoted_name(.0), quoted_name(.1))]
+    External(String, String),
+    /// A quantised operation.
+    #[error(
+        "ONNX export is quantised ({op} {node}): these are not the original's weights; convert the export in f32",
+        op = .0, node = quoted_name(.1)
+    )]
+    Quantised(String, String),
     /// A weight of an unsupported element type (`TensorProto.DataType`).
     #[error("ONNX export has {} of element type {found}, expected a float type or int64", quoted_name(.0), found = .1)]
     ElementType(String, i64),
@@ -54,12 +60,12 @@ pub enum OnnxError {
         /// The required dimensions.
         expected: &'static str,
     },
-    /// Another node than PyanNet has at this position.
-    #[error("ONNX export is not of PyanNet: found {0}, expected {1}")]
+    /// Another node than the network has at this position.
+    #[error("ONNX export is of no known network: found {0}, expected {1}")]
     Unexpected(String, &'static str),
-    /// A node with another constant than PyanNet has.
+    /// A node with another constant than the network has.
     #[error(
-        "ONNX export is not of PyanNet: {} of {} is {found}, expected {expected}",
+        "ONNX export is of no known network: {} of {} is {found}, expected {expected}",
         quoted_name(.attribute), quoted_name(.node)
     )]
     Constant {
@@ -69,9 +75,12 @@ pub enum OnnxError {
         attribute: &'static str,
         /// Its value.
         found: String,
-        /// PyanNet's value.
+        /// The network's value.
         expected: String,
     },
+    /// A residual network that is no known one.
+    #[error("ONNX export is a residual network of another depth than WeSpeaker's")]
+    UnknownDepth,
     /// A node with branches that are not equivalent.
     #[error("ONNX export has different convolutions in the branches of {}", quoted_name(.0))]
     Branches(String),

@@ -2,14 +2,15 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    rc::Rc,
 };
 
 use super::{
     OnnxError,
     wire::{Wire, fields, ints},
 };
-use crate::Dtype;
+use crate::{Dtype, Origin, WeightChange, loose::Loose};
 
 /// Most nodes, including those in branches. The export of segmentation-3.0 has 70.
 const MAX_NODES: usize = 20_000;
@@ -18,7 +19,7 @@ const MAX_INITIALIZERS: usize = 20_000;
 /// Deepest nesting of branches. The export of segmentation-3.0 has one level.
 const MAX_DEPTH: usize = 8;
 /// Most dimensions of a stored tensor.
-const MAX_DIMENSIONS: usize = 16;
+pub(super) const MAX_DIMENSIONS: usize = 16;
 /// Most inputs, outputs or attributes of one node.
 const MAX_OPERANDS: usize = 1_000;
 
@@ -29,7 +30,7 @@ pub(crate) struct Initializer<'a> {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
     /// Little-endian elements. `raw_data` is borrowed, other fields are decoded.
-    data: Cow<'a, [u8]>,
+    pub(super) data: Cow<'a, [u8]>,
 }
 
 impl Initializer<'_> {
@@ -45,7 +46,37 @@ impl Initializer<'_> {
         }
         Ok(&self.data)
     }
+
+    /// The tensor under its own name.
+    pub(super) fn loose(&self) -> Result<Loose<'_>, OnnxError> {
+        let elements = self.elements()?;
+        Ok(Loose {
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            elements: Rc::new(move || Cow::Borrowed(elements)),
+            origin: Origin::Initializer {
+                name: self.name.into(),
+                change: WeightChange::None,
+            },
+        })
+    }
+
+    /// The only element, if it is a number in 32 bits.
+    pub(super) fn number(&self) -> Option<f32> {
+        let bytes = self.elements().ok().filter(|_| self.dtype == Dtype::F32)?;
+        Some(f32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    /// The elements, if they are 64-bit integers.
+    pub(super) fn numbers(&self) -> Option<Vec<i64>> {
+        let (numbers, rest) = self.data.as_chunks();
+        let integers = self.dtype == Dtype::I64 && rest.is_empty();
+        integers.then(|| numbers.iter().copied().map(i64::from_le_bytes).collect())
+    }
 }
+
+/// Contents of files beside an export in which it keeps weights, by name.
+pub(crate) type Outside = BTreeMap<String, Vec<u8>>;
 
 /// One operation.
 #[derive(Debug, Default)]
@@ -53,7 +84,7 @@ pub(crate) struct Node<'a> {
     pub(crate) op: &'a str,
     pub(crate) name: &'a str,
     pub(crate) inputs: Vec<&'a str>,
-    outputs: Vec<&'a str>,
+    pub(super) outputs: Vec<&'a str>,
     /// Name and `AttributeProto`.
     attributes: Vec<(&'a str, &'a [u8])>,
     /// First outputs of its branches, for an `If`.
@@ -132,8 +163,9 @@ fn first(message: &[u8], number: u64) -> Option<Wire<'_>> {
 /// The graph of a model, including its branches. Names are unique across branches.
 #[derive(Debug, Default)]
 pub(crate) struct Graph<'a> {
-    nodes: Vec<Node<'a>>,
-    initializers: HashMap<&'a str, Initializer<'a>>,
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) initializers: HashMap<&'a str, Initializer<'a>>,
+    outside: Option<&'a Outside>,
     /// Names of initializers in the order of the file.
     order: Vec<&'a str>,
     /// Index of the node that computes a value.
@@ -162,32 +194,30 @@ pub(super) fn looks_like_model(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Graph<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, OnnxError> {
-        let mut graph = Self::default();
+    pub(super) fn read(bytes: &'a [u8], outside: &'a Outside) -> Result<Self, OnnxError> {
+        let mut graph = Self {
+            outside: Some(outside),
+            ..Self::default()
+        };
         let mut main = None;
         for field in parts(bytes, "model") {
             match field? {
                 (2, wire) => graph.producer = wire.text().unwrap_or_default().to_owned(),
                 (7, wire) => main = wire.bytes(),
                 (14, wire) => {
-                    let (mut key, mut value) = ("", "");
-                    for part in parts(wire.bytes().unwrap_or_default(), "metadata") {
-                        match part? {
-                            (1, wire) => key = wire.text().unwrap_or_default(),
-                            (2, wire) => value = wire.text().unwrap_or_default(),
-                            _ => {}
-                        }
-                    }
+                    let entry = key_and_value(wire.bytes().unwrap_or_default())?;
                     if graph.metadata.len() >= MAX_OPERANDS {
                         return Err(OnnxError::TooMany("metadata", MAX_OPERANDS));
                     }
-                    graph.metadata.push((key, value));
+                    graph.metadata.push(entry);
                 }
                 _ => {}
             }
         }
         let main = main.ok_or(OnnxError::Damaged("graph"))?;
         graph.output = graph.read_graph(main, 0)?;
+        let whole = outside.values().map(Vec::len).sum::<usize>() + bytes.len();
+        graph.store_moved(whole)?;
         for (index, node) in graph.nodes.iter().enumerate() {
             for &output in &node.outputs {
                 if !output.is_empty() {
@@ -219,7 +249,10 @@ impl<'a> Graph<'a> {
                     }
                     self.nodes.push(node);
                 }
-                5 => self.store(read_tensor(bytes)?)?,
+                5 => {
+                    let tensor = self.read_tensor(bytes)?;
+                    self.store(tensor)?;
+                }
                 11 if depth == 0 && self.inputs.len() < MAX_OPERANDS => self.inputs.push(bytes),
                 12 if output.is_none() => {
                     output = Some(value_name(bytes).ok_or(OnnxError::Damaged("output"))?);
@@ -230,7 +263,7 @@ impl<'a> Graph<'a> {
         Ok(output)
     }
 
-    fn store(&mut self, tensor: Initializer<'a>) -> Result<(), OnnxError> {
+    pub(super) fn store(&mut self, tensor: Initializer<'a>) -> Result<(), OnnxError> {
         if self.order.len() >= MAX_INITIALIZERS {
             return Err(OnnxError::TooMany("initializers", MAX_INITIALIZERS));
         }
@@ -278,12 +311,84 @@ impl<'a> Graph<'a> {
             && let Some(&output) = node.outputs.first()
             && let Some(Wire::Bytes(tensor)) = node.value("value", 5)?
         {
+            let tensor = self.read_tensor(tensor)?;
             self.store(Initializer {
                 name: output,
-                ..read_tensor(tensor)?
+                ..tensor
             })?;
         }
+        if node.op.contains("Quant") || node.op.ends_with("Integer") {
+            return Err(OnnxError::Quantised(node.op.into(), node.name.into()));
+        }
         Ok(node)
+    }
+
+    /// Reads a `TensorProto`.
+    fn read_tensor(&self, message: &'a [u8]) -> Result<Initializer<'a>, OnnxError> {
+        let damaged = || OnnxError::Damaged("initializer");
+        let mut name = "";
+        let mut dims = Vec::new();
+        let mut data_type = 0;
+        let mut raw = None;
+        let mut typed = None;
+        let mut place = Place::default();
+        let mut external = false;
+        for field in parts(message, "initializer") {
+            let (number, wire) = field?;
+            match number {
+                1 => ints(wire, &mut dims).ok_or_else(damaged)?,
+                2 => data_type = wire.int().ok_or_else(damaged)?,
+                // float_data, int32_data, int64_data, double_data: packed in all known files.
+                4 | 5 | 7 | 10 if typed.is_none() => typed = Some((number, wire)),
+                4 | 5 | 7 | 10 => return Err(damaged()),
+                8 => name = wire.text().ok_or_else(damaged)?,
+                9 => raw = Some(wire.bytes().ok_or_else(damaged)?),
+                13 => place.read(wire.bytes().ok_or_else(damaged)?)?,
+                14 => external = wire.int() == Some(1),
+                _ => {}
+            }
+            if dims.len() > MAX_DIMENSIONS {
+                return Err(OnnxError::TooMany("dimensions", MAX_DIMENSIONS));
+            }
+        }
+        if external {
+            let files = self.outside.filter(|_| typed.is_none());
+            let found = files.and_then(|files| place.find(files));
+            raw =
+                Some(found.ok_or_else(|| OnnxError::External(name.into(), place.location.into()))?);
+        }
+        let dtype = Dtype::find(|names| names.onnx == data_type);
+        let dtype = dtype.ok_or_else(|| OnnxError::ElementType(name.into(), data_type))?;
+        let shape: Result<_, _> = dims.into_iter().map(usize::try_from).collect();
+        let shape = shape.map_err(|_| damaged())?;
+        let data = match (raw, typed) {
+            (Some(raw), _) => Cow::Borrowed(raw),
+            (None, None) => Cow::Borrowed(&[][..]),
+            (None, Some((number, wire))) => match (number, dtype, wire) {
+                // Packed fixed-width numbers are little-endian.
+                (4, Dtype::F32, Wire::Bytes(bytes)) | (10, Dtype::F64, Wire::Bytes(bytes)) => {
+                    Cow::Borrowed(bytes)
+                }
+                (4, Dtype::F32, Wire::Fixed32(bytes)) => Cow::Owned(bytes.to_vec()),
+                (10, Dtype::F64, Wire::Fixed64(bytes)) => Cow::Owned(bytes.to_vec()),
+                (7, Dtype::I64, wire) | (5, _, wire) => {
+                    let mut numbers = Vec::new();
+                    ints(wire, &mut numbers).ok_or_else(damaged)?;
+                    let bytes = numbers.into_iter().flat_map(|number| {
+                        let wide = number.to_le_bytes();
+                        wide.into_iter().take(dtype.size())
+                    });
+                    Cow::Owned(bytes.collect())
+                }
+                _ => return Err(damaged()),
+            },
+        };
+        Ok(Initializer {
+            name,
+            dtype,
+            shape,
+            data,
+        })
     }
 
     pub(super) fn metadata(&self, key: &str) -> Option<&'a str> {
@@ -294,7 +399,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The exporter: `pytorch`.
-    pub(crate) fn producer(&self) -> &str {
+    pub(crate) fn exporter(&self) -> &str {
         &self.producer
     }
 
@@ -303,6 +408,43 @@ impl<'a> Graph<'a> {
         self.order
             .iter()
             .filter_map(|name| self.initializers.get(name))
+    }
+
+    /// The node that computes a value.
+    pub(super) fn producer(&self, value: &str) -> Option<&Node<'a>> {
+        self.producers.get(value).map(|&index| &self.nodes[index])
+    }
+
+    pub(super) fn stored(&self, name: &str) -> Option<&Initializer<'a>> {
+        self.initializers.get(name)
+    }
+
+    /// Names of all stored tensors from which a value is computed.
+    pub(super) fn stored_behind(&self, value: &'a str) -> BTreeSet<&'a str> {
+        let (mut found, mut seen, mut open) = (BTreeSet::new(), HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            if self.initializers.contains_key(value) {
+                found.insert(value);
+            } else if seen.insert(value)
+                && let Some(node) = self.producer(value)
+            {
+                open.extend(&node.inputs);
+            }
+        }
+        found
+    }
+
+    /// Whether its convolutions have two dimensions, as those of WeSpeaker.
+    pub(super) fn is_of_images(&self) -> bool {
+        let mut convolutions = self.nodes.iter().filter(|node| node.op == "Conv");
+        let weight = convolutions.find_map(|node| self.initializer(node, 1).ok());
+        weight.is_some_and(|weight| weight.shape.len() == 4)
+    }
+
+    /// The name of the result.
+    pub(super) fn output(&self) -> Result<&'a str, OnnxError> {
+        let output = self.output;
+        output.ok_or_else(|| OnnxError::NotComputed("output".into()))
     }
 
     /// A weight of a node.
@@ -336,10 +478,7 @@ impl<'a> Graph<'a> {
     pub(super) fn path(&self) -> Result<Vec<&Node<'a>>, OnnxError> {
         let mut path = Vec::new();
         let mut seen = HashSet::new();
-        let Some(output) = self.output else {
-            return Err(OnnxError::NotComputed("output".into()));
-        };
-        let mut value = output;
+        let mut value = self.output()?;
         while let Some(&index) = self.producers.get(value) {
             if !seen.insert(index) {
                 return Err(OnnxError::Cycle(value.into()));
@@ -358,7 +497,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The computed input of a node, as opposed to its weights.
-    fn data_input(&self, node: &Node<'a>) -> Result<&'a str, OnnxError> {
+    pub(super) fn data_input(&self, node: &Node<'a>) -> Result<&'a str, OnnxError> {
         if node.op == "If" {
             // torch exports a convolution as one branch for two-dimensional input and one for three. Both have the same
             // weights, so the first branch is followed.
@@ -414,65 +553,74 @@ fn value_name(message: &[u8]) -> Option<&str> {
     first(message, 1)?.text()
 }
 
-/// Reads a `TensorProto`.
-fn read_tensor(message: &[u8]) -> Result<Initializer<'_>, OnnxError> {
-    let damaged = || OnnxError::Damaged("initializer");
-    let mut name = "";
-    let mut dims = Vec::new();
-    let mut data_type = 0;
-    let mut raw = None;
-    let mut typed = None;
-    let mut external = false;
-    for field in parts(message, "initializer") {
-        let (number, wire) = field?;
-        match number {
-            1 => ints(wire, &mut dims).ok_or_else(damaged)?,
-            2 => data_type = wire.int().ok_or_else(damaged)?,
-            // float_data, int32_data, int64_data, double_data: packed in all known files.
-            4 | 5 | 7 | 10 if typed.is_none() => typed = Some((number, wire)),
-            4 | 5 | 7 | 10 => return Err(damaged()),
-            8 => name = wire.text().ok_or_else(damaged)?,
-            9 => raw = Some(wire.bytes().ok_or_else(damaged)?),
-            14 => external = wire.int() == Some(1),
+/// Where a tensor is in another file.
+#[derive(Default)]
+struct Place<'a> {
+    location: &'a str,
+    offset: &'a str,
+    length: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Reads one `StringStringEntryProto` of `external_data`.
+    fn read(&mut self, message: &'a [u8]) -> Result<(), OnnxError> {
+        let (key, value) = key_and_value(message)?;
+        match key {
+            "location" => self.location = value,
+            "offset" => self.offset = value,
+            "length" => self.length = value,
             _ => {}
         }
-        if dims.len() > MAX_DIMENSIONS {
-            return Err(OnnxError::TooMany("dimensions", MAX_DIMENSIONS));
+        Ok(())
+    }
+
+    fn find<'o>(&self, files: &'o Outside) -> Option<&'o [u8]> {
+        let number = |text: &str, default| match text {
+            "" => Some(default),
+            text => text.parse::<usize>().ok(),
+        };
+        let file = files.get(self.location)?;
+        let rest = file.get(number(self.offset, 0)?..)?;
+        rest.get(..number(self.length, rest.len())?)
+    }
+}
+
+/// A `StringStringEntryProto`.
+fn key_and_value(message: &[u8]) -> Result<(&str, &str), OnnxError> {
+    let (mut key, mut value) = ("", "");
+    for part in parts(message, "metadata") {
+        match part? {
+            (1, wire) => key = wire.text().unwrap_or_default(),
+            (2, wire) => value = wire.text().unwrap_or_default(),
+            _ => {}
         }
     }
-    if external {
-        return Err(OnnxError::External(name.into()));
-    }
-    let dtype = Dtype::find(|names| names.onnx == data_type);
-    let dtype = dtype.ok_or_else(|| OnnxError::ElementType(name.into(), data_type))?;
-    let shape: Result<_, _> = dims.into_iter().map(usize::try_from).collect();
-    let shape = shape.map_err(|_| damaged())?;
-    let data = match (raw, typed) {
-        (Some(raw), _) => Cow::Borrowed(raw),
-        (None, None) => Cow::Borrowed(&[][..]),
-        (None, Some((number, wire))) => match (number, dtype, wire) {
-            // Packed fixed-width numbers are little-endian.
-            (4, Dtype::F32, Wire::Bytes(bytes)) | (10, Dtype::F64, Wire::Bytes(bytes)) => {
-                Cow::Borrowed(bytes)
-            }
-            (4, Dtype::F32, Wire::Fixed32(bytes)) => Cow::Owned(bytes.to_vec()),
-            (10, Dtype::F64, Wire::Fixed64(bytes)) => Cow::Owned(bytes.to_vec()),
-            (7, Dtype::I64, wire) | (5, _, wire) => {
-                let mut numbers = Vec::new();
-                ints(wire, &mut numbers).ok_or_else(damaged)?;
-                let bytes = numbers.into_iter().flat_map(|number| {
-                    let wide = number.to_le_bytes();
-                    wide.into_iter().take(dtype.size())
-                });
-                Cow::Owned(bytes.collect())
-            }
-            _ => return Err(damaged()),
-        },
+    Ok((key, value))
+}
+
+/// Most files beside an export.
+const MAX_OUTSIDE: usize = 64;
+
+/// Names of the files beside an export in which it keeps weights. Of a damaged export, those that can be read.
+pub(super) fn outside(model: &[u8]) -> BTreeSet<String> {
+    let Some(graph) = first(model, 7).and_then(Wire::bytes) else {
+        return BTreeSet::new();
     };
-    Ok(Initializer {
-        name,
-        dtype,
-        shape,
-        data,
-    })
+    let tensors = fields(graph).flatten().filter(|&(number, _)| number == 5);
+    let places = tensors.filter_map(|(_, wire)| {
+        let entries = fields(wire.bytes()?).flatten();
+        let mut place = Place::default();
+        for (_, wire) in entries.filter(|&(number, _)| number == 13) {
+            place.read(wire.bytes()?).ok()?;
+        }
+        Some(place.location)
+    });
+    // A name, not a path: nothing is read elsewhere.
+    let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\', ':']) && *name != "..";
+    let names: BTreeSet<&str> = places.filter(plain).collect();
+    names
+        .into_iter()
+        .take(MAX_OUTSIDE)
+        .map(str::to_owned)
+        .collect()
 }

@@ -5,9 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{
-    Global, Id, MAX_PICKLE_BYTES, MAX_VALUES, Object, Pickle, PickleError, Value, globals,
-};
+use super::{Global, Id, MAX_VALUES, Object, Pickle, PickleError, Value, globals};
 
 /// Frequent values, at fixed positions in the arena.
 const NONE: Id = Id(0);
@@ -15,10 +13,8 @@ const TRUE: Id = Id(1);
 const FALSE: Id = Id(2);
 const EMPTY_TUPLE: Id = Id(3);
 
-pub(super) fn run(bytes: &[u8]) -> Result<Pickle, PickleError> {
-    if bytes.len() > MAX_PICKLE_BYTES {
-        return Err(PickleError::TooLarge(bytes.len()));
-    }
+/// The pickle with which `bytes` begin, and its length.
+pub(super) fn run(bytes: &[u8]) -> Result<(Pickle, usize), PickleError> {
     let mut machine = Machine {
         bytes,
         values: vec![
@@ -31,11 +27,12 @@ pub(super) fn run(bytes: &[u8]) -> Result<Pickle, PickleError> {
     };
     loop {
         if let Some(root) = machine.step()? {
-            return Ok(Pickle {
+            let pickle = Pickle {
                 values: machine.values,
                 root,
                 globals: machine.globals,
-            });
+            };
+            return Ok((pickle, machine.at));
         }
     }
 }

@@ -97,7 +97,17 @@ pub(crate) struct Pickle {
 impl Pickle {
     /// Runs the stack machine to its end.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
-        machine::run(bytes)
+        if bytes.len() > MAX_PICKLE_BYTES {
+            return Err(PickleError::TooLarge(bytes.len()));
+        }
+        Ok(machine::run(bytes)?.0)
+    }
+
+    /// Reads the pickle with which `bytes` begin, and takes it away from them.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Result<Self, PickleError> {
+        let (pickle, len) = machine::run(&bytes[..bytes.len().min(MAX_PICKLE_BYTES)])?;
+        *bytes = &bytes[len..];
+        Ok(pickle)
     }
 
     pub(crate) fn root(&self) -> Id {
@@ -107,6 +117,14 @@ impl Pickle {
     pub(crate) fn value(&self, id: Id) -> &Value {
         // In range: an `Id` is made by pushing onto `values`, which never shrinks.
         &self.values[id.0 as usize]
+    }
+
+    /// Values outside the pickle.
+    pub(crate) fn persistent(&self) -> impl Iterator<Item = Id> {
+        self.values.iter().filter_map(|value| match value {
+            Value::Persistent(id) => Some(*id),
+            _ => None,
+        })
     }
 
     /// All classes and functions named in the pickle.

@@ -74,8 +74,12 @@ fn checkpoint(model: Option<&Path>, ours: &Bundle) -> anyhow::Result<PathBuf> {
         let bytes = fs::read(file).unwrap_or_default();
         sha256([bytes.as_slice()]) == source.sha256
     };
+    let of_pytorch = matches!(
+        source.format,
+        SourceFormat::PytorchZip | SourceFormat::PytorchLegacy
+    );
     let mut files = input_files(model).into_iter();
-    let file = files.find(|file| source.format == SourceFormat::PytorchZip && same(file));
+    let file = files.find(|file| of_pytorch && same(file));
     file.with_context(|| {
         format!(
             "{}: --reference official reads a PyTorch checkpoint, and this is none; {advice}",

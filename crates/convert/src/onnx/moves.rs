@@ -1,0 +1,242 @@
+//! Weights that an export computes from stored ones by moving their elements: slices, concatenations, reshapes,
+//! transposes. Exporters reorder the gates of LSTMs so.
+
+use std::borrow::Cow;
+
+use super::{
+    OnnxError,
+    graph::{Graph, Initializer, MAX_DIMENSIONS, Node},
+};
+use crate::shape::{len_of, row_major};
+
+/// Most bytes of all computed weights, in multiples of the file's.
+const MAX_GROWTH: usize = 4;
+
+impl<'a> Graph<'a> {
+    /// Stores the results of all nodes that only move elements of stored tensors. `bytes`: the size of the file.
+    pub(super) fn store_moved(&mut self, bytes: usize) -> Result<(), OnnxError> {
+        let mut budget = bytes.saturating_mul(MAX_GROWTH);
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            let [name] = node.outputs[..] else {
+                continue;
+            };
+            let Some(moved) = self.moved(node, name, budget) else {
+                continue;
+            };
+            budget -= moved.data.len();
+            self.store(moved)?;
+        }
+        Ok(())
+    }
+
+    /// The result of a node, if its inputs are stored and it only moves their elements.
+    fn moved(&self, node: &Node<'a>, name: &'a str, budget: usize) -> Option<Initializer<'a>> {
+        let stored = |input: usize| {
+            let name = node.inputs.get(input)?;
+            let tensor = self.initializers.get(name)?;
+            let whole = !tensor.shape.contains(&0) && tensor.elements().is_ok();
+            whole.then_some(tensor)
+        };
+        let numbers = |attribute: &str, input: usize| {
+            let found = node.ints(attribute).ok()?;
+            let found = match found.is_empty() {
+                true => stored(input)?.numbers()?,
+                false => found,
+            };
+            (found.len() <= MAX_DIMENSIONS).then_some(found)
+        };
+        let tensor = stored(0)?;
+        let result = match node.op {
+            "Concat" => {
+                let axis = node.int("axis").ok()??;
+                let parts: Option<Vec<_>> = (0..node.inputs.len()).map(stored).collect();
+                concatenated(&parts?, axis, budget)?
+            }
+            _ if tensor.data.len() > budget => return None,
+            "Identity" => tensor.clone(),
+            "Unsqueeze" | "Squeeze" | "Reshape" => {
+                let shape = match node.op {
+                    "Unsqueeze" => unsqueezed(&tensor.shape, &numbers("axes", 1)?)?,
+                    "Squeeze" => squeezed(&tensor.shape, numbers("axes", 1).as_deref())?,
+                    _ => reshaped(&tensor.shape, &numbers("shape", 1)?)?,
+                };
+                Initializer {
+                    shape,
+                    ..tensor.clone()
+                }
+            }
+            "Transpose" => {
+                let axes = node.ints("perm").ok()?;
+                transposed(tensor, &axes)?
+            }
+            "Slice" => {
+                let (starts, ends) = (numbers("starts", 1)?, numbers("ends", 2)?);
+                let axes = numbers("axes", 3);
+                let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+                let steps = stored(4).and_then(Initializer::numbers);
+                let one_by_one = steps.is_none_or(|steps| steps.iter().all(|&step| step == 1));
+                if !one_by_one || starts.len() != axes.len() || ends.len() != axes.len() {
+                    return None;
+                }
+                let mut part = tensor.clone();
+                for ((start, end), axis) in starts.into_iter().zip(ends).zip(axes) {
+                    part = sliced(&part, axis, start, end)?;
+                }
+                part
+            }
+            _ => return None,
+        };
+        (result.shape.len() <= MAX_DIMENSIONS).then_some(Initializer { name, ..result })
+    }
+}
+
+/// An axis of so many, counted from the end if it is negative.
+fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    usize::try_from(axis).ok().filter(|&axis| axis < rank)
+}
+
+fn unsqueezed(shape: &[usize], axes: &[i64]) -> Option<Vec<usize>> {
+    let rank = shape.len() + axes.len();
+    let axes: Option<Vec<_>> = axes.iter().map(|&axis| axis_of(axis, rank)).collect();
+    let (axes, mut rest) = (axes?, shape.iter());
+    let sizes = (0..rank).map(|axis| match axes.contains(&axis) {
+        true => Some(1),
+        false => rest.next().copied(),
+    });
+    sizes.collect()
+}
+
+fn squeezed(shape: &[usize], axes: Option<&[i64]>) -> Option<Vec<usize>> {
+    let axes: Option<Vec<_>> = axes
+        .map(|axes| {
+            axes.iter()
+                .map(|&axis| axis_of(axis, shape.len()))
+                .collect()
+        })
+        .unwrap_or_else(|| Some((0..shape.len()).filter(|&axis| shape[axis] == 1).collect()));
+    let axes = axes?;
+    let kept = shape
+        .iter()
+        .enumerate()
+        .filter(|(axis, _)| !axes.contains(axis));
+    axes.iter()
+        .all(|&axis| shape[axis] == 1)
+        .then(|| kept.map(|(_, &size)| size).collect())
+}
+
+fn reshaped(shape: &[usize], wanted: &[i64]) -> Option<Vec<usize>> {
+    let len = len_of(shape);
+    let mut sizes = Vec::with_capacity(wanted.len());
+    for (axis, &size) in wanted.iter().enumerate() {
+        sizes.push(match size {
+            // As many as before; as many as are left.
+            0 => *shape.get(axis)?,
+            -1 => usize::MAX,
+            size => usize::try_from(size).ok()?,
+        });
+    }
+    let mut known = sizes.iter().filter(|&&size| size != usize::MAX);
+    let known = known.try_fold(1, |all: usize, &size| all.checked_mul(size))?;
+    let open = sizes.iter_mut().filter(|size| **size == usize::MAX);
+    let mut open: Vec<_> = open.collect();
+    match &mut open[..] {
+        [] => (known == len).then_some(sizes),
+        [size] if known > 0 && len.is_multiple_of(known) => {
+            **size = len / known;
+            Some(sizes)
+        }
+        _ => None,
+    }
+}
+
+fn transposed<'a>(tensor: &Initializer<'a>, axes: &[i64]) -> Option<Initializer<'a>> {
+    let rank = tensor.shape.len();
+    let axes: Vec<usize> = match axes {
+        [] => (0..rank).rev().collect(),
+        axes => axes
+            .iter()
+            .map(|&axis| axis_of(axis, rank))
+            .collect::<Option<_>>()?,
+    };
+    let mut sorted = axes.clone();
+    sorted.sort_unstable();
+    if !sorted.into_iter().eq(0..rank) {
+        return None;
+    }
+    let stride = |axis: usize| len_of(&tensor.shape[axis + 1..]);
+    let shape: Vec<_> = axes.iter().map(|&axis| tensor.shape[axis]).collect();
+    let strides: Vec<_> = axes.iter().map(|&axis| stride(axis)).collect();
+    let data = row_major(&tensor.data, tensor.dtype.size(), &shape, &strides);
+    Some(Initializer {
+        shape,
+        data: Cow::Owned(data),
+        ..tensor.clone()
+    })
+}
+
+fn sliced<'a>(
+    tensor: &Initializer<'a>,
+    axis: i64,
+    start: i64,
+    end: i64,
+) -> Option<Initializer<'a>> {
+    let axis = axis_of(axis, tensor.shape.len())?;
+    let size = tensor.shape[axis];
+    let within = |at: i64| {
+        let at = if at < 0 {
+            at.saturating_add(size as i64)
+        } else {
+            at
+        };
+        at.clamp(0, size as i64) as usize
+    };
+    let (start, end) = (within(start), within(end));
+    let kept = end.checked_sub(start)?;
+    let row = len_of(&tensor.shape[axis + 1..]) * tensor.dtype.size();
+    let blocks = tensor.data.chunks((row * size).max(1));
+    let data: Vec<u8> = blocks
+        .flat_map(|block| &block[start * row..end * row])
+        .copied()
+        .collect();
+    let mut shape = tensor.shape.clone();
+    shape[axis] = kept;
+    Some(Initializer {
+        shape,
+        data: Cow::Owned(data),
+        ..tensor.clone()
+    })
+}
+
+fn concatenated<'a>(
+    parts: &[&Initializer<'a>],
+    axis: i64,
+    budget: usize,
+) -> Option<Initializer<'a>> {
+    let first = parts.first()?;
+    let axis = axis_of(axis, first.shape.len())?;
+    let fits = parts.iter().all(|part| {
+        part.dtype == first.dtype
+            && part.shape.len() == first.shape.len()
+            && (0..first.shape.len()).all(|at| at == axis || part.shape[at] == first.shape[at])
+    });
+    let bytes = parts.iter().map(|part| part.data.len()).sum::<usize>();
+    if !fits || bytes > budget {
+        return None;
+    }
+    let block = |part: &Initializer<'_>| len_of(&part.shape[axis..]) * part.dtype.size();
+    let mut data = Vec::with_capacity(bytes);
+    for index in 0..len_of(&first.shape[..axis]) {
+        for part in parts {
+            data.extend_from_slice(&part.data[index * block(part)..][..block(part)]);
+        }
+    }
+    let mut shape = first.shape.clone();
+    shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+    Some(Initializer {
+        shape,
+        data: Cow::Owned(data),
+        ..(*first).clone()
+    })
+}
