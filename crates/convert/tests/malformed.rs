@@ -13,7 +13,7 @@ use std::{fs, path::Path};
 
 use soundalike_convert::{
     Bundle, CheckpointError, ErrorKind, Inspection, METADATA_KEY, PickleError, PipelineDirectory,
-    WeightType, convert_bytes, load,
+    SourceFormat, WeightType, convert_bytes, load,
 };
 use support::{Checkpoint, Py, dict, line, npy, onnx_export, pickle, str, tensor, zip_of};
 use zip::CompressionMethod::{Deflated, Stored};
@@ -92,7 +92,6 @@ fn files_that_are_no_models_are_named_so() {
         ("m/code/x.py", b""),
     ];
     let script = script.map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
-    let legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.rest".to_vec();
     let pickles = ["a/data.pkl", "b/data.pkl"].map(|name| (name.to_owned(), b"N.".to_vec()));
     check(vec![
         ("empty", vec![], &["is empty"]),
@@ -105,11 +104,6 @@ fn files_that_are_no_models_are_named_so() {
             "html",
             b"<!DOCTYPE html><html>".to_vec(),
             &["is a web page", "not a model"],
-        ),
-        (
-            "legacy",
-            legacy,
-            &["old, non-zip format", "torch.save(torch.load("],
         ),
         ("bare pickle", pickle(&dict([])), &["bare pickle"]),
         (
@@ -129,6 +123,69 @@ fn files_that_are_no_models_are_named_so() {
             "a trace",
             zip_of(&[("a.npy".into(), vec![])], Stored),
             &["numpy archive, not a model"],
+        ),
+    ]);
+}
+
+#[test]
+fn files_of_pytorch_before_1_6_are_read_and_their_damage_is_named() {
+    let (zip, old) = (Checkpoint::small().zip(), Checkpoint::small().legacy());
+    let bundle = |bytes: &[u8]| convert_bytes(bytes.to_vec(), "x").unwrap().bundle;
+    let tensors = |bundle: &Bundle| -> Vec<_> {
+        let tensors = bundle.tensors();
+        tensors
+            .map(|t| (t.name.to_owned(), t.bytes.to_vec()))
+            .collect()
+    };
+    let found = bundle(&old);
+    assert_eq!(tensors(&found), tensors(&bundle(&zip)));
+    assert_eq!(found.architecture(), bundle(&zip).architecture());
+    assert_eq!(found.source().format, SourceFormat::PytorchLegacy);
+
+    let changed = |change: fn(&mut Checkpoint)| {
+        let mut checkpoint = Checkpoint::small();
+        change(&mut checkpoint);
+        checkpoint.legacy()
+    };
+    let hostile = |checkpoint: &mut Checkpoint| {
+        let call = Py::Call(Box::new(Py::Global("os", "system")), vec![str("true")]);
+        checkpoint.extra.push(("x".into(), call));
+    };
+    let mut longer = old.clone();
+    longer.push(0);
+    assert_eq!(tensors(&bundle(&longer)), tensors(&found));
+    check(vec![
+        (
+            "cut",
+            old[..old.len() - 1].to_vec(),
+            &["ends within the storage"],
+        ),
+        ("magic only", support::LEGACY_MAGIC.to_vec(), &["ends"]),
+        (
+            "version",
+            patched(old, &pickle(&Py::Int(1001)), &pickle(&Py::Int(1002))),
+            &["in version 1002, expected 1001"],
+        ),
+        (
+            "big-endian",
+            changed(|c| c.byteorder = "big"),
+            &["big-endian"],
+        ),
+        ("hostile", changed(hostile), &["os.system"]),
+        (
+            "a storage of no tensor",
+            changed(|c| c.storages.push(("99".into(), vec![0; 4]))),
+            &["storage \"99\" of unknown element type"],
+        ),
+        (
+            "a storage too few",
+            changed(|c| drop(c.storages.pop())),
+            &["storage ", "0 bytes"],
+        ),
+        (
+            "a short storage",
+            changed(|c| c.storages[3].1.truncate(4)),
+            &["storage 3"],
         ),
     ]);
 }

@@ -356,6 +356,199 @@ fn an_export_has_the_weights_of_its_checkpoint_however_it_is_written() {
     assert_eq!(bundle.specifications().unwrap().duration, 5.0);
 }
 
+/// Names of the parameters of the sinc filters.
+fn bank(leaf: &str) -> String {
+    format!("sincnet.conv1d.0.filterbank.{leaf}")
+}
+
+#[test]
+fn filters_that_a_graph_computes_are_those_of_its_parameters() {
+    let built = |export: &mut Export| {
+        let [low, band, window, n] = ["low_hz_", "band_hz_", "window_", "n_"].map(bank);
+        let strides = [ints("strides", &[10])];
+        let nodes = [
+            node("MatMul", &[&low, &n], "angles", &[]),
+            node("Sin", &["angles"], "sines", &[]),
+            node("Mul", &["sines", &window], "windowed", &[]),
+            node("Div", &["windowed", &band], "built", &[]),
+            node("Conv", &["normed", "built"], "filtered", &strides),
+        ];
+        export.replace("filtered", &nodes);
+    };
+    let found = convert_bytes(exported(built), "x.onnx").unwrap().bundle;
+    let checkpoint = checkpoint();
+    let tensors = |bundle: &Bundle| -> Vec<_> {
+        let tensors = bundle.tensors();
+        tensors
+            .map(|t| (t.name.to_owned(), t.bytes.to_vec()))
+            .collect()
+    };
+    assert_eq!(tensors(&found), tensors(&checkpoint));
+    // Other names say nothing.
+    let unknown = exported(|export| {
+        built(export);
+        let strides = [ints("strides", &[10])];
+        export.replace(
+            "filtered",
+            &[
+                node("Sin", &["filters"], "unknown", &[]),
+                node("Conv", &["normed", "unknown"], "filtered", &strides),
+            ],
+        );
+    });
+    let error = line(&convert_bytes(unknown, "x.onnx").unwrap_err());
+    assert!(error.contains("computes input 1 of `filtered`"), "{error}");
+}
+
+/// `TensorProto` of `INT64`.
+fn numbers(name: &str, values: &[i64]) -> Vec<u8> {
+    tensor(name, 7, &[values.len() as i64], field(7, packed(values)))
+}
+
+/// As PyTorch's dynamo exporter reorders the gates of an LSTM.
+#[test]
+fn weights_that_are_moved_in_the_graph_are_read() {
+    check("slices, concatenated", |export| {
+        let weight = checkpoint();
+        let weight = weight.tensor("lstm.weight_hh_l0").unwrap();
+        let values = weight.to_f32().unwrap();
+        export
+            .initializers
+            .push(floats("hh", weight.shape, &values));
+        let h = HIDDEN as i64;
+        for (name, value) in [
+            ("0", 0),
+            ("1", h),
+            ("2", 2 * h),
+            ("3", 3 * h),
+            ("4", i64::MAX),
+        ] {
+            export.initializers.push(numbers(name, &[value]));
+        }
+        let gate = |from, to, output| node("Slice", &["hh", from, to, "0"], output, &[]);
+        let axis = [int("axis", 0)];
+        let nodes = [
+            gate("0", "1", "i"),
+            gate("1", "2", "f"),
+            gate("2", "3", "c"),
+            gate("3", "4", "o"),
+            node("Concat", &["i", "o", "f", "c"], "gates", &axis),
+            node("Unsqueeze", &["gates", "0"], "stacked", &[]),
+            node("LSTM", &["frames", "W", "stacked", "B"], "states", &[]),
+        ];
+        export.replace("states", &nodes);
+    });
+}
+
+/// An instance norm as the steps of which it is made.
+fn expanded(export: &mut Export, eps: f32, axes: &[i64]) {
+    let norm = ["weight", "bias"].map(|leaf| format!("sincnet.norm1d.1.{leaf}"));
+    for (name, value) in [("eps", eps), ("two", 2.0)] {
+        export.initializers.push(floats(name, &[], &[value]));
+    }
+    export.initializers.push(numbers("channels", &[1, -1, 1]));
+    let over = [ints("axes", axes)];
+    let nodes = [
+        node("ReduceMean", &["pooled 1"], "mean", &over),
+        node("Sub", &["pooled 1", "mean"], "centred", &[]),
+        node("Pow", &["centred", "two"], "square", &[]),
+        node("ReduceMean", &["square"], "variance", &over),
+        node("Add", &["variance", "eps"], "above 0", &[]),
+        node("Sqrt", &["above 0"], "deviation", &[]),
+        node("Div", &["centred", "deviation"], "normal", &[]),
+        node("Reshape", &[&norm[0], "channels"], "scale", &[]),
+        node("Mul", &["normal", "scale"], "scaled", &[]),
+        node("Reshape", &[&norm[1], "channels"], "shift", &[]),
+        node("Add", &["scaled", "shift"], "normed 1", &[]),
+    ];
+    export.replace("normed 1", &nodes);
+}
+
+#[test]
+fn norms_that_are_expanded_are_read_if_they_are_the_norms() {
+    check("over the last axis", |export| expanded(export, 1e-5, &[-1]));
+    check("over the third axis", |export| expanded(export, 1e-5, &[2]));
+    for (eps, axes, expected) in [
+        (
+            1e-3,
+            -1,
+            "found `normal` (Div), expected a division by sqrt(variance + 0.00001)",
+        ),
+        (
+            1e-5,
+            1,
+            "found `centred` (Sub), expected a difference from the mean of each channel",
+        ),
+    ] {
+        let bytes = exported(|export| expanded(export, eps, &[axes]));
+        let error = line(&convert_bytes(bytes, "x.onnx").unwrap_err());
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn quantised_exports_are_refused_by_name() {
+    let bytes = exported(|export| {
+        let dequantised = node("DequantizeLinear", &["matrix", "scale"], "wide", &[]);
+        let product = node("MatMul", &["squeezed", "wide"], "product", &[]);
+        export.replace("product", &[dequantised, product]);
+    });
+    let error = line(&convert_bytes(bytes, "x.onnx").unwrap_err());
+    let expected = "is quantised (DequantizeLinear `wide`): these are not the original's weights";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// The matrix of the classifier in another file.
+fn outside(location: &str, offset: usize, length: usize) -> Vec<u8> {
+    let text = [offset, length].map(|number| number.to_string());
+    let entries = [
+        ("location", location),
+        ("offset", &text[0]),
+        ("length", &text[1]),
+    ];
+    let entries = entries.map(|(key, value)| field(13, [field(1, key), field(2, value)].concat()));
+    let place = [entries.concat(), int_field(14, 1)].concat();
+    tensor("outside", 1, &[HIDDEN as i64, 7], place)
+}
+
+#[test]
+fn weights_beside_an_export_are_read_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sub/x.onnx");
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    let values: Vec<u8> = transposed().iter().flat_map(|x| x.to_le_bytes()).collect();
+    let data = [&[7; 12], &*values, &[9; 3]].concat();
+    for beside in ["sub/x.data", "x.data"] {
+        fs::write(folder.path().join(beside), &data).unwrap();
+    }
+    let convert = |location: &str, offset: usize, length: usize| {
+        let bytes = exported(|export| {
+            export.initializers.push(outside(location, offset, length));
+            let product = node("MatMul", &["squeezed", "outside"], "product", &[]);
+            export.replace("product", &[product]);
+        });
+        fs::write(&file, bytes).unwrap();
+        soundalike_convert::load(&file)
+    };
+    let found = convert("x.data", 12, values.len()).unwrap();
+    let checkpoint = checkpoint();
+    let [ours, theirs] = [&found, &checkpoint]
+        .map(|bundle| bundle.tensor("classifier.weight").unwrap().bytes.to_vec());
+    assert_eq!(ours, theirs);
+    let inputs = soundalike_convert::input_files(&file);
+    assert_eq!(inputs, [file.clone(), file.with_file_name("x.data")]);
+    for (location, offset, length) in [
+        ("missing.data", 12, values.len()),
+        ("../x.data", 12, values.len()),
+        ("x.data", 12, data.len()),
+        ("x.data", usize::MAX, 1),
+    ] {
+        let error = line(&convert(location, offset, length).unwrap_err());
+        let expected = format!("keeps `outside` in the file `{location}`, which is not whole");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
 /// The keys are those of sherpa-onnx.
 #[test]
 fn the_task_is_that_of_the_metadata() {

@@ -19,8 +19,9 @@ pub(super) fn of_pytorch(tensors: Tensors<'_>) -> Tensors<'_> {
 
 fn named<'a>(tensors: &Tensors<'a>) -> Option<Tensors<'a>> {
     let (lstms, matrices) = (numbered(tensors, LSTM), numbered(tensors, MATRIX));
+    let numbers = [LSTM, MATRIX, DIVISOR];
     let others = tensors.iter();
-    let others = others.filter(|(name, _)| !name.starts_with(LSTM) && !name.starts_with(MATRIX));
+    let others = others.filter(|(name, _)| !numbers.iter().any(|prefix| name.starts_with(prefix)));
     let others = others.map(|(name, tensor)| (name.clone(), tensor.clone()));
     let mut found: Tensors<'a> = others.collect();
 

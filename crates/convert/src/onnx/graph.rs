@@ -317,7 +317,8 @@ impl<'a> Graph<'a> {
                 ..tensor
             })?;
         }
-        if node.op.contains("Quant") || node.op.ends_with("Integer") {
+        let quantised = ["Quant", "quant"].iter().any(|word| node.op.contains(word));
+        if quantised || node.op.ends_with("Integer") {
             return Err(OnnxError::Quantised(node.op.into(), node.name.into()));
         }
         Ok(node)

@@ -240,3 +240,70 @@ fn concatenated<'a>(
         ..(*first).clone()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dtype;
+
+    fn counted(shape: &[usize]) -> Initializer<'static> {
+        let data = (0..len_of(shape)).map(|value| value as u8).collect();
+        Initializer {
+            name: "counted",
+            dtype: Dtype::U8,
+            shape: shape.to_vec(),
+            data: Cow::Owned(data),
+        }
+    }
+
+    fn found(tensor: Option<Initializer<'_>>) -> Option<(Vec<usize>, Vec<u8>)> {
+        tensor.map(|tensor| (tensor.shape, tensor.data.into_owned()))
+    }
+
+    /// As numpy moves `arange(12).reshape(3, 4)` and `arange(6).reshape(1, 2, 3)`.
+    #[test]
+    fn elements_move_as_in_numpy() {
+        let matrix = counted(&[3, 4]);
+        let slice = |axis, start, end| found(sliced(&matrix, axis, start, end));
+        assert_eq!(slice(0, 1, 3), Some((vec![2, 4], (4..12).collect())));
+        assert_eq!(
+            slice(-1, -3, -1),
+            Some((vec![3, 2], vec![1, 2, 5, 6, 9, 10]))
+        );
+        assert_eq!(slice(1, 3, i64::MAX), Some((vec![3, 1], vec![3, 7, 11])));
+        assert_eq!(slice(0, 2, 1), None);
+        assert_eq!(slice(2, 0, 1), None);
+
+        let block = counted(&[1, 2, 3]);
+        let all = |axes: &[i64]| found(transposed(&block, axes));
+        let exchanged = (vec![3, 2, 1], vec![0, 3, 1, 4, 2, 5]);
+        assert_eq!(all(&[]), Some(exchanged.clone()));
+        assert_eq!(all(&[2, 1, 0]), Some(exchanged));
+        assert_eq!(
+            all(&[0, 2, 1]),
+            Some((vec![1, 3, 2], vec![0, 3, 1, 4, 2, 5]))
+        );
+        assert_eq!(all(&[0, 0, 1]), None);
+        assert_eq!(all(&[0, 1]), None);
+
+        let two = [&counted(&[2, 1]), &counted(&[2, 2])];
+        let joined = |axis, budget| found(concatenated(&two, axis, budget));
+        assert_eq!(joined(1, 6), Some((vec![2, 3], vec![0, 0, 1, 1, 2, 3])));
+        assert_eq!(joined(0, 6), None);
+        assert_eq!(joined(1, 5), None);
+    }
+
+    #[test]
+    fn shapes_change_as_in_onnx() {
+        assert_eq!(reshaped(&[2, 3], &[0, -1, 1]), Some(vec![2, 3, 1]));
+        assert_eq!(reshaped(&[2, 3], &[6]), Some(vec![6]));
+        for wrong in [&[5][..], &[-1, -1], &[4, -1], &[-2], &[0, 0, 0]] {
+            assert_eq!(reshaped(&[2, 3], wrong), None, "{wrong:?}");
+        }
+        assert_eq!(unsqueezed(&[2, 3], &[0, -1]), Some(vec![1, 2, 3, 1]));
+        assert_eq!(unsqueezed(&[2], &[5]), None);
+        assert_eq!(squeezed(&[1, 2, 1], Some(&[-1])), Some(vec![1, 2]));
+        assert_eq!(squeezed(&[1, 2, 1], None), Some(vec![2]));
+        assert_eq!(squeezed(&[1, 2, 1], Some(&[1])), None);
+    }
+}

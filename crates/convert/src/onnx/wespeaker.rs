@@ -225,6 +225,10 @@ impl<'g, 'a> Reader<'g, 'a> {
                 break;
             };
             if before.op != "Relu" {
+                // The features; a tool may have fused a ReLU into a convolution.
+                if before.op.contains("Conv") {
+                    return Err(unexpected(before, "Conv"));
+                }
                 break;
             }
             node = self.node(self.activated(before)?)?;

@@ -505,7 +505,8 @@ mod tests {
             (b"cbags\nBag\n)R(K\x01K\x02\x90.", &[1, 2]),
         ];
         for (bytes, expected) in cases {
-            let pickle = run(bytes).unwrap();
+            let (pickle, len) = run(&[bytes, b"behind"].concat()).unwrap();
+            assert_eq!(len, bytes.len());
             assert_eq!(ints(&pickle), expected, "{}", bytes.escape_ascii());
         }
     }

@@ -155,6 +155,9 @@ pub(crate) fn tensor(
     )
 }
 
+/// The pickle with which the files of PyTorch before 1.6 begin.
+pub(crate) const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+
 /// A checkpoint to be written: change a part of it, then call [`Checkpoint::zip`].
 #[derive(Clone)]
 pub(crate) struct Checkpoint {
@@ -332,6 +335,25 @@ impl Checkpoint {
                 .map(|(key, value)| (str(key.as_str()), value.clone())),
         );
         pickle(&Py::Dict(entries))
+    }
+
+    /// The file of PyTorch before 1.6.
+    pub(crate) fn legacy(&self) -> Vec<u8> {
+        let keys = self.storages.iter().map(|(key, _)| str(key.as_str()));
+        let machine = [("little_endian", Py::Bool(self.byteorder == "little"))];
+        let mut file = [
+            LEGACY_MAGIC.to_vec(),
+            pickle(&Py::Int(1001)),
+            pickle(&dict(machine)),
+            self.pickle(),
+            pickle(&Py::List(keys.collect())),
+        ]
+        .concat();
+        for (_, bytes) in &self.storages {
+            file.extend((bytes.len() as i64 / 4).to_le_bytes());
+            file.extend(bytes);
+        }
+        file
     }
 
     /// The file.
