@@ -63,7 +63,12 @@ embedding traced-34 whole
 export MALLOC_TRIM_THRESHOLD_=-1 MALLOC_MMAP_THRESHOLD_=4294967296
 pipelines="$directory/pipelines"
 reference/.venv/bin/python reference/make_pipeline.py "$pipelines"
-reference/.venv/bin/python reference/make_exports.py "$pipelines/vbx" "$directory/exports"
+exports="$directory/exports"
+reference/.venv/bin/python reference/make_exports.py "$pipelines/vbx" "$exports"
+reference/.venv/bin/python reference/capture.py "$pipelines/vbx/segmentation/pytorch_model.bin" tests/data/sample.wav \
+    --start 12.9 --duration 1.2345 -o "$exports/segmentation.npz"
+reference/.venv/bin/python reference/capture.py "$pipelines/vbx/embedding/pytorch_model.bin" tests/data/sample.wav \
+    --start 12.9 --duration 0.6 --stored --masks "$embeddings/speakers.npz" -o "$exports/embedding.npz"
 for pipeline in vbx agglomerative; do
     reference/.venv/bin/python reference/run_pipeline.py "$pipelines/$pipeline" tests/data/sample.wav \
         -o "$pipelines/$pipeline/expected"

@@ -187,3 +187,16 @@ fn a_name_of_other_letters_is_kept() {
     let rttm = Run::from(run.unwrap()).ok();
     assert!(rttm.starts_with("SPEAKER Gespräch_ñ_会議 1 "), "{rttm}");
 }
+
+/// Messages that nobody can read cost no result.
+#[test]
+fn a_closed_stderr_changes_nothing() {
+    let run = |command: &mut std::process::Command| Run::from(command.output().unwrap());
+    let arguments =
+        ["diarize", "--verbose", data("sample.wav").to_str().unwrap()].map(str::to_owned);
+    let heard = run(&mut command(&arguments)).ok();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let unheard = run(command(&arguments).stderr(writer));
+    assert_eq!((unheard.code, unheard.stdout), (Some(0), heard));
+}

@@ -637,10 +637,54 @@ fn what_needs_libtorch_says_how_to_get_it_where_it_is_not_built_in() {
     }
 }
 
-#[cfg(feature = "torch")]
 mod captures {
     use super::*;
 
+    /// Weights in the formats of other projects, made from a checkpoint by `reference/make_exports.py`.
+    #[test]
+    #[ignore = "needs SOUNDALIKE_CAPTURES: scripts/capture_suite.sh"]
+    fn weights_of_other_projects_are_compared_with_the_checkpoint() {
+        let captures = std::env::var("SOUNDALIKE_CAPTURES").unwrap();
+        let verdicts = |network: &str, file: &str| {
+            let model = format!("{captures}/pipelines/vbx/{network}/pytorch_model.bin");
+            let (trace, file) = (
+                format!("trace:{captures}/exports/{network}.npz"),
+                format!("{captures}/exports/{file}"),
+            );
+            let mut words = vec!["compare", "--model", &model, "--reference", &trace];
+            words.extend(["--candidate-model", &file, "--format", "json"]);
+            words.extend(["--candidate", "candle-cpu-portable"]);
+            let run = soundalike(words);
+            assert_eq!(run.code, Some(0), "{file}: {}", run.stderr);
+            let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+            let stages = report["stages"].as_array().unwrap().iter();
+            let stages = stages.map(|stage| [&stage["name"], &stage["verdict"]]);
+            let stages = stages.map(|stage| stage.map(|text| text.as_str().unwrap().to_owned()));
+            stages.collect::<Vec<_>>()
+        };
+        for (network, file, stages) in [
+            ("segmentation", "segmentation-17.onnx", 33),
+            ("segmentation", "swift-segmentation.safetensors", 33),
+            ("embedding", "wespeaker-mlx.npz", 126),
+        ] {
+            let found = verdicts(network, file);
+            let exact = found.iter().filter(|[_, verdict]| verdict == "exact");
+            assert_eq!(exact.count(), stages, "{file}: {found:?}");
+        }
+        // Norms are folded into the convolutions before them: only the norm's output is known.
+        let found = verdicts("embedding", "wespeaker.onnx");
+        let hidden = found
+            .iter()
+            .filter(|[_, verdict]| verdict == "not_observed");
+        let hidden: Vec<_> = hidden.map(|[name, _]| name.as_str()).collect();
+        assert_eq!(hidden.len(), 36, "{hidden:?}");
+        let convolutions = |name: &&str| name.contains("conv") || name.ends_with("shortcut.0");
+        assert!(hidden.iter().all(convolutions), "{hidden:?}");
+        let exact = found.iter().filter(|[_, verdict]| verdict == "exact");
+        assert_eq!(exact.count(), 126 - 36, "{found:?}");
+    }
+
+    #[cfg(feature = "torch")]
     #[test]
     #[ignore = "needs SOUNDALIKE_CAPTURES"]
     fn the_embedding_of_a_pipeline_is_compared_on_the_masks_asked_for() {

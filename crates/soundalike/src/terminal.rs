@@ -1,6 +1,8 @@
 //! Messages and progress on stderr.
 
 use std::{
+    fmt::Display,
+    io::{self, Write},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -29,7 +31,11 @@ pub(crate) struct Terminal {
     json: AtomicBool,
 }
 
-#[expect(clippy::print_stderr, reason = "the only place that writes to stderr")]
+/// Prints a line on stderr. A message that nobody can read costs no result.
+fn say(line: impl Display) {
+    _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 impl Terminal {
     pub(crate) fn new(verbosity: Verbosity) -> Self {
         Self {
@@ -50,7 +56,7 @@ impl Terminal {
     /// Prints an object with the key `event`, for programs that asked for JSON.
     pub(crate) fn event(&self, event: &Value) {
         if self.speaks_json() {
-            eprintln!("{event}");
+            say(event);
         }
     }
 
@@ -58,7 +64,7 @@ impl Terminal {
     fn message(&self, kind: &str, prefix: &str, text: &str) {
         match self.speaks_json() {
             true => self.event(&json!({ "event": kind, "message": text })),
-            false => eprintln!("{prefix}{text}"),
+            false => say(format_args!("{prefix}{text}")),
         }
     }
 
@@ -76,7 +82,7 @@ impl Terminal {
 
     /// Prints a command that GitHub Actions reads from the log of a step, unchanged and despite `--quiet`.
     pub(crate) fn workflow_command(&self, line: &str) {
-        eprintln!("{line}");
+        say(line);
     }
 
     /// Prints what the command does.

@@ -22,9 +22,10 @@ use crate::{
 
 /// Convert a checkpoint to a bundle: one safetensors file with everything that the network needs
 ///
-/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet, a directory with the PLDA of VBx (plda.npz and
-/// xvec_transform.npz), and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run.
-/// The same checkpoint always gives the same bytes.
+/// Reads PyTorch and Lightning checkpoints, ONNX exports of PyanNet and of WeSpeaker's ResNets, the same weights in files
+/// of other projects (state dicts, .npz, safetensors), a directory with the PLDA of VBx (plda.npz and xvec_transform.npz),
+/// and whole pyannote pipeline directories (config.yaml). No code in the checkpoint is run. The same checkpoint always
+/// gives the same bytes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Checkpoint file, or the directory of a PLDA or a pipeline
