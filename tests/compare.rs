@@ -662,15 +662,9 @@ mod captures {
             let stages = stages.map(|stage| stage.map(|text| text.as_str().unwrap().to_owned()));
             stages.collect::<Vec<_>>()
         };
-        for (network, file, stages) in [
-            ("segmentation", "segmentation-17.onnx", 33),
-            ("segmentation", "swift-segmentation.safetensors", 33),
-            ("embedding", "wespeaker-mlx.npz", 126),
-        ] {
-            let found = verdicts(network, file);
-            let exact = found.iter().filter(|[_, verdict]| verdict == "exact");
-            assert_eq!(exact.count(), stages, "{file}: {found:?}");
-        }
+        let found = verdicts("segmentation", "segmentation-17.onnx");
+        let exact = found.iter().filter(|[_, verdict]| verdict == "exact");
+        assert_eq!(exact.count(), 33, "{found:?}");
         // Norms are folded into the convolutions before them: only the norm's output is known.
         let found = verdicts("embedding", "wespeaker.onnx");
         let hidden = found
