@@ -24,6 +24,8 @@ pub struct Audio {
     pub sample_rate: u32,
     /// Packets that could not be decoded and were replaced by silence.
     pub skipped_packets: usize,
+    /// What the header gets wrong, as sentences for a person.
+    pub notes: Vec<String>,
 }
 
 /// Why a file gives no audio.
@@ -53,6 +55,9 @@ pub enum AudioProblem {
         "is not audio this build can read; convert it to WAV, FLAC, MP3, OGG Vorbis, M4A, AIFF, CAF or MKV"
     )]
     Unknown(#[source] DecodeError),
+    /// A codec that is not decoded.
+    #[error("holds {0}, which this build cannot decode; convert it: ffmpeg -i FILE converted.wav")]
+    Codec(String),
     /// The container has no audio track.
     #[error("has no audio track")]
     NoTrack,
@@ -151,6 +156,7 @@ impl Audio {
             samples,
             sample_rate,
             skipped_packets: decoding.skipped_packets(),
+            notes: decoding.notes().to_vec(),
         })
     }
 

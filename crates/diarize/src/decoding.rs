@@ -11,7 +11,7 @@ use symphonia::core::{
     codecs::audio::{AudioDecoder, AudioDecoderOptions},
     errors::Error as DecodeError,
     formats::{FormatOptions, FormatReader, TrackType, probe::Hint},
-    io::MediaSourceStream,
+    io::{MediaSource, MediaSourceStream},
     meta::MetadataOptions,
     packet::Packet,
     units::TimeBase,
@@ -20,6 +20,7 @@ use symphonia::core::{
 use crate::{
     audio::{AudioError, AudioProblem},
     resampling::{ResampleError, Resampling},
+    wave,
 };
 
 /// Most samples that are decoded, after averaging the channels: 12 hours at 48 kHz. A small file may claim any length,
@@ -53,6 +54,7 @@ pub(crate) struct Decoding {
     most: usize,
     resampling: Resampling,
     skipped_packets: usize,
+    notes: Vec<String>,
     /// Samples of silence still to be inserted for an undecodable packet.
     silence: usize,
     /// Scratch for one packet: all channels, then their average.
@@ -70,7 +72,7 @@ impl Decoding {
         Self::probe(path, file, sample_rate).map_err(|problem| problem.at(path))
     }
 
-    fn probe(path: &Path, file: File, sample_rate: u32) -> Result<Self, AudioProblem> {
+    fn probe(path: &Path, mut file: File, sample_rate: u32) -> Result<Self, AudioProblem> {
         let metadata = file.metadata().map_err(AudioProblem::Read)?;
         if metadata.is_dir() {
             return Err(AudioProblem::Directory);
@@ -82,7 +84,15 @@ impl Decoding {
         if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
             hint.with_extension(extension);
         }
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let wave = match metadata.is_file() {
+            true => wave::open(&mut file)?,
+            false => None,
+        };
+        let (source, announced, notes): (Box<dyn MediaSource>, _, _) = match wave {
+            Some(wave) => (wave.stream(file), wave.announced, wave.notes),
+            None => (Box::new(file), None, Vec::new()),
+        };
+        let stream = MediaSourceStream::new(source, Default::default());
         let (options, metadata) = (FormatOptions::default(), MetadataOptions::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, options, metadata)
@@ -105,7 +115,7 @@ impl Decoding {
             path: path.to_owned(),
             decoder,
             track: track.id,
-            announced: track.num_frames,
+            announced: announced.or(track.num_frames),
             // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
             block: parameters.frames_per_block.unwrap_or(1).max(1),
             time_base: track.time_base,
@@ -113,6 +123,7 @@ impl Decoding {
             most: MAX_SAMPLES.min(MAX_HOURS * 3600 * from as usize),
             resampling: Resampling::new(from, sample_rate).map_err(not_resampled(rates))?,
             skipped_packets: 0,
+            notes,
             silence: 0,
             interleaved: Vec::new(),
             mono: Vec::new(),
@@ -124,6 +135,11 @@ impl Decoding {
     /// Packets so far that could not be decoded and were replaced by silence.
     pub(crate) fn skipped_packets(&self) -> usize {
         self.skipped_packets
+    }
+
+    /// What the header gets wrong.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Decodes the next packet and appends its samples to `samples`, possibly none yet; `false` at the end of the file.

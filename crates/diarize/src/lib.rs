@@ -27,6 +27,7 @@ mod resampling;
 pub mod segmentation;
 pub mod speaker_embedding;
 pub mod turns;
+mod wave;
 pub mod windows;
 pub mod writers;
 

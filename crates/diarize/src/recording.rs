@@ -17,6 +17,7 @@ pub struct Recording {
     sample_rate: u32,
     length: usize,
     skipped_packets: usize,
+    notes: Vec<String>,
     source: Source,
 }
 
@@ -57,6 +58,7 @@ impl Recording {
             sample_rate,
             length,
             skipped_packets: decoding.skipped_packets(),
+            notes: decoding.notes().to_vec(),
             source: Source::File {
                 path: path.to_owned(),
                 decoding: Box::new(from_start(path, &file, sample_rate)?),
@@ -83,6 +85,12 @@ impl Recording {
     #[must_use]
     pub fn skipped_packets(&self) -> usize {
         self.skipped_packets
+    }
+
+    /// What the header of the file gets wrong, as sentences for a person.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The samples in `range`, fewer at the end of the recording. Samples before it are dropped: an earlier range
@@ -140,6 +148,7 @@ impl From<Audio> for Recording {
             sample_rate: audio.sample_rate,
             length: audio.samples.len(),
             skipped_packets: audio.skipped_packets,
+            notes: audio.notes,
             source: Source::Memory(audio.samples),
         }
     }

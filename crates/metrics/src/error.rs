@@ -54,8 +54,33 @@ pub enum Error {
 #[non_exhaustive]
 pub enum Problem {
     /// The bytes are not UTF-8.
-    #[error("not UTF-8; is this a text file?")]
+    #[error(
+        "not UTF-8; is this a text file? Save it as UTF-8 (of Latin-1: iconv -f latin1 -t utf-8)"
+    )]
     NotUtf8,
+    /// A byte order mark of UTF-16, and text that is not UTF-16.
+    #[error("not UTF-16, though it begins so; is this a text file?")]
+    DamagedUtf16,
+    /// A name with a space, which shifts all columns behind it.
+    #[error(
+        "{found} columns: {what} `{name}` seems to have a space, which separates columns; rename it"
+    )]
+    Space {
+        /// Number of columns in the line.
+        found: usize,
+        /// "uri" or "label".
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A number of a language with decimal commas.
+    #[error("{what} `{found}` has a decimal comma, expected a point")]
+    DecimalComma {
+        /// Name of the column.
+        what: &'static str,
+        /// Its text.
+        found: String,
+    },
     /// The line ends too early.
     #[error("{found} columns, expected at least {expected}")]
     TooFewColumns {

@@ -4,7 +4,7 @@
 //! SPEAKER uri channel start duration <NA> <NA> label <NA> <NA>
 //! ```
 //!
-//! Lines of type `SPEAKER` are read, of every channel. Lines of the other types of RTTM (`SPKR-INFO`, `LEXEME`,
+//! Lines of type `SPEAKER` are read, of every channel. A name with a space, which would shift the columns, is an error. Lines of the other types of RTTM (`SPKR-INFO`, `LEXEME`,
 //! `NOSCORE`, ...), empty lines and comments (`;` or `#`) are skipped. Columns after the label are optional and
 //! ignored. A uri or label `<NA>` is a name like any other. Start and duration are finite decimal numbers; a duration
 //! below zero is an error, and a turn of no duration is skipped, as in pyannote.
@@ -18,7 +18,7 @@ use std::{
 use crate::{
     Annotation, Error, Turn,
     error::Problem,
-    text::{self, lines, utf8, writable, writable_uri},
+    text::{self, decoded, lines, writable, writable_uri},
 };
 
 /// The types of the first column: NIST RT-09 evaluation plan, appendix A.
@@ -67,6 +67,9 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
             continue;
         }
         let [_, uri, _, _, length, _, _, speaker] = line.columns()?;
+        if let Some((column, problem)) = space(&line.words()) {
+            return Err(line.error(column, problem));
+        }
         let start = line.number(3, "start")?;
         let duration = line.number(4, "duration")?;
         if duration < 0.0 {
@@ -93,12 +96,47 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<Annotation>, Error> {
     Ok(annotations.collect())
 }
 
-/// Like [`parse`], for bytes that may not be UTF-8.
+/// Columns of RTTM: NIST has nine, everybody since writes ten.
+const MAX_COLUMNS: usize = 10;
+
+/// The column of a name with a space, if the columns of a turn are those of one. A number where the words stand is a
+/// duration that was shifted by a uri; behind the label are a confidence and a number, or `<NA>`.
+fn space(words: &[&str]) -> Option<(usize, Problem)> {
+    let is_number = |index: usize| {
+        words
+            .get(index)
+            .is_some_and(|word| word.parse::<f64>().is_ok())
+    };
+    let problem = |what, name: &[&str]| Problem::Space {
+        found: words.len(),
+        what,
+        name: name.join(" "),
+    };
+    if is_number(5) {
+        let more = (6..words.len())
+            .take_while(|&index| is_number(index))
+            .count();
+        return Some((1, problem("uri", &words[1..3 + more])));
+    }
+    // A comment may stand behind the columns.
+    let behind = words.get(8..).unwrap_or_default();
+    let columns = behind
+        .iter()
+        .take_while(|word| !word.starts_with([';', '#']));
+    let columns = 8 + columns.count();
+    let shifted = columns > 8 && words[8] != "<NA>" && !is_number(8);
+    (shifted || columns > MAX_COLUMNS).then(|| {
+        let end = columns.saturating_sub(2).max(9);
+        (7, problem("label", &words[7..end.min(words.len())]))
+    })
+}
+
+/// Like [`parse`], for bytes in UTF-8, or in UTF-16 with a byte order mark.
 ///
 /// # Errors
-/// As [`parse`], and for bytes that are not UTF-8.
+/// As [`parse`], and for bytes that are neither UTF-8 nor UTF-16 with a byte order mark.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<Annotation>, Error> {
-    parse(utf8(bytes, origin)?, origin)
+    parse(&decoded(bytes, origin)?, origin)
 }
 
 /// Writes the turns as pyannote.core's `Annotation.write_rttm` does: start and duration each rounded to three
@@ -137,7 +175,7 @@ mod tests {
                     SPKR-INFO x 1 <NA> <NA> <NA> unknown A <NA>\n\
                     \n\
                     SPEAKER x 1 10.5 0.25 <NA> <NA> trñ00 <NA> <NA>\r\n\
-                    SPEAKER   y\t2 1e1 .5 <NA> <NA> <NA> <NA> <NA> extra columns\n\
+                    SPEAKER   y\t2 1e1 .5 <NA> <NA> <NA> 0.5 <NA> ; a comment\n\
                     speaker x 1 0 1 <NA> <NA> B\n\
                     SPEAKER x 1 3.000 0.000 <NA> <NA> B <NA> <NA>\n";
         let read = parse(text, "a.rttm").unwrap();
@@ -178,6 +216,26 @@ mod tests {
                 "a.rttm:1:26: 7 columns, expected at least 8",
             ),
             (
+                "SPEAKER x 1 0,5 1 <NA> <NA> A",
+                "a.rttm:1:13: start `0,5` has a decimal comma, expected a point",
+            ),
+            (
+                "SPEAKER mono vocals 1 0.0 1.5 <NA> <NA> A <NA> <NA>",
+                "a.rttm:1:9: 11 columns: uri `mono vocals` seems to have a space, which separates columns; rename it",
+            ),
+            (
+                "SPEAKER talk 2 1 0.0 1.5 <NA> <NA> A <NA>",
+                "a.rttm:1:9: 10 columns: uri `talk 2` seems to have a space, which separates columns; rename it",
+            ),
+            (
+                "SPEAKER x 1 0.0 1.5 <NA> <NA> Jane Doe 0 <NA> <NA>",
+                "a.rttm:1:31: 12 columns: label `Jane Doe 0` seems to have a space, which separates columns; rename it",
+            ),
+            (
+                "SPEAKER x 1 0.0 1.5 <NA> <NA> Jane Doe <NA>",
+                "a.rttm:1:31: 10 columns: label `Jane Doe` seems to have a space, which separates columns; rename it",
+            ),
+            (
                 "RIFF....WAVEfmt",
                 "a.rttm:1:1: unknown type `RIFF....WAVEfmt`, expected SPEAKER or another type of RTTM",
             ),
@@ -188,8 +246,37 @@ mod tests {
         let error = parse_bytes(b"SPEAKER x 1 0 1\nSPEAKER \xc3\xb1 \xff", "b.rttm").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "b.rttm:2:11: not UTF-8; is this a text file?"
+            "b.rttm:2:11: not UTF-8; is this a text file? Save it as UTF-8 (of Latin-1: iconv -f latin1 -t utf-8)"
         );
+    }
+
+    #[test]
+    fn channels_confidences_and_missing_columns_are_no_spaces() {
+        for line in [
+            "SPEAKER x A 0 1 <NA> <NA> B <NA> <NA>",
+            "SPEAKER x <NA> 0 1 <NA> <NA> B 0.93 <NA>",
+            "SPEAKER x 1 0 1 <NA> <NA> B <NA>",
+            "SPEAKER x 1 0 1 <NA> <NA> B # alone",
+        ] {
+            assert_eq!(
+                parse(line, "a.rttm").unwrap()[0].turns()[0].speaker,
+                "B",
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn utf_16_with_a_mark_is_read() {
+        let text = "\u{feff}SPEAKER x 1 0 1 <NA> <NA> trñ <NA> <NA>\r\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [&little, &big] {
+            let read = parse_bytes(bytes, "a.rttm").unwrap();
+            assert_eq!(read[0].turns()[0].speaker, "trñ");
+        }
+        let odd = parse_bytes(&little[..little.len() - 1], "a.rttm").unwrap_err();
+        assert!(odd.to_string().contains("not UTF-16"), "{odd}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Lines, columns and numbers of the text formats, with the positions of errors.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use crate::{Error, error::Problem};
 
@@ -25,9 +25,26 @@ pub(crate) fn read<T>(
     parse(&bytes, &path.display().to_string())
 }
 
-/// The text of `bytes`. An error has the position of the first byte that is not UTF-8.
-pub(crate) fn utf8<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str, Error> {
-    std::str::from_utf8(bytes).map_err(|error| {
+/// The text of `bytes`: UTF-8, or UTF-16 with a byte order mark. An error has the position of the first byte that is
+/// neither.
+pub(crate) fn decoded<'a>(bytes: &'a [u8], origin: &str) -> Result<Cow<'a, str>, Error> {
+    let wide = match bytes {
+        [0xff, 0xfe, text @ ..] => Some((text, u16::from_le_bytes as fn([u8; 2]) -> u16)),
+        [0xfe, 0xff, text @ ..] => Some((text, u16::from_be_bytes as fn([u8; 2]) -> u16)),
+        _ => None,
+    };
+    if let Some((text, unit)) = wide {
+        let (units, rest) = text.as_chunks();
+        let units: Vec<u16> = units.iter().map(|&pair| unit(pair)).collect();
+        let text = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
+        return text.map(Cow::Owned).ok_or_else(|| Error::Syntax {
+            origin: origin.to_owned(),
+            line: 1,
+            column: 1,
+            problem: Problem::DamagedUtf16,
+        });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         let start = before
@@ -41,7 +58,8 @@ pub(crate) fn utf8<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str, Error> 
             column,
             problem: Problem::NotUtf8,
         }
-    })
+    })?;
+    Ok(Cow::Borrowed(text))
 }
 
 /// The lines without empty ones and comments (which start with `;` or `#`). A byte order mark is skipped.
@@ -82,6 +100,11 @@ impl<'a> Line<'a> {
         Ok(first)
     }
 
+    /// All columns.
+    pub(crate) fn words(&self) -> Vec<&'a str> {
+        self.columns.iter().map(|&(_, word)| word).collect()
+    }
+
     /// The first column.
     pub(crate) fn first(&self) -> &'a str {
         self.columns[0].1
@@ -99,6 +122,9 @@ impl<'a> Line<'a> {
         let found = found.to_owned();
         let problem = match value {
             Ok(_) => Problem::NotFinite { what, found },
+            Err(_) if found.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+                Problem::DecimalComma { what, found }
+            }
             Err(_) => Problem::NotANumber { what, found },
         };
         Err(self.error(index, problem))

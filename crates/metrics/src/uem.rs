@@ -12,7 +12,7 @@ use std::{collections::HashMap, io, path::Path};
 use crate::{
     Error, Segment, Timeline,
     error::Problem,
-    text::{self, lines, utf8, writable_uri},
+    text::{self, decoded, lines, writable_uri},
 };
 
 /// The scored regions of one recording.
@@ -58,12 +58,12 @@ pub fn parse(text: &str, origin: &str) -> Result<Vec<EvaluationMap>, Error> {
     Ok(maps.collect())
 }
 
-/// Like [`parse`], for bytes that may not be UTF-8.
+/// Like [`parse`], for bytes in UTF-8, or in UTF-16 with a byte order mark.
 ///
 /// # Errors
-/// As [`parse`], and for bytes that are not UTF-8.
+/// As [`parse`], and for bytes that are neither UTF-8 nor UTF-16 with a byte order mark.
 pub fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Vec<EvaluationMap>, Error> {
-    parse(utf8(bytes, origin)?, origin)
+    parse(&decoded(bytes, origin)?, origin)
 }
 
 /// Writes the regions as pyannote.core's `Timeline.write_uem` does, with three decimals.

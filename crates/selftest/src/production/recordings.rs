@@ -16,6 +16,7 @@ pub fn sample() -> Audio {
         samples: samples.collect(),
         sample_rate: 16_000,
         skipped_packets: 0,
+        notes: Vec::new(),
     }
 }
 

@@ -253,6 +253,9 @@ fn diarize(
             recording.skipped_packets()
         ));
     }
+    for note in recording.notes() {
+        terminal.warn(&format!("{}: {note}", name()));
+    }
     let bar = terminal.progress(uri);
     let run = diarizer.infer(uri, &mut recording, &mut |progress| {
         // Embeddings come last.
