@@ -382,3 +382,22 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
             .collect(),
     );
 }
+
+#[test]
+fn stdin_and_pipes_are_recordings_like_files() {
+    let expected = &sample_run().stdout;
+    let from_stdin = |arguments: &[&str], file: &str| {
+        let file = fs::File::open(data(file)).unwrap();
+        Run::from(command(arguments).stdin(file).output().unwrap()).ok()
+    };
+    let named = expected.replace("SPEAKER sample ", "SPEAKER stdin ");
+    assert_eq!(from_stdin(&["diarize", "-"], "sample.wav"), named);
+    let named = expected.replace("SPEAKER sample ", "SPEAKER team_call ");
+    let arguments = ["diarize", "-", "--uri", "team call", "-o", "-"];
+    assert_eq!(from_stdin(&arguments, "sample.wav"), named);
+    let two = soundalike(["diarize", "-", "x.wav", "--uri", "x"]);
+    assert_eq!(
+        two.no_refusal(&["--uri names one recording, found 2"]),
+        None
+    );
+}

@@ -242,6 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn recordings_that_were_joined_are_read_whole() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/formats/");
+        for name in ["clip.mp3", "clip.ogg"] {
+            let bytes = std::fs::read(format!("{folder}{name}")).unwrap();
+            let once = read(&bytes).unwrap();
+            let twice = read(&[&*bytes, &*bytes].concat()).unwrap();
+            let (half, whole) = (once.samples.len(), twice.samples.len());
+            println!("{name}: {half} {whole} {:?}", twice.notes);
+            assert!(twice.samples[..half] == once.samples, "{name}");
+            // Delay and padding of the second are part of it.
+            assert!(
+                whole >= 2 * half && whole < 2 * half + 4_000,
+                "{name}: {whole}"
+            );
+        }
+    }
+
+    #[test]
     fn twelve_hours_are_read_and_one_sample_more_is_refused() {
         let rate = *SAMPLE_RATES.start();
         let most = MAX_HOURS as u32 * 3600 * rate;

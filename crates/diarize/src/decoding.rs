@@ -10,11 +10,11 @@ use std::{
 use symphonia::core::{
     codecs::audio::{AudioDecoder, AudioDecoderOptions},
     errors::Error as DecodeError,
-    formats::{FormatOptions, FormatReader, TrackType, probe::Hint},
+    formats::{FormatOptions, FormatReader, Track, TrackType, probe::Hint},
     io::{MediaSource, MediaSourceStream},
     meta::MetadataOptions,
     packet::Packet,
-    units::TimeBase,
+    units::{Duration, TimeBase},
 };
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 /// Largest amplitude: that of 32-bit integers stored as floats without scaling. Squares of larger values leave the
 /// range of f32.
 const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
+/// Most packets of padding behind the end of a lossy recording. LAME writes one or two.
+const MAX_PADDING: usize = 4;
 /// Samples of silence per chunk: a damaged packet may claim to be hours long.
 const SILENCE_AT_ONCE: usize = 1 << 16;
 
@@ -57,10 +59,49 @@ pub(crate) struct Decoding {
     notes: Vec<String>,
     /// Samples of silence still to be inserted for an undecodable packet.
     silence: usize,
+    /// Packets behind the announced end, which are padding unless more follow.
+    behind: Vec<Packet>,
+    /// Whether the packets go on behind the announced end, as where two files were joined.
+    goes_on: bool,
+    /// Samples of the file before its sample rate changed.
+    before: usize,
     /// Scratch for one packet: all channels, then their average.
     interleaved: Vec<f32>,
     mono: Vec<f32>,
     ended: bool,
+}
+
+/// The track that is decoded.
+struct Found {
+    track: Track,
+    rate: u32,
+    block: u64,
+    decoder: Box<dyn AudioDecoder>,
+}
+
+impl Found {
+    fn new(format: &dyn FormatReader) -> Result<Self, AudioProblem> {
+        let track = format.default_track(TrackType::Audio);
+        let track = track.ok_or(AudioProblem::NoTrack)?.clone();
+        let parameters = track.codec_params.as_ref();
+        let parameters = parameters
+            .and_then(|parameters| parameters.audio())
+            .ok_or(AudioProblem::NoTrack)?;
+        let rate = parameters
+            .sample_rate
+            .filter(|rate| SAMPLE_RATES.contains(rate))
+            .ok_or(AudioProblem::NoSampleRate)?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(AudioProblem::Unknown)?;
+        Ok(Self {
+            rate,
+            // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
+            block: parameters.frames_per_block.unwrap_or(1).max(1),
+            decoder,
+            track,
+        })
+    }
 }
 
 impl Decoding {
@@ -97,27 +138,19 @@ impl Decoding {
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, options, metadata)
             .map_err(AudioProblem::Unknown)?;
-        let track = format.default_track(TrackType::Audio);
-        let track = track.ok_or(AudioProblem::NoTrack)?;
-        let parameters = track.codec_params.as_ref();
-        let parameters = parameters
-            .and_then(|parameters| parameters.audio())
-            .ok_or(AudioProblem::NoTrack)?;
-        let from = parameters
-            .sample_rate
-            .filter(|rate| SAMPLE_RATES.contains(rate))
-            .ok_or(AudioProblem::NoSampleRate)?;
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(AudioProblem::Unknown)?;
+        let Found {
+            track,
+            rate: from,
+            block,
+            decoder,
+        } = Found::new(&*format)?;
         let rates = [from, sample_rate];
         Ok(Self {
             path: path.to_owned(),
             decoder,
             track: track.id,
             announced: announced.or(track.num_frames),
-            // A container may count the last block of a codec as a full one (ffmpeg's ALAC in CAF). PCM has blocks of 1.
-            block: parameters.frames_per_block.unwrap_or(1).max(1),
+            block,
             time_base: track.time_base,
             rates,
             most: MAX_SAMPLES.min(MAX_HOURS * 3600 * from as usize),
@@ -125,6 +158,9 @@ impl Decoding {
             skipped_packets: 0,
             notes,
             silence: 0,
+            behind: Vec::new(),
+            goes_on: false,
+            before: 0,
             interleaved: Vec::new(),
             mono: Vec::new(),
             ended: false,
@@ -169,14 +205,44 @@ impl Decoding {
                 {
                     return self.end(samples);
                 }
+                // Another stream behind the first, as in an Ogg file that was joined.
+                Err(DecodeError::ResetRequired) => {
+                    self.change_track()?;
+                    continue;
+                }
                 Err(source) => return Err(self.damaged(source)),
             };
             if packet.track_id == self.track {
-                self.decode(&packet, samples)?;
+                self.take(packet, samples)?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Takes the next packet of the track. Those that lie wholly behind the announced end are an encoder's padding; if there
+    /// are too many, another recording was joined to the first, and all are decoded.
+    fn take(&mut self, packet: Packet, samples: &mut Vec<f32>) -> Result<(), AudioProblem> {
+        let is_behind = packet.trim_end.get() > 0 && packet.trim_end >= packet.dur;
+        if !is_behind {
+            return self.decode(&packet, samples);
+        }
+        self.behind.push(packet);
+        if self.behind.len() <= MAX_PADDING && !self.goes_on {
+            return Ok(());
+        }
+        if !self.goes_on {
+            self.goes_on = true;
+            let seconds = self.taken() as f64 / f64::from(self.rates[0]);
+            self.notes.push(format!(
+                "the header announces {seconds:.1} s, but the recording goes on; all of it is read"
+            ));
+        }
+        for mut packet in std::mem::take(&mut self.behind) {
+            packet.trim_end = Duration::ZERO;
+            self.decode(&packet, samples)?;
+        }
+        Ok(())
     }
 
     /// Appends the samples of `packet`.
@@ -184,7 +250,11 @@ impl Decoding {
         match self.decoder.decode(packet) {
             Ok(decoded) => {
                 let channels = decoded.num_planes().max(1);
+                let rate = decoded.spec().rate();
                 decoded.copy_to_vec_interleaved(&mut self.interleaved);
+                if rate != self.rates[0] {
+                    self.change_rate(rate, samples)?;
+                }
                 let mean = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
                 self.mono.clear();
                 let frames = self.interleaved.chunks_exact(channels);
@@ -207,13 +277,51 @@ impl Decoding {
         }
     }
 
+    /// Goes on with the track that follows.
+    fn change_track(&mut self) -> Result<(), AudioProblem> {
+        let found = Found::new(&*self.format)?;
+        let more = found.track.num_frames;
+        let both = self.announced.zip(more);
+        self.announced = both.map(|(before, more)| before.saturating_add(more));
+        (self.track, self.time_base) = (found.track.id, found.track.time_base);
+        (self.decoder, self.block) = (found.decoder, found.block);
+        Ok(())
+    }
+
+    /// Goes on at another sample rate: the decoded samples have it, whatever the container says.
+    fn change_rate(&mut self, rate: u32, samples: &mut Vec<f32>) -> Result<(), AudioProblem> {
+        if !SAMPLE_RATES.contains(&rate) {
+            return Err(AudioProblem::NoSampleRate);
+        }
+        let [from, to] = self.rates;
+        if self.taken() > 0 {
+            let seconds = self.resampling.taken() as f64 / f64::from(from);
+            self.notes.push(format!(
+                "the sample rate changes from {from} to {rate} Hz after {seconds:.1} s"
+            ));
+            let resampled = self.resampling.finish(samples);
+            resampled.map_err(not_resampled(self.rates))?;
+        }
+        self.before = self.taken();
+        self.rates = [rate, to];
+        self.announced = None;
+        self.most = MAX_SAMPLES.min(MAX_HOURS * 3600 * rate as usize);
+        self.resampling = Resampling::new(rate, to).map_err(not_resampled(self.rates))?;
+        Ok(())
+    }
+
+    /// Samples of the file so far.
+    fn taken(&self) -> usize {
+        self.before + self.resampling.taken()
+    }
+
     /// Refuses values that are no amplitudes before the resampler, whose transform panics at a value that is not finite.
     fn check_amplitudes(&self) -> Result<(), AudioProblem> {
         let odd = |value: &f32| value.is_nan() || value.abs() > MAX_AMPLITUDE;
         match self.mono.iter().position(odd) {
             None => Ok(()),
             Some(at) => Err(AudioProblem::NotFinite {
-                index: self.resampling.taken() + at,
+                index: self.taken() + at,
                 value: self.mono[at],
             }),
         }
@@ -223,7 +331,7 @@ impl Decoding {
     fn resample(&mut self, samples: &mut Vec<f32>) -> Result<(), AudioProblem> {
         let resampled = self.resampling.push(&self.mono, samples);
         resampled.map_err(not_resampled(self.rates))?;
-        if self.resampling.taken() > self.most {
+        if self.taken() > self.most {
             return Err(AudioProblem::TooLong);
         }
         Ok(())
@@ -232,7 +340,7 @@ impl Decoding {
     /// Appends the remaining samples after the last packet, and checks the length of the whole.
     fn end(&mut self, samples: &mut Vec<f32>) -> Result<bool, AudioProblem> {
         self.ended = true;
-        let found = self.resampling.taken();
+        let found = self.taken();
         if let Some(expected) = self.announced
             && (found as u64).saturating_add(self.block) <= expected
         {
@@ -248,7 +356,7 @@ impl Decoding {
 
     fn damaged(&self, source: DecodeError) -> AudioProblem {
         AudioProblem::Decode {
-            decoded: self.resampling.taken(),
+            decoded: self.taken(),
             source,
         }
     }

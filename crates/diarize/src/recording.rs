@@ -45,6 +45,14 @@ impl Recording {
             return Ok(Audio::read(path, sample_rate)?.into());
         }
         let file = File::open(path).map_err(|error| AudioProblem::Read(error).at(path))?;
+        Self::of_file(file, path, sample_rate)
+    }
+
+    /// Like [`Self::open`], for a file that is open. `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`AudioError`], which names the file.
+    pub fn of_file(file: File, path: &Path, sample_rate: u32) -> Result<Self, AudioError> {
         let mut decoding = from_start(path, &file, sample_rate)?;
         let (mut length, mut samples) = (0, Vec::new());
         let mut going_on = true;

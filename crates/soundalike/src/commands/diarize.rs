@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use soundalike_convert::{ModelRole, is_file_name, is_pipeline};
 use soundalike_diarize::{
-    Diarization, DiarizeOptions, Diarizer, Error, Inference, Overrides, Recording, SetupError,
+    Diarization, DiarizeOptions, Diarizer, Error, Inference, Overrides, SetupError,
 };
 use soundalike_model::{DeviceChoice, Engine, Kernels};
 
@@ -18,6 +18,7 @@ use super::{
     cpu_args::CpuArgs,
     named_model::{self, Choice, Chosen},
     precision::Precision,
+    recording_input::{self, STANDARD},
     turns_output::{OutputArgs, Sink},
 };
 use crate::{
@@ -36,9 +37,12 @@ use crate::{
 /// arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged
+    /// Audio files: WAV, FLAC, MP3, OGG, M4A, ...; any sample rate, channels are averaged; - for stdin
     #[arg(required = true)]
     audio: Vec<PathBuf>,
+    /// Name of the recording in the output, where there is one [default: the file's, or stdin]
+    #[arg(long, value_name = "NAME")]
+    uri: Option<String>,
     /// Pipeline by its name, directory or configuration, or a segmentation network
     /// [default: community-1 if it is on this machine, or the embedded segmentation-3.0]
     #[arg(long, value_name = "NAME|DIR|FILE")]
@@ -74,7 +78,7 @@ pub(crate) struct Args {
 /// Runs the command. An error of one file is printed, and the other files are still diarized.
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
     let options = args.clustering.options()?;
-    let recordings = recordings(&args.audio)?;
+    let recordings = recordings(&args.audio, args.uri.as_deref())?;
     ensure!(
         args.save_run.is_none() || recordings.len() == 1,
         "--save-run saves one recording, found {}; diarize them one at a time",
@@ -148,12 +152,25 @@ fn diarize_all(
 }
 
 /// Each file with its uri, in the order given. The uri is the file name without extension, with `_` for white space,
-/// which would end a field of RTTM, and for characters that a file name cannot hold on some systems.
-fn recordings(audio: &[PathBuf]) -> anyhow::Result<Vec<(String, &Path)>> {
+/// which would end a field of RTTM, and for characters that a file name cannot hold on some systems. `name` takes its place.
+fn recordings<'a>(
+    audio: &'a [PathBuf],
+    name: Option<&str>,
+) -> anyhow::Result<Vec<(String, &'a Path)>> {
+    ensure!(
+        name.is_none() || audio.len() == 1,
+        "--uri names one recording, found {}",
+        audio.len()
+    );
     let mut seen = BTreeMap::new();
     let mut recordings = Vec::with_capacity(audio.len());
     for path in audio {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem = match name {
+            Some(name) => name,
+            None if stem == STANDARD => "stdin",
+            None => &stem,
+        };
         let uri = stem.split_whitespace().collect::<Vec<_>>().join("_");
         let uri = uri.replace(|c: char| c == '\\' || c.is_control(), "_");
         ensure!(
@@ -244,7 +261,7 @@ fn diarize(
     terminal: &Terminal,
 ) -> anyhow::Result<Diarization> {
     let started = Instant::now();
-    let mut recording = Recording::open(path, diarizer.sample_rate())?;
+    let mut recording = recording_input::open(path, diarizer.sample_rate())?;
     let name = || path.display().to_string();
     if recording.skipped_packets() > 0 {
         terminal.warn(&format!(

@@ -13,6 +13,7 @@ pub(crate) mod models;
 mod named_model;
 mod precision;
 pub(crate) mod recluster;
+mod recording_input;
 pub(crate) mod score;
 pub(crate) mod self_test;
 pub(crate) mod trace;

@@ -40,10 +40,11 @@ impl Outputs {
         }
     }
 
-    /// Opens `path`, the value of `option`, or stdout. A device or a pipe is appended to, not replaced.
+    /// Opens `path`, the value of `option`, or stdout, which `-` names as well. A device or a pipe is appended to, not replaced.
     pub(crate) fn open(&mut self, path: Option<&Path>, option: &str) -> anyhow::Result<Output> {
         match path {
             None => Ok(Output::Stdout),
+            Some(path) if path == Path::new("-") => Ok(Output::Stdout),
             Some(path) if is_special(path) => special(path),
             Some(path) => self.open_file(path, option),
         }
