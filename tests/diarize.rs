@@ -388,7 +388,7 @@ fn stdin_and_pipes_are_recordings_like_files() {
     let expected = &sample_run().stdout;
     let from_stdin = |arguments: &[&str], file: &str| {
         let file = fs::File::open(data(file)).unwrap();
-        Run::from(command(arguments).stdin(file).output().unwrap()).ok()
+        support::Run::from(command(arguments).stdin(file).output().unwrap()).ok()
     };
     let named = expected.replace("SPEAKER sample ", "SPEAKER stdin ");
     assert_eq!(from_stdin(&["diarize", "-"], "sample.wav"), named);

@@ -90,7 +90,8 @@ fn side(uri: &str, rows: &Value) -> Option<String> {
         if start + (end - start) != end {
             return None;
         }
-        text += &turn(uri, start, end, row[2].as_str().unwrap());
+        // RTTM cannot hold the white space of a label.
+        text += &turn(uri, start, end, &row[2].as_str().unwrap().replace(' ', "_"));
     }
     Some(text)
 }
