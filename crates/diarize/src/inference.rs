@@ -5,7 +5,7 @@ mod file;
 use ndarray::{Array2, Array3, ArrayView1};
 use serde::{Deserialize, Serialize};
 use soundalike_convert::Bundle;
-use soundalike_metrics::Annotation;
+use soundalike_metrics::{Annotation, Turn};
 use soundalike_network::Architecture;
 
 use self::file::refuse;
@@ -219,6 +219,12 @@ impl Inference {
         let one = at_most(count.view(), 1);
         let active = reconstruct(activity, &assignment, speakers, one.view(), grid);
         result.exclusive = label_turns(active.view(), &labels, pause, grid, uri);
+        if options.numbering == Numbering::FirstSeen {
+            // pyannote's turns may end in the padding of the last window.
+            for turns in [&mut result.turns, &mut result.exclusive] {
+                *turns = within(turns, result.duration);
+            }
+        }
         result.speakers = speakers_of(&result.turns, &labels, centroids.as_ref());
 
         let found = result.speakers.len();
@@ -272,6 +278,15 @@ impl Inference {
         }
         assignment
     }
+}
+
+/// The turns, cut at the end of the recording.
+fn within(turns: &Annotation, duration: f64) -> Annotation {
+    let cut = turns.turns().iter().filter_map(|turn| {
+        let end = turn.segment.end.min(duration);
+        (turn.segment.start < end).then(|| Turn::new(turn.segment.start, end, &turn.speaker))
+    });
+    Annotation::from_turns(&turns.uri, cut)
 }
 
 /// The speakers who have turns, by label. `labels` and `centroids` are those of the clusters; a speaker without a
@@ -386,6 +401,24 @@ mod tests {
         let mut talk = run(3, &[]);
         (talk.header.samples, talk.header.sample_rate) = (4000, 16_000);
         assert_eq!(talk.duration(), 0.25);
+    }
+
+    #[test]
+    fn turns_end_with_the_recording_but_for_pyannote() {
+        let mut talk = run(1, &[(0, 0, 40..85, 0), (0, 1, 88..99, 1)]);
+        talk.header.samples = 80;
+        let ends = |numbering| {
+            let result = talk.diarize(&options(1, 9, numbering)).unwrap();
+            let ends = |turns: &Annotation| -> Vec<f64> {
+                turns.turns().iter().map(|turn| turn.segment.end).collect()
+            };
+            (ends(&result.turns), ends(&result.exclusive))
+        };
+        // What lies behind the end is no turn.
+        assert_eq!(ends(Numbering::FirstSeen), (vec![80.0], vec![80.0]));
+        let (turns, exclusive) = ends(Numbering::Pyannote);
+        assert_eq!((turns.len(), exclusive.len()), (2, 2));
+        assert!(turns.iter().chain(&exclusive).all(|end| *end > 80.0));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use soundalike_metrics::{Annotation, Segment, Turn, track_name};
 
 use crate::frames::FrameGrid;
 
-/// Order in which speakers are numbered: SPEAKER_00, SPEAKER_01, ...
+/// Order in which speakers are numbered: SPEAKER_00, SPEAKER_01, ... With pyannote's, turns may end after the recording: in
+/// the padding of its last window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Numbering {
     /// By first appearance; of equals the one whose first turn ends first, then the one with the lower column.

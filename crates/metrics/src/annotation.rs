@@ -1,10 +1,13 @@
 //! The turns of one recording.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use crate::{Segment, Timeline};
+
+/// Most seconds by which a file's milliseconds make turns overlap that touch.
+const MOST_ROUNDING: f64 = 0.0015;
 
 /// A turn of one speaker.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +81,20 @@ impl Annotation {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
+    }
+
+    /// Seconds in which turns of one speaker overlap each other, without what the rounding of a file does to turns that touch.
+    #[must_use]
+    pub fn self_overlap(&self) -> f64 {
+        let mut ends: HashMap<&str, f64> = HashMap::new();
+        let overlaps = self.turns.iter().map(|turn| {
+            let Segment { start, end } = turn.segment;
+            let last = ends.entry(&turn.speaker).or_insert(start);
+            let overlap = last.min(end) - start;
+            *last = last.max(end);
+            overlap
+        });
+        overlaps.filter(|overlap| *overlap > MOST_ROUNDING).sum()
     }
 
     /// The labels of the speakers, each once, sorted by code point.

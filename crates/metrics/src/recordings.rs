@@ -42,6 +42,15 @@ pub enum Note {
         /// Name of the hypothesis.
         hypothesis: String,
     },
+    /// A speaker who talks twice at once. As in pyannote, that time counts twice.
+    SelfOverlap {
+        /// "reference" or "hypothesis".
+        side: &'static str,
+        /// The recording.
+        uri: String,
+        /// Seconds, rounded to hundredths.
+        seconds: String,
+    },
     /// A recording that is not in the UEM: the default of the convention holds.
     NotInUem {
         /// The recording.
@@ -62,6 +71,10 @@ impl fmt::Display for Note {
             } => write!(
                 f,
                 "the hypothesis is named `{hypothesis}` and the reference `{reference}`; scored as one recording"
+            ),
+            Self::SelfOverlap { side, uri, seconds } => write!(
+                f,
+                "in the {side} of `{uri}`, turns of one speaker overlap each other for {seconds} s"
             ),
             Self::NotInUem { uri } => {
                 write!(f, "`{uri}` is not in the UEM: scored without a UEM")
@@ -109,6 +122,16 @@ pub fn pair(
         let map = uem.and_then(|maps| maps.iter().find(|map| map.uri == uri));
         if uem.is_some() && map.is_none() {
             notes.push(Note::NotInUem { uri });
+        }
+        for (side, turns) in [("reference", &reference), ("hypothesis", &hypothesis)] {
+            let seconds = turns.self_overlap();
+            if seconds > 0.0 {
+                notes.push(Note::SelfOverlap {
+                    side,
+                    uri: reference.uri.clone(),
+                    seconds: format!("{seconds:.2}"),
+                });
+            }
         }
         recordings.push(Recording {
             reference,
@@ -166,6 +189,23 @@ mod tests {
             Note::NotInUem { uri: "a".into() },
         ];
         assert_eq!(notes, expected);
+    }
+
+    #[test]
+    fn a_speaker_who_talks_twice_at_once_is_noted() {
+        let turns = |ends: [f64; 2]| {
+            let [end, start] = ends;
+            let turns = [(0.0, end, "A"), (1.0, 9.0, "B"), (start, 9.0, "A")];
+            let turns = turns.map(|(start, end, speaker)| crate::Turn::new(start, end, speaker));
+            vec![Annotation::from_turns("a", turns)]
+        };
+        let notes = |ends| pair(turns([5.0, 5.0]), turns(ends), None).unwrap().1;
+        // Turns that touch, rounded to milliseconds.
+        assert_eq!(notes([5.001, 5.0]), []);
+        let found = notes([5.0, 3.5]);
+        let text = "in the hypothesis of `a`, turns of one speaker overlap each other for 1.50 s";
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].to_string(), text);
     }
 
     #[test]

@@ -38,11 +38,11 @@ pub(crate) struct ClusteringArgs {
 
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum Labels {
-    /// By first appearance
+    /// By first appearance; turns end with the recording
     #[default]
     FirstSeen,
-    /// By cluster, as pyannote does, with its phantom speakers: extra labels where more people talk at once than there are
-    /// clusters
+    /// By cluster, as pyannote does, with its phantom speakers (extra labels where more people talk at once than there are
+    /// clusters), and turns that may end after the recording
     Pyannote,
 }
 

@@ -4,6 +4,9 @@
 //! The chunks are read here; what is decoded is a stream with a plain header and the samples alone. RIFF: Microsoft
 //! "Multimedia Programming Interface" 1.0. RF64, BW64: EBU Tech 3306, ITU-R BS.2088. W64: Sony "Wave64".
 
+mod chunks;
+mod format;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -11,6 +14,8 @@ use std::{
     ops::Range,
 };
 
+use chunks::{Chunk, Chunks};
+use format::Format;
 use symphonia::core::io::MediaSource;
 
 use crate::audio::AudioProblem;
@@ -21,20 +26,10 @@ const MAX_CHUNKS: usize = 10_000;
 const MAX_FORMAT: u64 = 256;
 /// Lengths of `data` that writers into pipes leave: sox, arecord and others, ffmpeg.
 const UNKNOWN: [Range<u64>; 2] = [0x7fff_f000..0x8000_0001, 0xffff_f000..0x1_0000_0000];
-/// "riff" and "wave" of W64, and the end of its other names.
-const W64_RIFF: &[u8; 16] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
-const W64_END: &[u8; 12] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
-/// Bytes of the name and the length of a W64 chunk, which its length counts.
-const W64_HEADER: u64 = 24;
-
-/// Integers, floats, A-law, mu-law, and one of these with a longer header.
-const INTEGER: u16 = 1;
-const FLOAT: u16 = 3;
-const A_LAW: u16 = 6;
-const MU_LAW: u16 = 7;
-const EXTENSIBLE: u16 = 0xfffe;
-/// Both are decoded, with the headers that they have.
-const ADPCM: [u16; 2] = [2, 17];
+/// The length of `data` in RF64 and BW64, whose real one is in `ds64`.
+const IN_DS64: u64 = 0xffff_ffff;
+/// Fewest bytes behind `data` that may be samples: less is a writer's padding.
+const LEAST_BEHIND: u64 = 8;
 
 /// The samples of a WAV file.
 #[derive(Debug)]
@@ -49,264 +44,142 @@ pub(crate) struct Wave {
     pub(crate) notes: Vec<String>,
 }
 
-/// `fmt `.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Format(Vec<u8>);
-
-impl Format {
-    fn u16(&self, at: usize) -> u16 {
-        self.0[at..]
-            .first_chunk()
-            .copied()
-            .map_or(0, u16::from_le_bytes)
-    }
-
-    fn codec(&self) -> u16 {
-        self.u16(0)
-    }
-
-    /// Bytes of one sample of all channels.
-    fn block(&self) -> u64 {
-        u64::from(self.u16(12))
-    }
-
-    fn seconds(&self, bytes: u64) -> f64 {
-        let rate = self.0[4..]
-            .first_chunk()
-            .copied()
-            .map_or(0, u32::from_le_bytes);
-        bytes as f64 / (self.block() * u64::from(rate)).max(1) as f64
-    }
-
-    /// In the length that its codec has.
-    fn plain(&self) -> Vec<u8> {
-        let mut bytes = self.0.clone();
-        let extra = match self.codec() {
-            INTEGER | FLOAT => {
-                bytes.truncate(16);
-                return bytes;
-            }
-            EXTENSIBLE => 22,
-            _ => 0,
-        };
-        bytes.resize(18 + extra, 0);
-        bytes[16..18].copy_from_slice(&(extra as u16).to_le_bytes());
-        bytes
-    }
-}
-
 /// Reads the chunks of a file that can be read twice. `None` if it is no WAV, or one that needs no help.
 pub(crate) fn open(file: &mut File) -> Result<Option<Wave>, AudioProblem> {
-    let end = file.seek(SeekFrom::End(0)).map_err(AudioProblem::Read)?;
-    let found = Chunks { file, end }.read();
+    let wave = match Chunks::of(file)? {
+        Some(chunks) => Reader::new(chunks).read()?,
+        None => None,
+    };
     file.rewind().map_err(AudioProblem::Read)?;
-    found
+    Ok(wave)
 }
 
-struct Chunks<'f> {
-    file: &'f mut File,
-    end: u64,
+struct Reader<'f> {
+    chunks: Chunks<'f>,
+    format: Option<Format>,
+    /// Length of `data` by `ds64`.
+    real_length: Option<u64>,
+    parts: Vec<Range<u64>>,
+    announced: Option<u64>,
+    notes: Vec<String>,
 }
 
-/// One chunk: its name, and where its contents should be.
-struct Chunk {
-    name: [u8; 4],
-    start: u64,
-    length: u64,
+/// What follows a chunk.
+enum Next {
+    /// Another, behind so many bytes.
+    Behind(u64),
+    /// Nothing that is read.
+    End,
+    /// This file needs no help.
+    NoHelp,
 }
 
-impl Chunks<'_> {
-    /// The bytes at this place, as many as there are.
-    fn bytes(&mut self, at: u64, most: u64) -> Result<Vec<u8>, AudioProblem> {
-        let mut bytes = Vec::new();
-        let place = self.file.seek(SeekFrom::Start(at));
-        let read = place.and_then(|_| Read::by_ref(self.file).take(most).read_to_end(&mut bytes));
-        read.map_err(AudioProblem::Read)?;
-        Ok(bytes)
+impl<'f> Reader<'f> {
+    fn new(chunks: Chunks<'f>) -> Self {
+        Self {
+            chunks,
+            format: None,
+            real_length: None,
+            parts: Vec::new(),
+            announced: Some(0),
+            notes: Vec::new(),
+        }
     }
 
     fn read(mut self) -> Result<Option<Wave>, AudioProblem> {
-        let start = self.bytes(0, 40)?;
-        let long = start.starts_with(W64_RIFF) && start.get(24..28) == Some(b"wave");
-        match start.first_chunk() {
-            _ if long => {}
-            Some(b"RIFF" | b"RF64" | b"BW64") if start.get(8..12) == Some(b"WAVE") => {}
-            Some(b"RIFX") => return Err(AudioProblem::Codec("big-endian WAV (RIFX)".into())),
-            _ => return Ok(None),
-        }
-        let mut at = if long { 40 } else { 12 };
-        let mut format: Option<Format> = None;
-        let mut real_length = None;
-        let (mut parts, mut announced, mut notes) = (Vec::new(), Some(0_u64), Vec::new());
+        let mut at = self.chunks.first;
         for _ in 0..MAX_CHUNKS {
-            let Some(chunk) = self.chunk(at, long)? else {
+            let Some(chunk) = self.chunks.at(at)? else {
                 break;
             };
-            let left = self.end.saturating_sub(chunk.start);
-            let mut length = chunk.length;
-            match &chunk.name {
-                b"ds64" => {
-                    let sizes = self.bytes(chunk.start + 8, 8)?;
-                    real_length = sizes.first_chunk().copied().map(u64::from_le_bytes);
-                }
-                b"fmt " => {
-                    let found = Format(self.bytes(chunk.start, length.min(MAX_FORMAT))?);
-                    if found.0.len() < 16 || ADPCM.contains(&found.codec()) {
-                        return Ok(None);
-                    }
-                    if !is_decoded(&found) {
-                        return Err(AudioProblem::Codec(codec_name(found.codec())));
-                    }
-                    if format.as_ref().is_some_and(|first| *first != found) {
-                        let seconds = found.seconds(left);
-                        notes.push(format!(
-                            "a second recording in the file, in another format, is ignored (up to {seconds:.1} s)"
-                        ));
-                        break;
-                    }
-                    format = Some(found);
-                }
-                b"data" => {
-                    let Some(format) = &format else {
-                        return Ok(None);
-                    };
-                    if length == 0xffff_ffff {
-                        length = real_length.unwrap_or(length);
-                    }
-                    let unknown =
-                        length > left && UNKNOWN.iter().any(|range| range.contains(&length));
-                    let unfinished =
-                        length == 0 && left > 0 && !self.is_chunk(chunk.start, long)?;
-                    let next = chunk.start.saturating_add(length);
-                    let short = next < self.end && !self.is_chunk(next, long)? && {
-                        // A byte behind an odd number of them.
-                        length % 2 == 0 || !self.is_chunk(next + 1, long)?
-                    };
-                    if unknown || unfinished || short && self.end - next >= format.block().max(8) {
-                        notes.push(match short && !unfinished {
-                            true => format!(
-                                "the header announces {:.1} s, all {:.1} s of the file are read",
-                                format.seconds(length),
-                                format.seconds(left)
-                            ),
-                            false => format!(
-                                "the header does not say how long it is; it is read to the end, {:.1} s",
-                                format.seconds(left)
-                            ),
-                        });
-                        length = left;
-                        announced = None;
-                    }
-                    let block = format.block().max(1);
-                    announced = announced.map(|sum| sum.saturating_add(length / block));
-                    let whole = length.min(left) / block * block;
-                    parts.push(chunk.start..chunk.start + whole);
-                }
-                b"RIFF" | b"RF64" | b"BW64" if !parts.is_empty() => length = 4,
-                _ => {}
-            }
-            let padding = match long {
-                true => length.wrapping_neg() % 8,
-                false => length % 2,
+            let next = match &chunk.name {
+                b"ds64" => self.sizes(&chunk)?,
+                b"fmt " => self.format(&chunk)?,
+                b"data" => self.data(&chunk)?,
+                // Another file, joined to the first: its chunks follow.
+                b"RIFF" | b"RF64" | b"BW64" if !self.parts.is_empty() => Next::Behind(4),
+                _ => Next::Behind(chunk.length),
             };
-            let next = chunk.start.saturating_add(length);
-            // Some writers forget the byte that makes a length even.
-            at = match padding > 0 && !long && self.is_chunk(next, long)? {
-                true => next,
-                false => next.saturating_add(padding),
+            at = match next {
+                Next::Behind(length) => self.chunks.behind(&chunk, length)?,
+                Next::End => break,
+                Next::NoHelp => return Ok(None),
             };
         }
-        let Some(format) = format.filter(|_| !parts.is_empty()) else {
+        let Some(format) = self.format.filter(|_| !self.parts.is_empty()) else {
             return Ok(None);
         };
         let plain = format.plain();
         let length = (plain.len() as u32).to_le_bytes();
         let unknown = &[0xff; 4][..];
-        let header = [
-            b"RIFF",
-            unknown,
-            b"WAVEfmt ",
-            &length,
-            &plain,
-            b"data",
-            unknown,
-        ]
-        .concat();
+        let start = [b"RIFF", unknown, b"WAVEfmt ", &length, &plain];
         Ok(Some(Wave {
-            header,
-            parts,
-            announced,
-            notes,
+            header: [&start[..], &[b"data", unknown]].concat().concat(),
+            parts: self.parts,
+            announced: self.announced,
+            notes: self.notes,
         }))
     }
 
-    /// The chunk at this place. `None` at the end.
-    fn chunk(&mut self, at: u64, long: bool) -> Result<Option<Chunk>, AudioProblem> {
-        let size = if long { W64_HEADER } else { 8 };
-        let bytes = self.bytes(at, size)?;
-        if bytes.len() < size as usize {
-            return Ok(None);
+    fn sizes(&mut self, chunk: &Chunk) -> Result<Next, AudioProblem> {
+        let data = self.chunks.bytes(chunk.start + 8, 8)?;
+        self.real_length = data.first_chunk().copied().map(u64::from_le_bytes);
+        Ok(Next::Behind(chunk.length))
+    }
+
+    fn format(&mut self, chunk: &Chunk) -> Result<Next, AudioProblem> {
+        let bytes = self
+            .chunks
+            .bytes(chunk.start, chunk.length.min(MAX_FORMAT))?;
+        let Some(found) = Format::new(bytes).filter(|found| !found.is_adpcm()) else {
+            return Ok(Next::NoHelp);
+        };
+        if let Some(name) = found.foreign() {
+            return Err(AudioProblem::Codec(name));
         }
-        let (name, length) = match long {
-            true => {
-                let length = bytes[16..]
-                    .first_chunk()
-                    .copied()
-                    .map_or(0, u64::from_le_bytes);
-                (&bytes[..4], length.saturating_sub(W64_HEADER))
-            }
-            false => {
-                let length = bytes[4..]
-                    .first_chunk()
-                    .copied()
-                    .map_or(0, u32::from_le_bytes);
-                (&bytes[..4], u64::from(length))
-            }
-        };
-        let name = name.first_chunk().copied().unwrap_or_default();
-        let start = at + size;
-        Ok(Some(Chunk {
-            name,
-            start,
-            length,
-        }))
+        if self.format.as_ref().is_some_and(|first| *first != found) {
+            let seconds = found.seconds(self.chunks.end - chunk.start);
+            self.notes.push(format!(
+                "a second recording in the file, in another format, is ignored (up to {seconds:.1} s)"
+            ));
+            return Ok(Next::End);
+        }
+        self.format = Some(found);
+        Ok(Next::Behind(chunk.length))
     }
 
-    /// Whether a chunk begins at this place, as far as one can tell: a name in letters, and a length within the file.
-    fn is_chunk(&mut self, at: u64, long: bool) -> Result<bool, AudioProblem> {
-        let Some(chunk) = self.chunk(at, long)? else {
-            return Ok(at >= self.end);
+    fn data(&mut self, chunk: &Chunk) -> Result<Next, AudioProblem> {
+        let Some(format) = &self.format else {
+            return Ok(Next::NoHelp);
         };
-        let letters = chunk.name.iter().all(|byte| matches!(byte, b' '..=b'~'));
-        let known = [b"data", b"RIFF", b"RF64"].contains(&&chunk.name);
-        let long_name = !long || self.bytes(at + 4, 12)? == W64_END;
-        Ok(letters && long_name && (known || chunk.length <= self.end - chunk.start))
+        let (start, left) = (chunk.start, self.chunks.end - chunk.start);
+        let mut length = match (chunk.length, self.real_length) {
+            (IN_DS64, Some(real)) => real,
+            (length, _) => length,
+        };
+        let behind = self.chunks.behind(chunk, length)?;
+        let goes_on = behind.saturating_add(LEAST_BEHIND.max(format.block())) <= self.chunks.end
+            && !self.chunks.begins(behind)?;
+        let unknown = length > left && UNKNOWN.iter().any(|range| range.contains(&length))
+            || goes_on && length == 0;
+        if unknown || goes_on {
+            let (all, told) = (format.seconds(left), format.seconds(length));
+            self.notes.push(match unknown {
+                true => format!(
+                    "the header does not say how long it is; it is read to the end, {all:.1} s"
+                ),
+                false => {
+                    format!("the header announces {told:.1} s, all {all:.1} s of the file are read")
+                }
+            });
+            (length, self.announced) = (left, None);
+        }
+        let samples = length / format.block();
+        self.announced = self.announced.map(|sum| sum.saturating_add(samples));
+        let whole = length.min(left) / format.block() * format.block();
+        self.parts.push(start..start + whole);
+        Ok(Next::Behind(length))
     }
-}
-
-fn is_decoded(format: &Format) -> bool {
-    let codec = format.codec();
-    let known = [INTEGER, FLOAT, A_LAW, MU_LAW].contains(&codec);
-    known || codec == EXTENSIBLE && format.0.len() >= 40
-}
-
-/// The codec with this number. RFC 2361.
-fn codec_name(codec: u16) -> String {
-    let name = match codec {
-        0x22 => "TrueSpeech",
-        0x31 => "GSM 6.10",
-        0x40 => "G.721 ADPCM",
-        0x42 => "G.723.1",
-        0x45 => "G.726 ADPCM",
-        0x50 => "MPEG audio",
-        0x55 => "MP3",
-        0x64 => "G.726 ADPCM",
-        0xff | 0x1610 => "AAC",
-        0x160 | 0x161 => "Windows Media Audio",
-        0x2000 => "AC-3",
-        _ => return format!("a codec with the number {codec:#06x} in WAV"),
-    };
-    format!("{name} in WAV")
 }
 
 impl Wave {
@@ -374,7 +247,10 @@ impl MediaSource for Stream {
 mod tests {
     use std::io::Write;
 
-    use super::*;
+    use super::{
+        chunks::{W64_END, W64_RIFF},
+        format::{A_LAW, EXTENSIBLE, MU_LAW},
+    };
     use crate::audio::{Audio, AudioError};
 
     const RATE: u32 = 16_000;
