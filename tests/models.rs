@@ -17,9 +17,8 @@ mod support;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -451,6 +450,7 @@ fn a_directory_that_is_no_text_is_one() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_token_goes_to_the_hub_over_https_and_not_along_with_a_redirect() {
+    use std::{path::Path, sync::Arc};
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certified = rcgen::generate_simple_self_signed(names).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
