@@ -25,9 +25,9 @@ use soundalike_network::{Architecture, Specifications};
 
 use crate::{
     Conversion, Origin, Source,
-    bundle::{Draft, Header},
+    bundle::Header,
     error::ErrorKind,
-    loose::{self, Loose},
+    loose::{self, Loose, Tensors},
     pickle::{Id, Pickle, PickleError, globals},
     source::sha256,
     told::Told,
@@ -35,6 +35,9 @@ use crate::{
 
 /// First bytes of a zip archive with entries.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+
+/// Bytes of storages, by key.
+type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;
 
 /// A checkpoint of any network, before its conversion.
 pub(crate) struct Checkpoint<'a> {
@@ -146,21 +149,25 @@ impl<'a> Checkpoint<'a> {
         header.check_tensors(found)?;
         let storages = self.storages()?;
 
-        let tensors = self.state_dict.iter().map(|(name, view)| {
-            let storage: &[u8] = &storages[&view.storage.key];
-            let elements = move || view.elements(storage);
-            let draft = Draft::new(name, view.storage.dtype, &view.shape, elements);
-            (draft, self.origin(view))
-        });
         Ok(Conversion {
             foreign_globals: self.foreign_globals(),
-            ..Conversion::assemble(&header, tensors.collect())?
+            ..loose::assemble(&header, self.loose(&storages))?
         })
     }
 
     /// The network of a state dict without a class. `None` if it is unknown.
     fn recognised(&mut self, file: String) -> Result<Option<Conversion>, ErrorKind> {
         let storages = self.storages()?;
+        let source = Source::new(file, self.contents.format(), sha256([self.bytes]));
+        let conversion = loose::convert(self.loose(&storages), &Told::default(), source)?;
+        Ok(conversion.map(|conversion| Conversion {
+            foreign_globals: self.foreign_globals(),
+            ..conversion
+        }))
+    }
+
+    /// The tensors of the state dict, in these storages.
+    fn loose<'s>(&'s self, storages: &'s Storages<'a>) -> Tensors<'s> {
         let tensors = self.state_dict.iter().map(|(name, view)| {
             let storage: &[u8] = &storages[&view.storage.key];
             let tensor = Loose {
@@ -171,16 +178,11 @@ impl<'a> Checkpoint<'a> {
             };
             (name.clone(), tensor)
         });
-        let source = Source::new(file, self.contents.format(), sha256([self.bytes]));
-        let conversion = loose::convert(tensors.collect(), &Told::default(), source)?;
-        Ok(conversion.map(|conversion| Conversion {
-            foreign_globals: self.foreign_globals(),
-            ..conversion
-        }))
+        tensors.collect()
     }
 
     /// Reads the storages of the state dict, each once.
-    fn storages(&mut self) -> Result<BTreeMap<String, Cow<'a, [u8]>>, ErrorKind> {
+    fn storages(&mut self) -> Result<Storages<'a>, ErrorKind> {
         let mut storages = BTreeMap::new();
         let (mut stored, mut wanted) = (0_usize, 0_usize);
         for (name, view) in &self.state_dict {

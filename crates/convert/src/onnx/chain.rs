@@ -4,7 +4,7 @@ use super::{
     OnnxError,
     graph::{Graph, Node},
 };
-use crate::{loose::Loose, name::quoted_name};
+use crate::name::quoted_name;
 
 /// The nodes between the audio and the output, in order.
 pub(super) struct Chain<'g, 'a> {
@@ -43,10 +43,6 @@ impl<'g, 'a> Chain<'g, 'a> {
             }
             _ => Err(self.unexpected(op)),
         }
-    }
-
-    pub(super) fn weight(&self, node: &Node<'a>, input: usize) -> Result<Loose<'g>, OnnxError> {
-        self.graph.initializer(node, input)?.loose()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of ONNX exports.
 
-use crate::name::quoted_name;
+use crate::{loose::Loose, name::quoted_name};
 
 /// An error of an ONNX export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,4 +84,15 @@ pub enum OnnxError {
     /// A node with branches that are not equivalent.
     #[error("ONNX export has different convolutions in the branches of {}", quoted_name(.0))]
     Branches(String),
+}
+
+impl OnnxError {
+    /// The error of a weight that should have another shape.
+    pub(super) fn of_shape(weight: &Loose<'_>, expected: &'static str) -> Self {
+        Self::Shape {
+            name: weight.origin.to_string(),
+            found: weight.shape.clone(),
+            expected,
+        }
+    }
 }

@@ -27,12 +27,7 @@ pub(super) fn instance_norm<'g>(
     if !is_deviation(graph, normal, centred, eps) {
         return Err(unexpected(normal, "a division by sqrt(variance + 0.00001)"));
     }
-    let mut affine = [scaled, moved].map(|node| {
-        let other = graph
-            .initializer(node, 0)
-            .or_else(|_| graph.initializer(node, 1));
-        other?.loose()
-    });
+    let mut affine = [scaled, moved].map(|node| graph.either_weight(node));
     // One value for each channel, in any shape.
     for tensor in affine.iter_mut().flatten() {
         tensor.shape.retain(|&size| size != 1);

@@ -459,6 +459,16 @@ impl<'a> Graph<'a> {
         stored.ok_or_else(|| OnnxError::NotStored(node.name.into(), input))
     }
 
+    /// A weight of a node, under its own name.
+    pub(super) fn weight(&self, node: &Node<'a>, input: usize) -> Result<Loose<'_>, OnnxError> {
+        self.initializer(node, input)?.loose()
+    }
+
+    /// The weight of a sum or a product, which is either input.
+    pub(super) fn either_weight(&self, node: &Node<'a>) -> Result<Loose<'_>, OnnxError> {
+        self.weight(node, 0).or_else(|_| self.weight(node, 1))
+    }
+
     /// Number of samples of the audio, if the export has a fixed input.
     pub(super) fn input_len(&self) -> Option<usize> {
         let value = self.inputs.iter().find(|value| {

@@ -8,6 +8,7 @@ mod chain;
 mod error;
 mod expanded;
 mod graph;
+mod linear;
 mod moves;
 mod pyannet;
 mod wespeaker;

@@ -9,9 +9,10 @@ use super::{
     chain::{Chain, constant, float, ints},
     expanded,
     graph::{Graph, Node},
+    linear::Linear,
 };
 use crate::{
-    loose::{Loose, OnnxLstm, Tensors, WrongShape},
+    loose::{OnnxLstm, Tensors, WrongShape},
     name::quoted_name,
 };
 
@@ -59,11 +60,11 @@ impl<'g, 'a> Reader<'g, 'a> {
             num_layers: 0,
         };
         let num_outputs = loop {
-            let matrix = self.matrix()?;
+            let layer = self.linear()?;
             if !self.chain.peek("LeakyRelu") {
-                break self.take_matrix("classifier", matrix)?;
+                break self.take_linear("classifier", layer);
             }
-            let outputs = self.take_matrix(&format!("linear.{}", linear.num_layers), matrix)?;
+            let outputs = self.take_linear(&format!("linear.{}", linear.num_layers), layer);
             self.leaky_relu()?;
             if linear.num_layers == 0 {
                 linear.hidden_size = outputs;
@@ -71,17 +72,14 @@ impl<'g, 'a> Reader<'g, 'a> {
             linear.num_layers += 1;
         };
 
-        let activation = if self.chain.peek("LogSoftmax") {
-            Activation::LogSoftmax
+        let (op, activation) = if self.chain.peek("LogSoftmax") {
+            ("LogSoftmax", Activation::LogSoftmax)
         } else if self.chain.peek("Sigmoid") {
-            Activation::Sigmoid
+            ("Sigmoid", Activation::Sigmoid)
         } else {
             return Err(self.chain.unexpected("LogSoftmax or Sigmoid"));
         };
-        self.chain.expect(match activation {
-            Activation::LogSoftmax => "LogSoftmax",
-            Activation::Sigmoid => "Sigmoid",
-        })?;
+        self.chain.expect(op)?;
         if !self.chain.is_at_end() {
             return Err(self.chain.unexpected("the output"));
         }
@@ -100,7 +98,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     /// Takes the weight and the bias of a node.
     fn take_affine(&mut self, module: &str, node: &Node<'a>) -> Result<(), OnnxError> {
         for (leaf, input) in [("weight", 1), ("bias", 2)] {
-            let weight = self.chain.weight(node, input)?;
+            let weight = self.chain.graph.weight(node, input)?;
             self.tensors.insert(format!("{module}.{leaf}"), weight);
         }
         Ok(())
@@ -151,7 +149,7 @@ impl<'g, 'a> Reader<'g, 'a> {
                 return Err(constant(node, "strides", found, "one stride"));
             }
         };
-        let filters = match self.chain.weight(node, 1) {
+        let filters = match self.chain.graph.weight(node, 1) {
             Ok(filters) => {
                 self.tensors
                     .insert("sincnet.conv1d.0.filters".into(), filters);
@@ -213,10 +211,10 @@ impl<'g, 'a> Reader<'g, 'a> {
                 return Err(OnnxError::Unexpected(found, "an LSTM without them"));
             }
         }
-        let [w, r, b] = [1, 2, 3].map(|input| self.chain.weight(node, input));
+        let [w, r, b] = [1, 2, 3].map(|input| self.chain.graph.weight(node, input));
         let directions = if bidirectional { 2 } else { 1 };
         let weights = OnnxLstm::new(w?, r?, b?, directions)
-            .map_err(|WrongShape(weight, expected)| shape(&weight, expected))?;
+            .map_err(|WrongShape(weight, expected)| OnnxError::of_shape(&weight, expected))?;
         let hidden_size = weights.hidden_size;
         let lstm = LstmOptions {
             hidden_size,
@@ -237,60 +235,22 @@ impl<'g, 'a> Reader<'g, 'a> {
         Ok(lstm)
     }
 
-    /// A linear layer: `MatMul` with a transposed matrix, then `Add`; or `Gemm`.
-    fn matrix(&mut self) -> Result<Matrix<'g>, OnnxError> {
+    /// A linear layer: `Gemm`, or `MatMul` and `Add`.
+    fn linear(&mut self) -> Result<Linear<'g>, OnnxError> {
+        let graph = self.chain.graph;
         if self.chain.peek("Gemm") {
-            let node = self.chain.expect("Gemm")?;
-            let transposed = node.int("transB")?.unwrap_or(0) == 0;
-            float(node, "alpha", 1.0)?;
-            float(node, "beta", 1.0)?;
-            ints(node, "transA", 0, 0)?;
-            return Ok(Matrix {
-                weight: self.chain.weight(node, 1)?,
-                bias: self.chain.weight(node, 2)?,
-                transposed,
-            });
+            return Linear::new(graph, self.chain.expect("Gemm")?, None);
         }
         let product = self.chain.expect("MatMul")?;
-        let weight = self.chain.weight(product, 1)?;
-        let sum = self.chain.expect("Add")?;
-        Ok(Matrix {
-            weight,
-            // The bias is either input.
-            bias: self
-                .chain
-                .weight(sum, 0)
-                .or_else(|_| self.chain.weight(sum, 1))?,
-            transposed: true,
-        })
+        Linear::new(graph, product, Some(self.chain.expect("Add")?))
     }
 
-    /// Takes a linear layer as `[outputs, inputs]` and `[outputs]`. Returns the number of outputs.
-    fn take_matrix(&mut self, module: &str, matrix: Matrix<'g>) -> Result<usize, OnnxError> {
-        let weight = match matrix.transposed {
-            true => matrix.weight.transposed(),
-            false => Some(matrix.weight.clone()).filter(|weight| weight.shape.len() == 2),
-        };
-        let weight = weight.ok_or_else(|| shape(&matrix.weight, "a matrix"))?;
-        let outputs = weight.shape[0];
-        self.tensors.insert(format!("{module}.weight"), weight);
-        self.tensors.insert(format!("{module}.bias"), matrix.bias);
-        Ok(outputs)
+    /// Takes a linear layer. Returns the number of outputs.
+    fn take_linear(&mut self, module: &str, layer: Linear<'g>) -> usize {
+        let outputs = layer.weight.shape[0];
+        self.tensors
+            .insert(format!("{module}.weight"), layer.weight);
+        self.tensors.insert(format!("{module}.bias"), layer.bias);
+        outputs
     }
-}
-
-fn shape(weight: &Loose<'_>, expected: &'static str) -> OnnxError {
-    OnnxError::Shape {
-        name: weight.origin.to_string(),
-        found: weight.shape.clone(),
-        expected,
-    }
-}
-
-/// The weights of a linear layer.
-struct Matrix<'g> {
-    weight: Loose<'g>,
-    bias: Loose<'g>,
-    /// Whether the weight is `[inputs, outputs]`.
-    transposed: bool,
 }

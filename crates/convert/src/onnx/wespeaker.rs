@@ -7,8 +7,9 @@ use super::{
     OnnxError,
     chain::{float, ints, unexpected},
     graph::{Graph, Node},
+    linear::Linear,
 };
-use crate::loose::{Loose, Tensors};
+use crate::loose::Tensors;
 
 /// Epsilon of every batch norm: PyTorch's default, rounded to `f32`.
 const BATCH_NORM_EPSILON: f32 = 1e-5;
@@ -115,7 +116,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         let mut value = self.graph.output()?;
         let mut node = self.node(value)?;
         if node.op == "Sub" {
-            let mean = self.graph.initializer(node, 1)?.loose()?;
+            let mean = self.graph.weight(node, 1)?;
             if (mean.elements)().iter().any(|&byte| byte != 0) {
                 return Err(unexpected(
                     node,
@@ -125,36 +126,13 @@ impl<'g, 'a> Reader<'g, 'a> {
             value = self.computed(node)?;
             node = self.node(value)?;
         }
-        let bias = match node.op {
-            "Add" => {
-                let bias = self
-                    .graph
-                    .initializer(node, 1)
-                    .or_else(|_| self.graph.initializer(node, 0))?;
-                node = self.node(self.computed(node)?)?;
-                bias.loose()?
-            }
-            _ => self.weight(node, 2)?,
-        };
-        let weight = self.weight(node, 1)?;
-        let rows_are_inputs = match node.op {
-            "MatMul" => true,
-            "Gemm" => {
-                float(node, "alpha", 1.0)?;
-                float(node, "beta", 1.0)?;
-                ints(node, "transA", 0, 0)?;
-                node.int("transB")?.unwrap_or(0) == 0
-            }
-            _ => return Err(unexpected(node, "Gemm")),
-        };
-        let weight = match rows_are_inputs {
-            true => weight
-                .transposed()
-                .ok_or_else(|| unexpected(node, "a matrix"))?,
-            false => weight,
-        };
-        self.tensors.insert("seg_1.weight".into(), weight);
-        self.tensors.insert("seg_1.bias".into(), bias);
+        let sum = (node.op == "Add").then_some(node);
+        if let Some(sum) = sum {
+            node = self.node(self.computed(sum)?)?;
+        }
+        let layer = Linear::new(self.graph, node, sum)?;
+        self.tensors.insert("seg_1.weight".into(), layer.weight);
+        self.tensors.insert("seg_1.bias".into(), layer.bias);
         for _ in 0..self.graph.nodes.len() {
             value = self.computed(node)?;
             node = self.node(value)?;
@@ -255,14 +233,14 @@ impl<'g, 'a> Reader<'g, 'a> {
         found: Convolution<'g, 'a>,
     ) -> Result<(), OnnxError> {
         let conv = found.conv;
-        let weight = self.weight(conv, 1)?;
+        let weight = self.graph.weight(conv, 1)?;
         let kernel = weight.shape.last().copied().unwrap_or(0) as i64;
         ints(conv, "group", 1, 1)?;
         ints(conv, "dilations", 1, 1)?;
         ints(conv, "pads", 0, kernel / 2)?;
         self.tensors.insert(format!("{module}.weight"), weight);
         if conv.inputs.get(2).is_some_and(|bias| !bias.is_empty()) {
-            let bias = self.weight(conv, 2)?;
+            let bias = self.graph.weight(conv, 2)?;
             self.tensors.insert(format!("{module}.bias"), bias);
         }
         if let Some(node) = found.norm {
@@ -273,15 +251,11 @@ impl<'g, 'a> Reader<'g, 'a> {
                 (3, "running_mean"),
                 (4, "running_var"),
             ] {
-                let tensor = self.weight(node, input)?;
+                let tensor = self.graph.weight(node, input)?;
                 self.tensors.insert(format!("{norm}.{leaf}"), tensor);
             }
         }
         Ok(())
-    }
-
-    fn weight(&self, node: &Node<'a>, input: usize) -> Result<Loose<'g>, OnnxError> {
-        self.graph.initializer(node, input)?.loose()
     }
 
     /// The node that computes a value.
