@@ -1,6 +1,7 @@
 //! Decoding audio files, a packet at a time.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io,
     ops::RangeInclusive,
@@ -36,6 +37,8 @@ pub(crate) const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
 /// Most packets of padding behind the end of a lossy recording. LAME writes one or two.
 const MAX_PADDING: usize = 4;
+/// Most notes on a file.
+const MAX_NOTES: usize = 10;
 /// Samples of silence per chunk: a damaged packet may claim to be hours long.
 const SILENCE_AT_ONCE: usize = 1 << 16;
 
@@ -60,7 +63,7 @@ pub(crate) struct Decoding {
     /// Samples of silence still to be inserted for an undecodable packet.
     silence: usize,
     /// Packets behind the announced end, which are padding unless more follow.
-    behind: Vec<Packet>,
+    behind: VecDeque<Packet>,
     /// Whether the packets go on behind the announced end, as where two files were joined.
     goes_on: bool,
     /// Samples of the file before its sample rate changed.
@@ -158,7 +161,7 @@ impl Decoding {
             skipped_packets: 0,
             notes,
             silence: 0,
-            behind: Vec::new(),
+            behind: VecDeque::new(),
             goes_on: false,
             before: 0,
             interleaved: Vec::new(),
@@ -196,6 +199,12 @@ impl Decoding {
                 self.resample(samples)?;
                 return Ok(true);
             }
+            if self.goes_on
+                && let Some(packet) = self.behind.pop_front()
+            {
+                self.decode(&packet, samples)?;
+                return Ok(true);
+            }
             let packet = match self.format.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return self.end(samples),
@@ -212,37 +221,43 @@ impl Decoding {
                 }
                 Err(source) => return Err(self.damaged(source)),
             };
-            if packet.track_id == self.track {
-                self.take(packet, samples)?;
+            if packet.track_id == self.track
+                && let Some(packet) = self.unless_padding(packet)
+            {
+                self.decode(&packet, samples)?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Takes the next packet of the track. Those that lie wholly behind the announced end are an encoder's padding; if there
-    /// are too many, another recording was joined to the first, and all are decoded.
-    fn take(&mut self, packet: Packet, samples: &mut Vec<f32>) -> Result<(), AudioProblem> {
+    /// A packet of the track, unless it is held back: one that lies wholly behind the announced end is an encoder's padding,
+    /// but if there are too many, another recording was joined to the first, and all are decoded.
+    fn unless_padding(&mut self, mut packet: Packet) -> Option<Packet> {
         let is_behind = packet.trim_end.get() > 0 && packet.trim_end >= packet.dur;
         if !is_behind {
-            return self.decode(&packet, samples);
+            return Some(packet);
         }
-        self.behind.push(packet);
-        if self.behind.len() <= MAX_PADDING && !self.goes_on {
-            return Ok(());
+        packet.trim_end = Duration::ZERO;
+        if self.goes_on {
+            return Some(packet);
         }
-        if !self.goes_on {
+        self.behind.push_back(packet);
+        if self.behind.len() > MAX_PADDING {
             self.goes_on = true;
             let seconds = self.taken() as f64 / f64::from(self.rates[0]);
-            self.notes.push(format!(
+            self.note(format!(
                 "the header announces {seconds:.1} s, but the recording goes on; all of it is read"
             ));
         }
-        for mut packet in std::mem::take(&mut self.behind) {
-            packet.trim_end = Duration::ZERO;
-            self.decode(&packet, samples)?;
+        None
+    }
+
+    /// Notes what the header gets wrong; a hostile file may get anything wrong again and again.
+    fn note(&mut self, text: String) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(text);
         }
-        Ok(())
     }
 
     /// Appends the samples of `packet`.
@@ -296,7 +311,7 @@ impl Decoding {
         let [from, to] = self.rates;
         if self.taken() > 0 {
             let seconds = self.resampling.taken() as f64 / f64::from(from);
-            self.notes.push(format!(
+            self.note(format!(
                 "the sample rate changes from {from} to {rate} Hz after {seconds:.1} s"
             ));
             let resampled = self.resampling.finish(samples);
