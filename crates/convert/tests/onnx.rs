@@ -406,38 +406,61 @@ fn numbers(name: &str, values: &[i64]) -> Vec<u8> {
 }
 
 /// As PyTorch's dynamo exporter reorders the gates of an LSTM.
+fn with_moved_gates(export: &mut Export) {
+    let weight = checkpoint();
+    let weight = weight.tensor("lstm.weight_hh_l0").unwrap();
+    let values = weight.to_f32().unwrap();
+    export
+        .initializers
+        .push(floats("hh", weight.shape, &values));
+    let h = HIDDEN as i64;
+    for (name, value) in [
+        ("0", 0),
+        ("1", h),
+        ("2", 2 * h),
+        ("3", 3 * h),
+        ("4", i64::MAX),
+    ] {
+        export.initializers.push(numbers(name, &[value]));
+    }
+    let gate = |from, to, output| node("Slice", &["hh", from, to, "0"], output, &[]);
+    let axis = [int("axis", 0)];
+    let nodes = [
+        gate("0", "1", "i"),
+        gate("1", "2", "f"),
+        gate("2", "3", "c"),
+        gate("3", "4", "o"),
+        node("Concat", &["i", "o", "f", "c"], "gates", &axis),
+        node("Unsqueeze", &["gates", "0"], "stacked", &[]),
+        node("LSTM", &["frames", "W", "stacked", "B"], "states", &[]),
+    ];
+    export.replace("states", &nodes);
+}
+
 #[test]
 fn weights_that_are_moved_in_the_graph_are_read() {
-    check("slices, concatenated", |export| {
-        let weight = checkpoint();
-        let weight = weight.tensor("lstm.weight_hh_l0").unwrap();
-        let values = weight.to_f32().unwrap();
-        export
-            .initializers
-            .push(floats("hh", weight.shape, &values));
-        let h = HIDDEN as i64;
-        for (name, value) in [
-            ("0", 0),
-            ("1", h),
-            ("2", 2 * h),
-            ("3", 3 * h),
-            ("4", i64::MAX),
-        ] {
-            export.initializers.push(numbers(name, &[value]));
-        }
-        let gate = |from, to, output| node("Slice", &["hh", from, to, "0"], output, &[]);
-        let axis = [int("axis", 0)];
-        let nodes = [
-            gate("0", "1", "i"),
-            gate("1", "2", "f"),
-            gate("2", "3", "c"),
-            gate("3", "4", "o"),
-            node("Concat", &["i", "o", "f", "c"], "gates", &axis),
-            node("Unsqueeze", &["gates", "0"], "stacked", &[]),
-            node("LSTM", &["frames", "W", "stacked", "B"], "states", &[]),
-        ];
-        export.replace("states", &nodes);
-    });
+    check("slices, concatenated", with_moved_gates);
+}
+
+/// Each slice is small, and reads a third of the file.
+#[test]
+fn a_graph_that_moves_weights_without_end_is_not_followed() {
+    let with_slices = |count: usize| {
+        exported(|export| {
+            for (name, value) in [("0", 0), ("1", 1), ("end", i64::MAX)] {
+                export.initializers.push(numbers(name, &[value]));
+            }
+            let slice = |to, output| node("Slice", &["filters", "0", to, "0"], output, &[]);
+            let strides = [ints("strides", &[10])];
+            let mut nodes = vec![slice("1", "part"); count];
+            nodes.push(slice("end", "whole"));
+            nodes.push(node("Conv", &["normed", "whole"], "filtered", &strides));
+            export.replace("filtered", &nodes);
+        })
+    };
+    assert!(convert_bytes(with_slices(10), "x.onnx").is_ok());
+    let error = line(&convert_bytes(with_slices(100), "x.onnx").unwrap_err());
+    assert!(error.contains("computes input 1 of `filtered`"), "{error}");
 }
 
 /// An instance norm as the steps of which it is made.

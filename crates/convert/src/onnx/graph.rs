@@ -67,10 +67,11 @@ impl Initializer<'_> {
         Some(f32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    /// The elements, if they are 64-bit integers.
+    /// The elements, if they are the few integers of a shape or of axes.
     pub(super) fn numbers(&self) -> Option<Vec<i64>> {
         let (numbers, rest) = self.data.as_chunks();
-        let integers = self.dtype == Dtype::I64 && rest.is_empty();
+        let few = numbers.len() <= MAX_DIMENSIONS && rest.is_empty();
+        let integers = few && self.dtype == Dtype::I64;
         integers.then(|| numbers.iter().copied().map(i64::from_le_bytes).collect())
     }
 }

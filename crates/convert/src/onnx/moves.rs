@@ -11,27 +11,53 @@ use crate::shape::{len_of, row_major};
 
 /// Most bytes of all computed weights, in multiples of the file's.
 const MAX_GROWTH: usize = 4;
+/// Most bytes that are read for them, in the same unit: PyTorch's exporter reads an LSTM seven times.
+const MAX_READ: usize = 16;
+
+/// What may still be computed.
+struct Budget {
+    /// Bytes of weights.
+    stored: usize,
+    /// Bytes that are read for them.
+    read: usize,
+}
+
+impl Budget {
+    /// Takes what reading these elements costs. `None` if that is too much.
+    fn read(&mut self, tensor: &Initializer<'_>) -> Option<()> {
+        self.read = self.read.checked_sub(tensor.data.len())?;
+        Some(())
+    }
+}
 
 impl<'a> Graph<'a> {
     /// Stores the results of all nodes that only move elements of stored tensors. `bytes`: the size of the file.
     pub(super) fn store_moved(&mut self, bytes: usize) -> Result<(), OnnxError> {
-        let mut budget = bytes.saturating_mul(MAX_GROWTH);
+        let mut budget = Budget {
+            stored: bytes.saturating_mul(MAX_GROWTH),
+            read: bytes.saturating_mul(MAX_READ),
+        };
         for index in 0..self.nodes.len() {
             let node = &self.nodes[index];
             let [name] = node.outputs[..] else {
                 continue;
             };
-            let Some(moved) = self.moved(node, name, budget) else {
+            let Some(moved) = self.moved(node, name, &mut budget) else {
                 continue;
             };
-            budget -= moved.data.len();
+            budget.stored -= moved.data.len();
             self.store(moved)?;
         }
         Ok(())
     }
 
     /// The result of a node, if its inputs are stored and it only moves their elements.
-    fn moved(&self, node: &Node<'a>, name: &'a str, budget: usize) -> Option<Initializer<'a>> {
+    fn moved(
+        &self,
+        node: &Node<'a>,
+        name: &'a str,
+        budget: &mut Budget,
+    ) -> Option<Initializer<'a>> {
         let stored = |input: usize| {
             let name = node.inputs.get(input)?;
             let tensor = self.initializers.get(name)?;
@@ -40,20 +66,21 @@ impl<'a> Graph<'a> {
         };
         let numbers = |attribute: &str, input: usize| {
             let found = node.ints(attribute).ok()?;
-            let found = match found.is_empty() {
-                true => stored(input)?.numbers()?,
-                false => found,
-            };
-            (found.len() <= MAX_DIMENSIONS).then_some(found)
+            match found.is_empty() {
+                true => stored(input)?.numbers(),
+                false => (found.len() <= MAX_DIMENSIONS).then_some(found),
+            }
         };
         let tensor = stored(0)?;
         let result = match node.op {
             "Concat" => {
                 let axis = node.int("axis").ok()??;
                 let parts: Option<Vec<_>> = (0..node.inputs.len()).map(stored).collect();
-                concatenated(&parts?, axis, budget)?
+                let parts = parts?;
+                parts.iter().try_for_each(|part| budget.read(part))?;
+                concatenated(&parts, axis, budget.stored)?
             }
-            _ if tensor.data.len() > budget => return None,
+            _ if tensor.data.len() > budget.stored => return None,
             "Identity" => tensor.clone(),
             "Unsqueeze" | "Squeeze" | "Reshape" => {
                 let shape = match node.op {
@@ -68,6 +95,7 @@ impl<'a> Graph<'a> {
             }
             "Transpose" => {
                 let axes = node.ints("perm").ok()?;
+                budget.read(tensor)?;
                 transposed(tensor, &axes)?
             }
             "Slice" => {
@@ -81,6 +109,7 @@ impl<'a> Graph<'a> {
                 }
                 let mut part = tensor.clone();
                 for ((start, end), axis) in starts.into_iter().zip(ends).zip(axes) {
+                    budget.read(&part)?;
                     part = sliced(&part, axis, start, end)?;
                 }
                 part
