@@ -395,6 +395,10 @@ fn stdin_and_pipes_are_recordings_like_files() {
     let named = expected.replace("SPEAKER sample ", "SPEAKER team_call ");
     let arguments = ["diarize", "-", "--uri", "team call", "-o", "-"];
     assert_eq!(from_stdin(&arguments, "sample.wav"), named);
+    let here = tempfile::tempdir().unwrap();
+    fs::copy(data("sample.wav"), here.path().join("-.wav")).unwrap();
+    let named = expected.replace("SPEAKER sample ", "SPEAKER - ");
+    assert_eq!(soundalike_in(here.path(), "diarize ./-.wav").ok(), named);
     let two = soundalike(["diarize", "-", "x.wav", "--uri", "x"]);
     assert_eq!(
         two.no_refusal(&["--uri names one recording, found 2"]),

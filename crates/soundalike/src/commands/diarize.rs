@@ -18,11 +18,11 @@ use super::{
     cpu_args::CpuArgs,
     named_model::{self, Choice, Chosen},
     precision::Precision,
-    recording_input::{self, STANDARD},
+    recording_input,
     turns_output::{OutputArgs, Sink},
 };
 use crate::{
-    output::{Inputs, Outputs, is_broken_pipe},
+    output::{Inputs, Outputs, is_broken_pipe, is_standard},
     terminal::Terminal,
 };
 
@@ -168,7 +168,7 @@ fn recordings<'a>(
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let stem = match name {
             Some(name) => name,
-            None if stem == STANDARD => "stdin",
+            None if is_standard(path) => "stdin",
             None => &stem,
         };
         let uri = stem.split_whitespace().collect::<Vec<_>>().join("_");

@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context, ensure};
 use soundalike_diarize::Recording;
 
-/// What names stdin, and stdout.
-pub(crate) const STANDARD: &str = "-";
+use crate::output::{is_pipe, is_standard};
+
 /// Most bytes of a pipe: 12 hours at 48 kHz in two channels of 32 bits, the longest recording.
 const MAX_PIPE: u64 = 12 * 3600 * 48_000 * 8;
 
 /// Opens a recording. What can be read only once is copied to a file without a name, which the system removes.
 pub(crate) fn open(path: &Path, sample_rate: u32) -> anyhow::Result<Recording> {
-    if path == Path::new(STANDARD) {
+    if is_standard(path) {
         let file = copied(io::stdin().lock(), "stdin")?;
         return Ok(Recording::of_file(file, Path::new("stdin"), sample_rate)?);
     }
@@ -27,18 +27,6 @@ pub(crate) fn open(path: &Path, sample_rate: u32) -> anyhow::Result<Recording> {
         return Ok(Recording::of_file(file, path, sample_rate)?);
     }
     Ok(Recording::open(path, sample_rate)?)
-}
-
-#[cfg(unix)]
-fn is_pipe(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    path.metadata()
-        .is_ok_and(|metadata| metadata.file_type().is_fifo())
-}
-
-#[cfg(not(unix))]
-fn is_pipe(_: &Path) -> bool {
-    false
 }
 
 fn copied(from: impl Read, name: &str) -> anyhow::Result<File> {

@@ -44,7 +44,7 @@ impl Outputs {
     pub(crate) fn open(&mut self, path: Option<&Path>, option: &str) -> anyhow::Result<Output> {
         match path {
             None => Ok(Output::Stdout),
-            Some(path) if path == Path::new("-") => Ok(Output::Stdout),
+            Some(path) if is_standard(path) => Ok(Output::Stdout),
             Some(path) if is_special(path) => special(path),
             Some(path) => self.open_file(path, option),
         }
@@ -239,15 +239,20 @@ fn special(path: &Path) -> anyhow::Result<Output> {
     Ok(Output::Appended(path.to_owned()))
 }
 
+/// Whether `path` stands for stdin or stdout.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 #[cfg(unix)]
-fn is_pipe(path: &Path) -> bool {
+pub(crate) fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     path.metadata()
         .is_ok_and(|found| found.file_type().is_fifo())
 }
 
 #[cfg(not(unix))]
-fn is_pipe(_: &Path) -> bool {
+pub(crate) fn is_pipe(_: &Path) -> bool {
     false
 }
 
