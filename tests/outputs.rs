@@ -13,7 +13,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use checkpoint::Checkpoint;
+use checkpoint::{CONFIG, Checkpoint};
 use support::{Encoding::F32, Run, all_pass, clip, command, names, soundalike_in, wav};
 
 /// All files below a directory with their bytes, in order.
@@ -248,15 +248,6 @@ fn a_recording_of_any_name_has_a_run_that_can_be_read() {
         assert_eq!(refused(here, &words, &[name, "has no name"]), None);
     }
 }
-
-const CONFIG: &str = "pipeline:
-  name: pyannote.audio.pipelines.SpeakerDiarization
-  params:
-    clustering: OracleClustering
-    segmentation: $model/segmentation
-params:
-  segmentation: {min_duration_off: 0.0}
-";
 
 /// A folder with `a.wav`, the pipeline `p`, and beside it another model and `plain.bin`.
 fn with_pipeline() -> tempfile::TempDir {

@@ -11,16 +11,7 @@ mod support;
 use std::{fs, path::Path};
 
 use soundalike_convert::{PipelineDirectory, is_pipeline, load};
-use support::{Checkpoint, line};
-
-const CONFIG: &str = "pipeline:
-  name: pyannote.audio.pipelines.SpeakerDiarization
-  params:
-    clustering: OracleClustering
-    segmentation: $model/segmentation
-params:
-  segmentation: {min_duration_off: 0.0}
-";
+use support::{CONFIG, Checkpoint, line};
 
 fn refusal(path: &Path) -> String {
     let error = match is_pipeline(path) {

@@ -21,20 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use checkpoint::Checkpoint;
+use checkpoint::{CONFIG, Checkpoint};
 use server::{Fault, Request, Server};
 use soundalike_convert::{PipelineDirectory, sha256};
 use soundalike_models::{Catalogue, CopyFrom, Error, Event, Origin, Settings};
-
-const CONFIG: &str = "
-pipeline:
-  name: pyannote.audio.pipelines.SpeakerDiarization
-  params:
-    clustering: OracleClustering
-    segmentation: $model/segmentation
-params:
-  segmentation: {min_duration_off: 0.0}
-";
 
 /// A pipeline of one small network, as a registry and a server have it.
 struct Pipeline {

@@ -27,6 +27,16 @@ pub(crate) fn line(error: &dyn std::error::Error) -> String {
     texts.join(": ")
 }
 
+/// `config.yaml` of a pipeline of one network.
+pub(crate) const CONFIG: &str = "pipeline:
+  name: pyannote.audio.pipelines.SpeakerDiarization
+  params:
+    clustering: OracleClustering
+    segmentation: $model/segmentation
+params:
+  segmentation: {min_duration_off: 0.0}
+";
+
 /// A Python value to be pickled.
 #[derive(Clone)]
 pub(crate) enum Py {
